@@ -1,0 +1,49 @@
+//! Bytes: images, gradient tables, matrices, Parquet parts, phantoms and demo data.
+//!
+//! | module | reads and writes |
+//! |---|---|
+//! | [`gradients`] | FSL b-values and b-vectors |
+//! | [`scheme`] | Camino schemes, scheme tables |
+//! | [`signals`] | signals of voxels from NIfTI or `.npy`, by ranges |
+//! | [`geometry`] | grid and affine of an image |
+//! | [`maps`] | NIfTI maps of results |
+//! | [`parts`], [`table`] | Parquet tables, finished blocks, resume |
+//! | [`matrix`], [`csv_table`] | `[set, measurement]` matrices, parameter tables |
+//! | [`phantom`] | structures with known truth, noise |
+//! | [`demo`] | the embedded demonstration block |
+//!
+//! Units are converted here and nowhere else: inside, b is in ms/µm², times in
+//! ms, gradients in T/m.
+
+pub mod atomic;
+pub mod csv_table;
+pub mod demo;
+mod error;
+pub mod geometry;
+pub mod gradients;
+pub mod hash;
+pub mod maps;
+mod mask;
+pub mod matrix;
+mod nifti_image;
+mod npy;
+pub mod parts;
+pub mod phantom;
+mod sample;
+pub mod scheme;
+pub mod signals;
+mod strided;
+pub mod table;
+mod text;
+
+pub use csv_table::ParameterTable;
+pub use error::{DatasetError, Result};
+pub use geometry::{ImageGeometry, world_from_fsl};
+pub use gradients::{FslTimes, read_fsl};
+pub use hash::content_hash;
+pub use maps::MapWriter;
+pub use matrix::{Matrix, MatrixWriter, read_matrix, write_matrix};
+pub use parts::PartStore;
+pub use scheme::{SchemeFile, read_scheme};
+pub use signals::{Rows, SignalSource};
+pub use table::{TableReader, TableWriter, read_table, write_table};

@@ -1,0 +1,202 @@
+//! Finished blocks of a run, kept as Parquet parts, and their join.
+//!
+//! A part is `OUT/.parts/<hash>.<table>.parquet`, where the hash is that of the
+//! run's specification and the block's key. A part carries its full identity in
+//! its metadata and appears only when it is complete, so a run that was stopped
+//! finds exactly its own finished blocks. A part that is truncated, damaged in
+//! its footer, or of another identity counts as absent and is written anew.
+//!
+//! Validated by `tests/files/parts.rs`.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{Schema, SchemaRef};
+use arrow_select::coalesce::BatchCoalescer;
+use parquet::errors::ParquetError;
+
+use crate::error::{DatasetError, Result};
+use crate::hash::content_hash;
+use crate::table::{GROUP_ROWS, TableReader, TableWriter};
+
+/// Metadata key of a part's identity.
+const IDENTITY: &str = "microtome.part";
+/// Rows of the batches that a join writes; a divisor of `GROUP_ROWS`.
+const JOIN_ROWS: usize = 16_384;
+
+/// The parts of one run.
+#[derive(Debug, Clone)]
+pub struct PartStore {
+    folder: PathBuf,
+    specification: String,
+}
+
+impl PartStore {
+    /// The parts of a run with a given output folder. `specification` is
+    /// everything that decides the results (options, version, SIMD level,
+    /// content of the input); nothing is created before the first part.
+    pub fn new(out_dir: &Path, specification: &str) -> Self {
+        Self { folder: out_dir.join(".parts"), specification: specification.to_owned() }
+    }
+
+    /// The folder of the parts.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The path of a part: `key` names the block, `table` the table.
+    pub fn path(&self, key: &str, table: &str) -> PathBuf {
+        self.folder.join(format!("{}.{table}.parquet", self.identity(key)))
+    }
+
+    /// Whether the part is there, complete and of this run.
+    pub fn is_valid(&self, key: &str, table: &str) -> bool {
+        TableReader::open(&self.path(key, table))
+            .is_ok_and(|part| part.schema().metadata().get(IDENTITY) == Some(&self.identity(key)))
+    }
+
+    /// Writes a part: one row group, the same bytes for the same batches.
+    ///
+    /// # Errors
+    /// No batch at all, batches of unequal schemas, a folder that cannot be
+    /// written, a full disk; then nothing half-written is left.
+    pub fn write(&self, key: &str, table: &str, batches: &[RecordBatch]) -> Result<PathBuf> {
+        let path = self.path(key, table);
+        let first = batches
+            .first()
+            .ok_or_else(|| DatasetError::format(&path, "a part needs at least one batch"))?;
+        std::fs::create_dir_all(&self.folder)
+            .map_err(DatasetError::io(&self.folder, "create the folder"))?;
+        let schema = with_metadata(&first.schema(), |m| {
+            m.insert(IDENTITY.to_owned(), self.identity(key));
+        });
+        let mut writer = TableWriter::create(&path, schema, None)?;
+        for batch in batches {
+            writer.write(batch)?;
+        }
+        writer.finish()?;
+        Ok(path)
+    }
+
+    /// Joins the parts of the keys, in that order, into a table at `out`, and
+    /// returns its number of rows. `metadata` is added to the schema's own.
+    ///
+    /// Batches are cut to a fixed number of rows, so the bytes do not depend on
+    /// how the rows were divided into parts. One row group is in memory.
+    ///
+    /// # Errors
+    /// A part that is missing, damaged or of another schema; no key; a full
+    /// disk. Then `out` is as it was.
+    pub fn join<K: AsRef<str>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        table: &str,
+        out: &Path,
+        metadata: &[(String, String)],
+    ) -> Result<usize> {
+        join(keys.into_iter().map(|key| self.path(key.as_ref(), table)), out, metadata)
+    }
+
+    fn identity(&self, key: &str) -> String {
+        content_hash(&[self.specification.as_bytes(), key.as_bytes()])
+    }
+}
+
+/// Joins Parquet files of equal columns, in the order given, into one.
+///
+/// # Errors
+/// As [`PartStore::join`].
+pub fn join(
+    paths: impl IntoIterator<Item = PathBuf>,
+    out: &Path,
+    metadata: &[(String, String)],
+) -> Result<usize> {
+    let mut state: Option<Join> = None;
+    for path in paths {
+        let part = TableReader::open(&path)?;
+        let join = match &mut state {
+            Some(join) => join,
+            None => state.insert(Join::begin(out, part.schema(), metadata, path.clone())?),
+        };
+        if part.schema().fields() != join.schema.fields() {
+            return Err(DatasetError::Mismatch {
+                path,
+                found: format!("columns {}", columns(part.schema())),
+                other: join.first.clone(),
+                expected: format!(
+                    "{} (or others of another type or metadata)",
+                    columns(&join.schema)
+                ),
+            });
+        }
+        for batch in part {
+            join.push(out, batch?)?;
+        }
+    }
+    match state {
+        Some(join) => join.finish(out),
+        None => Err(DatasetError::format(out, "there are no parts to join")),
+    }
+}
+
+struct Join {
+    first: PathBuf,
+    schema: SchemaRef,
+    batches: BatchCoalescer,
+    writer: TableWriter,
+    rows: usize,
+}
+
+impl Join {
+    fn begin(
+        out: &Path,
+        part: &Schema,
+        metadata: &[(String, String)],
+        first: PathBuf,
+    ) -> Result<Self> {
+        let schema = with_metadata(part, |m| {
+            m.remove(IDENTITY);
+            m.extend(metadata.iter().cloned());
+        });
+        let writer = TableWriter::create(out, schema.clone(), Some(GROUP_ROWS))?;
+        let batches = BatchCoalescer::new(schema.clone(), JOIN_ROWS);
+        Ok(Self { first, schema, batches, writer, rows: 0 })
+    }
+
+    fn push(&mut self, out: &Path, batch: RecordBatch) -> Result<()> {
+        self.rows += batch.num_rows();
+        let columns = batch.columns().to_vec();
+        RecordBatch::try_new(self.schema.clone(), columns)
+            .and_then(|batch| self.batches.push_batch(batch))
+            .map_err(|e| DatasetError::parquet(out, "join the parts")(ParquetError::from(e)))?;
+        self.write()
+    }
+
+    fn write(&mut self) -> Result<()> {
+        while let Some(batch) = self.batches.next_completed_batch() {
+            self.writer.write(&batch)?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, out: &Path) -> Result<usize> {
+        self.batches
+            .finish_buffered_batch()
+            .map_err(|e| DatasetError::parquet(out, "join the parts")(ParquetError::from(e)))?;
+        self.write()?;
+        self.writer.finish()?;
+        Ok(self.rows)
+    }
+}
+
+fn with_metadata(schema: &Schema, change: impl FnOnce(&mut HashMap<String, String>)) -> SchemaRef {
+    let mut metadata = schema.metadata().clone();
+    change(&mut metadata);
+    Arc::new(Schema::new_with_metadata(schema.fields().clone(), metadata))
+}
+
+fn columns(schema: &Schema) -> String {
+    schema.fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>().join(", ")
+}

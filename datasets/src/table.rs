@@ -1,0 +1,150 @@
+//! Parquet tables: Snappy, deterministic bytes, schema and field metadata kept.
+//!
+//! Schema metadata stand twice in a file: in the embedded Arrow schema, and as
+//! plain key-value pairs (sorted by key) that any Parquet reader shows. Equal
+//! batches make equal bytes. Validated by `tests/files/parts.rs`.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::basic::Compression;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+
+use crate::atomic::AtomicFile;
+use crate::error::{DatasetError, Result};
+
+/// Rows that a reader hands out at a time.
+const BATCH_ROWS: usize = 16_384;
+/// Rows of a row group of a joined table.
+pub(crate) const GROUP_ROWS: usize = 8 * BATCH_ROWS;
+
+/// A Parquet table under construction; the file appears when it is complete.
+pub struct TableWriter {
+    path: PathBuf,
+    writer: ArrowWriter<BufWriter<AtomicFile>>,
+}
+
+impl TableWriter {
+    /// Begins a table. A row group is closed after `group_rows` rows; `None`
+    /// makes one row group of the whole table.
+    ///
+    /// # Errors
+    /// A schema that Parquet cannot hold, a folder that cannot be written.
+    pub fn create(path: &Path, schema: SchemaRef, group_rows: Option<usize>) -> Result<Self> {
+        let mut pairs: Vec<(&String, &String)> = schema.metadata().iter().collect();
+        pairs.sort();
+        let pairs = pairs.into_iter().map(|(k, v)| KeyValue::new(k.clone(), v.clone())).collect();
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .set_created_by(concat!("microtome version ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_max_row_group_row_count(group_rows)
+            .set_key_value_metadata(Some(pairs))
+            .build();
+        let out = BufWriter::with_capacity(1 << 16, AtomicFile::create(path)?);
+        let writer = ArrowWriter::try_new(out, schema, Some(properties))
+            .map_err(DatasetError::parquet(path, "begin the table"))?;
+        Ok(Self { path: path.to_path_buf(), writer })
+    }
+
+    /// Adds rows.
+    ///
+    /// # Errors
+    /// A batch of another schema, a full disk.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.writer.write(batch).map_err(DatasetError::parquet(&self.path, "write the table"))
+    }
+
+    /// Completes the file.
+    ///
+    /// # Errors
+    /// A full disk.
+    pub fn finish(self) -> Result<()> {
+        let buffer = self
+            .writer
+            .into_inner()
+            .map_err(DatasetError::parquet(&self.path, "write the table"))?;
+        let file = buffer.into_inner().map_err(|e| e.into_error());
+        file.map_err(DatasetError::io(&self.path, "write"))?.commit()
+    }
+}
+
+/// Reads a Parquet table batch by batch.
+pub struct TableReader {
+    path: PathBuf,
+    schema: SchemaRef,
+    rows: usize,
+    groups: usize,
+    reader: ParquetRecordBatchReader,
+}
+
+impl TableReader {
+    /// Opens a table and reads its footer.
+    ///
+    /// # Errors
+    /// Files that are missing, truncated or not Parquet.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(DatasetError::io(path, "open"))?;
+        if file.metadata().map_err(DatasetError::io(path, "open"))?.is_dir() {
+            return Err(DatasetError::format(path, "is a folder; a Parquet file is needed"));
+        }
+        let wrong = |e: ParquetError| DatasetError::parquet(path, "read the table")(e);
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(wrong)?;
+        let schema = builder.schema().clone();
+        let rows = builder.metadata().file_metadata().num_rows().max(0) as usize;
+        let groups = builder.metadata().num_row_groups();
+        let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(wrong)?;
+        Ok(Self { path: path.to_path_buf(), schema, rows, groups, reader })
+    }
+
+    /// The Arrow schema with its metadata.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Number of rows of the table.
+    pub fn n_rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of row groups of the file.
+    pub fn n_row_groups(&self) -> usize {
+        self.groups
+    }
+}
+
+impl Iterator for TableReader {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // The reader leaves the schema's own metadata out of its batches.
+        let batch = self.reader.next()?.and_then(|batch| batch.with_schema(self.schema.clone()));
+        Some(batch.map_err(|e| DatasetError::parquet(&self.path, "read the table")(e.into())))
+    }
+}
+
+/// Reads a whole table.
+///
+/// # Errors
+/// As [`TableReader::open`]; damaged pages.
+pub fn read_table(path: &Path) -> Result<Vec<RecordBatch>> {
+    TableReader::open(path)?.collect()
+}
+
+/// Writes a whole table.
+///
+/// # Errors
+/// As [`TableWriter`].
+pub fn write_table(path: &Path, schema: SchemaRef, batches: &[RecordBatch]) -> Result<()> {
+    let mut writer = TableWriter::create(path, schema, Some(GROUP_ROWS))?;
+    for batch in batches {
+        writer.write(batch)?;
+    }
+    writer.finish()
+}

@@ -1,0 +1,12 @@
+//! Tests of the files that this crate reads and writes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+mod bad_files;
+mod bytes;
+mod demo;
+mod images;
+mod maps;
+mod matrices;
+mod parts;
+mod real_data;
+mod schemes;

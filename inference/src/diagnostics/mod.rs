@@ -1,0 +1,40 @@
+//! Convergence and precision of Markov chains, one scalar at a time.
+//!
+//! | quantity | file |
+//! |---|---|
+//! | rank-normalised split R-hat | `rhat.rs` |
+//! | effective sample sizes (bulk, tail, mean, sd, quantile) | `ess.rs` |
+//! | Monte Carlo standard errors | `mcse.rs` |
+//! | energy fraction of missing information | `ebfmi.rs` |
+//! | all columns of a posterior summary in one pass | `summary.rs` |
+//!
+//! The numbers are those of ArviZ 0.23 (`az.rhat`, `az.ess`, `az.mcse`,
+//! `az.bfmi`), edge cases included: NaN among the draws and fewer than four
+//! draws a chain give NaN, R-hat of one chain is NaN, R-hat of constant draws is
+//! NaN and their effective sample size is the number of draws.
+//!
+//! Source: Vehtari, Gelman, Simpson, Carpenter, Bürkner 2021,
+//! doi:10.1214/20-BA1221.
+//!
+//! Validated by `inference/tests/arviz.rs`.
+
+mod autocovariance;
+mod chains;
+mod ebfmi;
+mod ess;
+mod mcse;
+mod moments;
+mod order;
+mod quantile;
+mod rank;
+mod rhat;
+mod summary;
+mod workspace;
+
+pub use chains::{Chains, DiagnosticsError};
+pub use ebfmi::ebfmi;
+pub use ess::{ess_bulk, ess_mean, ess_quantile, ess_sd, ess_tail};
+pub use mcse::{mcse_mean, mcse_quantile, mcse_sd};
+pub use rhat::rhat;
+pub use summary::{Summary, summarize};
+pub use workspace::Workspace;

@@ -1,0 +1,142 @@
+//! All columns of a posterior summary from one sort of the draws.
+//!
+//! $$\bar x,\ s,\ Q(0.05),\ Q(0.5),\ Q(0.95),\ \hat R,\ \mathrm{ESS}_\mathrm{bulk},\
+//! \mathrm{ESS}_\mathrm{tail},\ s/\sqrt{\mathrm{ESS}_{\bar x}}$$
+//!
+//! in the unit of the draws where they have one; each is defined in the file of
+//! its name. For draws of odd length the folded ranks use the median of the half
+//! chains, as `az.rhat` does (`az.summary` takes the median of all draws there).
+//!
+//! Source: Vehtari et al. 2021, doi:10.1214/20-BA1221.
+//! Validated by `tests/arviz.rs` and by the tests below; timed by
+//! `benches/diagnostics.rs`.
+
+use super::chains::Chains;
+use super::moments::{mean, variance};
+use super::quantile::quantile;
+use super::workspace::Workspace;
+
+/// Location, spread and convergence of one scalar.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Summary {
+    /// Mean of all draws.
+    pub mean: f64,
+    /// Standard deviation of all draws, divisor S - 1.
+    pub sd: f64,
+    /// 5 % quantile.
+    pub q05: f64,
+    /// Median.
+    pub q50: f64,
+    /// 95 % quantile.
+    pub q95: f64,
+    /// Rank-normalised split R-hat.
+    pub rhat: f64,
+    /// Effective sample size of the bulk.
+    pub ess_bulk: f64,
+    /// Effective sample size of the tails.
+    pub ess_tail: f64,
+    /// Monte Carlo standard error of the mean.
+    pub mcse_mean: f64,
+}
+
+/// Summarises one scalar.
+///
+/// NaN among the draws makes every column NaN. Fewer than four draws a chain
+/// leave mean, sd and quantiles; a single chain has no R-hat.
+pub fn summarize(x: Chains<'_>, workspace: &mut Workspace) -> Summary {
+    let nan = f64::NAN;
+    let mut s = Summary {
+        mean: nan,
+        sd: nan,
+        q05: nan,
+        q50: nan,
+        q95: nan,
+        rhat: nan,
+        ess_bulk: nan,
+        ess_tail: nan,
+        mcse_mean: nan,
+    };
+    if x.has_nan() {
+        return s;
+    }
+    let usable = x.chains() >= 1 && x.draws() >= 4;
+    if usable {
+        workspace.load(x);
+    } else {
+        workspace.order.sort(x.values());
+    }
+    let sorted = workspace.order.entries();
+    [s.q05, s.q50, s.q95] = [0.05, 0.5, 0.95].map(|p| quantile(sorted, p));
+    s.mean = mean(x.values());
+    s.sd = variance(x.values()).sqrt();
+    if usable {
+        s.ess_tail = workspace.ess_tail();
+        s.mcse_mean = s.sd / workspace.ess_mean().sqrt();
+        workspace.rank_normalise();
+        s.ess_bulk = workspace.ess_of_series();
+        if x.chains() >= 2 {
+            s.rhat = workspace.rhat_of_ranks();
+        }
+    }
+    s
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// A deterministic walk of `n` draws.
+    fn walk(n: usize, memory: f64) -> Vec<f64> {
+        let (mut state, mut x) = (1_u64, 0.0);
+        (0..n)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                x = memory * x + (state >> 11) as f64 / (1_u64 << 53) as f64 - 0.5;
+                x
+            })
+            .collect()
+    }
+
+    /// The columns as bits, so that NaN equals NaN.
+    fn bits(s: &Summary) -> [u64; 9] {
+        [s.mean, s.sd, s.q05, s.q50, s.q95, s.rhat, s.ess_bulk, s.ess_tail, s.mcse_mean].map(f64::to_bits)
+    }
+
+    #[test]
+    fn history_of_the_workspace_does_not_matter() {
+        let mut used = Workspace::new();
+        for (chains, draws, memory) in [(4, 500, 0.9), (2, 7, 0.0), (4, 101, 0.5), (1, 40, 0.1), (4, 3, 0.0), (4, 500, 0.1)]
+        {
+            let x = walk(chains * draws, memory);
+            let view = Chains::new(&x, chains, draws).unwrap();
+            let fresh = summarize(view, &mut Workspace::new());
+            assert_eq!(bits(&summarize(view, &mut used)), bits(&fresh));
+        }
+    }
+
+    #[test]
+    fn a_second_call_allocates_nothing() {
+        let mut w = Workspace::new();
+        let slow = walk(2000, 0.999);
+        summarize(Chains::new(&slow, 4, 500).unwrap(), &mut w);
+        let before = format!("{:?}", w.capacities());
+        for memory in [0.99, 0.5, 0.0, -0.5] {
+            let x = walk(2000, memory);
+            summarize(Chains::new(&x, 4, 500).unwrap(), &mut w);
+            assert_eq!(format!("{:?}", w.capacities()), before);
+        }
+    }
+
+    #[test]
+    fn functions_and_summary_agree() {
+        use crate::diagnostics::{ess_bulk, ess_tail, mcse_mean, rhat};
+        let x = walk(4 * 101, 0.7);
+        let (c, mut w) = (Chains::new(&x, 4, 101).unwrap(), Workspace::new());
+        let s = summarize(c, &mut w);
+        assert_eq!(s.rhat, rhat(c, &mut w));
+        assert_eq!(s.ess_bulk, ess_bulk(c, &mut w));
+        assert_eq!(s.ess_tail, ess_tail(c, &mut w));
+        assert!((s.mcse_mean / mcse_mean(c, &mut w) - 1.0).abs() < 1e-15);
+    }
+}

@@ -1,0 +1,358 @@
+//! Where a fit starts.
+//!
+//! 1. A log-linear tensor fit (ordinary least squares, b up to 1.5 ms/µm² when
+//!    there are enough measurements) gives $S_0$ and three directions
+//!    $e_1, e_2, e_3$ of falling diffusivity.
+//! 2. A fixed low-discrepancy set of points covers the scalar parameters, each
+//!    point is tried with one or more directions: $e_1$; for one point in three
+//!    also $e_2$ and $e_3$; for two and more axes pairs in the plane of $e_1, e_2$.
+//! 3. At each point the signal is linear in the amplitudes $S_0 f_c \ge 0$: these
+//!    are solved by non-negative least squares, and the point is ranked by what
+//!    remains. (Where a link makes scalars depend on fractions, or fractions are
+//!    fixed, only $S_0$ is solved and the fractions are part of the point.)
+//! 4. The best one (one axis, two compartments) or three distinct points (other
+//!    models, which have several modes) start a fit each; the best fit is kept.
+//!
+//! Nothing is random, so a fit depends on its voxel only.
+//!
+//! Source: tensor: Basser, Mattiello & Le Bihan 1994, doi:10.1006/jmrb.1994.1037;
+//! points: the additive recurrence of Roberts 2018 (R-sequence); separable
+//! amplitudes: Golub & Pereyra 1973, doi:10.1137/0710036.
+//!
+//! Validated by `tests/fit.rs` (every start finds the mode of the truth) and
+//! `docs/validation.md`.
+
+use crate::dense::{cholesky, cholesky_solve, eigen_3x3};
+use microtome_kernels::normal::normal_equations;
+use microtome_models::{Acquisition, B0_MAX_MS_PER_UM2, Evaluator, FreeKind, Lowered};
+
+/// b-values beyond this bend away from a tensor.
+const TENSOR_B_MAX: f64 = 1.55;
+/// Fewest weighted measurements for the tensor fit.
+const TENSOR_MEASUREMENTS: usize = 12;
+
+/// What the starts of all voxels share.
+#[derive(Debug, Clone)]
+pub struct StartScheme {
+    /// Rows of the log-linear tensor fit: (Dxx, Dyy, Dzz, Dxy, Dxz, Dyz, ln S0) x measurement.
+    tensor: Option<Vec<f64>>,
+    used: Vec<usize>,
+    b0: Vec<usize>,
+    /// Start points of the values; axes and scale are filled in a voxel.
+    points: Vec<Vec<f64>>,
+    axes: Vec<usize>,
+    linear_amplitudes: bool,
+    starts: usize,
+}
+
+/// A start: values and what remained.
+#[derive(Debug, Clone)]
+pub(crate) struct Start {
+    pub(crate) x: Vec<f64>,
+    pub(crate) cost: f64,
+}
+
+impl StartScheme {
+    /// Prepares the starts of a model on an acquisition.
+    pub fn new(lowered: &Lowered, acquisition: &Acquisition) -> Self {
+        let model = &lowered.model;
+        let axes: Vec<usize> = model.free().iter().filter(|f| f.kind == FreeKind::Axis).map(|f| f.at).collect();
+        let fixed_fractions = model.free().iter().any(|f| match &f.kind {
+            FreeKind::Fractions { total, .. } => *total < 1.0,
+            _ => false,
+        });
+        let linear_amplitudes =
+            !model.is_nonlinear_in_fractions() && !fixed_fractions && model.scale_is_free();
+        let compartments = model.components().len();
+        let (tensor, used) = tensor_design(acquisition);
+        Self {
+            tensor,
+            used,
+            b0: acquisition.b0_measurements().collect(),
+            points: points(lowered, linear_amplitudes),
+            starts: if axes.len() <= 1 && compartments <= 2 { 1 } else { 3 },
+            axes,
+            linear_amplitudes,
+        }
+    }
+
+    /// The mean b = 0 signal of a voxel, or the largest signal without b = 0.
+    pub fn mean_b0(&self, y: &[f64]) -> f64 {
+        if self.b0.is_empty() {
+            return y.iter().copied().fold(0.0, f64::max);
+        }
+        self.b0.iter().map(|&i| y[i]).sum::<f64>() / self.b0.len() as f64
+    }
+
+    /// Standard deviation of the b = 0 signals, when there are at least four.
+    pub fn b0_sd(&self, y: &[f64]) -> Option<f64> {
+        let n = self.b0.len();
+        if n < 4 {
+            return None;
+        }
+        let mean = self.mean_b0(y);
+        let square: f64 = self.b0.iter().map(|&i| (y[i] - mean).powi(2)).sum();
+        Some((square / (n - 1) as f64).sqrt())
+    }
+
+    /// Directions of falling diffusivity.
+    fn directions(&self, y: &[f64], floor: f64) -> [[f64; 3]; 3] {
+        let Some(design) = &self.tensor else {
+            return [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+        };
+        let n = self.used.len();
+        let mut log: Vec<f64> = self.used.iter().map(|&i| y[i].max(floor)).collect();
+        microtome_kernels::log::log_in_place(&mut log);
+        let d: [f64; 6] =
+            std::array::from_fn(|k| design[k * n..(k + 1) * n].iter().zip(&log).map(|(w, l)| w * l).sum());
+        eigen_3x3([[d[0], d[3], d[4]], [d[3], d[1], d[5]], [d[4], d[5], d[2]]]).1
+    }
+
+    /// The starts of a voxel, best first.
+    ///
+    /// # Shapes
+    /// `y` `[measurement]`, `y_slots` `[slot]`.
+    pub(crate) fn starts(&self, evaluator: &mut Evaluator, y: &[f64], y_slots: &[f64]) -> Vec<Start> {
+        let mean_b0 = self.mean_b0(y);
+        let e = self.directions(y, 1e-3 * mean_b0.max(f64::MIN_POSITIVE));
+        let lowered = evaluator.lowered().clone();
+        let plan = &lowered.plan;
+        let compartments = lowered.model.components().len();
+        let mut e_signals = vec![0.0; compartments * plan.slots()];
+        let mut gram = vec![0.0; compartments * compartments];
+        let mut right = vec![0.0; compartments];
+        let energy: f64 = y_slots.iter().map(|v| v * v).sum();
+        let mut found: Vec<Start> = Vec::new();
+        for (index, point) in self.points.iter().enumerate() {
+            for axes in axis_sets(self.axes.len(), &e, index) {
+                let mut x = point.clone();
+                for (&at, axis) in self.axes.iter().zip(&axes) {
+                    x[at..at + 3].copy_from_slice(axis);
+                }
+                let cost = if self.linear_amplitudes {
+                    evaluator.compartment_signals(&x, &mut e_signals);
+                    normal_equations(&e_signals, plan.mask(), y_slots, &mut gram, &mut right);
+                    let amplitudes = non_negative(&gram, &right);
+                    set_amplitudes(&lowered, &amplitudes, mean_b0, &mut x);
+                    energy + quadratic(&gram, &right, &amplitudes)
+                } else {
+                    scale_only(evaluator, &lowered, y_slots, mean_b0, energy, &mut x)
+                };
+                if cost.is_finite() {
+                    keep_best(&mut found, Start { x, cost }, self.starts);
+                }
+            }
+        }
+        found
+    }
+}
+
+fn keep_best(found: &mut Vec<Start>, candidate: Start, most: usize) {
+    let at = found.partition_point(|s| s.cost <= candidate.cost);
+    if at < most {
+        found.insert(at, candidate);
+        found.truncate(most);
+    }
+}
+
+/// Cost of amplitudes: aᵀGa - 2 rᵀa.
+fn quadratic(gram: &[f64], right: &[f64], a: &[f64]) -> f64 {
+    let n = a.len();
+    let mut sum = 0.0;
+    for i in 0..n {
+        let row: f64 = (0..n).map(|j| gram[i * n + j] * a[j]).sum();
+        sum += a[i] * (row - 2.0 * right[i]);
+    }
+    sum
+}
+
+/// Non-negative least squares of a small Gram matrix by coordinate descent.
+fn non_negative(gram: &[f64], right: &[f64]) -> Vec<f64> {
+    let n = right.len();
+    let mut a = vec![0.0; n];
+    for _ in 0..40 {
+        for i in 0..n {
+            let others: f64 = (0..n).filter(|&j| j != i).map(|j| gram[i * n + j] * a[j]).sum();
+            let diagonal = gram[i * n + i];
+            a[i] = if diagonal > 0.0 { ((right[i] - others) / diagonal).max(0.0) } else { 0.0 };
+        }
+    }
+    a
+}
+
+/// Writes amplitudes as s0 and fractions of at least 2 %.
+fn set_amplitudes(lowered: &Lowered, amplitudes: &[f64], mean_b0: f64, x: &mut [f64]) {
+    let total: f64 = amplitudes.iter().sum();
+    for free in lowered.model.free() {
+        match &free.kind {
+            FreeKind::Scale => {
+                x[free.at] = if total > 0.0 { total } else { mean_b0 }.clamp(free.range[0], free.range[1]);
+            }
+            FreeKind::Fractions { .. } if total > 0.0 => {
+                let f: Vec<f64> = amplitudes.iter().map(|a| (a / total).max(0.02)).collect();
+                let sum: f64 = f.iter().sum();
+                for (i, v) in f.iter().enumerate() {
+                    x[free.at + i] = v / sum;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Solves for the scale alone (fractions are part of the point).
+fn scale_only(
+    evaluator: &mut Evaluator,
+    lowered: &Lowered,
+    y: &[f64],
+    mean_b0: f64,
+    energy: f64,
+    x: &mut [f64],
+) -> f64 {
+    let scale = lowered.model.free().iter().find(|f| f.kind == FreeKind::Scale);
+    if let Some(free) = scale {
+        x[free.at] = mean_b0.clamp(free.range[0], free.range[1]);
+    }
+    let signal = evaluator.signal(x);
+    let (mut sy, mut ss) = (0.0, 0.0);
+    for ((s, y), m) in signal.iter().zip(y).zip(lowered.plan.mask()) {
+        sy += m * s * y;
+        ss += m * s * s;
+    }
+    let factor = if scale.is_some() && ss > 0.0 { (sy / ss).max(1e-3) } else { 1.0 };
+    if let Some(free) = scale {
+        x[free.at] = (x[free.at] * factor).clamp(free.range[0], free.range[1]);
+    }
+    energy - 2.0 * factor * sy + factor * factor * ss
+}
+
+/// The direction sets that a point is tried with.
+fn axis_sets(axes: usize, e: &[[f64; 3]; 3], point: usize) -> Vec<Vec<[f64; 3]>> {
+    let turn = |angle: f64| -> [f64; 3] {
+        let (s, c) = angle.sin_cos();
+        std::array::from_fn(|i| c * e[0][i] + s * e[1][i])
+    };
+    match axes {
+        0 => vec![Vec::new()],
+        1 if point % 3 == 0 => vec![vec![e[0]], vec![e[1]], vec![e[2]]],
+        1 => vec![vec![e[0]]],
+        _ => {
+            let pairs: &[(f64, f64)] = if point % 3 == 0 {
+                &[(0.0, 1.57), (0.785, -0.785), (0.35, -0.35), (0.0, 0.7), (0.0, -0.7)]
+            } else {
+                &[(0.0, 1.57), (0.785, -0.785)]
+            };
+            pairs
+                .iter()
+                .map(|&(a, b)| {
+                    let mut set = vec![turn(a), turn(b)];
+                    set.extend((2..axes).map(|i| if i == 2 { e[2] } else { turn(0.4 * i as f64) }));
+                    set
+                })
+                .collect()
+        }
+    }
+}
+
+/// Start points of the scalars by the R-sequence, inside the middle of their ranges.
+fn points(lowered: &Lowered, linear_amplitudes: bool) -> Vec<Vec<f64>> {
+    let model = &lowered.model;
+    let mut dimensions = 0;
+    for free in model.free() {
+        dimensions += match &free.kind {
+            FreeKind::Scalar { .. } => 1,
+            FreeKind::Fractions { .. } if !linear_amplitudes => free.len - 1,
+            _ => 0,
+        };
+    }
+    let count = [1, 6, 12, 20, 28][dimensions.min(4)] + 6 * dimensions.saturating_sub(4);
+    // The root of t^(d+1) = t + 1.
+    let mut phi = 2.0_f64;
+    for _ in 0..60 {
+        phi = (1.0 + phi).powf(1.0 / (dimensions as f64 + 1.0));
+    }
+    let mut out = Vec::with_capacity(count);
+    for k in 0..count {
+        let mut d = 0;
+        let mut next = || {
+            d += 1;
+            (0.5 + phi.powi(-d) * (k as f64 + 1.0)).fract()
+        };
+        let mut x = vec![0.0; model.values()];
+        for free in model.free() {
+            match &free.kind {
+                FreeKind::Scalar { period: Some(p) } => x[free.at] = p * next(),
+                FreeKind::Scalar { period: None } => {
+                    let (low, high) = middle(free.range, free.scale);
+                    x[free.at] = low + (high - low) * next();
+                }
+                FreeKind::Axis => x[free.at + 2] = 1.0,
+                FreeKind::Fractions { total, .. } => {
+                    let n = free.len;
+                    let mut rest = 1.0;
+                    for i in 0..n - 1 {
+                        let share = if linear_amplitudes { 1.0 / (n - i) as f64 } else { 0.15 + 0.7 * next() };
+                        x[free.at + i] = total * rest * share;
+                        rest *= 1.0 - share;
+                    }
+                    x[free.at + n - 1] = total * rest;
+                }
+                FreeKind::Scale => x[free.at] = 1.0,
+            }
+        }
+        out.push(x);
+    }
+    out
+}
+
+/// The part of a range where starts are put: around its typical size.
+fn middle(range: [f64; 2], scale: f64) -> (f64, f64) {
+    let low = range[0].max(0.2 * scale);
+    let high = range[1].min(3.0 * scale);
+    if low < high { (low, high) } else { (range[0], range[1].min(range[0] + 3.0 * scale)) }
+}
+
+/// The pseudo-inverse of the log-linear tensor fit and its measurements.
+fn tensor_design(acquisition: &Acquisition) -> (Option<Vec<f64>>, Vec<usize>) {
+    let b = acquisition.b_ms_per_um2();
+    let weighted = |limit: f64| (0..b.len()).filter(|&i| b[i] > B0_MAX_MS_PER_UM2 && b[i] <= limit).count();
+    let limit = if weighted(TENSOR_B_MAX) >= TENSOR_MEASUREMENTS { TENSOR_B_MAX } else { f64::INFINITY };
+    let used: Vec<usize> = (0..b.len()).filter(|&i| b[i] <= limit).collect();
+    let rows: Vec<[f64; 7]> = used
+        .iter()
+        .map(|&i| {
+            let g = acquisition.directions()[i];
+            let w = -b[i];
+            [
+                w * g[0] * g[0],
+                w * g[1] * g[1],
+                w * g[2] * g[2],
+                2.0 * w * g[0] * g[1],
+                2.0 * w * g[0] * g[2],
+                2.0 * w * g[1] * g[2],
+                1.0,
+            ]
+        })
+        .collect();
+    let mut normal = vec![0.0; 49];
+    for row in &rows {
+        for i in 0..7 {
+            for j in 0..7 {
+                normal[i * 7 + j] += row[i] * row[j];
+            }
+        }
+    }
+    if !cholesky(&mut normal, 7, 1e-9) {
+        return (None, used);
+    }
+    let n = rows.len();
+    let mut out = vec![0.0; 7 * n];
+    for (m, row) in rows.iter().enumerate() {
+        let mut column = row.to_vec();
+        cholesky_solve(&normal, 7, &mut column);
+        for (k, v) in column.iter().enumerate() {
+            out[k * n + m] = *v;
+        }
+    }
+    (Some(out), used)
+}

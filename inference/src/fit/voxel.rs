@@ -1,0 +1,473 @@
+//! The fit of one voxel.
+//!
+//! $$\hat x = \arg\max_x \ln p(y\,|\,S(x),\sigma),\qquad \mathrm{cov} = (T^T J^T W J T)^{-1}$$
+//!
+//! with $W$ the curvature of the likelihood at the optimum (observed
+//! information in the signal) and $T$ the tangent basis; the covariance of the
+//! result columns follows by the delta method.
+//!
+//! An unknown σ is estimated: for Gaussian noise $\hat\sigma^2 = \mathrm{RSS}/(n-p)$;
+//! for Rician noise by the fixed point of the score,
+//! $\sigma^2 = \frac{1}{2(n - p/2)}\sum(y^2 + S^2 - 2ySr)$, alternating with fits.
+//!
+//! Source: Sijbers et al. 1998, doi:10.1109/42.712125 (Rician maximum
+//! likelihood); Efron & Hinkley 1978, doi:10.1093/biomet/65.3.457 (observed information).
+//! Validated by `tests/fit.rs`.
+
+use super::lm::{LevenbergMarquardt, Objective};
+use super::start::StartScheme;
+use crate::dense::{cholesky, cholesky_inverse};
+use argmin::core::{Executor, State};
+use microtome_kernels::normal::normal_equations;
+use microtome_models::{Evaluator, FreeKind, Lowered, Model, NoiseKind, Tangent};
+
+/// How the fit or the sampling of a voxel ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Good.
+    Converged,
+    /// The iteration limit was reached.
+    MaxIterations,
+    /// The data do not determine the parameters.
+    Singular,
+    /// NaN, infinite, all-zero, or (for Rician noise) negative signals.
+    InvalidSignal,
+    /// The density could not be evaluated.
+    Divergent,
+    /// Chains disagree: R-hat above 1.01 or a chain stuck far below the best.
+    NotMixed,
+}
+
+impl Status {
+    /// The word in the `status` column.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Converged => "converged",
+            Status::MaxIterations => "max_iterations",
+            Status::Singular => "singular",
+            Status::InvalidSignal => "invalid_signal",
+            Status::Divergent => "divergent",
+            Status::NotMixed => "not_mixed",
+        }
+    }
+}
+
+/// Settings of the fits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FitOptions {
+    /// Most iterations of one Levenberg-Marquardt run.
+    pub max_iterations: u64,
+    /// Most fits that one voxel starts (fewer where the model has one mode).
+    pub max_starts: usize,
+}
+
+impl Default for FitOptions {
+    fn default() -> Self {
+        Self { max_iterations: 100, max_starts: 3 }
+    }
+}
+
+/// The result of one voxel.
+#[derive(Debug, Clone)]
+pub struct VoxelFit {
+    /// Estimates of the free values.
+    pub x: Vec<f64>,
+    /// The noise scale, known or estimated.
+    pub sigma: f64,
+    /// How it ended.
+    pub status: Status,
+    /// $\ln p(y|\hat x,\sigma)$ without terms that depend on the data alone.
+    pub ln_likelihood: f64,
+    /// Coefficient of determination of the signals.
+    pub r2: f64,
+    /// Standard errors of the result columns; NaN where not determined.
+    pub column_sd: Vec<f64>,
+    /// Iterations of the best run.
+    pub iterations: u64,
+    /// Mean b = 0 signal.
+    pub mean_b0: f64,
+}
+
+/// Fits voxels one after another on one thread.
+#[derive(Debug)]
+pub struct Fitter {
+    evaluator: Evaluator,
+    scheme: StartScheme,
+    tangent: Tangent,
+    options: FitOptions,
+    y: Vec<f64>,
+    scratch: Scratch,
+}
+
+#[derive(Debug)]
+struct Scratch {
+    score: Vec<f64>,
+    curvature: Vec<f64>,
+    normal: Vec<f64>,
+    right: Vec<f64>,
+    basis: Vec<f64>,
+    half: Vec<f64>,
+}
+
+/// One run of Levenberg-Marquardt.
+#[derive(Debug)]
+struct Run {
+    x: Vec<f64>,
+    cost: f64,
+    iterations: u64,
+    finished: bool,
+}
+
+/// The negative log likelihood of a voxel in tangent coordinates.
+struct NegativeLogLikelihood<'a> {
+    evaluator: &'a mut Evaluator,
+    tangent: &'a Tangent,
+    y: &'a [f64],
+    mask: &'a [f64],
+    noise: NoiseKind,
+    sigma: f64,
+    scratch: &'a mut Scratch,
+}
+
+/// The curvature of a Rician measurement is kept above this share of 1/σ².
+const CURVATURE_FLOOR: f64 = 0.05;
+
+impl Objective for NegativeLogLikelihood<'_> {
+    fn dim(&self) -> usize {
+        self.tangent.dim()
+    }
+
+    fn cost(&mut self, x: &[f64]) -> f64 {
+        -self.noise.value(self.y, self.evaluator.signal(x), self.mask, self.sigma)
+    }
+
+    fn linearise(&mut self, x: &[f64], gradient: &mut [f64], hessian: &mut [f64]) -> f64 {
+        let s = &mut *self.scratch;
+        let (signal, jacobian) = self.evaluator.signal_and_jacobian(x);
+        let value = self.noise.curvature(self.y, signal, self.mask, self.sigma, &mut s.score, &mut s.curvature);
+        if self.noise == NoiseKind::Rician {
+            let floor = CURVATURE_FLOOR / (self.sigma * self.sigma);
+            for (c, m) in s.curvature.iter_mut().zip(self.mask) {
+                *c = c.max(floor) * m;
+            }
+        }
+        normal_equations(jacobian, &s.curvature, &s.score, &mut s.normal, &mut s.right);
+        self.tangent.basis(x, &mut s.basis);
+        project(&s.normal, &s.right, &s.basis, &mut s.half, gradient, hessian);
+        -value
+    }
+
+    fn retract(&self, x: &[f64], step: &mut [f64], out: &mut [f64]) {
+        self.tangent.retract(x, step, out);
+    }
+
+    fn blocked(&self, x: &[f64], gradient: &[f64], out: &mut [bool]) {
+        self.tangent.blocked(x, gradient, out);
+    }
+}
+
+/// g = -Tᵀ r and H = Tᵀ N T.
+fn project(normal: &[f64], right: &[f64], basis: &[f64], half: &mut [f64], gradient: &mut [f64], hessian: &mut [f64]) {
+    let (values, dim) = (right.len(), gradient.len());
+    half.fill(0.0);
+    gradient.fill(0.0);
+    hessian.fill(0.0);
+    for a in 0..values {
+        for b in 0..values {
+            let n = normal[a * values + b];
+            for j in 0..dim {
+                half[a * dim + j] += n * basis[b * dim + j];
+            }
+        }
+    }
+    for a in 0..values {
+        for i in 0..dim {
+            let t = basis[a * dim + i];
+            if t == 0.0 {
+                continue;
+            }
+            gradient[i] -= t * right[a];
+            for j in 0..dim {
+                hessian[i * dim + j] += t * half[a * dim + j];
+            }
+        }
+    }
+}
+
+impl Fitter {
+    /// A fitter of one model on one acquisition, with its own scratch memory.
+    pub fn new(lowered: &Lowered, scheme: &StartScheme, options: FitOptions) -> Self {
+        let tangent = Tangent::new(&lowered.model);
+        let (values, slots, dim) = (lowered.model.values(), lowered.plan.slots(), tangent.dim());
+        Self {
+            evaluator: Evaluator::new(lowered),
+            scheme: scheme.clone(),
+            options,
+            y: vec![0.0; slots],
+            scratch: Scratch {
+                score: vec![0.0; slots],
+                curvature: vec![0.0; slots],
+                normal: vec![0.0; values * values],
+                right: vec![0.0; values],
+                basis: vec![0.0; values * dim],
+                half: vec![0.0; values * dim],
+            },
+            tangent,
+        }
+    }
+
+    /// The evaluator, for sampling after a fit.
+    pub fn evaluator(&mut self) -> &mut Evaluator {
+        &mut self.evaluator
+    }
+
+    fn model(&self) -> &Model {
+        &self.evaluator.lowered().model
+    }
+
+    /// Whether signals can be fitted at all.
+    pub fn is_valid(noise: NoiseKind, y: &[f64]) -> bool {
+        y.iter().all(|v| v.is_finite())
+            && y.iter().any(|v| *v != 0.0)
+            && (noise != NoiseKind::Rician || y.iter().all(|v| *v >= 0.0))
+    }
+
+    /// Fits one voxel.
+    ///
+    /// # Shapes
+    /// `y` `[measurement]`; `per_voxel` one number for each parameter fixed a voxel.
+    ///
+    /// # Units
+    /// `sigma`, when known, in the unit of the signals.
+    pub fn fit(&mut self, y: &[f64], per_voxel: &[f64], sigma: Option<f64>) -> VoxelFit {
+        self.run(y, per_voxel, sigma, None)
+    }
+
+    /// As [`Fitter::fit`], from one given start instead of the scheme.
+    ///
+    /// # Shapes
+    /// `start` `[value]`.
+    pub fn fit_from(&mut self, start: &[f64], y: &[f64], per_voxel: &[f64], sigma: Option<f64>) -> VoxelFit {
+        self.run(y, per_voxel, sigma, Some(start))
+    }
+
+    fn run(&mut self, y: &[f64], per_voxel: &[f64], sigma: Option<f64>, start: Option<&[f64]>) -> VoxelFit {
+        let mean_b0 = self.scheme.mean_b0(y);
+        let noise = self.model().noise();
+        let fixed_ok = per_voxel.iter().chain(&sigma).all(|v| v.is_finite());
+        let sigma_ok = sigma.is_none_or(|s| s > 0.0);
+        if !(Self::is_valid(noise, y) && mean_b0 > 0.0 && fixed_ok && sigma_ok) {
+            return self.failed(Status::InvalidSignal, sigma, mean_b0);
+        }
+        self.evaluator.set_per_voxel(per_voxel);
+        let plan = self.evaluator.lowered().plan.clone();
+        plan.scatter(y, &mut self.y);
+        let starts = match start {
+            Some(x) => vec![x.to_vec()],
+            None => {
+                let mut starts = self.scheme.starts(&mut self.evaluator, y, &self.y);
+                starts.truncate(self.options.max_starts.max(1));
+                starts.into_iter().map(|s| s.x).collect()
+            }
+        };
+        // Without a known σ the first fits use a guess; the optimum of least
+        // squares does not depend on it.
+        let guess = sigma.unwrap_or_else(|| self.scheme.b0_sd(y).unwrap_or(0.0).max(0.02 * mean_b0));
+        let first_noise = if sigma.is_some() { noise } else { NoiseKind::Gaussian };
+        let mut best: Option<Run> = None;
+        for x in starts {
+            if let Some(run) = self.minimise(x, first_noise, guess) {
+                if best.as_ref().is_none_or(|b| run.cost < b.cost) {
+                    best = Some(run);
+                }
+            }
+        }
+        let Some(mut best) = best else {
+            return self.failed(Status::Divergent, sigma, mean_b0);
+        };
+        let sigma = match sigma {
+            Some(s) => s,
+            None => self.estimate_sigma(noise, &mut best),
+        };
+        self.finish(y, sigma, mean_b0, best)
+    }
+
+    fn minimise(&mut self, x: Vec<f64>, noise: NoiseKind, sigma: f64) -> Option<Run> {
+        let plan = self.evaluator.lowered().plan.clone();
+        let objective = NegativeLogLikelihood {
+            evaluator: &mut self.evaluator,
+            tangent: &self.tangent,
+            y: &self.y,
+            mask: plan.mask(),
+            noise,
+            sigma,
+            scratch: &mut self.scratch,
+        };
+        let limit = self.options.max_iterations;
+        let run = Executor::new(objective, LevenbergMarquardt::default())
+            .configure(|s| s.param(x).max_iters(limit))
+            .timer(false)
+            .ctrlc(false)
+            .run()
+            .ok()?;
+        let state = run.state();
+        let cost = state.get_best_cost();
+        let best = state.get_best_param()?.clone();
+        let iterations = state.get_iter();
+        cost.is_finite().then_some(Run { x: best, cost, iterations, finished: iterations < limit })
+    }
+
+    /// Degrees of freedom left for the noise.
+    fn residual_freedom(&self) -> f64 {
+        let n = self.evaluator.lowered().plan.measurements();
+        (n.saturating_sub(self.tangent.dim())).max(1) as f64
+    }
+
+    fn estimate_sigma(&mut self, noise: NoiseKind, best: &mut Run) -> f64 {
+        let freedom = self.residual_freedom();
+        let rss = self.residual_square(&best.x);
+        let mut sigma = (rss / freedom).sqrt().max(f64::MIN_POSITIVE.sqrt());
+        if noise == NoiseKind::Gaussian {
+            return sigma;
+        }
+        let n = self.evaluator.lowered().plan.measurements() as f64;
+        for _ in 0..30 {
+            let Some(run) = self.minimise(best.x.clone(), noise, sigma) else { break };
+            *best = run;
+            // Σ(y² + S² - 2ySr) from the score: y r = σ² score + S.
+            let plan = self.evaluator.lowered().plan.clone();
+            let signal = self.evaluator.signal(&best.x);
+            noise.score(&self.y, signal, plan.mask(), sigma, &mut self.scratch.score);
+            let slope = noise.ln_sigma_slope(&self.y, signal, plan.mask(), sigma, &self.scratch.score);
+            let square = (slope + 2.0 * n) * sigma * sigma;
+            let parameters = n - freedom;
+            let next = (square / (2.0 * n - parameters)).max(0.0).sqrt().max(1e-12 * sigma);
+            let change = (next / sigma - 1.0).abs();
+            sigma = next;
+            if change < 1e-4 {
+                break;
+            }
+        }
+        sigma
+    }
+
+    fn residual_square(&mut self, x: &[f64]) -> f64 {
+        let plan = self.evaluator.lowered().plan.clone();
+        let signal = self.evaluator.signal(x);
+        self.y.iter().zip(signal).zip(plan.mask()).map(|((y, s), m)| m * (y - s) * (y - s)).sum()
+    }
+
+    fn finish(&mut self, y: &[f64], sigma: f64, mean_b0: f64, best: Run) -> VoxelFit {
+        let Run { mut x, iterations, finished, .. } = best;
+        self.canonicalise(&mut x);
+        let mean = y.iter().sum::<f64>() / y.len() as f64;
+        let total: f64 = y.iter().map(|v| (v - mean) * (v - mean)).sum();
+        let r2 = 1.0 - self.residual_square(&x) / total;
+        let plan = self.evaluator.lowered().plan.clone();
+        let noise = self.model().noise();
+        let dim = self.tangent.dim();
+        let (mut gradient, mut hessian) = (vec![0.0; dim], vec![0.0; dim * dim]);
+        let mut objective = NegativeLogLikelihood {
+            evaluator: &mut self.evaluator,
+            tangent: &self.tangent,
+            y: &self.y,
+            mask: plan.mask(),
+            noise,
+            sigma,
+            scratch: &mut self.scratch,
+        };
+        let cost = objective.linearise(&x, &mut gradient, &mut hessian);
+        let (column_sd, determined) = self.standard_errors(&x, &gradient, &hessian);
+        let status = match (determined, finished) {
+            (false, _) => Status::Singular,
+            (true, false) => Status::MaxIterations,
+            (true, true) => Status::Converged,
+        };
+        VoxelFit { x, sigma, status, ln_likelihood: -cost, r2, column_sd, iterations, mean_b0 }
+    }
+
+    /// Standard errors of the columns, and whether the data determine the
+    /// parameters. Coordinates at a bound count as known; coordinates that
+    /// vanish because a fraction is zero have no standard error.
+    fn standard_errors(&self, x: &[f64], gradient: &[f64], hessian: &[f64]) -> (Vec<f64>, bool) {
+        let model = self.model();
+        let dim = self.tangent.dim();
+        let mut frozen = vec![false; dim];
+        self.tangent.blocked(x, gradient, &mut frozen);
+        let fraction_gone = model
+            .free()
+            .iter()
+            .filter(|f| matches!(f.kind, FreeKind::Fractions { .. }))
+            .any(|f| x[f.at..f.at + f.len].iter().any(|v| *v < 1e-6));
+        let scale = |i: usize| hessian[i * dim + i].max(0.0).sqrt();
+        let largest = (0..dim).map(scale).fold(0.0, f64::max);
+        let dead: Vec<bool> = (0..dim).map(|i| scale(i) <= 1e-9 * largest).collect();
+        let live: Vec<usize> = (0..dim).filter(|&i| !frozen[i] && !dead[i]).collect();
+        let n = live.len();
+        let mut a = vec![0.0; n * n];
+        for (i, &p) in live.iter().enumerate() {
+            for (j, &q) in live.iter().enumerate() {
+                a[i * n + j] = hessian[p * dim + q] / (scale(p) * scale(q));
+            }
+        }
+        let full_rank = cholesky(&mut a, n, 1e-10);
+        let determined = full_rank && (fraction_gone || (0..dim).all(|i| frozen[i] || !dead[i]));
+        let columns = model.columns();
+        if !full_rank {
+            return (vec![f64::NAN; columns.len()], false);
+        }
+        let inverse = cholesky_inverse(&a, n);
+        let mut basis = vec![0.0; model.values() * dim];
+        self.tangent.basis(x, &mut basis);
+        let per_voxel = vec![0.0; model.per_voxel().len()];
+        let sd = columns
+            .iter()
+            .map(|column| {
+                let mut slope = vec![0.0; dim];
+                column.evaluate(x, &per_voxel, &mut |k, d| {
+                    for (s, b) in slope.iter_mut().zip(&basis[k * dim..(k + 1) * dim]) {
+                        *s += d * b;
+                    }
+                });
+                if slope.iter().zip(&dead).any(|(s, dead)| *dead && *s != 0.0) {
+                    return f64::NAN;
+                }
+                let mut variance = 0.0;
+                for (i, &p) in live.iter().enumerate() {
+                    for (j, &q) in live.iter().enumerate() {
+                        variance += slope[p] / scale(p) * inverse[i * n + j] * slope[q] / scale(q);
+                    }
+                }
+                variance.max(0.0).sqrt()
+            })
+            .collect();
+        (sd, determined)
+    }
+
+    /// Fixes what is free without changing the signal: the sign of axes
+    /// (mu_x >= 0 for compartments that are not axisymmetric, else mu_z >= 0) and
+    /// the turn of angles.
+    fn canonicalise(&self, x: &mut [f64]) {
+        let model = self.model();
+        for free in model.free() {
+            match free.kind {
+                FreeKind::Axis => model.orient_axis(free.at, x),
+                FreeKind::Scalar { period: Some(p) } => x[free.at] = x[free.at].rem_euclid(p),
+                _ => {}
+            }
+        }
+    }
+
+    fn failed(&self, status: Status, sigma: Option<f64>, mean_b0: f64) -> VoxelFit {
+        VoxelFit {
+            x: vec![f64::NAN; self.model().values()],
+            sigma: sigma.unwrap_or(f64::NAN),
+            status,
+            ln_likelihood: f64::NAN,
+            r2: f64::NAN,
+            column_sd: vec![f64::NAN; self.model().columns().len()],
+            iterations: 0,
+            mean_b0,
+        }
+    }
+}

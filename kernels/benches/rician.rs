@@ -1,0 +1,70 @@
+//! Time of one measurement of the Rician likelihood, with as many exponentials for scale.
+#![allow(missing_docs)]
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use microtome_kernels::exp::exp_in_place;
+use microtome_kernels::rician::{rician, rician_at, rician_value, rician_with_curvature};
+use microtome_kernels::simd::SimdLevel;
+use std::hint::black_box;
+
+/// Signals with x = S² in a range, in an order that mixes it.
+fn signals(n: usize, low: f64, high: f64) -> Vec<f64> {
+    (0..n).map(|i| (low + (high - low) * (i as f64 * 0.618_034).fract()).sqrt()).collect()
+}
+
+/// A stick and ball at four b-values (0, 1, 2, 3 ms/µm²) and SNR 30, by shells.
+fn voxel(n: usize) -> Vec<f64> {
+    let signal = |i: usize| {
+        let (b, cosine) = ((i * 4 / n) as f64, (i as f64 * 0.618_034).fract());
+        30.0 * (0.6 * (-1.7 * b * cosine * cosine).exp() + 0.4 * (-0.9 * b).exp())
+    };
+    (0..n).map(signal).collect()
+}
+
+fn likelihood(c: &mut Criterion) {
+    for n in [96, 288] {
+        let mask = vec![1.0; n];
+        let (mut score, mut curvature) = (vec![0.0; n], vec![0.0; n]);
+        let mut group = c.benchmark_group(format!("rician/{n}"));
+        // The time of one measurement is the reported time divided by n.
+        group.throughput(Throughput::Elements(n as u64));
+        let cases = [
+            ("large", signals(n, 25.0, 900.0)),
+            ("middle", signals(n, 9.0, 19.0)),
+            ("small", signals(n, 0.0, 7.5)),
+            ("mixed", signals(n, 0.0, 100.0)),
+            ("voxel", voxel(n)),
+        ];
+        for (name, s) in &cases {
+            group.bench_function(format!("{name}/value"), |b| {
+                b.iter(|| rician_value(black_box(s), s, &mask, 1.0));
+            });
+            group.bench_function(format!("{name}/score"), |b| {
+                b.iter(|| rician(black_box(s), s, &mask, 1.0, &mut score));
+            });
+            group.bench_function(format!("{name}/curvature"), |b| {
+                b.iter(|| {
+                    rician_with_curvature(black_box(s), s, &mask, 1.0, &mut score, &mut curvature)
+                });
+            });
+        }
+        let large = &cases[0].1;
+        for level in SimdLevel::available() {
+            group.bench_function(format!("large/score/{}", level.name()), |b| {
+                b.iter(|| rician_at(level, black_box(large), large, &mask, 1.0, &mut score));
+            });
+        }
+        let mut x = vec![0.0; n];
+        group.bench_function("exp", |b| {
+            b.iter(|| {
+                x.fill(black_box(-1.3));
+                exp_in_place(&mut x);
+                black_box(&mut x);
+            });
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, likelihood);
+criterion_main!(benches);

@@ -1,0 +1,24 @@
+//! The hot loops of microtome: signal families and their derivatives, the vector
+//! `exp`, likelihood sums, Philox random numbers, and the Candle custom ops that
+//! let a user's graph differentiate through them.
+//!
+//! A **loop** lives here: no model names, no files, no priors. All `unsafe` of
+//! the project is in this crate, in the run-time dispatch of [`simd`].
+
+pub mod device;
+pub mod exp;
+pub mod family;
+#[cfg(feature = "graph")]
+pub mod graph;
+pub mod normal;
+pub mod gaussian;
+pub mod log;
+pub mod rician;
+pub mod special;
+pub mod philox;
+mod lanes;
+pub mod plan;
+pub mod simd;
+pub mod text;
+
+pub use plan::Plan;

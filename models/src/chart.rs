@@ -1,0 +1,451 @@
+//! Charts: unconstrained coordinates of everything that is free.
+//!
+//! | block | map | $\ln|\partial x/\partial z|$ |
+//! |---|---|---|
+//! | interval $(l,h)$ | $x = l + (h-l)\,\sigma(z)$ | $\ln(h-l) + \ln\sigma(z) + \ln\sigma(-z)$ |
+//! | half line $(l,\infty)$ | $x = l + e^z$ | $z$ |
+//! | angle of period $P$ about $c$ | $x = c + \tfrac{P}{\pi}\arctan z$ | $-\ln(1+z^2) + \ln(P/\pi)$ |
+//! | axis about $m$ | $\mu = (u e_1 + v e_2 + m)/\sqrt{1+u^2+v^2}$ | $-\tfrac32\ln(1+u^2+v^2)$ |
+//! | simplex | $v_i = \sigma(z_i - \ln(n-1-i))$, $f_i = v_i\prod_{j<i}(1-v_j)$ | $\sum_i \ln v_i + \ln(1-v_i) + \ln\prod_{j<i}(1-v_j)$ |
+//!
+//! The axis chart (the gnomonic projection) covers the half sphere about $m$
+//! exactly once, which is every axis once; centred on a fit it is nearly linear
+//! where the posterior is. The simplex map is stick breaking (Stan Reference
+//! Manual, *Simplex transform*).
+//!
+//! Validated by `pullback_equals_difference`, `jacobians_by_quadrature` and
+//! `coordinates_invert_values` below.
+
+use crate::model::{FreeKind, Model};
+use microtome_kernels::exp::exp;
+use microtome_kernels::log::log as ln;
+
+/// A map from unconstrained coordinates to the values of a model.
+#[derive(Debug, Clone)]
+pub struct Chart {
+    blocks: Vec<Block>,
+    dim: usize,
+    values: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Block {
+    /// First value.
+    at: usize,
+    /// First coordinate.
+    z: usize,
+    map: Map,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Map {
+    Identity,
+    Log { low: f64 },
+    Logit { low: f64, high: f64 },
+    Angle { centre: f64, period: f64 },
+    Axis { frame: [[f64; 3]; 3] },
+    Simplex { n: usize, total: f64 },
+}
+
+/// $(\sigma(z), 1-\sigma(z), \ln\sigma(z) + \ln(1-\sigma(z)))$ without cancellation.
+fn logistic(z: f64) -> (f64, f64, f64) {
+    let e = exp(-z.abs());
+    let s = 1.0 / (1.0 + e);
+    let ln_product = -z.abs() - 2.0 * ln(1.0 + e);
+    if z >= 0.0 { (s, e * s, ln_product) } else { (e * s, s, ln_product) }
+}
+
+/// An orthonormal frame (e1, e2, m) about a unit vector.
+///
+/// Source: Duff et al. 2017, JCGT 6(1), listing 3.
+pub(crate) fn frame_about(m: [f64; 3]) -> [[f64; 3]; 3] {
+    let sign = 1.0_f64.copysign(m[2]);
+    let a = -1.0 / (sign + m[2]);
+    let b = m[0] * m[1] * a;
+    [
+        [1.0 + sign * m[0] * m[0] * a, sign * b, -sign * m[0]],
+        [b, sign + m[1] * m[1] * a, -m[1]],
+        m,
+    ]
+}
+
+fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
+    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+}
+
+impl Chart {
+    /// A chart whose axes and angles are centred on `centre`.
+    ///
+    /// # Shapes
+    /// `centre` `[value]`; `supports` gives the open interval of the value at an
+    /// index (scalars and scales). With `sigma`, one more value is appended.
+    pub fn new(
+        model: &Model,
+        centre: &[f64],
+        supports: impl Fn(usize) -> [f64; 2],
+        sigma: Option<[f64; 2]>,
+    ) -> Self {
+        let mut blocks = Vec::new();
+        let mut z = 0;
+        for free in model.free() {
+            let at = free.at;
+            let (map, coordinates) = match &free.kind {
+                FreeKind::Scalar { period: Some(period) } => {
+                    (Map::Angle { centre: centre[at], period: *period }, 1)
+                }
+                FreeKind::Scalar { period: None } | FreeKind::Scale => (interval(supports(at)), 1),
+                FreeKind::Axis => {
+                    (Map::Axis { frame: frame_about([centre[at], centre[at + 1], centre[at + 2]]) }, 2)
+                }
+                FreeKind::Fractions { total, .. } => (Map::Simplex { n: free.len, total: *total }, free.len - 1),
+            };
+            blocks.push(Block { at, z, map });
+            z += coordinates;
+        }
+        let mut values = model.values();
+        if let Some(support) = sigma {
+            blocks.push(Block { at: values, z, map: interval(support) });
+            values += 1;
+            z += 1;
+        }
+        Self { blocks, dim: z, values }
+    }
+
+    /// Number of coordinates.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Number of values, σ included when it is free.
+    pub fn values(&self) -> usize {
+        self.values
+    }
+
+    /// The values at coordinates `z`; returns $\ln|\partial x/\partial z|$.
+    pub fn to_values(&self, z: &[f64], x: &mut [f64]) -> f64 {
+        let mut ln_jacobian = 0.0;
+        for block in &self.blocks {
+            let (at, q) = (block.at, block.z);
+            match block.map {
+                Map::Identity => x[at] = z[q],
+                Map::Log { low } => {
+                    x[at] = low + exp(z[q]);
+                    ln_jacobian += z[q];
+                }
+                Map::Logit { low, high } => {
+                    let (s, _, ln_product) = logistic(z[q]);
+                    x[at] = low + (high - low) * s;
+                    ln_jacobian += ln_product + ln(high - low);
+                }
+                Map::Angle { centre, period } => {
+                    let turn = period / std::f64::consts::PI;
+                    x[at] = centre + turn * z[q].atan();
+                    ln_jacobian += ln(turn) - ln(1.0 + z[q] * z[q]);
+                }
+                Map::Axis { frame: [e1, e2, m] } => {
+                    let (u, v) = (z[q], z[q + 1]);
+                    let square = 1.0 + u * u + v * v;
+                    let r = 1.0 / square.sqrt();
+                    for i in 0..3 {
+                        x[at + i] = (u * e1[i] + v * e2[i] + m[i]) * r;
+                    }
+                    ln_jacobian -= 1.5 * ln(square);
+                }
+                Map::Simplex { n, total } => {
+                    let mut rest = 1.0;
+                    for i in 0..n - 1 {
+                        let (v, w, ln_product) = logistic(z[q + i] - ln((n - 1 - i) as f64));
+                        x[at + i] = total * rest * v;
+                        ln_jacobian += ln_product + if i == 0 { 0.0 } else { ln(rest) };
+                        rest *= w;
+                    }
+                    x[at + n - 1] = total * rest;
+                }
+            }
+        }
+        ln_jacobian
+    }
+
+    /// The gradient in coordinates from the gradient in values:
+    /// $(\partial x/\partial z)^T g_x + \partial\ln|\partial x/\partial z|/\partial z$.
+    ///
+    /// # Shapes
+    /// `z`, `gz` `[dim]`; `x` (the values at `z`), `gx` `[value]`.
+    pub fn pullback(&self, z: &[f64], x: &[f64], gx: &[f64], gz: &mut [f64]) {
+        self.transposed(z, x, gx, gz);
+        self.ln_jacobian_slope(z, gz);
+    }
+
+    /// $(\partial x/\partial z)^T g_x$ alone.
+    fn transposed(&self, z: &[f64], x: &[f64], gx: &[f64], gz: &mut [f64]) {
+        for block in &self.blocks {
+            let (at, q) = (block.at, block.z);
+            match block.map {
+                Map::Identity => gz[q] = gx[at],
+                Map::Log { low } => gz[q] = gx[at] * (x[at] - low),
+                Map::Logit { low, high } => {
+                    let s = (x[at] - low) / (high - low);
+                    gz[q] = gx[at] * s * (high - x[at]);
+                }
+                Map::Angle { period, .. } => {
+                    gz[q] = gx[at] * period / std::f64::consts::PI / (1.0 + z[q] * z[q]);
+                }
+                Map::Axis { frame: [e1, e2, _] } => {
+                    let mu = [x[at], x[at + 1], x[at + 2]];
+                    let g = [gx[at], gx[at + 1], gx[at + 2]];
+                    let r = 1.0 / (1.0 + z[q] * z[q] + z[q + 1] * z[q + 1]).sqrt();
+                    let along = dot(g, mu);
+                    gz[q] = (dot(g, e1) - along * dot(mu, e1)) * r;
+                    gz[q + 1] = (dot(g, e2) - along * dot(mu, e2)) * r;
+                }
+                Map::Simplex { n, .. } => {
+                    // df_i/dz_i = f_i (1 - v_i), df_j/dz_i = -f_j v_i for j > i.
+                    let mut later = gx[at + n - 1] * x[at + n - 1];
+                    let mut rest = x[at + n - 1];
+                    for i in (0..n - 1).rev() {
+                        let f = x[at + i];
+                        let sum = rest + f;
+                        let v = if sum > 0.0 { f / sum } else { 0.5 };
+                        let w = if sum > 0.0 { rest / sum } else { 0.5 };
+                        gz[q + i] = gx[at + i] * f * w - later * v;
+                        later += gx[at + i] * f;
+                        rest = sum;
+                    }
+                }
+            }
+        }
+    }
+
+    fn ln_jacobian_slope(&self, z: &[f64], gz: &mut [f64]) {
+        for block in &self.blocks {
+            let q = block.z;
+            match block.map {
+                Map::Identity => {}
+                Map::Log { .. } => gz[q] += 1.0,
+                Map::Logit { .. } => {
+                    let (s, c, _) = logistic(z[q]);
+                    gz[q] += c - s;
+                }
+                Map::Angle { .. } => gz[q] -= 2.0 * z[q] / (1.0 + z[q] * z[q]),
+                Map::Axis { .. } => {
+                    let square = 1.0 + z[q] * z[q] + z[q + 1] * z[q + 1];
+                    gz[q] -= 3.0 * z[q] / square;
+                    gz[q + 1] -= 3.0 * z[q + 1] / square;
+                }
+                Map::Simplex { n, .. } => {
+                    for i in 0..n - 1 {
+                        let (v, w, _) = logistic(z[q + i] - ln((n - 1 - i) as f64));
+                        gz[q + i] += w - v - v * (n - 2 - i) as f64;
+                    }
+                }
+            }
+        }
+    }
+
+    /// A positive approximation of $-\partial^2\ln|\partial x/\partial z|/\partial z^2$,
+    /// one number a coordinate: what keeps the curvature of a posterior positive
+    /// where the data say nothing.
+    pub fn ln_jacobian_curvature(&self, z: &[f64], curvature: &mut [f64]) {
+        curvature.fill(0.0);
+        for block in &self.blocks {
+            let q = block.z;
+            match block.map {
+                Map::Identity | Map::Log { .. } => {}
+                Map::Logit { .. } => {
+                    let (s, c, _) = logistic(z[q]);
+                    curvature[q] = 2.0 * s * c;
+                }
+                Map::Angle { .. } => curvature[q] = 2.0 / (1.0 + z[q] * z[q]),
+                Map::Axis { .. } => {
+                    let value = 3.0 / (1.0 + z[q] * z[q] + z[q + 1] * z[q + 1]);
+                    curvature[q] = value;
+                    curvature[q + 1] = value;
+                }
+                Map::Simplex { n, .. } => {
+                    for i in 0..n - 1 {
+                        let (v, w, _) = logistic(z[q + i] - ln((n - 1 - i) as f64));
+                        curvature[q + i] = v * w * (n - i) as f64;
+                    }
+                }
+            }
+        }
+    }
+
+    /// $\partial x/\partial z$, `[value, dim]`.
+    pub fn jacobian(&self, z: &[f64], x: &[f64], out: &mut [f64]) {
+        let mut gx = vec![0.0; self.values];
+        for k in 0..self.values {
+            gx[k] = 1.0;
+            self.transposed(z, x, &gx, &mut out[k * self.dim..(k + 1) * self.dim]);
+            gx[k] = 0.0;
+        }
+    }
+
+    /// Coordinates of values; values on the edge of their support are moved
+    /// inside by a part in 10⁶ (fractions: to at least 10⁻³ of the total), axes
+    /// of the other half sphere to their antipode.
+    pub fn to_coordinates(&self, x: &[f64], z: &mut [f64]) {
+        const EDGE: f64 = 1e-6;
+        for block in &self.blocks {
+            let (at, q) = (block.at, block.z);
+            match block.map {
+                Map::Identity => z[q] = x[at],
+                Map::Log { low } => z[q] = ln((x[at] - low).max(1e-12)),
+                Map::Logit { low, high } => {
+                    let s = ((x[at] - low) / (high - low)).clamp(EDGE, 1.0 - EDGE);
+                    z[q] = ln(s / (1.0 - s));
+                }
+                Map::Angle { centre, period } => {
+                    let turns = (x[at] - centre) / period;
+                    let turns = (turns - turns.round()).clamp(-0.499_999, 0.499_999);
+                    z[q] = (turns * std::f64::consts::PI).tan();
+                }
+                Map::Axis { frame: [e1, e2, m] } => {
+                    let mu = [x[at], x[at + 1], x[at + 2]];
+                    let along = dot(mu, m);
+                    let along = if along.abs() < EDGE { EDGE.copysign(along) } else { along };
+                    z[q] = dot(mu, e1) / along;
+                    z[q + 1] = dot(mu, e2) / along;
+                }
+                Map::Simplex { n, total } => {
+                    let floor = 1e-3;
+                    let f = |i: usize| (x[at + i] / total).max(floor);
+                    let sum: f64 = (0..n).map(f).sum();
+                    let mut rest = 1.0;
+                    for i in 0..n - 1 {
+                        let share = f(i) / sum;
+                        let v = (share / rest).clamp(EDGE, 1.0 - EDGE);
+                        z[q + i] = ln(v / (1.0 - v)) + ln((n - 1 - i) as f64);
+                        rest -= share;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn interval(support: [f64; 2]) -> Map {
+    let [low, high] = support;
+    match (low.is_finite(), high.is_finite()) {
+        (true, true) => Map::Logit { low, high },
+        (true, false) => Map::Log { low },
+        _ => Map::Identity,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ModelSpec;
+
+    fn chart(expression: &str) -> (Model, Chart) {
+        let model = Model::new(ModelSpec::parse(expression).unwrap()).unwrap();
+        let mut centre = vec![0.5; model.values()];
+        for free in model.free() {
+            if free.kind == FreeKind::Axis {
+                centre[free.at..free.at + 3].copy_from_slice(&[0.48, -0.6, 0.64]);
+            }
+        }
+        let free = model.free().to_vec();
+        let supports = |at: usize| free.iter().find(|f| f.at == at).map_or([0.0, 1.0], |f| f.range);
+        let chart = Chart::new(&model, &centre, supports, Some([0.0, f64::INFINITY]));
+        (model, chart)
+    }
+
+    fn point(chart: &Chart) -> Vec<f64> {
+        (0..chart.dim()).map(|i| 0.7 * (1.3 * i as f64 + 0.4).sin()).collect()
+    }
+
+    #[test]
+    fn pullback_equals_difference() {
+        for expression in ["stick + zeppelin + ball", "tensor", "stick + ball"] {
+            let (_, chart) = chart(expression);
+            let z = point(&chart);
+            let weight: Vec<f64> = (0..chart.values()).map(|i| (0.7 * i as f64 + 0.1).cos()).collect();
+            let value = |z: &[f64]| {
+                let mut x = vec![0.0; chart.values()];
+                let ln_jacobian = chart.to_values(z, &mut x);
+                ln_jacobian + x.iter().zip(&weight).map(|(x, w)| x * w).sum::<f64>()
+            };
+            let mut x = vec![0.0; chart.values()];
+            chart.to_values(&z, &mut x);
+            let mut gz = vec![0.0; chart.dim()];
+            chart.pullback(&z, &x, &weight, &mut gz);
+            for k in 0..chart.dim() {
+                let h = 1e-5;
+                let (mut plus, mut minus) = (z.clone(), z.clone());
+                plus[k] += h;
+                minus[k] -= h;
+                let difference = (value(&plus) - value(&minus)) / (2.0 * h);
+                assert!((gz[k] - difference).abs() < 1e-8, "{expression} {k}: {} {difference}", gz[k]);
+            }
+        }
+    }
+
+    #[test]
+    fn coordinates_invert_values() {
+        for expression in ["stick + zeppelin + ball", "tensor", "ball_sticks_3"] {
+            let (_, chart) = chart(expression);
+            let z = point(&chart);
+            let mut x = vec![0.0; chart.values()];
+            chart.to_values(&z, &mut x);
+            let mut back = vec![0.0; chart.dim()];
+            chart.to_coordinates(&x, &mut back);
+            for (a, b) in z.iter().zip(&back) {
+                assert!((a - b).abs() < 1e-9, "{expression}: {z:?} {back:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn jacobians_by_quadrature() {
+        // The volume of each set by integrating exp(ln Jacobian) over its chart.
+        let line = |map: Map, f: &dyn Fn(f64) -> f64| {
+            let chart = Chart { blocks: vec![Block { at: 0, z: 0, map }], dim: 1, values: 1 };
+            let n = 400_000;
+            let h = 80.0 / f64::from(n);
+            let mut x = [0.0];
+            (0..n)
+                .map(|i| {
+                    let ln_jacobian = chart.to_values(&[-40.0 + (f64::from(i) + 0.5) * h], &mut x);
+                    (ln_jacobian.exp()) * f(x[0]) * h
+                })
+                .sum::<f64>()
+        };
+        assert!((line(Map::Logit { low: 0.5, high: 2.0 }, &|_| 1.0) - 1.5).abs() < 1e-8);
+        assert!((line(Map::Log { low: 0.0 }, &|x| (-x).exp()) - 1.0).abs() < 1e-6);
+        // The half sphere: 2 pi.
+        let axis = Chart {
+            blocks: vec![Block { at: 0, z: 0, map: Map::Axis { frame: frame_about([0.0, 0.6, 0.8]) } }],
+            dim: 2,
+            values: 3,
+        };
+        let n = 2_000;
+        let mut area = 0.0;
+        let mut x = [0.0; 3];
+        for i in 0..n {
+            // Polar coordinates of the chart plane, radius tan(theta).
+            let theta = (f64::from(i) + 0.5) / f64::from(n) * std::f64::consts::FRAC_PI_2;
+            let radius = theta.tan();
+            let width = std::f64::consts::FRAC_PI_2 / f64::from(n) / theta.cos().powi(2);
+            let ln_jacobian = axis.to_values(&[radius * 0.6, radius * 0.8], &mut x);
+            area += ln_jacobian.exp() * std::f64::consts::TAU * radius * width;
+        }
+        assert!((area - std::f64::consts::TAU).abs() < 1e-5, "{area}");
+        // The simplex of three fractions: area 1/2 in two of them.
+        let simplex = Chart {
+            blocks: vec![Block { at: 0, z: 0, map: Map::Simplex { n: 3, total: 1.0 } }],
+            dim: 2,
+            values: 3,
+        };
+        let (n, h) = (600, 0.1);
+        let mut area = 0.0;
+        for i in 0..n {
+            for j in 0..n {
+                let z = [-30.0 + (f64::from(i) + 0.5) * h, -30.0 + (f64::from(j) + 0.5) * h];
+                area += simplex.to_values(&z, &mut x).exp() * h * h;
+            }
+        }
+        assert!((area - 0.5).abs() < 1e-9, "{area}");
+    }
+}

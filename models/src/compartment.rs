@@ -1,0 +1,126 @@
+//! The contract of a compartment, and the register of all of them.
+//!
+//! A compartment is named parameters, a signal family, and one function that
+//! fills the coefficients of that family a shell at a time, with their
+//! derivatives. The kernels do the rest; see CONTRIBUTING.md for how to add one.
+
+use crate::acquisition::Shell;
+use crate::compartments;
+use crate::parameter::ParameterSpec;
+use std::sync::Arc;
+
+/// Which loops evaluate a compartment (see `microtome_kernels::family`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// One value a shell.
+    Isotropic,
+    /// $e^{-a_s - c_s (g\cdot\mu)^2}$.
+    Quadratic,
+    /// $e^{-B:D}$.
+    Tensor,
+}
+
+/// The coefficients of one compartment at one parameter set.
+///
+/// Derivatives are with respect to the scalar parameters in the order of
+/// [`Compartment::parameters`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Coefficients {
+    /// $E = v_s$.
+    Isotropic {
+        /// $v_s$ `[shell]`.
+        value: Vec<f64>,
+        /// $\partial v_s$ `[parameter, shell]`.
+        d_value: Vec<f64>,
+    },
+    /// $E = e^{-a_s - c_s t^2}$.
+    Quadratic {
+        /// $a_s$ `[shell]`.
+        a: Vec<f64>,
+        /// $c_s$ `[shell]`.
+        c: Vec<f64>,
+        /// $\partial a_s$ `[parameter, shell]`.
+        d_a: Vec<f64>,
+        /// $\partial c_s$ `[parameter, shell]`.
+        d_c: Vec<f64>,
+    },
+    /// $E = e^{-B:D}$.
+    Tensor {
+        /// $D$ as (xx, yy, zz, xy, xz, yz), µm²/ms.
+        d: [f64; 6],
+        /// $\partial D$, one row a scalar parameter.
+        d_scalar: Vec<[f64; 6]>,
+        /// $\partial D/\partial\mu$, one row a component of the axis.
+        d_axis: [[f64; 6]; 3],
+    },
+}
+
+impl Coefficients {
+    /// Zeroed coefficients of a family.
+    pub fn new(family: Family, shells: usize, parameters: usize) -> Self {
+        let (row, table) = (vec![0.0; shells], vec![0.0; shells * parameters]);
+        match family {
+            Family::Isotropic => Coefficients::Isotropic { value: row, d_value: table },
+            Family::Quadratic => {
+                Coefficients::Quadratic { a: row.clone(), c: row, d_a: table.clone(), d_c: table }
+            }
+            Family::Tensor => Coefficients::Tensor {
+                d: [0.0; 6],
+                d_scalar: vec![[0.0; 6]; parameters],
+                d_axis: [[0.0; 6]; 3],
+            },
+        }
+    }
+}
+
+/// What a tissue compartment must say of itself.
+pub trait Compartment: Send + Sync + std::fmt::Debug {
+    /// The name in model expressions and files.
+    fn kind(&self) -> &'static str;
+
+    /// The scalar parameters, in order.
+    fn parameters(&self) -> &'static [ParameterSpec];
+
+    /// Whether it has an axis `mu` (a unit vector).
+    fn oriented(&self) -> bool;
+
+    /// The loops that evaluate it.
+    fn family(&self) -> Family;
+
+    /// Whether δ and Δ must be known.
+    fn needs_timing(&self) -> bool {
+        false
+    }
+
+    /// Fills `out` (of [`Compartment::family`]) for one parameter set.
+    ///
+    /// # Shapes
+    /// `scalars` in the order of [`Compartment::parameters`]; `mu` is a unit
+    /// vector when [`Compartment::oriented`], else unused.
+    fn lower(&self, shells: &[Shell], scalars: &[f64], mu: [f64; 3], out: &mut Coefficients);
+
+    /// Reverses the axis without changing the signal; compartments that are not
+    /// axisymmetric change other parameters with it.
+    fn flip_axis(&self, _scalars: &mut [f64], mu: &mut [f64; 3]) {
+        *mu = mu.map(|c| -c);
+    }
+
+    /// The paper that defines it.
+    fn reference(&self) -> &'static str;
+}
+
+/// Every compartment there is: adding one is one line here.
+pub fn register() -> Vec<Arc<dyn Compartment>> {
+    vec![
+        Arc::new(compartments::Ball),
+        Arc::new(compartments::Dot),
+        Arc::new(compartments::Stick),
+        Arc::new(compartments::Zeppelin),
+        Arc::new(compartments::DiffusionTensor),
+    ]
+}
+
+/// The compartment of a kind.
+pub fn by_kind(kind: &str) -> Option<Arc<dyn Compartment>> {
+    register().into_iter().find(|c| c.kind() == kind)
+}

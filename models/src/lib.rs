@@ -1,0 +1,35 @@
+//! Physics as data and equations: the acquisition, compartments and their
+//! composition, links, noise, priors and charts.
+//!
+//! An **equation** lives here: no loops over measurements (they are in
+//! `microtome-kernels`), no files, no searches.
+
+mod acquisition;
+mod chart;
+mod compartment;
+pub mod compartments;
+mod compile;
+mod evaluate;
+#[cfg(feature = "graph")]
+mod graph;
+mod link;
+mod model;
+mod noise;
+mod parameter;
+mod posterior;
+mod prior;
+mod spec;
+mod tangent;
+
+pub use acquisition::{Acquisition, AcquisitionError, B0_MAX_MS_PER_UM2, GAMMA_RAD_PER_S_T, PulseTiming, Shell};
+pub use chart::Chart;
+pub use compartment::{Coefficients, Compartment, Family, by_kind, register};
+pub use evaluate::{Evaluator, Lowered};
+pub use link::{FixedValue, LinkSpec};
+pub use model::{Column, Component, Free, FreeKind, Model, ModelError, compose_models};
+pub use noise::{Constants, NoiseKind};
+pub use parameter::{ParameterSpec, Unit};
+pub use posterior::{Posterior, Sigma};
+pub use prior::{Prior, PriorError, PriorSpec};
+pub use spec::{CompartmentSpec, ModelSpec, NoiseSpec, PRESETS, Preset, SpecError};
+pub use tangent::Tangent;

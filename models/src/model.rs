@@ -1,0 +1,481 @@
+//! `compose_models`: compartments, links and fractions as one model.
+//!
+//! $$S_i = S_0\sum_c f_c\,E_{c,i},\qquad \sum_c f_c = 1,\ f_c \ge 0$$
+//!
+//! A model is compiled once from a [`ModelSpec`]. What is free is laid out as a
+//! vector of *values*: an axis takes three (a unit vector), the fractions one
+//! each (a simplex), everything else one. [`crate::Chart`] maps unconstrained
+//! coordinates to values, [`crate::Evaluator`] values to signals.
+//!
+//! Validated by `tests/composition.rs`.
+
+use crate::acquisition::Acquisition;
+use crate::compartment::{Compartment, by_kind};
+use crate::link::tortuosity;
+use crate::noise::NoiseKind;
+use crate::parameter::{ParameterSpec, Unit};
+use crate::prior::{Prior, PriorError, PriorSpec};
+use crate::spec::{ModelSpec, SpecError};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Why compartments don't make a model.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// The text could not be read.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// Two compartments of one name.
+    #[error("two compartments are named `{name}`; give one another `name`")]
+    DuplicateName {
+        /// The name.
+        name: String,
+    },
+    /// A link, prior or range of a parameter that does not exist.
+    #[error("[{table}]: there is no parameter `{name}`; this model has: {known}")]
+    UnknownParameter {
+        /// Table of the model file.
+        table: &'static str,
+        /// The name at fault.
+        name: String,
+        /// Names that exist.
+        known: String,
+    },
+    /// A link that can't be followed.
+    #[error("[link] `{name}`: {reason}")]
+    Link {
+        /// The linked parameter.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A prior that is none.
+    #[error("[prior] `{name}`: {source}")]
+    Prior {
+        /// The parameter.
+        name: String,
+        /// What is wrong.
+        source: PriorError,
+    },
+    /// A range that is none.
+    #[error("[range] `{name}`: [{low}, {high}] is empty or leaves the physical domain [{domain_low}, {domain_high}]")]
+    Range {
+        /// The parameter.
+        name: String,
+        /// As given.
+        low: f64,
+        /// As given.
+        high: f64,
+        /// Physical domain.
+        domain_low: f64,
+        /// Physical domain.
+        domain_high: f64,
+    },
+    /// The acquisition lacks what a compartment needs.
+    #[error("compartment `{compartment}` needs the pulse timing; give --delta-ms and --big-delta-ms, or a scheme with delta and Delta")]
+    NeedsTiming {
+        /// The compartment.
+        compartment: String,
+    },
+}
+
+/// Where the number of a scalar comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Source {
+    /// A free value.
+    Value(usize),
+    /// A constant.
+    Fixed(f64),
+    /// A column of the voxel batch.
+    PerVoxel(usize),
+    /// `ratio * of`.
+    Fractional { ratio: usize, of: Box<Source> },
+    /// The tortuosity of (lambda_par, intra, extra).
+    Tortuosity(Box<[Source; 3]>),
+}
+
+impl Source {
+    /// The number; adds `weight` times its derivatives with respect to the free
+    /// values through `sink(value index, derivative)`.
+    pub(crate) fn evaluate(
+        &self,
+        x: &[f64],
+        per_voxel: &[f64],
+        weight: f64,
+        sink: &mut dyn FnMut(usize, f64),
+    ) -> f64 {
+        match self {
+            Source::Value(k) => {
+                sink(*k, weight);
+                x[*k]
+            }
+            Source::Fixed(v) => *v,
+            Source::PerVoxel(k) => per_voxel.get(*k).copied().unwrap_or(f64::NAN),
+            Source::Fractional { ratio, of } => {
+                let base = of.evaluate(x, per_voxel, 0.0, &mut |_, _| ());
+                sink(*ratio, weight * base);
+                of.evaluate(x, per_voxel, weight * x[*ratio], sink);
+                base * x[*ratio]
+            }
+            Source::Tortuosity(parts) => {
+                let v = parts.each_ref().map(|p| p.evaluate(x, per_voxel, 0.0, &mut |_, _| ()));
+                let (value, slope) = tortuosity(v[0], v[1], v[2]);
+                for (part, d) in parts.iter().zip(slope) {
+                    part.evaluate(x, per_voxel, weight * d, sink);
+                }
+                value
+            }
+        }
+    }
+
+    fn depends_on_fractions(&self) -> bool {
+        match self {
+            Source::Tortuosity(_) => true,
+            Source::Fractional { of, .. } => of.depends_on_fractions(),
+            _ => false,
+        }
+    }
+}
+
+/// Where an axis comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum AxisSource {
+    /// Three free values from this index on.
+    Value(usize),
+    /// A constant direction.
+    Fixed([f64; 3]),
+}
+
+/// One compartment of a compiled model.
+#[derive(Debug, Clone)]
+pub struct Component {
+    /// Its name in columns and links.
+    pub name: String,
+    /// The physics.
+    pub kind: Arc<dyn Compartment>,
+    pub(crate) axis: Option<AxisSource>,
+    pub(crate) scalars: Vec<Source>,
+    pub(crate) fraction: Source,
+}
+
+/// What a free block of values is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FreeKind {
+    /// One number within a range.
+    Scalar {
+        /// Period of an angle.
+        period: Option<f64>,
+    },
+    /// A unit vector, up to its sign.
+    Axis,
+    /// Fractions of a simplex that sum to `total`.
+    Fractions {
+        /// One less the fixed fractions.
+        total: f64,
+        /// Dirichlet concentrations, one a fraction.
+        concentration: Vec<f64>,
+    },
+    /// The signal without diffusion weighting.
+    Scale,
+}
+
+/// A free block of values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Free {
+    /// Parameter name; `fractions` for the simplex.
+    pub name: String,
+    /// What it is.
+    pub kind: FreeKind,
+    /// First value.
+    pub at: usize,
+    /// Number of values.
+    pub len: usize,
+    /// Bounds of a fit.
+    pub range: [f64; 2],
+    /// A typical size.
+    pub scale: f64,
+    /// Unit of the values.
+    pub unit: Unit,
+    /// The prior; `None` for axes, fractions, and an `s0` whose prior depends on the data.
+    pub prior: Option<Prior>,
+}
+
+/// One column of the results.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// `<compartment>.<parameter>`, `s0`, or the name of a ratio.
+    pub name: String,
+    /// Unit of the column.
+    pub unit: Unit,
+    pub(crate) source: ColumnSource,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum ColumnSource {
+    Scalar(Source),
+    AxisPart(AxisSource, usize),
+}
+
+/// A compiled model: compartments, links, fractions, scale and noise.
+#[derive(Debug, Clone)]
+pub struct Model {
+    spec: ModelSpec,
+    components: Vec<Component>,
+    scale: Source,
+    free: Vec<Free>,
+    values: usize,
+    columns: Vec<Column>,
+    per_voxel: Vec<(String, PathBuf)>,
+    sigma_prior: Option<Prior>,
+}
+
+/// Composes compartments into a model with default links: all parameters free,
+/// fractions on the simplex, a free `s0`.
+///
+/// # Errors
+/// Unknown kinds.
+///
+/// # Example
+/// ```
+/// let model = microtome_models::compose_models(["stick", "ball"])?;
+/// assert_eq!(model.values(), 8); // axis 3, lambda_par, lambda_iso, two fractions, s0
+/// # Ok::<(), microtome_models::ModelError>(())
+/// ```
+pub fn compose_models<'a>(kinds: impl IntoIterator<Item = &'a str>) -> Result<Model, ModelError> {
+    let expression: Vec<_> = kinds.into_iter().collect();
+    Model::new(ModelSpec::parse(&expression.join(" + "))?)
+}
+
+impl Model {
+    /// Compiles a specification.
+    ///
+    /// # Errors
+    /// Names, links, priors and ranges that do not fit; the message names the key.
+    pub fn new(spec: ModelSpec) -> Result<Self, ModelError> {
+        crate::compile::compile(spec)
+    }
+
+    pub(crate) fn assemble(parts: crate::compile::Parts) -> Self {
+        Self {
+            spec: parts.spec,
+            components: parts.components,
+            scale: parts.scale,
+            values: parts.free.iter().map(|f| f.at + f.len).max().unwrap_or(0),
+            free: parts.free,
+            columns: parts.columns,
+            per_voxel: parts.per_voxel,
+            sigma_prior: parts.sigma_prior,
+        }
+    }
+
+    /// The specification it was compiled from.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    /// The compartments.
+    pub fn components(&self) -> &[Component] {
+        &self.components
+    }
+
+    pub(crate) fn scale(&self) -> &Source {
+        &self.scale
+    }
+
+    /// The free blocks in the order of the values.
+    pub fn free(&self) -> &[Free] {
+        &self.free
+    }
+
+    /// Number of free values.
+    pub fn values(&self) -> usize {
+        self.values
+    }
+
+    /// Number of degrees of freedom: an axis has two, n fractions n - 1.
+    pub fn degrees_of_freedom(&self) -> usize {
+        self.free
+            .iter()
+            .map(|f| match f.kind {
+                FreeKind::Axis => 2,
+                FreeKind::Fractions { .. } => f.len - 1,
+                _ => 1,
+            })
+            .sum()
+    }
+
+    /// Names of the values, in order: the columns that are free.
+    pub fn value_names(&self) -> Vec<&str> {
+        let mut names = vec![""; self.values];
+        for column in &self.columns {
+            match &column.source {
+                ColumnSource::Scalar(Source::Value(k)) if names[*k].is_empty() => names[*k] = &column.name,
+                ColumnSource::AxisPart(AxisSource::Value(k), i) if names[k + i].is_empty() => {
+                    names[k + i] = &column.name;
+                }
+                _ => {}
+            }
+        }
+        names
+    }
+
+    /// The result columns, linked and fixed parameters included.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// The result columns of one voxel from its values.
+    ///
+    /// # Shapes
+    /// `x` `[value]`, `per_voxel` one number for each of [`Model::per_voxel`],
+    /// `out` `[column]`.
+    pub fn fill_columns(&self, x: &[f64], per_voxel: &[f64], out: &mut [f64]) {
+        for (column, out) in self.columns.iter().zip(out) {
+            *out = column.evaluate(x, per_voxel, &mut |_, _| ());
+        }
+    }
+
+    /// Parameters fixed to one value a voxel: name and file.
+    pub fn per_voxel(&self) -> &[(String, PathBuf)] {
+        &self.per_voxel
+    }
+
+    /// The noise distribution.
+    pub fn noise(&self) -> NoiseKind {
+        self.spec.noise.kind
+    }
+
+    /// The prior of σ that the user gave, if any.
+    pub fn sigma_prior(&self) -> Option<&Prior> {
+        self.sigma_prior.as_ref()
+    }
+
+    /// Whether `s0` is free.
+    pub fn scale_is_free(&self) -> bool {
+        self.free.iter().any(|f| f.kind == FreeKind::Scale)
+    }
+
+    /// Whether a link makes a scalar depend on fractions.
+    pub fn is_nonlinear_in_fractions(&self) -> bool {
+        self.components.iter().any(|c| c.scalars.iter().any(Source::depends_on_fractions))
+    }
+
+    /// Reverses the free axis whose first value is `at`, with the parameters that
+    /// must change with it: the signal stays.
+    pub fn flip_axis(&self, at: usize, x: &mut [f64]) {
+        let mut flipped = false;
+        for component in &self.components {
+            if component.axis != Some(AxisSource::Value(at)) {
+                continue;
+            }
+            let mut mu = [x[at], x[at + 1], x[at + 2]];
+            if flipped {
+                mu = mu.map(|c| -c);
+            }
+            let mut scalars: Vec<f64> =
+                component.scalars.iter().map(|s| s.evaluate(x, &[], 0.0, &mut |_, _| ())).collect();
+            component.kind.flip_axis(&mut scalars, &mut mu);
+            for (source, value) in component.scalars.iter().zip(&scalars) {
+                if let Source::Value(k) = source {
+                    x[*k] = *value;
+                }
+            }
+            if !flipped {
+                x[at..at + 3].copy_from_slice(&mu);
+                flipped = true;
+            }
+        }
+    }
+
+    /// Gives the free axis at `at` its canonical sign: $\mu_x \ge 0$ when a
+    /// compartment turns about it (an angle such as psi), else $\mu_z \ge 0$.
+    pub fn orient_axis(&self, at: usize, x: &mut [f64]) {
+        let turns = |c: &Component| c.kind.parameters().iter().any(|p| p.period.is_some());
+        let any = self.components.iter().any(|c| c.axis == Some(AxisSource::Value(at)) && turns(c));
+        if x[if any { at } else { at + 2 }] < 0.0 {
+            self.flip_axis(at, x);
+        }
+    }
+
+    /// Checks that the acquisition has what the compartments need.
+    ///
+    /// # Errors
+    /// A compartment that needs δ and Δ when the scheme has none.
+    pub fn check(&self, acquisition: &Acquisition) -> Result<(), ModelError> {
+        match self.components.iter().find(|c| c.kind.needs_timing()) {
+            Some(c) if acquisition.timing().is_none() => {
+                Err(ModelError::NeedsTiming { compartment: c.name.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The prior of `s0` when the user gave none:
+    /// lognormal about the mean b = 0 signal, sd 0.5 of the logarithm, cut to `range`.
+    ///
+    /// # Errors
+    /// A mean that is not positive.
+    pub fn default_scale_prior(mean_b0: f64, range: [f64; 2]) -> Result<Prior, PriorError> {
+        Prior::new(&PriorSpec::Lognormal([mean_b0.ln(), 0.5]), range)
+    }
+
+    /// The prior of σ when the user gave none: lognormal about a 25th of the
+    /// mean b = 0 signal, sd 1 of the logarithm.
+    ///
+    /// # Errors
+    /// A mean that is not positive.
+    pub fn default_sigma_prior(mean_b0: f64) -> Result<Prior, PriorError> {
+        Prior::new(&PriorSpec::Lognormal([(mean_b0 / 25.0).ln(), 1.0]), [0.0, f64::INFINITY])
+    }
+}
+
+impl Column {
+    /// The number of this column; its derivatives go to `sink(value, derivative)`.
+    pub fn evaluate(&self, x: &[f64], per_voxel: &[f64], sink: &mut dyn FnMut(usize, f64)) -> f64 {
+        match &self.source {
+            ColumnSource::Scalar(source) => source.evaluate(x, per_voxel, 1.0, sink),
+            ColumnSource::AxisPart(AxisSource::Fixed(v), i) => v[*i],
+            ColumnSource::AxisPart(AxisSource::Value(k), i) => {
+                sink(k + i, 1.0);
+                x[k + i]
+            }
+        }
+    }
+
+    /// Whether the column is a constant of the model or the voxel.
+    pub fn is_constant(&self) -> bool {
+        matches!(
+            self.source,
+            ColumnSource::Scalar(Source::Fixed(_) | Source::PerVoxel(_))
+                | ColumnSource::AxisPart(AxisSource::Fixed(_), _)
+        )
+    }
+
+    /// The compartment and the component 0, 1 or 2 when this is a part of an axis.
+    pub fn axis_part(&self) -> Option<(&str, usize)> {
+        match &self.source {
+            ColumnSource::AxisPart(_, i) => self.name.rsplit_once(".mu_").map(|(c, _)| (c, *i)),
+            ColumnSource::Scalar(_) => None,
+        }
+    }
+}
+
+/// Looks a declaration up by name.
+pub(crate) fn declared<'a>(kind: &'a dyn Compartment, name: &str) -> Option<(usize, &'a ParameterSpec)> {
+    kind.parameters().iter().enumerate().find(|(_, p)| p.name == name)
+}
+
+/// The compartments of a specification, not yet linked.
+pub(crate) fn kinds(spec: &ModelSpec) -> Result<BTreeMap<String, Arc<dyn Compartment>>, ModelError> {
+    let mut out = BTreeMap::new();
+    for (name, c) in spec.names().into_iter().zip(&spec.compartments) {
+        if let Some(kind) = by_kind(&c.kind) {
+            if out.insert(name.clone(), kind).is_some() {
+                return Err(ModelError::DuplicateName { name });
+            }
+        }
+    }
+    Ok(out)
+}

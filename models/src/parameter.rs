@@ -1,0 +1,66 @@
+//! What a parameter is: its name, unit, range and scale.
+
+use serde::Serialize;
+
+/// The unit of a parameter; also the suffix at public boundaries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Unit {
+    /// Diffusivity, µm²/ms (= 1e-9 m²/s = 1e-3 mm²/s).
+    SquareMicrometrePerMillisecond,
+    /// Angle, rad.
+    Radian,
+    /// A number without unit.
+    One,
+    /// The unit of the signals.
+    Signal,
+}
+
+impl Unit {
+    /// The unit as text.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Unit::SquareMicrometrePerMillisecond => "um^2/ms",
+            Unit::Radian => "rad",
+            Unit::One => "1",
+            Unit::Signal => "signal",
+        }
+    }
+}
+
+/// The declaration of a scalar parameter, beside its compartment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ParameterSpec {
+    /// Name inside the compartment, such as `lambda_par`.
+    pub name: &'static str,
+    /// Unit.
+    pub unit: Unit,
+    /// Default range: support of the default (uniform) prior and bounds of a fit.
+    pub range: [f64; 2],
+    /// A typical size, for starts and reports.
+    pub scale: f64,
+    /// The physical domain: no prior reaches outside.
+    pub domain: [f64; 2],
+    /// The value when a user says nothing; such a parameter is fixed.
+    pub default: Option<f64>,
+    /// The period of an angle, if it is one.
+    pub period: Option<f64>,
+    /// What it means.
+    pub meaning: &'static str,
+}
+
+/// A diffusivity with the default range 0.05 to 4 µm²/ms.
+///
+/// The range covers fixed tissue (0.1) and free water at 37 °C (3.0) with room
+/// for noise on both sides.
+pub(crate) const fn diffusivity(name: &'static str, meaning: &'static str) -> ParameterSpec {
+    ParameterSpec {
+        name,
+        unit: Unit::SquareMicrometrePerMillisecond,
+        range: [0.05, 4.0],
+        scale: 1.0,
+        domain: [0.0, f64::INFINITY],
+        default: None,
+        period: None,
+        meaning,
+    }
+}

@@ -1,0 +1,260 @@
+//! The log posterior of one voxel in the coordinates of a chart.
+//!
+//! $$\ln p(z\,|\,y) = \ln p(y\,|\,S(x),\sigma) + \ln p(x) + \ln\left|\frac{\partial x}{\partial z}\right|,\quad x = x(z)$$
+//!
+//! with the priors of [`crate::Prior`] for scalars, the uniform density on the
+//! half sphere for axes ($1/2\pi$) and the Dirichlet density for fractions
+//! (both with their constants, so that evidences compare).
+//!
+//! Validated by `gradient_equals_difference` in `tests/posterior.rs`.
+
+use crate::chart::Chart;
+use crate::evaluate::Evaluator;
+use crate::model::{FreeKind, Model};
+use crate::noise::Constants;
+use crate::prior::{Prior, PriorError};
+use microtome_kernels::log::log as ln;
+use microtome_kernels::normal::normal_equations;
+use statrs::function::gamma::ln_gamma;
+
+/// The noise scale of a voxel.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sigma {
+    /// Known, in the unit of the signals.
+    Known(f64),
+    /// Free, with this prior.
+    Free(Prior),
+}
+
+/// The log posterior of one voxel.
+#[derive(Debug)]
+pub struct Posterior<'a> {
+    evaluator: &'a mut Evaluator,
+    y: Vec<f64>,
+    sigma: Sigma,
+    priors: Vec<(usize, Prior)>,
+    dirichlet: Vec<(usize, Vec<f64>)>,
+    constant: f64,
+    likelihood: Constants,
+    chart: Chart,
+    x: Vec<f64>,
+    gx: Vec<f64>,
+    score: Vec<f64>,
+    curvature: Vec<f64>,
+    normal: Vec<f64>,
+    right: Vec<f64>,
+}
+
+impl<'a> Posterior<'a> {
+    /// The posterior of a voxel, its chart centred on `centre`.
+    ///
+    /// # Shapes
+    /// `signals` `[measurement]`, `centre` `[value]`.
+    ///
+    /// # Units
+    /// `mean_b0` in the unit of the signals: the centre of the default prior of
+    /// `s0`, used only where the user gave none.
+    ///
+    /// # Errors
+    /// A default prior that can't be (a mean b = 0 signal that is not positive).
+    pub fn new(
+        evaluator: &'a mut Evaluator,
+        signals: &[f64],
+        sigma: Sigma,
+        mean_b0: f64,
+        centre: &[f64],
+    ) -> Result<Self, PriorError> {
+        let lowered = evaluator.lowered().clone();
+        let model = &lowered.model;
+        let mut priors = Vec::new();
+        let mut dirichlet = Vec::new();
+        let mut constant = 0.0;
+        for free in model.free() {
+            match (&free.kind, &free.prior) {
+                (FreeKind::Axis, _) => constant -= std::f64::consts::TAU.ln(),
+                (FreeKind::Fractions { concentration, .. }, _) => {
+                    constant += ln_gamma(concentration.iter().sum())
+                        - concentration.iter().map(|a| ln_gamma(*a)).sum::<f64>();
+                    dirichlet.push((free.at, concentration.clone()));
+                }
+                (_, Some(prior)) => priors.push((free.at, prior.clone())),
+                (_, None) => {
+                    priors.push((free.at, Model::default_scale_prior(mean_b0, free.range)?));
+                }
+            }
+        }
+        let sigma_support = match &sigma {
+            Sigma::Known(_) => None,
+            Sigma::Free(prior) => {
+                priors.push((model.values(), prior.clone()));
+                Some(prior.support())
+            }
+        };
+        let chart = Chart::new(
+            model,
+            centre,
+            |at| priors.iter().find(|(k, _)| *k == at).map_or([f64::NEG_INFINITY, f64::INFINITY], |(_, p)| p.support()),
+            sigma_support,
+        );
+        let plan = &lowered.plan;
+        let mut y = vec![0.0; plan.slots()];
+        plan.scatter(signals, &mut y);
+        let values = chart.values();
+        let slots = plan.slots();
+        Ok(Self {
+            y,
+            priors,
+            dirichlet,
+            constant,
+            likelihood: Constants::new(model.noise(), signals),
+            sigma,
+            x: vec![0.0; values],
+            gx: vec![0.0; values],
+            score: vec![0.0; slots],
+            curvature: vec![0.0; slots],
+            normal: vec![0.0; model.values() * model.values()],
+            right: vec![0.0; model.values()],
+            chart,
+            evaluator,
+        })
+    }
+
+    /// Number of coordinates.
+    pub fn dim(&self) -> usize {
+        self.chart.dim()
+    }
+
+    /// The chart.
+    pub fn chart(&self) -> &Chart {
+        &self.chart
+    }
+
+    /// The values (σ last when free) of the last evaluation.
+    pub fn values(&self) -> &[f64] {
+        &self.x
+    }
+
+    fn sigma_now(&self) -> f64 {
+        match &self.sigma {
+            Sigma::Known(s) => *s,
+            Sigma::Free(_) => self.x.last().copied().unwrap_or(f64::NAN),
+        }
+    }
+
+    /// Adds the slopes of the priors to `gx`; returns their logarithm.
+    fn priors(&mut self) -> f64 {
+        let mut total = self.constant;
+        for (k, prior) in &self.priors {
+            let (value, slope) = prior.ln_density(self.x[*k]);
+            total += value;
+            self.gx[*k] += slope;
+        }
+        for (at, concentration) in &self.dirichlet {
+            for (i, a) in concentration.iter().enumerate() {
+                if *a != 1.0 {
+                    total += (a - 1.0) * ln(self.x[at + i]);
+                    self.gx[at + i] += (a - 1.0) / self.x[at + i];
+                }
+            }
+        }
+        total
+    }
+
+    /// $\ln p(z\,|\,y)$ up to $\ln p(y)$, and its gradient.
+    ///
+    /// # Shapes
+    /// `z`, `gz` `[dim]`.
+    pub fn ln_density(&mut self, z: &[f64], gz: &mut [f64]) -> f64 {
+        let ln_jacobian = self.chart.to_values(z, &mut self.x);
+        let lowered = self.evaluator.lowered();
+        let (model, plan) = (lowered.model.clone(), lowered.plan.clone());
+        let values = model.values();
+        self.gx.fill(0.0);
+        let sigma = self.sigma_now();
+        let signal = self.evaluator.signal(&self.x[..values]);
+        let noise = model.noise();
+        let ln_likelihood =
+            noise.score(&self.y, signal, plan.mask(), sigma, &mut self.score) + self.likelihood.at(sigma);
+        if let Sigma::Free(_) = self.sigma {
+            self.gx[values] =
+                noise.ln_sigma_slope(&self.y, signal, plan.mask(), sigma, &self.score) / sigma;
+        }
+        self.evaluator.pullback(&self.score, &mut self.gx[..values]);
+        let ln_prior = self.priors();
+        self.chart.pullback(z, &self.x, &self.gx, gz);
+        ln_likelihood + ln_prior + ln_jacobian
+    }
+
+    /// As [`Posterior::ln_density`], and a positive approximation of minus the
+    /// Hessian in coordinates: Gauss-Newton in the signal with the curvature of
+    /// the noise, and the curvature of the chart.
+    ///
+    /// # Shapes
+    /// `hessian` `[dim, dim]`.
+    pub fn curvature(&mut self, z: &[f64], gz: &mut [f64], hessian: &mut [f64]) -> f64 {
+        let dim = self.dim();
+        let total_values = self.chart.values();
+        let ln_density = self.ln_density(z, gz);
+        let lowered = self.evaluator.lowered();
+        let (model, plan) = (lowered.model.clone(), lowered.plan.clone());
+        let values = model.values();
+        let sigma = self.sigma_now();
+        let (signal, jacobian) = self.evaluator.signal_and_jacobian(&self.x[..values]);
+        model.noise().curvature(&self.y, signal, plan.mask(), sigma, &mut self.score, &mut self.curvature);
+        let floor = 0.05 / (sigma * sigma);
+        for (c, m) in self.curvature.iter_mut().zip(plan.mask()) {
+            *c = c.max(floor) * m;
+        }
+        normal_equations(jacobian, &self.curvature, &self.score, &mut self.normal, &mut self.right);
+        let mut slopes = vec![0.0; total_values * dim];
+        self.chart.jacobian(z, &self.x, &mut slopes);
+        // H = Zᵀ N Z, the σ row by its own curvature 2n/σ² (both likelihoods, to leading order).
+        let mut half = vec![0.0; values * dim];
+        for a in 0..values {
+            for b in 0..values {
+                let n = self.normal[a * values + b];
+                for j in 0..dim {
+                    half[a * dim + j] += n * slopes[b * dim + j];
+                }
+            }
+        }
+        hessian.fill(0.0);
+        for a in 0..values {
+            for i in 0..dim {
+                let s = slopes[a * dim + i];
+                if s != 0.0 {
+                    for j in 0..dim {
+                        hessian[i * dim + j] += s * half[a * dim + j];
+                    }
+                }
+            }
+        }
+        if total_values > values {
+            let n = plan.measurements() as f64;
+            for i in 0..dim {
+                for j in 0..dim {
+                    hessian[i * dim + j] +=
+                        2.0 * n / (sigma * sigma) * slopes[values * dim + i] * slopes[values * dim + j];
+                }
+            }
+        }
+        let mut chart = vec![0.0; dim];
+        self.chart.ln_jacobian_curvature(z, &mut chart);
+        for (i, c) in chart.iter().enumerate() {
+            hessian[i * dim + i] += c;
+        }
+        for (k, prior) in &self.priors {
+            let step = 1e-4 * self.x[*k].abs().max(1e-6);
+            let slope = |x: f64| prior.ln_density(x).1;
+            let c = -(slope(self.x[*k] + step) - slope(self.x[*k] - step)) / (2.0 * step);
+            if c > 0.0 && c.is_finite() {
+                for i in 0..dim {
+                    for j in 0..dim {
+                        hessian[i * dim + j] += c * slopes[k * dim + i] * slopes[k * dim + j];
+                    }
+                }
+            }
+        }
+        ln_density
+    }
+}

@@ -1,0 +1,164 @@
+//! Forward dual numbers and the signal formulas in them: the independent oracle.
+//!
+//! $$\langle u, u'\rangle\langle v, v'\rangle = \langle uv,\ u'v + uv'\rangle$$
+//!
+//! Nothing of the library is called here: the formulas are those of the papers,
+//! and the tensor's rotation is Rodrigues' formula from an axis and an angle,
+//! not the closed form of `tensor.rs`.
+
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+/// Most independent variables.
+pub const WIDTH: usize = 16;
+
+/// A number and its derivatives with respect to up to [`WIDTH`] variables.
+#[derive(Debug, Clone, Copy)]
+pub struct Dual {
+    pub value: f64,
+    pub slope: [f64; WIDTH],
+}
+
+impl Dual {
+    pub fn constant(value: f64) -> Self {
+        Self { value, slope: [0.0; WIDTH] }
+    }
+
+    /// The variable of index `k`.
+    pub fn variable(value: f64, k: usize) -> Self {
+        let mut out = Self::constant(value);
+        out.slope[k] = 1.0;
+        out
+    }
+
+    /// A function of this number with value `value` and derivative `d`.
+    fn chain(self, value: f64, d: f64) -> Self {
+        Self { value, slope: self.slope.map(|s| d * s) }
+    }
+
+    pub fn exp(self) -> Self {
+        self.chain(self.value.exp(), self.value.exp())
+    }
+
+    pub fn sin(self) -> Self {
+        self.chain(self.value.sin(), self.value.cos())
+    }
+
+    pub fn cos(self) -> Self {
+        self.chain(self.value.cos(), -self.value.sin())
+    }
+
+    pub fn sqrt(self) -> Self {
+        self.chain(self.value.sqrt(), 0.5 / self.value.sqrt())
+    }
+
+    /// The angle of the point (`x`, `self`).
+    pub fn atan2(self, x: Dual) -> Self {
+        let square = self.value * self.value + x.value * x.value;
+        let slope = std::array::from_fn(|i| (x.value * self.slope[i] - self.value * x.slope[i]) / square);
+        Self { value: self.value.atan2(x.value), slope }
+    }
+}
+
+impl Add for Dual {
+    type Output = Dual;
+    fn add(self, o: Dual) -> Dual {
+        Dual { value: self.value + o.value, slope: std::array::from_fn(|i| self.slope[i] + o.slope[i]) }
+    }
+}
+
+impl Sub for Dual {
+    type Output = Dual;
+    fn sub(self, o: Dual) -> Dual {
+        self + -o
+    }
+}
+
+impl Neg for Dual {
+    type Output = Dual;
+    fn neg(self) -> Dual {
+        Dual { value: -self.value, slope: self.slope.map(|s| -s) }
+    }
+}
+
+impl Mul for Dual {
+    type Output = Dual;
+    fn mul(self, o: Dual) -> Dual {
+        let slope = std::array::from_fn(|i| self.slope[i] * o.value + self.value * o.slope[i]);
+        Dual { value: self.value * o.value, slope }
+    }
+}
+
+impl Mul<f64> for Dual {
+    type Output = Dual;
+    fn mul(self, o: f64) -> Dual {
+        self.chain(self.value * o, o)
+    }
+}
+
+impl Div for Dual {
+    type Output = Dual;
+    fn div(self, o: Dual) -> Dual {
+        let value = self.value / o.value;
+        Dual { value, slope: std::array::from_fn(|i| (self.slope[i] - value * o.slope[i]) / o.value) }
+    }
+}
+
+/// A vector of dual numbers.
+pub type Vector = [Dual; 3];
+
+fn along(g: [f64; 3], v: Vector) -> Dual {
+    v[0] * g[0] + v[1] * g[1] + v[2] * g[2]
+}
+
+/// Free, isotropic diffusion.
+pub fn ball(b: f64, lambda_iso: Dual) -> Dual {
+    (lambda_iso * -b).exp()
+}
+
+/// Water that does not move.
+pub fn dot() -> Dual {
+    Dual::constant(1.0)
+}
+
+/// Diffusion along one axis.
+pub fn stick(b: f64, g: [f64; 3], mu: Vector, lambda_par: Dual) -> Dual {
+    let cosine = along(g, mu);
+    (lambda_par * cosine * cosine * -b).exp()
+}
+
+/// An axisymmetric tensor.
+pub fn zeppelin(b: f64, g: [f64; 3], mu: Vector, lambda_par: Dual, lambda_perp: Dual) -> Dual {
+    let cosine = along(g, mu);
+    let square = cosine * cosine;
+    ((lambda_par * square + lambda_perp * (Dual::constant(1.0) - square)) * -b).exp()
+}
+
+/// A full tensor; the axes are $R\,\hat x$ (= mu), $R(0, \cos\psi, \sin\psi)$ and
+/// $R(0, -\sin\psi, \cos\psi)$.
+pub fn tensor(b: f64, g: [f64; 3], mu: Vector, psi: Dual, lambda: [Dual; 3]) -> Dual {
+    let (zero, one) = (Dual::constant(0.0), Dual::constant(1.0));
+    let axes = [[one, zero, zero], [zero, psi.cos(), psi.sin()], [zero, -psi.sin(), psi.cos()]];
+    let mut exponent = zero;
+    for (axis, l) in axes.into_iter().zip(lambda) {
+        let component = along(g, rotated_as_x_to(mu, axis));
+        exponent = exponent + l * component * component;
+    }
+    (exponent * -b).exp()
+}
+
+/// Rodrigues: `v` turned about $k = \hat x\times\mu/|\hat x\times\mu|$ by the angle
+/// between $\hat x$ and $\mu$.
+fn rotated_as_x_to(mu: Vector, v: Vector) -> Vector {
+    let sine = (mu[1] * mu[1] + mu[2] * mu[2]).sqrt();
+    let angle = sine.atan2(mu[0]);
+    let k = [Dual::constant(0.0), -mu[2] / sine, mu[1] / sine];
+    let cross = [k[1] * v[2] - k[2] * v[1], k[2] * v[0] - k[0] * v[2], k[0] * v[1] - k[1] * v[0]];
+    let dot = k[0] * v[0] + k[1] * v[1] + k[2] * v[2];
+    let rest = Dual::constant(1.0) - angle.cos();
+    std::array::from_fn(|i| v[i] * angle.cos() + cross[i] * angle.sin() + k[i] * dot * rest)
+}
+
+/// The diffusivity across the axons from the volume between them.
+pub fn tortuosity(lambda_par: Dual, intra: Dual, extra: Dual) -> Dual {
+    lambda_par * (Dual::constant(1.0) - intra / (intra + extra))
+}

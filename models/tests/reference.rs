@@ -1,0 +1,123 @@
+//! Predicted signals against tables that were computed without this library.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
+use microtome_models::{Acquisition, Evaluator, Lowered, Model, ModelSpec, PulseTiming, register};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The signals of one compartment with `s0 = 1`; parameters by their names
+/// within the compartment.
+fn predict(kind: &str, parameters: &BTreeMap<String, f64>, acquisition: &Acquisition) -> Vec<f64> {
+    let model = Model::new(ModelSpec::parse(kind).unwrap()).unwrap();
+    let x: Vec<f64> = model
+        .value_names()
+        .iter()
+        .map(|name| match name.split_once('.') {
+            Some((_, short)) => *parameters.get(short).unwrap_or_else(|| panic!("{kind}: no `{short}` in the table")),
+            None => 1.0,
+        })
+        .collect();
+    assert_eq!(x.len(), parameters.len() + 1, "{kind} does not have all of {parameters:?}");
+    Evaluator::new(&Lowered::new(Arc::new(model), acquisition).unwrap()).predict(&x)
+}
+
+fn rows(path: &Path) -> (Vec<String>, Vec<Vec<String>>) {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut lines = text.lines().map(|l| l.split(',').map(str::to_string).collect::<Vec<_>>());
+    (lines.next().unwrap(), lines.collect())
+}
+
+fn number(row: &[String], header: &[String], column: &str) -> f64 {
+    let at = header.iter().position(|h| h == column).unwrap_or_else(|| panic!("no column {column}"));
+    row[at].parse().unwrap()
+}
+
+#[test]
+fn signals_equal_golden() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/microstructure_signals.csv");
+    let (header, rows) = rows(&path);
+    let mut seen = BTreeMap::<&str, usize>::new();
+    for (line, row) in rows.iter().enumerate() {
+        let of = |column: &str| number(row, &header, column);
+        let timing = PulseTiming { delta_ms: vec![of("delta_ms")], big_delta_ms: vec![of("big_delta_ms")] };
+        let g = [of("gx"), of("gy"), of("gz")];
+        let acquisition = Acquisition::from_b(&[of("b_ms_per_um2")], &[g], Some(timing), None).unwrap();
+        let parameters = row[1]
+            .split_terminator(';')
+            .map(|pair| {
+                let (name, value) = pair.split_once('=').unwrap();
+                (name.to_string(), value.parse().unwrap())
+            })
+            .collect();
+        let signal = predict(&row[0], &parameters, &acquisition)[0];
+        let expected = of("signal");
+        assert!((signal / expected - 1.0).abs() < 1e-13, "row {}: {row:?}: {signal}", line + 2);
+        *seen.entry(&row[0]).or_default() += 1;
+    }
+    for compartment in register() {
+        let kind = compartment.kind();
+        assert!(seen.contains_key(kind), "`{kind}` has no row in {}", path.display());
+    }
+}
+
+/// The reference tables, which are not part of the repository.
+fn reference() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/reference/microstructure");
+    folder.is_dir().then_some(folder)
+}
+
+#[test]
+fn signals_equal_reference() {
+    let Some(folder) = reference() else {
+        eprintln!("skipped: the reference tables are not here");
+        return;
+    };
+    // SI to ms/um2, ms and um2/ms.
+    let (header, measurements) = rows(&folder.join("acquisition.csv"));
+    let column =
+        |name: &str, factor: f64| measurements.iter().map(|r| factor * number(r, &header, name)).collect::<Vec<_>>();
+    let (gx, gy, gz) = (column("gx", 1.0), column("gy", 1.0), column("gz", 1.0));
+    let directions: Vec<[f64; 3]> = (0..gx.len()).map(|i| [gx[i], gy[i], gz[i]]).collect();
+    let timing = PulseTiming { delta_ms: column("delta_s", 1e3), big_delta_ms: column("Delta_s", 1e3) };
+    let acquisition =
+        Acquisition::from_b(&column("b_s_per_m2", 1e-9), &directions, Some(timing), None).unwrap();
+
+    let mut sets: BTreeMap<(String, String), BTreeMap<String, f64>> = BTreeMap::new();
+    for row in rows(&folder.join("parameters.csv")).1 {
+        sets.entry((row[0].clone(), row[1].clone())).or_default().insert(row[2].clone(), row[3].parse().unwrap());
+    }
+    let (header, signals) = rows(&folder.join("signals.csv"));
+    let mut compared = 0;
+    for (model, kind) in [("G1Ball", "ball"), ("S1Dot", "dot"), ("C1Stick", "stick"), ("G2Zeppelin", "zeppelin")] {
+        let mut predictions: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for row in signals.iter().filter(|r| r[0] == model) {
+            let predicted = predictions.entry(row[1].clone()).or_insert_with(|| {
+                let given = sets.get(&(row[0].clone(), row[1].clone())).cloned().unwrap_or_default();
+                predict(kind, &inside(given), &acquisition)
+            });
+            let measurement: usize = row[2].parse().unwrap();
+            let expected = number(row, &header, "signal_independent");
+            let difference = predicted[measurement] - expected;
+            assert!(difference.abs() < 1e-10, "{model} set {} measurement {measurement}: {difference:e}", row[1]);
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 3 * 672 + 112);
+}
+
+/// Diffusivities in um2/ms, the axis as three components.
+fn inside(given: BTreeMap<String, f64>) -> BTreeMap<String, f64> {
+    let mut out = BTreeMap::new();
+    for (name, value) in &given {
+        if name.starts_with("lambda") {
+            out.insert(name.clone(), value * 1e9);
+        }
+    }
+    if let (Some(theta), Some(phi)) = (given.get("theta"), given.get("phi")) {
+        out.insert("mu_x".into(), theta.sin() * phi.cos());
+        out.insert("mu_y".into(), theta.sin() * phi.sin());
+        out.insert("mu_z".into(), theta.cos());
+    }
+    out
+}

@@ -1,0 +1,93 @@
+"""`tests/golden/microstructure_signals.csv`: one row a compartment kind, parameter set and measurement.
+
+To add a compartment: write its signal below as a function of its parameters (by name, with `mu` as a
+vector), b, g and the pulse times, add parameter sets, and run this script. Needs mpmath; all numbers are
+exact decimals and the arithmetic has 40 digits. Units: ms/um^2, um^2/ms, rad, ms.
+"""
+
+from pathlib import Path
+
+from mpmath import acos, cos, diag, exp, eye, matrix, mp, mpf, nstr, sin, sqrt
+
+mp.dps = 40
+
+
+def dot(u, v):
+    return sum(a * b for a, b in zip(u, v))
+
+
+def ball(p, b, g, delta, big_delta):
+    return exp(-b * p["lambda_iso"])
+
+
+def no_motion(p, b, g, delta, big_delta):
+    return mpf(1)
+
+
+def stick(p, b, g, delta, big_delta):
+    return exp(-b * p["lambda_par"] * dot(g, p["mu"]) ** 2)
+
+
+def zeppelin(p, b, g, delta, big_delta):
+    t2 = dot(g, p["mu"]) ** 2
+    return exp(-b * (p["lambda_par"] * t2 + p["lambda_perp"] * (1 - t2)))
+
+
+def tensor(p, b, g, delta, big_delta):
+    """D = R diag R', R = (minimal rotation of x to mu) (rotation about x by psi), by Rodrigues."""
+    mu = p["mu"]
+    sine = sqrt(mu[1] ** 2 + mu[2] ** 2)
+    k = [mpf(0), -mu[2] / sine, mu[1] / sine]
+    generator = matrix([[0, -k[2], k[1]], [k[2], 0, -k[0]], [-k[1], k[0], 0]])
+    angle = acos(mu[0])
+    minimal = eye(3) + sin(angle) * generator + (1 - cos(angle)) * generator**2
+    about_x = matrix([[1, 0, 0], [0, cos(p["psi"]), -sin(p["psi"])], [0, sin(p["psi"]), cos(p["psi"])]])
+    r = minimal * about_x
+    d = r * diag([p["lambda_1"], p["lambda_2"], p["lambda_3"]]) * r.T
+    g = matrix(g)
+    return exp(-b * (g.T * d * g)[0])
+
+
+SIGNALS = {"ball": ball, "dot": no_motion, "stick": stick, "zeppelin": zeppelin, "tensor": tensor}
+
+# Axes are exact decimals of length one.
+SETS = [
+    ("ball", "lambda_iso=0.812"),
+    ("ball", "lambda_iso=3"),
+    ("dot", ""),
+    ("stick", "mu_x=0.36;mu_y=0.48;mu_z=0.8;lambda_par=1.7"),
+    ("stick", "mu_x=0;mu_y=-0.6;mu_z=-0.8;lambda_par=0.35"),
+    ("zeppelin", "mu_x=-0.6;mu_y=0.64;mu_z=0.48;lambda_par=1.9;lambda_perp=0.4"),
+    ("zeppelin", "mu_x=0;mu_y=0;mu_z=1;lambda_par=0.5;lambda_perp=1.1"),
+    ("tensor", "mu_x=0.36;mu_y=0.48;mu_z=0.8;psi=0.7;lambda_1=2;lambda_2=1;lambda_3=0.3"),
+    ("tensor", "mu_x=-0.6;mu_y=0.64;mu_z=-0.48;psi=2.9;lambda_1=0.4;lambda_2=1.5;lambda_3=0.9"),
+    ("tensor", "mu_x=0;mu_y=1;mu_z=0;psi=0;lambda_1=1.6;lambda_2=0.7;lambda_3=0.2"),
+]
+
+# b, g, delta, Delta.
+MEASUREMENTS = [
+    ("0", ("1", "0", "0"), "12.9", "21.8"),
+    ("1", ("0.48", "-0.6", "0.64"), "12.9", "21.8"),
+    ("2.5", ("0", "0.6", "0.8"), "8", "49"),
+    ("8", ("-0.64", "-0.48", "0.6"), "20", "40"),
+]
+
+
+def main():
+    rows = ["kind,parameters,b_ms_per_um2,gx,gy,gz,delta_ms,big_delta_ms,signal"]
+    for kind, text in SETS:
+        p = {name: mpf(value) for name, _, value in (pair.partition("=") for pair in text.split(";") if pair)}
+        if "mu_x" in p:
+            p["mu"] = [p["mu_x"], p["mu_y"], p["mu_z"]]
+            assert abs(dot(p["mu"], p["mu"]) - 1) < mpf(10) ** -30
+        for b, g, delta, big_delta in MEASUREMENTS:
+            direction = [mpf(c) for c in g]
+            assert abs(dot(direction, direction) - 1) < mpf(10) ** -30
+            signal = SIGNALS[kind](p, mpf(b), direction, mpf(delta), mpf(big_delta))
+            rows.append(",".join([kind, text, b, *g, delta, big_delta, nstr(signal, 17)]))
+    target = Path(__file__).with_name("microstructure_signals.csv")
+    target.write_text("\n".join(rows) + "\n")
+
+
+if __name__ == "__main__":
+    main()
