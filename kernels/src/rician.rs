@@ -180,6 +180,7 @@ pub fn rician_with_curvature(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::LANES;
     use crate::simd::SimdLevel;
     use crate::special::{bessel_ratio, bessel_ratio_derivative, ln_i0e};
 

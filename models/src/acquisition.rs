@@ -244,6 +244,21 @@ impl Acquisition {
         Self::from_b(&b, directions, Some(timing), te_ms)
     }
 
+    /// The acquisition of some of the measurements, in the given order;
+    /// indices that do not exist are left out.
+    pub fn subset(&self, indices: &[usize]) -> Self {
+        let kept: Vec<usize> = indices.iter().copied().filter(|&i| i < self.len()).collect();
+        let pick = |v: &[f64]| kept.iter().map(|&i| v[i]).collect::<Vec<f64>>();
+        let b = pick(&self.b);
+        let timing = self
+            .timing
+            .as_ref()
+            .map(|t| PulseTiming { delta_ms: pick(&t.delta_ms), big_delta_ms: pick(&t.big_delta_ms) });
+        let te_ms = self.te_ms.as_deref().map(pick);
+        let (shells, shell_of) = group(&b, timing.as_ref(), te_ms.as_deref());
+        Self { directions: kept.iter().map(|&i| self.directions[i]).collect(), b, timing, te_ms, shells, shell_of }
+    }
+
     /// Number of measurements.
     pub fn len(&self) -> usize {
         self.b.len()

@@ -1,6 +1,7 @@
 //! From a written model to a compiled one: names are resolved, links followed,
 //! free values laid out, priors and ranges attached.
 
+use crate::evaluate::MAX_ACTIVE;
 use crate::link::{FixedValue, LinkSpec};
 use crate::model::{
     AxisSource, Column, ColumnSource, Component, Free, FreeKind, Model, ModelError, Source, declared, kinds,
@@ -8,8 +9,9 @@ use crate::model::{
 use crate::parameter::{ParameterSpec, Unit};
 use crate::prior::{Prior, PriorSpec};
 use crate::spec::ModelSpec;
+use crate::tangent::MAX_FRACTIONS;
 use crate::compartment::Compartment;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -67,6 +69,10 @@ pub(crate) fn compile(spec: ModelSpec) -> Result<Model, ModelError> {
     Ok(Model::assemble(Parts { spec: spec.clone(), ..parts }))
 }
 
+fn used_twice(name: &str) -> ModelError {
+    ModelError::Link { name: name.into(), reason: "this name is used twice".into() }
+}
+
 struct Compiler<'a> {
     spec: &'a ModelSpec,
     names: Vec<String>,
@@ -115,6 +121,9 @@ impl Compiler<'_> {
             })
         };
         let mut extra: Vec<&str> = self.ratios().collect();
+        if let Some(name) = extra.iter().find(|r| known.iter().any(|k| k == *r) || ["sigma", "fractions"].contains(r)) {
+            return Err(used_twice(name));
+        }
         for name in self.spec.link.keys() {
             check("link", name, &[])?;
         }
@@ -143,7 +152,7 @@ impl Compiler<'_> {
                     }
                     (None, None) => self.add_scalar(&full, parameter)?,
                     (Some(LinkSpec::Fixed(value)), _) => {
-                        let source = self.fixed(&full, value)?;
+                        let source = self.fixed(&full, value, parameter)?;
                         self.scalars.insert(full, source);
                     }
                     (Some(LinkSpec::Fractional { factor_name, .. }), _) => {
@@ -194,10 +203,14 @@ impl Compiler<'_> {
 
     fn add_scalar(&mut self, full: &str, parameter: &ParameterSpec) -> Result<(), ModelError> {
         if self.scalars.contains_key(full) {
-            return Err(ModelError::Link { name: full.into(), reason: "this name is used twice".into() });
+            return Err(used_twice(full));
         }
         self.scalars.insert(full.into(), Source::Value(self.next));
-        self.push(full, FreeKind::Scalar { period: parameter.period }, 1, parameter, None)
+        // A prior or a range of the user makes an angle a number like others: its
+        // density is not periodic.
+        let restricted = self.spec.prior.contains_key(full) || self.spec.range.contains_key(full);
+        let period = if restricted { None } else { parameter.period };
+        self.push(full, FreeKind::Scalar { period }, 1, parameter, None)
     }
 
     /// Appends a free block with its range and prior.
@@ -252,12 +265,14 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn fixed(&mut self, full: &str, value: &FixedValue) -> Result<Source, ModelError> {
+    fn fixed(&mut self, full: &str, value: &FixedValue, parameter: &ParameterSpec) -> Result<Source, ModelError> {
+        let [low, high] = parameter.domain;
         match value {
-            FixedValue::Number(v) if v.is_finite() => Ok(Source::Fixed(*v)),
-            FixedValue::Number(v) => {
-                Err(ModelError::Link { name: full.into(), reason: format!("{v} is not a finite number") })
-            }
+            FixedValue::Number(v) if v.is_finite() && *v >= low && *v <= high => Ok(Source::Fixed(*v)),
+            FixedValue::Number(v) => Err(ModelError::Link {
+                name: full.into(),
+                reason: format!("{v} is not a finite number in the physical domain [{low}, {high}]"),
+            }),
             FixedValue::File(path) => {
                 self.per_voxel.push((full.into(), path.clone()));
                 Ok(Source::PerVoxel(self.per_voxel.len() - 1))
@@ -294,9 +309,26 @@ impl Compiler<'_> {
                 reason: format!("the fixed fractions sum to {}, not 1", 1.0 - total),
             });
         }
+        if free_names.len() > 1 && total < 1e-9 {
+            return Err(ModelError::Link {
+                name: "fraction".into(),
+                reason: format!(
+                    "the fixed fractions sum to {}, which leaves nothing for {}",
+                    1.0 - total,
+                    free_names.join(", ")
+                ),
+            });
+        }
+        if free_names.len() > MAX_FRACTIONS {
+            return Err(ModelError::TooMany {
+                what: "free fractions".into(),
+                got: free_names.len(),
+                most: MAX_FRACTIONS,
+            });
+        }
         let concentration = match self.spec.prior.get("fractions") {
             None => vec![1.0; free_names.len()],
-            Some(PriorSpec::Dirichlet(a)) if a.len() == free_names.len() && a.iter().all(|v| *v > 0.0) => {
+            Some(PriorSpec::Dirichlet(a)) if a.len() == free_names.len() && a.iter().all(|v| *v > 0.0 && v.is_finite()) => {
                 a.clone()
             }
             Some(_) => {
@@ -312,7 +344,7 @@ impl Compiler<'_> {
         match free_names.as_slice() {
             [] => {}
             [only] => {
-                self.scalars.insert(only.clone(), Source::Fixed(total));
+                self.scalars.insert(only.clone(), Source::Fixed(total.max(0.0)));
             }
             several => {
                 for (i, full) in several.iter().enumerate() {
@@ -331,7 +363,7 @@ impl Compiler<'_> {
                 self.push("s0", FreeKind::Scale, 1, &SCALE, None)?;
                 Source::Value(self.next - 1)
             }
-            Some(LinkSpec::Fixed(value)) => self.fixed("s0", &value.clone())?,
+            Some(LinkSpec::Fixed(value)) => self.fixed("s0", &value.clone(), &SCALE)?,
             Some(_) => {
                 return Err(ModelError::Link { name: "s0".into(), reason: "s0 can only be fixed".into() });
             }
@@ -392,6 +424,25 @@ impl Compiler<'_> {
         }
     }
 
+    /// The evaluation keeps what one compartment depends on in tables of fixed size.
+    fn check_active(&self, component: &Component, scale: &Source) -> Result<(), ModelError> {
+        let x = vec![1.0; self.next];
+        let mut active = BTreeSet::new();
+        for source in component.scalars.iter().chain([&component.fraction, scale]) {
+            source.evaluate(&x, &[], 1.0, &mut |k, _| {
+                active.insert(k);
+            });
+        }
+        if active.len() > MAX_ACTIVE {
+            return Err(ModelError::TooMany {
+                what: format!("free values that the scalars, fraction and scale of `{}` depend on", component.name),
+                got: active.len(),
+                most: MAX_ACTIVE,
+            });
+        }
+        Ok(())
+    }
+
     fn finish(self) -> Result<Parts, ModelError> {
         let mut components = Vec::new();
         let mut columns = Vec::new();
@@ -431,6 +482,9 @@ impl Compiler<'_> {
             columns.push(Column { name: ratio.into(), unit: Unit::One, source: ColumnSource::Scalar(source) });
         }
         let scale = self.resolve("s0", 0)?;
+        for component in &components {
+            self.check_active(component, &scale)?;
+        }
         columns.push(Column { name: "s0".into(), unit: Unit::Signal, source: ColumnSource::Scalar(scale.clone()) });
         let sigma_prior = match self.spec.prior.get("sigma") {
             Some(spec) => {

@@ -410,8 +410,8 @@ impl Evaluator {
 }
 
 /// Most values that one compartment can depend on: its own scalars, what links
-/// bring in, its fraction and the scale.
-const MAX_ACTIVE: usize = 16;
+/// bring in, its fraction and the scale; composition refuses more.
+pub(crate) const MAX_ACTIVE: usize = 16;
 
 fn position(active: &[usize], k: usize) -> usize {
     active.iter().position(|&a| a == k).unwrap_or(0)

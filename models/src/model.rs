@@ -73,6 +73,16 @@ pub enum ModelError {
         /// Physical domain.
         domain_high: f64,
     },
+    /// More than the tables of the evaluation hold.
+    #[error("the model has {got} {what}; at most {most} are possible: fix some, or link them to others")]
+    TooMany {
+        /// Of what.
+        what: String,
+        /// How many.
+        got: usize,
+        /// The limit.
+        most: usize,
+    },
     /// The acquisition lacks what a compartment needs.
     #[error("compartment `{compartment}` needs the pulse timing; give --delta-ms and --big-delta-ms, or a scheme with delta and Delta")]
     NeedsTiming {

@@ -72,7 +72,9 @@ impl<'a> Posterior<'a> {
         for free in model.free() {
             match (&free.kind, &free.prior) {
                 (FreeKind::Axis, _) => constant -= std::f64::consts::TAU.ln(),
-                (FreeKind::Fractions { concentration, .. }, _) => {
+                (FreeKind::Fractions { total, concentration }, _) => {
+                    // The density of the shares f/total.
+                    constant -= total.ln() * concentration.iter().map(|a| a - 1.0).sum::<f64>();
                     constant += ln_gamma(concentration.iter().sum())
                         - concentration.iter().map(|a| ln_gamma(*a)).sum::<f64>();
                     dirichlet.push((free.at, concentration.clone()));

@@ -169,7 +169,7 @@ impl Tangent {
     }
 }
 
-/// Most compartments of one model.
+/// Most free fractions of one model; composition refuses more.
 pub(crate) const MAX_FRACTIONS: usize = 16;
 
 #[cfg(test)]

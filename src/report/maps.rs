@@ -7,26 +7,16 @@
 use super::data::{MapPair, Population, QualityKind, QualityMap, ReportData, StatusMap};
 use super::plot::{self, Frame, Palette};
 use super::raster::{self, Limits, shrink, thin};
-use super::text::{Mark, counted, escape, figure, key, number, panel, per_cent, unit_after, with_unit};
+use super::text::{
+    Mark, counted, escape, figure, key, number, panel, per_cent, unit_after, with_unit,
+};
 
 /// Voxels drawn over all maps before they are averaged.
 const MOST_PIXELS: usize = 1_000_000;
 /// Points in a scatter plot.
 const MOST_POINTS: usize = 500;
-/// Colours of status codes: code 0 is good, the rest are not.
-const STATUS: [[u8; 3]; 8] = [
-    [0x56, 0xb4, 0xe9],
-    [0xd5, 0x5e, 0x00],
-    [0xf0, 0xe4, 0x42],
-    [0xcc, 0x79, 0xa7],
-    [0x1a, 0x1a, 0x1a],
-    [0x00, 0x9e, 0x73],
-    [0xe6, 0x9f, 0x00],
-    [0x00, 0x72, 0xb2],
-];
-
 /// The block length that keeps all maps within the budget.
-fn block(data: &ReportData) -> usize {
+pub(super) fn block(data: &ReportData) -> usize {
     let pairs: usize = data.maps.iter().map(|m| m.mean.len() + m.sd.len()).sum();
     let quality: usize = data.quality.iter().map(|m| m.values.len()).sum();
     let colours = data.directions.as_ref().map_or(0, |d| 3 * d.rgb.len());
@@ -35,13 +25,16 @@ fn block(data: &ReportData) -> usize {
     (1..).find(|f| total / (f * f) <= MOST_PIXELS).unwrap_or(1)
 }
 
-fn notes(data: &ReportData, block: usize) -> String {
+/// What holds for every map, as sentences with a space in front.
+pub(super) fn notes(data: &ReportData, block: usize) -> String {
     let mut out = String::new();
     if !data.map_note.is_empty() {
         out.push_str(&format!(" {}", escape(&data.map_note)));
     }
     if block > 1 {
-        out.push_str(&format!(" To keep this file small, each pixel stands for a block of {block} × {block} voxels."));
+        out.push_str(&format!(
+            " To keep this file small, each pixel stands for a block of {block} × {block} voxels."
+        ));
     }
     out
 }
@@ -51,6 +44,19 @@ pub(super) fn maps(data: &ReportData) -> String {
     let factor = block(data);
     let note = notes(data, factor);
     let mut out = String::new();
+    if !data.maps.is_empty() {
+        let several = data.maps.iter().any(|m| !m.sd.is_empty());
+        let reading = if several {
+            "Read the mean and the sd of a quantity together: a difference between two regions is evidence only where it is \
+             larger than their sds. The colour bars of mean and sd differ in colours and in range. "
+        } else {
+            ""
+        };
+        out.push_str(&format!(
+            "<p>{reading}Grey pixels are outside the mask or have no result. Where a colour bar ends in an arrow, its limits \
+             are the 1st and 99th percentile and values beyond take the end colour.{note}</p>\n<div class=\"figures\">\n"
+        ));
+    }
     let mut done: Vec<(&str, &str)> = Vec::new();
     for map in &data.maps {
         let quantity = (map.name.as_str(), map.unit.as_str());
@@ -58,25 +64,33 @@ pub(super) fn maps(data: &ReportData) -> String {
             continue;
         }
         done.push(quantity);
-        let slices: Vec<&MapPair> = data.maps.iter().filter(|m| (m.name.as_str(), m.unit.as_str()) == quantity).collect();
-        out.push_str(&quantity_row(&slices, factor, &note));
+        let slices: Vec<&MapPair> =
+            data.maps.iter().filter(|m| (m.name.as_str(), m.unit.as_str()) == quantity).collect();
+        out.push_str(&quantity_row(&slices, factor));
     }
     if let Some(directions) = &data.directions {
         let (nx, ny, pixels) = thin(directions.nx, directions.ny, &directions.rgb, factor);
-        let drawing = raster::rgb(nx, ny, &pixels, &format!("colour-coded directions of {}", directions.name));
+        let drawing = raster::rgb(
+            nx,
+            ny,
+            &pixels,
+            &format!("colour-coded directions of {}", directions.name),
+        );
         let colours = key(&[
             (Mark::Fill, "#e00000", "x".into()),
             (Mark::Fill, "#00b000", "y".into()),
             (Mark::Fill, "#0000e0", "z".into()),
         ]);
         out.push_str(&figure(
-            &(colours + &panel("square", &directions.name, &drawing)),
-            &format!(
-                "<b>Direction.</b> Red, green and blue give |x|, |y| and |z| of the mean direction, and brightness gives \
+            "beside",
+            &(panel("square", &directions.name, &drawing) + &colours),
+            "<b>Direction.</b> Red, green and blue give |x|, |y| and |z| of the mean direction, and brightness gives \
                  the fraction. Neighbours in one bundle should have one hue; salt-and-pepper colours mark voxels whose \
-                 direction the data do not fix.{note}"
-            ),
+                 direction the data do not fix.",
         ));
+    }
+    if !data.maps.is_empty() {
+        out.push_str("</div>\n");
     }
     for population in &data.populations {
         out.push_str(&over_voxels(population));
@@ -84,47 +98,78 @@ pub(super) fn maps(data: &ReportData) -> String {
     out
 }
 
-fn quantity_row(slices: &[&MapPair], factor: usize, note: &str) -> String {
+fn quantity_row(slices: &[&MapPair], factor: usize) -> String {
     let Some(first) = slices.first() else {
         return String::new();
     };
     let mut panels = String::new();
     let mean_limits = Limits::of(slices.iter().flat_map(|s| s.mean.iter().copied()));
-    let sd_limits = Limits::of(slices.iter().flat_map(|s| s.sd.iter().copied())).map(Limits::from_zero);
+    let sd_limits =
+        Limits::of(slices.iter().flat_map(|s| s.sd.iter().copied())).map(Limits::to_zero);
     for slice in slices {
         let at = if slice.slice.is_empty() { String::new() } else { format!(", {}", slice.slice) };
         let mut two = String::new();
         for (what, values, limits, colours) in [
-            ("posterior mean", &slice.mean, mean_limits, Palette::Viridis),
-            ("posterior sd", &slice.sd, sd_limits, Palette::Cividis),
+            ("mean", &slice.mean, mean_limits, Palette::Viridis),
+            ("sd", &slice.sd, sd_limits, Palette::Cividis),
         ] {
             let Some(limits) = limits else { continue };
-            let heading = format!("{}: {what}{at}", with_unit(&first.name, &first.unit));
+            let unit =
+                if slice.unit.is_empty() { String::new() } else { format!(" ({})", slice.unit) };
+            let alt = format!("map of the posterior {what} of {}{at}", first.name);
             let small = shrink(slice.nx, slice.ny, values, factor);
-            two.push_str(&panel("square", &heading, &raster::map(&small, colours, &limits, None, &heading)));
+            let drawing = raster::map(&small, colours, &limits, None, &alt);
+            two.push_str(&panel("square", &format!("{what}{at}{unit}"), &drawing));
         }
         panels.push_str(&format!("<div class=\"pair\">{two}</div>"));
     }
     if mean_limits.is_none() && sd_limits.is_none() {
         panels = "<p>No voxel of this slice has a value.</p>".into();
     }
-    let name = escape(&first.name);
     let shared = if slices.len() > 1 { " All slices share the two scales." } else { "" };
-    let beyond = if [mean_limits, sd_limits].iter().flatten().any(|l| l.below || l.above) {
-        " Where a colour bar ends in an arrow, its limits are the 1st and 99th percentile and values beyond take the end colour."
-    } else {
-        ""
+    let caption = format!(
+        "<b>{}.</b>{}{shared}",
+        escape(&with_unit(&first.name, &first.unit)),
+        strength(slices, &first.unit)
+    );
+    let alone = slices.len() == 1
+        && !raster::is_large(first.nx.div_ceil(factor), first.ny.div_ceil(factor));
+    figure(if alone { "small" } else { "" }, &panels, &caption)
+}
+
+/// How the differences between voxels compare with the uncertainty of one.
+fn strength(slices: &[&MapPair], unit: &str) -> String {
+    let finite = |values: Vec<f32>| -> Vec<f64> {
+        let mut v: Vec<f64> = values.into_iter().filter(|x| x.is_finite()).map(f64::from).collect();
+        v.sort_by(f64::total_cmp);
+        v
     };
-    let reading = if sd_limits.is_some() {
-        format!(
-            "Read the two maps together: structure in the mean is evidence only where it is larger than the sd beside it, \
-             and a bright patch in the sd map marks voxels whose data say little about {name}. The two colour bars differ \
-             in range and in colours."
-        )
+    let means = finite(slices.iter().flat_map(|s| s.mean.iter().copied()).collect());
+    let sds = finite(slices.iter().flat_map(|s| s.sd.iter().copied()).collect());
+    if means.len() < 2 {
+        return String::new();
+    }
+    if sds.is_empty() {
+        return " No sd is known, so differences between voxels can't be judged from this map alone.".into();
+    }
+    let average = means.iter().sum::<f64>() / means.len() as f64;
+    let spread =
+        (means.iter().map(|m| (m - average).powi(2)).sum::<f64>() / means.len() as f64).sqrt();
+    let typical = sds[sds.len() / 2];
+    let verdict = if spread > 3.0 * typical {
+        "so the structure in the mean stands well above the uncertainty"
+    } else if spread > 1.2 * typical {
+        "so only the strong contrasts in the mean are certain"
     } else {
-        format!("No standard deviation is known for {name}, so differences between voxels can't be judged from this map alone.")
+        "so most of the structure in the mean may be noise"
     };
-    figure(&panels, &format!("<b>{name}.</b> {reading} Grey voxels are outside the mask or have no result.{shared}{beyond}{note}"))
+    let unit = escape(&unit_after(unit));
+    format!(
+        " The mean varies over voxels by {}{unit} (sd) and a single voxel is known to {}{unit} (median sd), {verdict}. \
+         Bright patches in the sd map mark voxels whose data say little.",
+        number(spread),
+        number(typical)
+    )
 }
 
 fn over_voxels(population: &Population) -> String {
@@ -154,112 +199,27 @@ fn over_voxels(population: &Population) -> String {
     if !points.is_empty() {
         let step = points.len().div_ceil(MOST_POINTS);
         let shown: Vec<(f64, f64)> = points.iter().copied().step_by(step).collect();
-        let sd_label = format!("sd{}", if population.unit.is_empty() { String::new() } else { format!(" ({})", population.unit) });
-        let frame = Frame { y: &sd_label, alt: &format!("posterior sd of {} against its mean", population.name), ..frame };
+        let sd_label = format!(
+            "sd{}",
+            if population.unit.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", population.unit)
+            }
+        );
+        let frame = Frame {
+            y: &sd_label,
+            alt: &format!("posterior sd of {} against its mean", population.name),
+            ..frame
+        };
         panels.push_str(&panel("half", "", &plot::cloud(frame, &shown, true)));
         caption.push_str(
             " In the right plot a voxel with a large sd is one whose data say little; an sd that grows with the mean is \
              what a log-scaled parameter shows.",
         );
         if step > 1 {
-            caption.push_str(&format!(" It shows every {step}th voxel."));
+            caption.push_str(&format!(" It shows one voxel in {step}."));
         }
     }
-    figure(&panels, &caption)
-}
-
-/// The section on quality; empty where there is nothing to show.
-pub(super) fn quality(data: &ReportData) -> String {
-    let factor = block(data);
-    let note = notes(data, factor);
-    let mut panels = String::new();
-    let mut sentences = String::new();
-    for map in &data.quality {
-        let (drawing, sentence) = diagnostic(map, factor);
-        panels.push_str(&panel("square", &with_unit(&map.name, &map.unit), &drawing));
-        sentences.push_str(&sentence);
-    }
-    if let Some(status) = &data.status {
-        let (drawing, sentence) = outcome(status, factor);
-        panels.push_str(&panel("square", "status of each voxel", &drawing));
-        sentences.push_str(&sentence);
-    }
-    if panels.is_empty() {
-        return String::new();
-    }
-    figure(&panels, &format!("<b>Where to believe the maps.</b>{sentences} Grey voxels are outside the mask.{note}"))
-}
-
-fn diagnostic(map: &QualityMap, factor: usize) -> (String, String) {
-    let values = &map.values;
-    let finite = values.iter().filter(|v| v.is_finite()).count();
-    let count = |good: &dyn Fn(f32) -> bool| values.iter().filter(|v| v.is_finite() && !good(**v)).count();
-    let auto = Limits::of(values.iter().copied());
-    let name = escape(&map.name);
-    let (limits, mark, sentence) = match map.kind {
-        QualityKind::RHat => {
-            let bad = count(&|v| v <= 1.01);
-            let text = format!(
-                " {name}: values above 1.01 (line on the bar) say that the chains disagree; they do in {} ({}).",
-                counted(bad, "voxel"),
-                per_cent(bad, finite)
-            );
-            (Some(Limits::fixed(1.0, 1.05, values)).map(|l| Limits { below: false, ..l }), Some(1.01), text)
-        }
-        QualityKind::EssBulk => {
-            let bad = count(&|v| v >= 400.0);
-            let text = format!(
-                " {name}: below 400 (line) means and sds are noisy; so it is in {} ({}).",
-                counted(bad, "voxel"),
-                per_cent(bad, finite)
-            );
-            (auto.map(Limits::from_zero), Some(400.0), text)
-        }
-        QualityKind::Contraction => {
-            let bad = count(&|v| v >= 0.5);
-            let text = format!(
-                " {name}: 1 says that the data decided, 0 that the posterior is still the prior; it is below 0.5 in {} ({}).",
-                counted(bad, "voxel"),
-                per_cent(bad, finite)
-            );
-            (Some(Limits::fixed(0.0, 1.0, values)), None, text)
-        }
-        QualityKind::Other => {
-            let range = auto.map_or_else(String::new, |l| {
-                format!(" {name}: from {} to {}{}.", number(l.low), number(l.high), escape(&unit_after(&map.unit)))
-            });
-            (auto, None, range)
-        }
-    };
-    match limits.filter(|_| finite > 0) {
-        Some(limits) => {
-            let small = shrink(map.nx, map.ny, values, factor);
-            (raster::map(&small, Palette::Viridis, &limits, mark, &map.name), sentence)
-        }
-        None => ("<p>No voxel has a value.</p>".into(), String::new()),
-    }
-}
-
-fn outcome(status: &StatusMap, factor: usize) -> (String, String) {
-    let (nx, ny, codes) = thin(status.nx, status.ny, &status.codes, factor);
-    let used = status.labels.len().min(STATUS.len());
-    let inside = status.codes.iter().filter(|c| **c != StatusMap::OUTSIDE).count();
-    let mut entries = Vec::new();
-    for (code, label) in status.labels.iter().take(used).enumerate() {
-        let count = status.codes.iter().filter(|c| usize::from(**c) == code).count();
-        if count > 0 {
-            let [r, g, b] = STATUS[code];
-            entries.push((format!("rgb({r},{g},{b})"), format!("{label}: {}", counted(count, "voxel"))));
-        }
-    }
-    let shown: Vec<(Mark, &str, String)> = entries.iter().map(|(c, t)| (Mark::Fill, c.as_str(), t.clone())).collect();
-    let bad = status.codes.iter().filter(|c| **c != 0 && **c != StatusMap::OUTSIDE).count();
-    let sentence = format!(
-        " Status: leave out the voxels that are not {} ({} of {}, {}).",
-        status.labels.first().map_or_else(|| "good".into(), |l| escape(l)),
-        bad,
-        counted(inside, "voxel"),
-        per_cent(bad, inside)
-    );
-    (raster::codes(nx, ny, &codes, &STATUS[..used], "status of each voxel") + &key(&shown), sentence)
+    figure("", &panels, &caption)
 }

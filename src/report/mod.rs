@@ -9,9 +9,11 @@
 //! Validated by `tests.rs`.
 
 mod data;
+mod density;
 mod maps;
 mod plot;
 mod predictive;
+mod quality;
 mod raster;
 #[cfg(test)]
 mod synthetic;
@@ -22,11 +24,11 @@ mod truth;
 mod voxel;
 
 pub use data::{
-    DirectionMap, MapPair, ParameterRow, Population, Predictive, QualityKind, QualityMap, ReportData, StatusMap,
-    TruthComparison, Verdict, VoxelParameter, VoxelPosterior,
+    DirectionMap, MapPair, ParameterRow, Population, Predictive, QualityKind, QualityMap,
+    ReportData, StatusMap, TruthComparison, Verdict, VoxelParameter, VoxelPosterior,
 };
 
-use text::{escape, number, table};
+use text::{escape, number, table, unit_cell};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -44,10 +46,22 @@ const STYLE: &str = include_str!("page.css");
 pub fn html(data: &ReportData) -> String {
     let sections = [
         ("verdict", "Verdict and facts", facts(data)),
-        ("maps", if data.maps.is_empty() && !data.populations.is_empty() { "Parameters over voxels" } else { "Maps" }, maps::maps(data)),
-        ("quality", "Quality", maps::quality(data)),
+        (
+            "maps",
+            if data.maps.is_empty() && !data.populations.is_empty() {
+                "Parameters over voxels"
+            } else {
+                "Maps"
+            },
+            maps::maps(data),
+        ),
+        ("quality", "Quality", quality::section(data)),
         ("voxel", "One voxel", data.voxel.as_ref().map_or_else(String::new, voxel::section)),
-        ("predictive", "Predictive check", data.predictive.as_ref().map_or_else(String::new, predictive::section)),
+        (
+            "predictive",
+            "Predictive check",
+            data.predictive.as_ref().map_or_else(String::new, predictive::section),
+        ),
         ("truth", "Truth", truth::section(&data.truth)),
         ("parameters", "Parameters", parameters(&data.parameters)),
         ("methods", "Methods and references", methods(data)),
@@ -95,7 +109,11 @@ fn facts(data: &ReportData) -> String {
     if !data.facts.is_empty() {
         out.push_str("<dl>");
         for (name, value) in &data.facts {
-            out.push_str(&format!("<div><dt>{}</dt><dd>{}</dd></div>", escape(name), escape(value)));
+            out.push_str(&format!(
+                "<div><dt>{}</dt><dd>{}</dd></div>",
+                escape(name),
+                escape(value)
+            ));
         }
         out.push_str("</dl>\n");
     }
@@ -109,13 +127,27 @@ fn parameters(list: &[ParameterRow]) -> String {
     let rows: Vec<Vec<String>> = list
         .iter()
         .map(|p| {
-            let rhat = if p.worst_rhat.is_finite() { format!("{:.3}", p.worst_rhat) } else { "–".into() };
-            let ess = if p.smallest_ess.is_finite() { format!("{:.0}", p.smallest_ess) } else { "–".into() };
-            let contraction = if p.contraction.is_finite() { format!("{:.2}", p.contraction) } else { "–".into() };
-            let flag = |bad: bool, text: String| if bad { format!("<b class=\"bad\">{text}</b>") } else { text };
+            let rhat = if p.worst_rhat.is_finite() {
+                format!("{:.3}", p.worst_rhat)
+            } else {
+                "–".into()
+            };
+            let ess = if p.smallest_ess.is_finite() {
+                format!("{:.0}", p.smallest_ess)
+            } else {
+                "–".into()
+            };
+            let contraction = if p.contraction.is_finite() {
+                format!("{:.2}", p.contraction)
+            } else {
+                "–".into()
+            };
+            let flag = |bad: bool, text: String| {
+                if bad { format!("<b class=\"bad\">{text}</b>") } else { text }
+            };
             vec![
                 escape(&p.name),
-                escape(&p.unit),
+                unit_cell(&p.unit),
                 number(p.mean),
                 number(p.sd),
                 flag(p.contraction < 0.5, contraction.replace('-', "−")),
@@ -124,10 +156,18 @@ fn parameters(list: &[ParameterRow]) -> String {
             ]
         })
         .collect();
-    let head = ["parameter", "unit", "mean", "sd", "contraction", "worst R-hat", "smallest effective sample size"];
+    let head = [
+        "parameter",
+        "unit",
+        "mean",
+        "sd",
+        "contraction",
+        "worst R-hat",
+        "smallest effective sample size",
+    ];
     table(&head, &rows)
         + "<p class=\"note\">Mean, sd and contraction are averages over voxels; the last two columns are the worst voxel. \
-           Bold red marks contraction below 0.5 (the prior decides at least half), R-hat above 1.01 and effective sample \
+           Bold red marks contraction below 0.5 (more than half of the prior variance is left), R-hat above 1.01 and effective sample \
            sizes below 400.</p>\n"
 }
 

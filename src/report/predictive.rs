@@ -9,20 +9,41 @@ const MOST_SHELLS: usize = 9;
 
 /// The section on prediction; empty without measurements.
 pub(super) fn section(p: &Predictive) -> String {
-    let count = [p.measured.len(), p.median.len(), p.q05.len(), p.q95.len(), p.shell.len()].into_iter().min().unwrap_or(0);
+    let count = [p.measured.len(), p.median.len(), p.q05.len(), p.q95.len(), p.shell.len()]
+        .into_iter()
+        .min()
+        .unwrap_or(0);
     if count == 0 {
         return String::new();
     }
     // By shell, then in the order of the measurements.
-    let shells = p.shell.iter().take(count).max().map_or(0, |s| s.saturating_add(1)).min(count.max(p.shell_labels.len()));
+    let shells = p
+        .shell
+        .iter()
+        .take(count)
+        .max()
+        .map_or(0, |s| s.saturating_add(1))
+        .min(count.max(p.shell_labels.len()));
     let members: Vec<Vec<usize>> =
         (0..shells).map(|s| (0..count).filter(|m| p.shell[*m] == s).collect()).collect();
-    let at = |m: usize, x: f64| Prediction { x, measured: p.measured[m], median: p.median[m], q05: p.q05[m], q95: p.q95[m] };
+    let at = |m: usize, x: f64| Prediction {
+        x,
+        measured: p.measured[m],
+        median: p.median[m],
+        q05: p.q05[m],
+        q95: p.q95[m],
+    };
     let range = signal_range(p, count);
-    let signal = if p.signal_unit.is_empty() { "signal (a.u.)".into() } else { format!("signal ({})", p.signal_unit) };
+    let signal = if p.signal_unit.is_empty() {
+        "signal (a.u.)".into()
+    } else {
+        format!("signal ({})", p.signal_unit)
+    };
 
     let cosine = |m: usize| p.cosine.get(m).copied().filter(|c| c.is_finite()).map(f64::abs);
-    let directed: Vec<usize> = (0..shells).filter(|s| members[*s].iter().filter(|m| cosine(**m).is_some()).count() > 1).collect();
+    let directed: Vec<usize> = (0..shells)
+        .filter(|s| members[*s].iter().filter(|m| cosine(**m).is_some()).count() > 1)
+        .collect();
     let by_cosine = !directed.is_empty() && directed.len() <= MOST_SHELLS;
 
     let mut panels = key(&[
@@ -32,18 +53,24 @@ pub(super) fn section(p: &Predictive) -> String {
     ]);
     let (order, starts) = ordered(p, &members, count);
     if by_cosine {
+        let width = if directed.len() < 3 { "half" } else { "third" };
         for s in &directed {
-            let mut group: Vec<Prediction> = members[*s].iter().filter_map(|m| cosine(*m).map(|c| at(*m, c))).collect();
+            let mut group: Vec<Prediction> =
+                members[*s].iter().filter_map(|m| cosine(*m).map(|c| at(*m, c))).collect();
             group.sort_by(|a, b| a.x.total_cmp(&b.x));
             let label = label(p, *s);
             let frame = Frame {
-                width: 360.0,
+                width: if directed.len() < 3 { 500.0 } else { 360.0 },
                 height: 260.0,
                 x: "|g·µ| (cosine to the fibre)",
                 y: &signal,
                 alt: &format!("measured and predicted signal against |g·µ|, {label}"),
             };
-            panels.push_str(&panel("third", &label, &plot::bands(frame, &[group], Some((0.0, 1.0)), range, &[])));
+            panels.push_str(&panel(
+                width,
+                &label,
+                &plot::bands(frame, &[group], Some((0.0, 1.0)), range, &[]),
+            ));
         }
     } else {
         let groups: Vec<Vec<Prediction>> =
@@ -58,8 +85,13 @@ pub(super) fn section(p: &Predictive) -> String {
         panels.push_str(&panel("full", "", &plot::bands(frame, &groups, None, range, &starts)));
     }
     let outside = (0..count).filter(|m| !(p.q05[*m]..=p.q95[*m]).contains(&p.measured[*m])).count();
-    let left_out = if by_cosine && directed.len() < shells { " Shells without gradient directions are left out here." } else { "" };
+    let left_out = if by_cosine && directed.len() < shells {
+        " Shells without gradient directions are left out here."
+    } else {
+        ""
+    };
     let mut out = figure(
+        "",
         &panels,
         &format!(
             "<b>Predicted and measured signal of {}.</b> The points should scatter about the line, with one in ten outside \
@@ -83,7 +115,7 @@ fn ordered(p: &Predictive, members: &[Vec<usize>], count: usize) -> (Order, Vec<
     let mut starts = Vec::new();
     for (s, list) in members.iter().enumerate() {
         if !list.is_empty() {
-            let roomy = list.len() * 100 >= count * (label(p, s).chars().count() + 1);
+            let roomy = list.len() * 100 >= count * (label(p, s).chars().count() * 5 / 4 + 1);
             starts.push((next as f64 - 0.5, if roomy { label(p, s) } else { String::new() }));
         }
         order.push(list.iter().enumerate().map(|(i, m)| ((next + i) as f64, *m)).collect());
@@ -121,7 +153,9 @@ fn residuals(p: &Predictive, order: &Order, starts: &[(f64, String)]) -> String 
     let mut entries: Vec<(Mark, &str, String)> = Vec::new();
     if groups.len() <= CYCLE.len() {
         entries.extend(
-            (0..groups.len()).filter(|g| !groups[*g].is_empty()).map(|g| (Mark::Point, CYCLE[g % CYCLE.len()], label(p, g))),
+            (0..groups.len())
+                .filter(|g| !groups[*g].is_empty())
+                .map(|g| (Mark::Point, CYCLE[g % CYCLE.len()], label(p, g))),
         );
     }
     entries.push((Mark::Dash, GREY, "±1.96".into()));
@@ -143,7 +177,12 @@ fn residuals(p: &Predictive, order: &Order, starts: &[(f64, String)]) -> String 
     };
     let right = plot::against_normal(frame, &finite);
     figure(
-        &(key(&entries) + "<div class=\"panels\">" + &panel("wide", "", &left) + &panel("third", "", &right) + "</div>"),
+        "",
+        &(key(&entries)
+            + "<div class=\"panels\">"
+            + &panel("wide", "", &left)
+            + &panel("third", "", &right)
+            + "</div>"),
         &format!(
             "<b>Residuals.</b> (Measured − predicted) / noise sd has mean {} and sd {} (0 and 1 for a true model), and {} of {} \
              ({}) lie beyond ±1.96 (5 % expected). A shell that sits above or below zero, or a histogram wider than the \

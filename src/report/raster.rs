@@ -16,8 +16,11 @@ use super::text::{escape, ticks};
 /// Index of the colour of a voxel outside the mask.
 const OUTSIDE: u8 = 255;
 const OUTSIDE_RGB: [u8; 3] = [0xe4, 0xe4, 0xe0];
-/// Longer side of a drawn map in px.
-const SIDE: f64 = 250.0;
+/// Longer side of a drawn map in px, and of one that has more voxels than that
+/// side shows well.
+const SIDE: f64 = 184.0;
+const LONG_SIDE: f64 = 430.0;
+const MOST_VOXELS_ON_SIDE: usize = 92;
 
 /// The limits of a colour scale.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,7 +49,7 @@ impl Limits {
     }
 
     /// The same scale from zero, for quantities that are never negative.
-    pub(super) fn from_zero(self) -> Self {
+    pub(super) fn to_zero(self) -> Self {
         Self { low: 0.0, below: false, ..self }.widened()
     }
 
@@ -74,7 +77,12 @@ impl Limits {
 }
 
 /// Means over blocks of `factor` x `factor` voxels that leave NaN out.
-pub(super) fn shrink(nx: usize, ny: usize, values: &[f32], factor: usize) -> (usize, usize, Vec<f32>) {
+pub(super) fn shrink(
+    nx: usize,
+    ny: usize,
+    values: &[f32],
+    factor: usize,
+) -> (usize, usize, Vec<f32>) {
     if factor <= 1 || values.len() < nx * ny {
         return (nx, ny, values.to_vec());
     }
@@ -98,7 +106,12 @@ pub(super) fn shrink(nx: usize, ny: usize, values: &[f32], factor: usize) -> (us
 }
 
 /// One voxel of each block of `factor` x `factor`, for codes and colours.
-pub(super) fn thin<T: Copy>(nx: usize, ny: usize, values: &[T], factor: usize) -> (usize, usize, Vec<T>) {
+pub(super) fn thin<T: Copy>(
+    nx: usize,
+    ny: usize,
+    values: &[T],
+    factor: usize,
+) -> (usize, usize, Vec<T>) {
     if factor <= 1 || values.len() < nx * ny {
         return (nx, ny, values.to_vec());
     }
@@ -140,7 +153,9 @@ pub(super) fn map(
         bar.push_str(&tip(bottom, 8.0, table[0]));
     }
     let at = |v: f64| bottom - (v - limits.low) / (limits.high - limits.low) * (bottom - top);
-    for (value, label) in ticks(limits.low, limits.high, 5.0) {
+    let labels = ticks(limits.low, limits.high, 5.0);
+    let widest = labels.iter().map(|l| l.1.chars().count()).max().unwrap_or(0);
+    for (value, label) in labels {
         let y = at(value);
         bar.push_str(&format!(
             "<path d=\"M{:.1} {y:.1}h4\" stroke=\"#555\"/><text x=\"{:.1}\" y=\"{:.1}\">{label}</text>",
@@ -150,26 +165,38 @@ pub(super) fn map(
         ));
     }
     if let Some(value) = mark.filter(|m| *m > limits.low && *m < limits.high) {
-        bar.push_str(&format!("<path d=\"M{:.1} {:.1}h18\" stroke=\"#d55e00\" stroke-width=\"2\"/>", x - 3.0, at(value)));
+        bar.push_str(&format!(
+            "<path d=\"M{:.1} {:.1}h18\" stroke=\"#d55e00\" stroke-width=\"2\"/>",
+            x - 3.0,
+            at(value)
+        ));
     }
-    drawing(*nx, *ny, &indexed(*nx, *ny, &index, &table), &bar, 76.0, alt)
+    drawing(*nx, *ny, &indexed(*nx, *ny, &index, &table), &bar, 36.0 + 7.2 * widest as f64, alt)
 }
 
 /// A map of codes in the given colours; codes without a colour are outside.
 pub(super) fn codes(nx: usize, ny: usize, code: &[u8], colours: &[[u8; 3]], alt: &str) -> String {
-    let index: Vec<u8> = code.iter().map(|c| if usize::from(*c) < colours.len() { *c } else { OUTSIDE }).collect();
+    let index: Vec<u8> =
+        code.iter().map(|c| if usize::from(*c) < colours.len() { *c } else { OUTSIDE }).collect();
     drawing(nx, ny, &indexed(nx, ny, &index, colours), "", 0.0, alt)
 }
 
 /// A map of colours.
 pub(super) fn rgb(nx: usize, ny: usize, pixels: &[[u8; 3]], alt: &str) -> String {
-    let bytes: Vec<u8> = if pixels.len() == nx * ny { upwards(nx, pixels).concat() } else { Vec::new() };
+    let bytes: Vec<u8> =
+        if pixels.len() == nx * ny { upwards(nx, pixels).concat() } else { Vec::new() };
     drawing(nx, ny, &encode(nx, ny, png::ColorType::Rgb, None, &bytes), "", 0.0, alt)
+}
+
+/// Is a map of this size drawn large?
+pub(super) fn is_large(nx: usize, ny: usize) -> bool {
+    nx.max(ny) > MOST_VOXELS_ON_SIDE
 }
 
 fn drawn(nx: usize, ny: usize) -> (f64, f64) {
     let longer = nx.max(ny).max(1) as f64;
-    ((SIDE * nx as f64 / longer).max(10.0), (SIDE * ny as f64 / longer).max(10.0))
+    let side = if is_large(nx, ny) { LONG_SIDE } else { SIDE };
+    ((side * nx as f64 / longer).max(10.0), (side * ny as f64 / longer).max(10.0))
 }
 
 fn drawing(nx: usize, ny: usize, uri: &str, beside: &str, beside_width: f64, alt: &str) -> String {
@@ -211,7 +238,13 @@ fn indexed(nx: usize, ny: usize, index: &[u8], colours: &[[u8; 3]]) -> String {
 }
 
 /// The image as a data URI; empty where there is nothing to encode.
-fn encode(nx: usize, ny: usize, colour: png::ColorType, table: Option<Vec<u8>>, bytes: &[u8]) -> String {
+fn encode(
+    nx: usize,
+    ny: usize,
+    colour: png::ColorType,
+    table: Option<Vec<u8>>,
+    bytes: &[u8],
+) -> String {
     let (Ok(width), Ok(height)) = (u32::try_from(nx), u32::try_from(ny)) else {
         return String::new();
     };
@@ -248,7 +281,8 @@ mod tests {
     #[test]
     fn colours_follow_the_limits() {
         let limits = Limits { low: 1.0, high: 3.0, below: false, above: false };
-        let found: Vec<u8> = [0.0, 1.0, 2.0, 3.0, 9.0, f32::NAN].iter().map(|v| limits.index(*v)).collect();
+        let found: Vec<u8> =
+            [0.0, 1.0, 2.0, 3.0, 9.0, f32::NAN].iter().map(|v| limits.index(*v)).collect();
         assert_eq!(found, [0, 0, 127, 254, 254, OUTSIDE]);
     }
 
@@ -263,6 +297,9 @@ mod tests {
     #[test]
     fn a_wrong_length_gives_no_image() {
         assert!(indexed(4, 4, &[0; 3], &[]).is_empty());
-        assert!(indexed(2, 1, &[0, 1], &[[1, 2, 3], [4, 5, 6]]).starts_with("data:image/png;base64,iVBOR"));
+        assert!(
+            indexed(2, 1, &[0, 1], &[[1, 2, 3], [4, 5, 6]])
+                .starts_with("data:image/png;base64,iVBOR")
+        );
     }
 }

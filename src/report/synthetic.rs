@@ -2,8 +2,8 @@
 //! a ball, 4 chains, 2 shells, 200 voxels with truth.
 
 use crate::report::{
-    DirectionMap, MapPair, ParameterRow, Population, Predictive, QualityKind, QualityMap, ReportData, StatusMap,
-    TruthComparison, Verdict, VoxelParameter, VoxelPosterior,
+    DirectionMap, MapPair, ParameterRow, Population, Predictive, QualityKind, QualityMap,
+    ReportData, StatusMap, TruthComparison, Verdict, VoxelParameter, VoxelPosterior,
 };
 
 /// Uniform and normal numbers from a linear congruential generator.
@@ -11,7 +11,8 @@ pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {
     pub(crate) fn uniform(&mut self) -> f64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 11) as f64 / (1u64 << 53) as f64
     }
 
@@ -30,10 +31,20 @@ fn radius(i: usize) -> (f64, f64) {
 }
 
 fn slice(mut value: impl FnMut(f64, f64) -> f64) -> Vec<f32> {
-    (0..NX * NY).map(radius).map(|(r, a)| if r < 18.5 { value(r, a) as f32 } else { f32::NAN }).collect()
+    (0..NX * NY)
+        .map(radius)
+        .map(|(r, a)| if r < 18.5 { value(r, a) as f32 } else { f32::NAN })
+        .collect()
 }
 
-fn pair(rng: &mut Numbers, name: &str, unit: &str, slice_name: &str, centre: f64, scale: f64) -> MapPair {
+fn pair(
+    rng: &mut Numbers,
+    name: &str,
+    unit: &str,
+    slice_name: &str,
+    centre: f64,
+    scale: f64,
+) -> MapPair {
     let ring = |r: f64| (-(r - 11.0f64).powi(2) / 14.0).exp();
     MapPair {
         name: name.into(),
@@ -41,7 +52,9 @@ fn pair(rng: &mut Numbers, name: &str, unit: &str, slice_name: &str, centre: f64
         slice: slice_name.into(),
         nx: NX,
         ny: NY,
-        mean: slice(|r, a| centre + scale * (ring(r) * (1.0 + 0.2 * a.cos()) + 0.06 * rng.normal())),
+        mean: slice(|r, a| {
+            centre + scale * (ring(r) * (1.0 + 0.2 * a.cos()) + 0.06 * rng.normal())
+        }),
         sd: slice(|r, _| scale * (0.06 + 0.10 * (1.0 - ring(r)) + 0.01 * rng.normal().abs())),
     }
 }
@@ -60,18 +73,28 @@ fn chains(rng: &mut Numbers, count: usize, mean: f64, sd: f64) -> Vec<Vec<f64>> 
         .collect()
 }
 
-fn parameter(name: &str, unit: &str, draws: Vec<Vec<f64>>, truth: f64, prior: (f64, f64)) -> VoxelParameter {
+fn parameter(
+    name: &str,
+    unit: &str,
+    draws: Vec<Vec<f64>>,
+    truth: f64,
+    prior: (f64, f64),
+) -> VoxelParameter {
     let mut all: Vec<f64> = draws.iter().flatten().copied().collect();
     all.sort_by(f64::total_cmp);
     let n = all.len();
     let mean = all.iter().sum::<f64>() / n as f64;
-    let prior_x: Vec<f64> = (0..200).map(|i| prior.0 + prior.1 * (f64::from(i) / 33.0 - 3.0)).collect();
+    let prior_x: Vec<f64> =
+        (0..200).map(|i| prior.0 + prior.1 * (f64::from(i) / 33.0 - 3.0)).collect();
     VoxelParameter {
         name: name.into(),
         unit: unit.into(),
         prior_density: prior_x
             .iter()
-            .map(|x| (-0.5 * ((x - prior.0) / prior.1).powi(2)).exp() / (prior.1 * std::f64::consts::TAU.sqrt()))
+            .map(|x| {
+                (-0.5 * ((x - prior.0) / prior.1).powi(2)).exp()
+                    / (prior.1 * std::f64::consts::TAU.sqrt())
+            })
             .collect(),
         prior_x,
         truth: Some(truth),
@@ -108,8 +131,16 @@ fn predictive(rng: &mut Numbers) -> Predictive {
     p
 }
 
-fn comparison(rng: &mut Numbers, name: &str, unit: &str, low: f64, high: f64, sd: f64) -> TruthComparison {
-    let mut c = TruthComparison { name: name.into(), unit: unit.into(), ..TruthComparison::default() };
+fn comparison(
+    rng: &mut Numbers,
+    name: &str,
+    unit: &str,
+    low: f64,
+    high: f64,
+    sd: f64,
+) -> TruthComparison {
+    let mut c =
+        TruthComparison { name: name.into(), unit: unit.into(), ..TruthComparison::default() };
     for _ in 0..200 {
         let truth = low + (high - low) * rng.uniform();
         let estimate = truth + sd * rng.normal();
@@ -123,26 +154,46 @@ fn comparison(rng: &mut Numbers, name: &str, unit: &str, low: f64, high: f64, sd
 
 fn row(name: &str, unit: &str, numbers: [f64; 5]) -> ParameterRow {
     let [mean, sd, contraction, worst_rhat, smallest_ess] = numbers;
-    ParameterRow { name: name.into(), unit: unit.into(), mean, sd, contraction, worst_rhat, smallest_ess }
+    ParameterRow {
+        name: name.into(),
+        unit: unit.into(),
+        mean,
+        sd,
+        contraction,
+        worst_rhat,
+        smallest_ess,
+    }
 }
 
 fn diagnostic(kind: QualityKind, name: &str, value: impl FnMut(f64, f64) -> f64) -> QualityMap {
-    QualityMap { kind, name: name.into(), unit: String::new(), nx: NX, ny: NY, values: slice(value) }
+    QualityMap {
+        kind,
+        name: name.into(),
+        unit: String::new(),
+        nx: NX,
+        ny: NY,
+        values: slice(value),
+    }
 }
 
 /// Every part of a report.
 pub(crate) fn run() -> ReportData {
     let rng = &mut Numbers(7);
     let fraction = chains(rng, 4, 0.62, 0.031);
-    let trade: Vec<Vec<f64>> =
-        fraction.iter().map(|c| c.iter().map(|f| 1.7 - 6.0 * (f - 0.62) + 0.09 * rng.normal()).collect()).collect();
-    let codes: Vec<u8> = (0..NX * NY).map(|i| match radius(i).0 {
-        r if r >= 18.5 => StatusMap::OUTSIDE,
-        _ if rng.uniform() < 0.02 => 1,
-        r if r < 1.5 => 2,
-        _ => 0,
-    }).collect();
-    let strings = |list: &[(&str, &str)]| list.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect();
+    let trade: Vec<Vec<f64>> = fraction
+        .iter()
+        .map(|c| c.iter().map(|f| 1.7 - 6.0 * (f - 0.62) + 0.09 * rng.normal()).collect())
+        .collect();
+    let codes: Vec<u8> = (0..NX * NY)
+        .map(|i| match radius(i).0 {
+            r if r >= 18.5 => StatusMap::OUTSIDE,
+            _ if rng.uniform() < 0.02 => 1,
+            r if r < 1.5 => 2,
+            _ => 0,
+        })
+        .collect();
+    let strings =
+        |list: &[(&str, &str)]| list.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect();
     ReportData {
         title: "Ball and stick posterior of the embedded phantom".into(),
         command_line: "microtome sample --dwi dwi.nii.gz --mask mask.nii.gz --bval b.bval --bvec b.bvec --model ball_stick --out run".into(),

@@ -11,38 +11,59 @@ fn attributes<'a>(page: &'a str, attribute: &str) -> Vec<&'a str> {
     page.split(&stem).skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
 }
 
+/// The page without the base64 of its images.
+fn without_images(page: &str) -> String {
+    let mut parts = page.split("data:image/png;base64,");
+    let first = parts.next().unwrap().to_string();
+    parts.fold(first, |text, part| text + part.split_once('"').unwrap().1)
+}
+
 #[test]
 fn the_page_is_complete_and_in_order() {
     let page = html(&run());
     let mut from = 0;
-    for id in ["verdict", "maps", "quality", "voxel", "predictive", "truth", "parameters", "methods"] {
+    for id in
+        ["verdict", "maps", "quality", "voxel", "predictive", "truth", "parameters", "methods"]
+    {
         let at = page[from..].find(&format!("<section id=\"{id}\">"));
         from += at.unwrap_or_else(|| panic!("no section {id} after byte {from}"));
     }
-    assert_eq!(page.matches("<figure>").count(), page.matches("<figcaption>").count());
+    assert_eq!(page.matches("<figure ").count(), page.matches("<figcaption>").count());
     // Two slices and one quantity, mean and sd; three diagnostics, status, direction.
     assert_eq!(page.matches("class=\"map\"").count(), 11);
-    for text in ["Caution", "20240611", "lambda_par (µm²/ms)", "0.413", "doi:10.1002/mrm.10609", "coverage of 90 % intervals"] {
+    for text in [
+        "Caution",
+        "20240611",
+        "lambda_par (µm²/ms)",
+        "0.413",
+        "doi:10.1002/mrm.10609",
+        "coverage of 90 % intervals",
+    ] {
         assert!(page.contains(text), "{text}");
     }
     for tag in ["section", "figure", "div", "svg", "table", "span", "g", "ul", "b"] {
-        let opened = page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count();
+        let opened =
+            page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count();
         assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "<{tag}>");
     }
-    assert!(!page.contains("NaN") && !page.contains("inf\""));
+    let text = without_images(&page);
+    assert!(!text.contains("NaN") && !text.contains("inf\""));
     assert!(page.len() < 1_500_000, "{} bytes", page.len());
 }
 
 #[test]
 fn the_page_loads_nothing() {
     let page = html(&run());
-    let links: Vec<&str> = ["src", "href", "srcset", "data", "action", "poster"].iter().flat_map(|a| attributes(&page, a)).collect();
+    let links: Vec<&str> = ["src", "href", "srcset", "data", "action", "poster"]
+        .iter()
+        .flat_map(|a| attributes(&page, a))
+        .collect();
     assert!(links.len() > 10);
     for link in links {
         assert!(link.starts_with('#') || link.starts_with("data:image/png;base64,"), "{link}");
     }
-    for word in ["http:", "https:", "<script", "<link", "<iframe", "@import", "url(h", "//"] {
-        assert!(!page.replace(&attributes(&page, "href").join("\n"), "").contains(word) || word == "//", "{word}");
+    for word in ["http:", "https:", "<script", "<link", "<iframe", "@import", "url(h", "url(/"] {
+        assert!(!page.contains(word), "{word}");
     }
     // The links within the page and its clip paths lead somewhere, and once.
     let ids = attributes(&page, "id");
@@ -134,7 +155,7 @@ fn missing_and_broken_data_do_not_panic() {
         t.truth.fill(f64::NAN);
     }
     let page = html(&data);
-    assert!(!page.contains("NaN"));
+    assert!(!without_images(&page).contains("NaN"));
     assert!(page.contains("No voxel of this slice has a value."));
 
     // Lists of the wrong length, codes and shells without a name.

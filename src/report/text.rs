@@ -29,6 +29,11 @@ pub(super) fn unit_after(unit: &str) -> String {
     if unit.is_empty() { String::new() } else { format!(" {unit}") }
 }
 
+/// The unit as a cell of a table, escaped; a dash where there is none.
+pub(super) fn unit_cell(unit: &str) -> String {
+    if unit.is_empty() { "–".into() } else { escape(unit) }
+}
+
 /// A number with three significant digits; a dash where it is not finite.
 pub(super) fn number(x: f64) -> String {
     digits(x, 3)
@@ -70,7 +75,11 @@ fn minus(text: &str) -> String {
 
 /// A share in per cent without decimals, or a dash.
 pub(super) fn per_cent(part: usize, whole: usize) -> String {
-    if whole == 0 { "–".into() } else { format!("{:.0} %", 100.0 * part as f64 / whole as f64) }
+    if whole == 0 {
+        "–".into()
+    } else {
+        format!("{:.0}\u{202f}%", 100.0 * part as f64 / whole as f64)
+    }
 }
 
 /// `count` with its noun in the singular or plural.
@@ -121,14 +130,19 @@ pub(super) fn tick_text(tick: f64, step: f64) -> String {
     minus(&format!("{tick:.decimals$}"))
 }
 
-/// A figure: panels on a white card and a caption, both HTML already.
-pub(super) fn figure(panels: &str, caption: &str) -> String {
-    format!("<figure><div class=\"card\">{panels}</div><figcaption>{caption}</figcaption></figure>\n")
+/// A figure: panels on a white card and a caption, both HTML already. The class
+/// `beside` puts the caption to the right where there is room, `small` lets two
+/// figures share a row.
+pub(super) fn figure(class: &str, panels: &str, caption: &str) -> String {
+    format!(
+        "<figure class=\"{class}\"><div class=\"card\">{panels}</div><figcaption>{caption}</figcaption></figure>\n"
+    )
 }
 
 /// One drawing with a heading (plain text) above; `class` sets its width.
 pub(super) fn panel(class: &str, heading: &str, drawing: &str) -> String {
-    let heading = if heading.is_empty() { String::new() } else { format!("<h4>{}</h4>", escape(heading)) };
+    let heading =
+        if heading.is_empty() { String::new() } else { format!("<h4>{}</h4>", escape(heading)) };
     format!("<div class=\"panel {class}\">{heading}{drawing}</div>")
 }
 
@@ -155,7 +169,10 @@ pub(super) fn key(entries: &[(Mark, &str, String)]) -> String {
             Mark::Dash => "dash",
             Mark::Point => "point",
         };
-        out.push_str(&format!("<span><i class=\"{class}\" style=\"color:{colour}\"></i>{}</span>", escape(text)));
+        out.push_str(&format!(
+            "<span><i class=\"{class}\" style=\"color:{colour}\"></i>{}</span>",
+            escape(text)
+        ));
     }
     out.push_str("</div>");
     out

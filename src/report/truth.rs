@@ -6,7 +6,7 @@
 
 use super::data::TruthComparison;
 use super::plot::{self, BLUE, Frame, RED};
-use super::text::{Mark, escape, figure, key, number, panel, table, with_unit};
+use super::text::{Mark, escape, figure, key, number, panel, table, unit_cell, with_unit};
 
 /// Voxels drawn with their interval.
 const MOST_BARS: usize = 100;
@@ -31,8 +31,10 @@ pub(super) fn section(comparisons: &[TruthComparison]) -> String {
         thinned |= step > 1;
         let shown: Vec<usize> = voxels.iter().copied().step_by(step).collect();
         let points: Vec<(f64, f64)> = shown.iter().map(|v| (c.truth[*v], c.estimate[*v])).collect();
-        let bars: Vec<(f64, f64, f64)> =
-            shown.iter().filter_map(|v| Some((c.truth[*v], *c.q05.get(*v)?, *c.q95.get(*v)?))).collect();
+        let bars: Vec<(f64, f64, f64)> = shown
+            .iter()
+            .filter_map(|v| Some((c.truth[*v], *c.q05.get(*v)?, *c.q95.get(*v)?)))
+            .collect();
         let label = with_unit(&c.name, &c.unit);
         let frame = Frame {
             width: 360.0,
@@ -44,16 +46,28 @@ pub(super) fn section(comparisons: &[TruthComparison]) -> String {
         panels.push_str(&panel("third", "", &plot::against_truth(frame, &points, &bars)));
         rows.push(row(c, &voxels));
     }
-    let subset = if thinned { " An even subset of the voxels is drawn; the table counts all of them." } else { "" };
+    let subset = if thinned {
+        " An even subset of the voxels is drawn; the table counts all of them."
+    } else {
+        ""
+    };
     let caption = format!(
         "<b>Estimates against the known truth.</b> Each point should lie on the line to within its bar. Points on a \
          horizontal line have followed the prior instead of the data, and bars that miss the line too often promise \
          too much.{subset}"
     );
-    let head = ["parameter", "unit", "voxels", "median absolute error", "bias", "coverage of 90 % intervals", "expected coverage"];
+    let head = [
+        "parameter",
+        "unit",
+        "voxels",
+        "median absolute error",
+        "bias",
+        "coverage of 90 % intervals",
+        "expected coverage",
+    ];
     let note = "<p class=\"note\">Expected coverage: where 95 of 100 calibrated runs of this many independent voxels would \
                 lie. Bias is the mean of estimate minus truth.</p>\n";
-    figure(&panels, &caption) + &table(&head, &rows) + note
+    figure("", &panels, &caption) + &table(&head, &rows) + note
 }
 
 fn finite(c: &TruthComparison) -> Vec<usize> {
@@ -63,7 +77,8 @@ fn finite(c: &TruthComparison) -> Vec<usize> {
 
 fn row(c: &TruthComparison, voxels: &[usize]) -> Vec<String> {
     let n = voxels.len();
-    let mut errors: Vec<f64> = voxels.iter().map(|v| (c.estimate[*v] - c.truth[*v]).abs()).collect();
+    let mut errors: Vec<f64> =
+        voxels.iter().map(|v| (c.estimate[*v] - c.truth[*v]).abs()).collect();
     errors.sort_by(f64::total_cmp);
     let median = match n {
         0 => f64::NAN,
@@ -74,11 +89,22 @@ fn row(c: &TruthComparison, voxels: &[usize]) -> Vec<String> {
         Some((share, n)) => {
             let half = 1.96 * (0.09 / n as f64).sqrt();
             let (low, high) = (0.9 - half, (0.9 + half).min(1.0));
-            (format!("{:.0} %", 100.0 * share), format!("{:.0} to {:.0} %", 100.0 * low.max(0.0), 100.0 * high))
+            (
+                format!("{:.0}\u{202f}%", 100.0 * share),
+                format!("{:.0} to {:.0}\u{202f}%", 100.0 * low.max(0.0), 100.0 * high),
+            )
         }
         None => ("–".into(), "–".into()),
     };
-    vec![escape(&c.name), escape(&c.unit), n.to_string(), number(median), number(bias), coverage, expected]
+    vec![
+        escape(&c.name),
+        unit_cell(&c.unit),
+        n.to_string(),
+        number(median),
+        number(bias),
+        coverage,
+        expected,
+    ]
 }
 
 /// Share of voxels whose interval holds the truth, and how many have one.
@@ -87,7 +113,8 @@ fn coverage(c: &TruthComparison, voxels: &[usize]) -> Option<(f64, usize)> {
         .iter()
         .filter_map(|v| {
             let (low, high) = (*c.q05.get(*v)?, *c.q95.get(*v)?);
-            (low.is_finite() && high.is_finite()).then_some(low <= c.truth[*v] && c.truth[*v] <= high)
+            (low.is_finite() && high.is_finite())
+                .then_some(low <= c.truth[*v] && c.truth[*v] <= high)
         })
         .collect();
     let hits = known.iter().filter(|k| **k).count();

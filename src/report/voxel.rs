@@ -14,10 +14,14 @@ const MOST_POINTS: usize = 1200;
 pub(super) fn section(voxel: &VoxelPosterior) -> String {
     let chains = voxel.parameters.iter().map(|p| p.chains.len()).max().unwrap_or(0);
     let step = voxel.parameters.iter().map(thinning).max().unwrap_or(1);
-    let truth_known = voxel.parameters.iter().any(|p| p.truth.is_some());
+    let truth_known = voxel.parameters.iter().any(|p| known(p).is_some());
     let prior_known = voxel.parameters.iter().any(|p| !p.prior_x.is_empty());
 
-    let mut entries = vec![(Mark::Fill, plot::BLUE, "posterior draws, with their 90 % interval shaded".to_string())];
+    let mut entries = vec![(
+        Mark::Fill,
+        plot::BLUE,
+        "posterior draws, with their 90 % interval shaded".to_string(),
+    )];
     if prior_known {
         entries.push((Mark::Dash, GREY, "prior".to_string()));
     }
@@ -51,15 +55,19 @@ pub(super) fn section(voxel: &VoxelPosterior) -> String {
         ),
     });
     if step > 1 {
-        caption.push_str(&format!(" Every {step}th draw is drawn in the traces."));
+        caption.push_str(&format!(" The traces show one draw in {step}."));
     }
-    let mut out = figure(&panels, &caption);
+    let mut out = figure("", &panels, &caption);
     if let Some((a, b)) = voxel.pair
         && let (Some(a), Some(b)) = (voxel.parameters.get(a), voxel.parameters.get(b))
     {
         out.push_str(&pair(a, b));
     }
     out
+}
+
+fn known(parameter: &VoxelParameter) -> Option<f64> {
+    parameter.truth.filter(|t| t.is_finite())
 }
 
 fn thinning(parameter: &VoxelParameter) -> usize {
@@ -78,12 +86,13 @@ fn row(p: &VoxelParameter, step: usize) -> String {
         if p.rhat.is_finite() { format!("{:.3}", p.rhat) } else { "–".into() },
         if p.ess_bulk.is_finite() { format!("{:.0}", p.ess_bulk) } else { "–".into() },
     );
-    if let Some(truth) = p.truth {
+    if let Some(truth) = known(p) {
         let inside = if (p.q05..=p.q95).contains(&truth) { "inside" } else { "outside" };
         numbers.push_str(&format!("; truth {}{unit}, {inside} the interval", number(truth)));
     }
     let draws: Vec<f64> = p.chains.iter().flatten().copied().collect();
-    let density = if p.unit.is_empty() { "density".to_string() } else { format!("density (1/({}))", p.unit) };
+    let density =
+        if p.unit.is_empty() { "density".to_string() } else { format!("density (1/({}))", p.unit) };
     let frame = Frame {
         width: 400.0,
         height: 230.0,
@@ -91,10 +100,16 @@ fn row(p: &VoxelParameter, step: usize) -> String {
         y: &density,
         alt: &format!("marginal posterior of {}", p.name),
     };
-    let left = plot::marginal(frame, &draws, (&p.prior_x, &p.prior_density), (p.q05, p.q95), p.truth);
-    let frame =
-        Frame { width: 680.0, x: "draw", y: &label, alt: &format!("trace of {}", p.name), ..frame };
-    let right = plot::trace(frame, &p.chains, step, p.truth);
+    let left =
+        plot::marginal(frame, &draws, (&p.prior_x, &p.prior_density), (p.q05, p.q95), known(p));
+    let frame = Frame {
+        width: 680.0,
+        x: "draw",
+        y: if label.chars().count() > 22 { &p.name } else { &label },
+        alt: &format!("trace of {}", p.name),
+        ..frame
+    };
+    let right = plot::trace(frame, &p.chains, step, known(p));
     format!(
         "<div class=\"row\"><h4>{}</h4><p class=\"numbers\">{numbers}.</p><div class=\"panels\">{}{}</div></div>",
         escape(&label),
@@ -106,9 +121,14 @@ fn row(p: &VoxelParameter, step: usize) -> String {
 fn pair(a: &VoxelParameter, b: &VoxelParameter) -> String {
     let total: usize = a.chains.iter().map(Vec::len).sum();
     let step = total.div_ceil(MOST_POINTS).max(1);
-    let joined: Vec<Vec<(f64, f64)>> =
-        a.chains.iter().zip(&b.chains).map(|(x, y)| x.iter().copied().zip(y.iter().copied()).collect()).collect();
-    let shown: Vec<Vec<(f64, f64)>> = joined.iter().map(|c| c.iter().copied().step_by(step).collect()).collect();
+    let joined: Vec<Vec<(f64, f64)>> = a
+        .chains
+        .iter()
+        .zip(&b.chains)
+        .map(|(x, y)| x.iter().copied().zip(y.iter().copied()).collect())
+        .collect();
+    let shown: Vec<Vec<(f64, f64)>> =
+        joined.iter().map(|c| c.iter().copied().step_by(step).collect()).collect();
     let frame = Frame {
         width: 520.0,
         height: 380.0,
@@ -116,10 +136,11 @@ fn pair(a: &VoxelParameter, b: &VoxelParameter) -> String {
         y: &with_unit(&b.name, &b.unit),
         alt: &format!("draws of {} against {}", b.name, a.name),
     };
-    let drawing = plot::pair(frame, &shown, a.truth.zip(b.truth));
-    let mut entries: Vec<(Mark, &str, String)> =
-        (0..shown.len().min(CYCLE.len())).map(|c| (Mark::Point, CYCLE[c], format!("chain {}", c + 1))).collect();
-    if a.truth.is_some() && b.truth.is_some() {
+    let drawing = plot::pair(frame, &shown, known(a).zip(known(b)));
+    let mut entries: Vec<(Mark, &str, String)> = (0..shown.len().min(CYCLE.len()))
+        .map(|c| (Mark::Point, CYCLE[c], format!("chain {}", c + 1)))
+        .collect();
+    if known(a).is_some() && known(b).is_some() {
         entries.push((Mark::Dash, RED, "truth".into()));
     }
     let r = correlation(joined.iter().flatten());
@@ -127,15 +148,27 @@ fn pair(a: &VoxelParameter, b: &VoxelParameter) -> String {
         format!(
             " Their correlation is {}{}.",
             format!("{r:.2}").replace('-', "−"),
-            if r.abs() > 0.8 { ", so the data fix a combination of the two far better than either" } else { "" }
+            if r.abs() > 0.8 {
+                ", so the data fix a combination of the two far better than either"
+            } else {
+                ""
+            }
         )
     } else {
         String::new()
     };
     let (name_a, name_b) = (escape(&a.name), escape(&b.name));
-    let thinned = if step > 1 { format!(" Every {step}th draw is shown, {} in all.", counted(total.div_ceil(step), "point")) } else { String::new() };
+    let thinned = if step > 1 {
+        format!(
+            " The plot shows one draw in {step}, {} in all.",
+            counted(total.div_ceil(step), "point")
+        )
+    } else {
+        String::new()
+    };
     figure(
-        &(key(&entries) + &panel("half", "", &drawing)),
+        "beside",
+        &(key(&entries) + &panel("full", "", &drawing)),
         &format!(
             "<b>{name_a} against {name_b}.</b> A narrow slanted ridge means that one can be traded for the other; separate \
              clouds mean that more than one explanation fits.{strength}{thinned}"

@@ -122,7 +122,8 @@ impl IndicatorSeries {
         for row in series.chunks_exact(draws) {
             let mut ones = 0;
             for part in row.chunks(64) {
-                let word = part.iter().rev().fold(0, |word, v| word << 1 | u64::from(*v <= threshold));
+                let word =
+                    part.iter().rev().fold(0, |word, v| word << 1 | u64::from(*v <= threshold));
                 ones += word.count_ones();
                 self.bits.push(word);
             }
@@ -155,7 +156,8 @@ impl Autocovariance for IndicatorSeries {
     }
 
     fn at_zero(&self) -> f64 {
-        let sum: f64 = self.ones.iter().zip(&self.means).map(|(k, m)| f64::from(*k) * (1.0 - m)).sum();
+        let sum: f64 =
+            self.ones.iter().zip(&self.means).map(|(k, m)| f64::from(*k) * (1.0 - m)).sum();
         sum / (self.draws * self.means.len()) as f64
     }
 

@@ -23,7 +23,9 @@ pub enum DiagnosticsError {
         draws: usize,
     },
     /// More draws than the index type of the sort can count.
-    #[error("diagnostics: {values} draws of one scalar; at most {most} are supported, thin the chains")]
+    #[error(
+        "diagnostics: {values} draws of one scalar; at most {most} are supported, thin the chains"
+    )]
     TooMany {
         /// Length of the slice.
         values: usize,
@@ -51,7 +53,7 @@ pub struct Chains<'a> {
 
 impl<'a> Chains<'a> {
     /// The largest number of values of one scalar.
-    pub const MOST: usize = i32::MAX as usize;
+    pub const MOST: usize = 1 << 30;
 
     /// A view of `values` as `chains` chains of `draws` draws.
     ///

@@ -26,9 +26,9 @@
 //! sec. 4.3; Geyer 1992, doi:10.1214/ss/1177011137, sec. 3.3.
 //! Validated by `tests/arviz.rs`.
 
-use super::autocovariance::Autocovariance;
+use super::autocovariance::{Autocovariance, RealSeries};
 use super::chains::Chains;
-use super::moments::{mean, sum_of, variance};
+use super::moments::{extremes, mean, sum_of, variance};
 use super::quantile::threshold;
 use super::workspace::Workspace;
 
@@ -115,12 +115,8 @@ impl Workspace {
     }
 }
 
-fn real(series: &[f64], half: usize, real: &mut super::autocovariance::RealSeries, rho: &mut Vec<f64>) -> f64 {
-    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
-    for &v in series {
-        low = if v < low { v } else { low };
-        high = if v > high { v } else { high };
-    }
+fn real(series: &[f64], half: usize, real: &mut RealSeries, rho: &mut Vec<f64>) -> f64 {
+    let (low, high) = extremes(series);
     if high - low < RESOLUTION {
         return series.len() as f64;
     }

@@ -8,7 +8,7 @@
 //! eight partial sums vectorise, and a constant chain has the same rounding as
 //! in the reference implementation, where it decides between 0/0 and x/0.
 //!
-//! Validated by `sums_are_exact_on_integers` below and by `tests/arviz.rs`.
+//! Validated by `sums_and_extremes_are_exact_on_integers` below and by `tests/arviz.rs`.
 
 /// The sum of `f(v)` over a slice.
 pub(super) fn sum_of(x: &[f64], f: impl Fn(f64) -> f64 + Copy) -> f64 {
@@ -29,6 +29,25 @@ pub(super) fn sum_of(x: &[f64], f: impl Fn(f64) -> f64 + Copy) -> f64 {
     }
     let s = ((r[0] + r[1]) + (r[2] + r[3])) + ((r[4] + r[5]) + (r[6] + r[7]));
     rest.iter().fold(s, |s, &v| s + f(v))
+}
+
+/// The smallest and the largest number, NaN left aside; infinity and minus
+/// infinity of an empty slice.
+pub(super) fn extremes(x: &[f64]) -> (f64, f64) {
+    let lower = |a: f64, b: f64| if b < a { b } else { a };
+    let upper = |a: f64, b: f64| if b > a { b } else { a };
+    let (mut low, mut high) = ([f64::INFINITY; 8], [f64::NEG_INFINITY; 8]);
+    let (blocks, rest) = x.as_chunks::<8>();
+    for block in blocks {
+        for l in 0..8 {
+            low[l] = lower(low[l], block[l]);
+            high[l] = upper(high[l], block[l]);
+        }
+    }
+    let all = |f: fn(f64, f64) -> f64, lanes: [f64; 8]| {
+        rest.iter().chain(&lanes[1..]).fold(lanes[0], |a, &b| f(a, b))
+    };
+    (all(lower, low), all(upper, high))
 }
 
 /// The mean; NaN of an empty slice.
@@ -54,10 +73,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_are_exact_on_integers() {
+    fn sums_and_extremes_are_exact_on_integers() {
         for n in 0..600_usize {
             let x: Vec<f64> = (1..=n).map(|i| i as f64).collect();
             assert_eq!(sum_of(&x, |v| v), (n * (n + 1) / 2) as f64);
+        }
+        for n in 0..40 {
+            let x: Vec<f64> = (0..n).map(|i| f64::from((i * 7 + 3) % 41)).collect();
+            let low = x.iter().copied().fold(f64::INFINITY, f64::min);
+            let high = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            assert_eq!(extremes(&x), (low, high));
         }
         assert_eq!(variance(&[1.0, 2.0, 3.0, 4.0, 5.0]), 2.5);
         assert!(variance(&[1.0]).is_nan() && mean(&[]).is_nan());

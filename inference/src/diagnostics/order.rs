@@ -1,6 +1,6 @@
 //! The sorted order of the draws, by distribution into buckets.
 //!
-//! $$b(x) = \left\lfloor \frac{x - x_{\min}}{x_{\max} - x_{\min}}(B-1)\right\rfloor,\qquad B = 2n$$
+//! $$b(x) = \left\lfloor \frac{x - x_{\min}}{x_{\max} - x_{\min}}(B-1)\right\rfloor,\qquad B = 3n$$
 //!
 //! The map is monotone in floating point too, so after counting and scattering
 //! only neighbours inside a bucket are out of order; an insertion sort settles
@@ -11,6 +11,8 @@
 //! Source: Knuth 1998, *The Art of Computer Programming* 3, 5.2 and 5.2.5.
 //! Validated by `orders_are_sorted_permutations` below; `benches/diagnostics.rs`
 //! measures it inside a summary.
+
+use super::moments::extremes;
 
 /// Draws below which a comparison sort is used.
 const SMALL: usize = 48;
@@ -37,11 +39,7 @@ pub(super) struct Order {
 impl Order {
     /// Sorts `values`, ascending.
     pub(super) fn sort(&mut self, values: &[f64]) {
-        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
-        for &v in values {
-            low = if v < low { v } else { low };
-            high = if v > high { v } else { high };
-        }
+        let (low, high) = extremes(values);
         let range = high - low;
         if values.len() < SMALL || !range.is_finite() || range <= 0.0 {
             self.entries.clear();
@@ -54,7 +52,7 @@ impl Order {
     }
 
     fn sort_by_distribution(&mut self, values: &[f64], low: f64, range: f64) {
-        let buckets = 2 * values.len();
+        let buckets = 3 * values.len();
         let scale = (buckets - 1) as f64 / range;
         let last = (buckets - 1) as u32;
         self.start.clear();

@@ -36,8 +36,8 @@ pub(super) fn threshold(sorted: &[Entry], p: f64) -> f64 {
     if n == 1 {
         return sorted[0].value;
     }
-    // `1 + p (1 - 1 - 1)` in the order of the reference.
-    let at = n as f64 * p + (1.0 + p * -1.0);
+    // Not `1 + (n - 1) p`: the order of the reference decides the last bit.
+    let at = n as f64 * p + (1.0 - p);
     let k = at.clamp(1.0, (n - 1) as f64).floor();
     let gamma = (at - k).clamp(0.0, 1.0);
     let k = k as usize;

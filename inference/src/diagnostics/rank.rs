@@ -13,6 +13,8 @@
 //! Validated by `folding_equals_a_second_sort` below and by `tests/arviz.rs`.
 
 use super::order::Entry;
+use std::hint::select_unpredictable;
+
 use statrs::distribution::{ContinuousCDF, Normal};
 
 /// The normal scores of all ranks of one sample size.
@@ -50,8 +52,13 @@ impl NormalScores {
     pub(super) fn scatter(&self, sorted: &[Entry], z: &mut [f64]) {
         let mut from = 0;
         while from < sorted.len() {
-            let value = sorted[from].value;
+            let Entry { value, position } = sorted[from];
             let mut to = from + 1;
+            if sorted.get(to).is_none_or(|e| e.value != value) {
+                z[position as usize] = self.whole[from];
+                from = to;
+                continue;
+            }
             while to < sorted.len() && sorted[to].value == value {
                 to += 1;
             }
@@ -64,42 +71,70 @@ impl NormalScores {
     }
 }
 
-/// Merges the sorted draws into the order of their distances from the median.
-/// Returns false, with `folded` empty, when the median is not finite.
-pub(super) fn fold(sorted: &[Entry], folded: &mut Vec<Entry>) -> bool {
-    folded.clear();
-    let n = sorted.len();
-    if n == 0 {
-        return false;
+/// The order of the distances from the median, with buffers that are reused.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Folding {
+    /// Distances in the order of the draws: falling, then rising.
+    distances: Vec<Entry>,
+    /// Distances in ascending order.
+    merged: Vec<Entry>,
+}
+
+impl Folding {
+    /// Sorts the distances of the sorted draws from their median; `None` when
+    /// the median is not finite.
+    pub(super) fn fold(&mut self, sorted: &[Entry]) -> Option<&[Entry]> {
+        let n = sorted.len();
+        let half = n / 2;
+        let median = match sorted.get(half..n - half)? {
+            [one] => one.value,
+            _ => (sorted.get(half.wrapping_sub(1))?.value + sorted[half].value) / 2.0,
+        };
+        if !median.is_finite() {
+            return None;
+        }
+        let distance = |e: &Entry| Entry { value: (e.value - median).abs(), position: e.position };
+        self.distances.clear();
+        self.distances.extend(sorted.iter().map(distance));
+        self.merged.resize(n, Entry::default());
+        // The halves are as long as each other, so the nearest half of the
+        // result can be merged outwards and the farthest half inwards without
+        // an end in sight. A comparison decides by the toss of a coin which
+        // side is next: as integers, which order like distances, it becomes a
+        // selection where numbers would become a branch. Of two equal
+        // distances the left one is the nearer.
+        let d = &self.distances[..];
+        let key = |i: usize| d[i].value.to_bits();
+        let middle = n - 2 * half;
+        if middle == 1 {
+            self.merged[0] = d[half];
+        }
+        let (near, far) = self.merged[middle..].split_at_mut(half);
+        let (mut left, mut right) = (half, half + middle);
+        let (mut first, mut last) = (0, n);
+        for (near, far) in near.iter_mut().zip(far.iter_mut().rev()) {
+            let is_left = key(left - 1) <= key(right);
+            *near = d[select_unpredictable(is_left, left - 1, right)];
+            left -= usize::from(is_left);
+            right += usize::from(!is_left);
+
+            let is_first = key(first) > key(last - 1);
+            *far = d[select_unpredictable(is_first, first, last - 1)];
+            first += usize::from(is_first);
+            last -= usize::from(!is_first);
+        }
+        Some(&self.merged)
     }
-    // Split chains have an even number of draws in all; one half lies on
-    // either side of the median.
-    let half = n / 2;
-    let median = if n.is_multiple_of(2) {
-        (sorted[half - 1].value + sorted[half].value) / 2.0
-    } else {
-        sorted[half].value
-    };
-    if !median.is_finite() {
-        return false;
+
+    #[cfg(test)]
+    pub(super) fn capacities(&self) -> [usize; 2] {
+        [self.distances.capacity(), self.merged.capacity()]
     }
-    folded.reserve(n);
-    let distance = |e: Entry| Entry { value: (e.value - median).abs(), position: e.position };
-    let (mut left, mut right) = (half, half);
-    while left > 0 && right < n {
-        let (l, r) = (distance(sorted[left - 1]), distance(sorted[right]));
-        let take_left = l.value <= r.value;
-        folded.push(if take_left { l } else { r });
-        left -= usize::from(take_left);
-        right += usize::from(!take_left);
-    }
-    folded.extend(sorted[..left].iter().rev().map(|&e| distance(e)));
-    folded.extend(sorted[right..].iter().map(|&e| distance(e)));
-    true
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::super::order::Order;
     use super::*;
     use proptest::prelude::*;
@@ -123,14 +158,13 @@ mod tests {
             x in proptest::collection::vec(-3.0_f64..3.0, 1..200), ties in proptest::bool::ANY
         ) {
             let x: Vec<f64> = x.iter().map(|v| if ties { v.round() } else { *v }).collect();
-            let (mut order, mut scores, mut folded) = (Order::default(), NormalScores::default(), Vec::new());
+            let (mut order, mut scores, mut folded) = (Order::default(), NormalScores::default(), Folding::default());
             order.sort(&x);
             scores.prepare(x.len());
             let mut z = vec![0.0; x.len()];
             scores.scatter(order.entries(), &mut z);
             prop_assert_eq!(&z, &by_counting(&x));
-            prop_assert!(fold(order.entries(), &mut folded));
-            scores.scatter(&folded, &mut z);
+            scores.scatter(folded.fold(order.entries()).unwrap(), &mut z);
             let sorted = order.entries();
             let median = (sorted[(x.len() - 1) / 2].value + sorted[x.len() / 2].value) / 2.0;
             let distances: Vec<f64> = x.iter().map(|v| (v - median).abs()).collect();

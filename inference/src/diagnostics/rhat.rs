@@ -14,7 +14,6 @@
 
 use super::chains::Chains;
 use super::moments::{mean, variance};
-use super::rank::fold;
 use super::workspace::Workspace;
 
 /// Rank-normalised split R-hat, the larger of bulk and tail.
@@ -38,11 +37,12 @@ impl Workspace {
     /// scores by the folded ones.
     pub(super) fn rhat_of_ranks(&mut self) -> f64 {
         let bulk = self.basic_rhat();
-        let tail = if fold(self.order.entries(), &mut self.folded) {
-            self.scores.scatter(&self.folded, &mut self.series);
-            self.basic_rhat()
-        } else {
-            f64::NAN
+        let tail = match self.folding.fold(self.order.entries()) {
+            Some(folded) => {
+                self.scores.scatter(folded, &mut self.series);
+                self.basic_rhat()
+            }
+            None => f64::NAN,
         };
         // A comparison with NaN is false: an undefined tail leaves the bulk.
         if tail > bulk { tail } else { bulk }

@@ -100,13 +100,15 @@ mod tests {
 
     /// The columns as bits, so that NaN equals NaN.
     fn bits(s: &Summary) -> [u64; 9] {
-        [s.mean, s.sd, s.q05, s.q50, s.q95, s.rhat, s.ess_bulk, s.ess_tail, s.mcse_mean].map(f64::to_bits)
+        [s.mean, s.sd, s.q05, s.q50, s.q95, s.rhat, s.ess_bulk, s.ess_tail, s.mcse_mean]
+            .map(f64::to_bits)
     }
 
     #[test]
     fn history_of_the_workspace_does_not_matter() {
         let mut used = Workspace::new();
-        for (chains, draws, memory) in [(4, 500, 0.9), (2, 7, 0.0), (4, 101, 0.5), (1, 40, 0.1), (4, 3, 0.0), (4, 500, 0.1)]
+        for (chains, draws, memory) in
+            [(4, 500, 0.9), (2, 7, 0.0), (4, 101, 0.5), (1, 40, 0.1), (4, 3, 0.0), (4, 500, 0.1)]
         {
             let x = walk(chains * draws, memory);
             let view = Chains::new(&x, chains, draws).unwrap();

@@ -6,8 +6,8 @@
 
 use super::autocovariance::{IndicatorSeries, RealSeries};
 use super::chains::Chains;
-use super::order::{Entry, Order};
-use super::rank::NormalScores;
+use super::order::Order;
+use super::rank::{Folding, NormalScores};
 
 /// Buffers of the diagnostics. Keep one a thread.
 #[derive(Debug, Clone, Default)]
@@ -23,8 +23,8 @@ pub struct Workspace {
     pub(super) order: Order,
     /// Normal scores by rank.
     pub(super) scores: NormalScores,
-    /// The sorted distances from the median.
-    pub(super) folded: Vec<Entry>,
+    /// The order of the distances from the median.
+    pub(super) folding: Folding,
     /// A series derived from the draws, `[half chain, draw]`.
     pub(super) series: Vec<f64>,
     /// Means of the half chains.
@@ -82,12 +82,12 @@ impl Workspace {
     pub(super) fn capacities(&self) -> Vec<usize> {
         let mut c = vec![
             self.split.capacity(),
-            self.folded.capacity(),
             self.series.capacity(),
             self.means.capacity(),
             self.variances.capacity(),
             self.rho.capacity(),
         ];
+        c.extend(self.folding.capacities());
         c.extend(self.order.capacities());
         c.extend(self.real.capacities());
         c.extend(self.indicator.capacities());

@@ -156,13 +156,16 @@ impl LevenbergMarquardt {
             self.reject();
             return cost;
         };
+        // What the whole step would gain decides the end; what is left of it
+        // inside the bounds decides the damping.
+        let whole = self.predicted_decrease(&s);
         o.retract(x, &mut s, &mut self.trial);
         let trial_cost = o.cost(&self.trial);
         let predicted = self.predicted_decrease(&s);
         let decrease = cost - trial_cost;
         let tolerance = self.relative_decrease * cost.abs() + self.absolute_decrease;
         if !(decrease > 0.0 && decrease.is_finite()) {
-            self.done = predicted <= tolerance;
+            self.done = whole <= tolerance;
             self.reject();
             return cost;
         }

@@ -6,12 +6,14 @@
 //! 2. A fixed low-discrepancy set of points covers the scalar parameters, each
 //!    point is tried with one or more directions: $e_1$; for one point in three
 //!    also $e_2$ and $e_3$; for two and more axes pairs in the plane of $e_1, e_2$.
+//!    The points are ranked on at most 96 measurements, spread over all shells.
 //! 3. At each point the signal is linear in the amplitudes $S_0 f_c \ge 0$: these
 //!    are solved by non-negative least squares, and the point is ranked by what
 //!    remains. (Where a link makes scalars depend on fractions, or fractions are
 //!    fixed, only $S_0$ is solved and the fractions are part of the point.)
-//! 4. The best one (one axis, two compartments) or three distinct points (other
-//!    models, which have several modes) start a fit each; the best fit is kept.
+//! 4. The best one (one axis, two compartments) or the three best that are apart
+//!    (other models, which have several modes) start a fit each; after eight
+//!    iterations the best of them goes on.
 //!
 //! Nothing is random, so a fit depends on its voxel only.
 //!
@@ -24,7 +26,7 @@
 
 use crate::dense::{cholesky, cholesky_solve, eigen_3x3};
 use microtome_kernels::normal::normal_equations;
-use microtome_models::{Acquisition, B0_MAX_MS_PER_UM2, Evaluator, FreeKind, Lowered};
+use microtome_models::{Acquisition, B0_MAX_MS_PER_UM2, Evaluator, FreeKind, Lowered, ModelError};
 
 /// b-values beyond this bend away from a tensor.
 const TENSOR_B_MAX: f64 = 1.55;
@@ -43,19 +45,26 @@ pub struct StartScheme {
     axes: Vec<usize>,
     linear_amplitudes: bool,
     starts: usize,
+    /// The measurements that rank the points, and the model on them.
+    ranked: Vec<usize>,
+    ranking: Lowered,
 }
 
-/// A start: values and what remained.
-#[derive(Debug, Clone)]
-pub(crate) struct Start {
-    pub(crate) x: Vec<f64>,
-    pub(crate) cost: f64,
+/// A point and what remained.
+struct Start {
+    x: Vec<f64>,
+    cost: f64,
 }
 
 impl StartScheme {
     /// Prepares the starts of a model on an acquisition.
-    pub fn new(lowered: &Lowered, acquisition: &Acquisition) -> Self {
+    ///
+    /// # Errors
+    /// An acquisition that lacks what a compartment needs.
+    pub fn new(lowered: &Lowered, acquisition: &Acquisition) -> Result<Self, ModelError> {
         let model = &lowered.model;
+        let ranked = spread(acquisition);
+        let ranking = Lowered::new(model.clone(), &acquisition.subset(&ranked))?;
         let axes: Vec<usize> = model.free().iter().filter(|f| f.kind == FreeKind::Axis).map(|f| f.at).collect();
         let fixed_fractions = model.free().iter().any(|f| match &f.kind {
             FreeKind::Fractions { total, .. } => *total < 1.0,
@@ -65,7 +74,7 @@ impl StartScheme {
             !model.is_nonlinear_in_fractions() && !fixed_fractions && model.scale_is_free();
         let compartments = model.components().len();
         let (tensor, used) = tensor_design(acquisition);
-        Self {
+        Ok(Self {
             tensor,
             used,
             b0: acquisition.b0_measurements().collect(),
@@ -73,7 +82,14 @@ impl StartScheme {
             starts: if axes.len() <= 1 && compartments <= 2 { 1 } else { 3 },
             axes,
             linear_amplitudes,
-        }
+            ranked,
+            ranking,
+        })
+    }
+
+    /// The model on the measurements that rank the points.
+    pub(crate) fn ranking(&self) -> &Lowered {
+        &self.ranking
     }
 
     /// The mean b = 0 signal of a voxel, or the largest signal without b = 0.
@@ -111,13 +127,16 @@ impl StartScheme {
     /// The starts of a voxel, best first.
     ///
     /// # Shapes
-    /// `y` `[measurement]`, `y_slots` `[slot]`.
-    pub(crate) fn starts(&self, evaluator: &mut Evaluator, y: &[f64], y_slots: &[f64]) -> Vec<Start> {
+    /// `y` `[measurement]`; `evaluator` is one of [`StartScheme::ranking`].
+    pub(crate) fn starts(&self, evaluator: &mut Evaluator, y: &[f64]) -> Vec<Vec<f64>> {
         let mean_b0 = self.mean_b0(y);
         let e = self.directions(y, 1e-3 * mean_b0.max(f64::MIN_POSITIVE));
-        let lowered = evaluator.lowered().clone();
-        let plan = &lowered.plan;
-        let compartments = lowered.model.components().len();
+        let plan = &self.ranking.plan;
+        let compartments = self.ranking.model.components().len();
+        let mut y_slots = vec![0.0; plan.slots()];
+        for (slot, &i) in plan.slot_of().iter().zip(&self.ranked) {
+            y_slots[*slot] = y[i];
+        }
         let mut e_signals = vec![0.0; compartments * plan.slots()];
         let mut gram = vec![0.0; compartments * compartments];
         let mut right = vec![0.0; compartments];
@@ -131,28 +150,60 @@ impl StartScheme {
                 }
                 let cost = if self.linear_amplitudes {
                     evaluator.compartment_signals(&x, &mut e_signals);
-                    normal_equations(&e_signals, plan.mask(), y_slots, &mut gram, &mut right);
+                    normal_equations(&e_signals, plan.mask(), &y_slots, &mut gram, &mut right);
                     let amplitudes = non_negative(&gram, &right);
-                    set_amplitudes(&lowered, &amplitudes, mean_b0, &mut x);
+                    set_amplitudes(&self.ranking, &amplitudes, mean_b0, &mut x);
                     energy + quadratic(&gram, &right, &amplitudes)
                 } else {
-                    scale_only(evaluator, &lowered, y_slots, mean_b0, energy, &mut x)
+                    scale_only(evaluator, &self.ranking, &y_slots, mean_b0, energy, &mut x)
                 };
                 if cost.is_finite() {
-                    keep_best(&mut found, Start { x, cost }, self.starts);
+                    found.push(Start { x, cost });
                 }
             }
         }
-        found
+        found.sort_by(|a, b| a.cost.total_cmp(&b.cost));
+        let mut kept: Vec<Vec<f64>> = Vec::with_capacity(self.starts);
+        for start in found {
+            if kept.len() == self.starts {
+                break;
+            }
+            if kept.iter().all(|k| self.apart(k, &start.x)) {
+                kept.push(start.x);
+            }
+        }
+        kept
+    }
+
+    /// Whether two points differ by a quarter of a typical size in a scalar or by
+    /// 20 degrees in an axis.
+    fn apart(&self, a: &[f64], b: &[f64]) -> bool {
+        self.ranking.model.free().iter().any(|f| match f.kind {
+            FreeKind::Axis => {
+                let dot: f64 = (f.at..f.at + 3).map(|i| a[i] * b[i]).sum();
+                dot.abs() < 0.94
+            }
+            FreeKind::Scalar { .. } => (a[f.at] - b[f.at]).abs() > 0.25 * f.scale,
+            _ => false,
+        })
     }
 }
 
-fn keep_best(found: &mut Vec<Start>, candidate: Start, most: usize) {
-    let at = found.partition_point(|s| s.cost <= candidate.cost);
-    if at < most {
-        found.insert(at, candidate);
-        found.truncate(most);
+/// At most 96 measurements (two a shell at least), evenly over each shell.
+fn spread(acquisition: &Acquisition) -> Vec<usize> {
+    let n = acquisition.len();
+    let keep = (96.0 / n as f64).min(1.0);
+    let mut members = vec![Vec::new(); acquisition.shells().len()];
+    for (i, &s) in acquisition.shell_of().iter().enumerate() {
+        members[s].push(i);
     }
+    let mut out = Vec::new();
+    for list in &members {
+        let m = ((list.len() as f64 * keep).ceil() as usize).max(2).min(list.len());
+        out.extend((0..m).map(|k| list[k * list.len() / m]));
+    }
+    out.sort_unstable();
+    out
 }
 
 /// Cost of amplitudes: aᵀGa - 2 rᵀa.
@@ -234,7 +285,7 @@ fn axis_sets(axes: usize, e: &[[f64; 3]; 3], point: usize) -> Vec<Vec<[f64; 3]>>
     };
     match axes {
         0 => vec![Vec::new()],
-        1 if point % 3 == 0 => vec![vec![e[0]], vec![e[1]], vec![e[2]]],
+        1 if point % 4 == 0 => vec![vec![e[0]], vec![e[1]], vec![e[2]]],
         1 => vec![vec![e[0]]],
         _ => {
             let pairs: &[(f64, f64)] = if point % 3 == 0 {
@@ -265,7 +316,7 @@ fn points(lowered: &Lowered, linear_amplitudes: bool) -> Vec<Vec<f64>> {
             _ => 0,
         };
     }
-    let count = [1, 6, 12, 20, 28][dimensions.min(4)] + 6 * dimensions.saturating_sub(4);
+    let count = [1, 5, 10, 20, 28][dimensions.min(4)] + 6 * dimensions.saturating_sub(4);
     // The root of t^(d+1) = t + 1.
     let mut phi = 2.0_f64;
     for _ in 0..60 {

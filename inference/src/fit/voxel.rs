@@ -92,6 +92,7 @@ pub struct VoxelFit {
 #[derive(Debug)]
 pub struct Fitter {
     evaluator: Evaluator,
+    ranking: Evaluator,
     scheme: StartScheme,
     tangent: Tangent,
     options: FitOptions,
@@ -128,6 +129,9 @@ struct NegativeLogLikelihood<'a> {
     sigma: f64,
     scratch: &'a mut Scratch,
 }
+
+/// Iterations of each of several starts before the best goes on.
+const FIRST_ITERATIONS: u64 = 8;
 
 /// The curvature of a Rician measurement is kept above this share of 1/σ².
 const CURVATURE_FLOOR: f64 = 0.05;
@@ -201,6 +205,7 @@ impl Fitter {
         let (values, slots, dim) = (lowered.model.values(), lowered.plan.slots(), tangent.dim());
         Self {
             evaluator: Evaluator::new(lowered),
+            ranking: Evaluator::new(scheme.ranking()),
             scheme: scheme.clone(),
             options,
             y: vec![0.0; slots],
@@ -265,24 +270,17 @@ impl Fitter {
         let starts = match start {
             Some(x) => vec![x.to_vec()],
             None => {
-                let mut starts = self.scheme.starts(&mut self.evaluator, y, &self.y);
+                self.ranking.set_per_voxel(per_voxel);
+                let mut starts = self.scheme.starts(&mut self.ranking, y);
                 starts.truncate(self.options.max_starts.max(1));
-                starts.into_iter().map(|s| s.x).collect()
+                starts
             }
         };
         // Without a known σ the first fits use a guess; the optimum of least
         // squares does not depend on it.
         let guess = sigma.unwrap_or_else(|| self.scheme.b0_sd(y).unwrap_or(0.0).max(0.02 * mean_b0));
         let first_noise = if sigma.is_some() { noise } else { NoiseKind::Gaussian };
-        let mut best: Option<Run> = None;
-        for x in starts {
-            if let Some(run) = self.minimise(x, first_noise, guess) {
-                if best.as_ref().is_none_or(|b| run.cost < b.cost) {
-                    best = Some(run);
-                }
-            }
-        }
-        let Some(mut best) = best else {
+        let Some(mut best) = self.best_of(starts, first_noise, guess) else {
             return self.failed(Status::Divergent, sigma, mean_b0);
         };
         let sigma = match sigma {
@@ -292,7 +290,31 @@ impl Fitter {
         self.finish(y, sigma, mean_b0, best)
     }
 
-    fn minimise(&mut self, x: Vec<f64>, noise: NoiseKind, sigma: f64) -> Option<Run> {
+    /// Follows every start for a few iterations and the best one to its end.
+    fn best_of(&mut self, starts: Vec<Vec<f64>>, noise: NoiseKind, sigma: f64) -> Option<Run> {
+        let limit = self.options.max_iterations;
+        if starts.len() == 1 {
+            return self.minimise(starts.into_iter().next()?, noise, sigma, limit);
+        }
+        let mut best: Option<Run> = None;
+        for x in starts {
+            if let Some(run) = self.minimise(x, noise, sigma, FIRST_ITERATIONS.min(limit)) {
+                if best.as_ref().is_none_or(|b| run.cost < b.cost) {
+                    best = Some(run);
+                }
+            }
+        }
+        let best = best?;
+        if best.finished {
+            return Some(best);
+        }
+        let first = best.iterations;
+        let mut run = self.minimise(best.x, noise, sigma, limit)?;
+        run.iterations += first;
+        Some(run)
+    }
+
+    fn minimise(&mut self, x: Vec<f64>, noise: NoiseKind, sigma: f64, limit: u64) -> Option<Run> {
         let plan = self.evaluator.lowered().plan.clone();
         let objective = NegativeLogLikelihood {
             evaluator: &mut self.evaluator,
@@ -303,7 +325,6 @@ impl Fitter {
             sigma,
             scratch: &mut self.scratch,
         };
-        let limit = self.options.max_iterations;
         let run = Executor::new(objective, LevenbergMarquardt::default())
             .configure(|s| s.param(x).max_iters(limit))
             .timer(false)
@@ -332,7 +353,7 @@ impl Fitter {
         }
         let n = self.evaluator.lowered().plan.measurements() as f64;
         for _ in 0..30 {
-            let Some(run) = self.minimise(best.x.clone(), noise, sigma) else { break };
+            let Some(run) = self.minimise(best.x.clone(), noise, sigma, self.options.max_iterations) else { break };
             *best = run;
             // Σ(y² + S² - 2ySr) from the score: y r = σ² score + S.
             let plan = self.evaluator.lowered().plan.clone();

@@ -1,5 +1,7 @@
 //! Compiles a kernel text with the C compiler of this machine and runs it.
 
+pub(crate) mod problem;
+
 use microtome_kernels::simd::LANES;
 use microtome_kernels::text::{Backend, Layout, PhiloxArguments, SignalArguments, Text, source};
 use std::path::PathBuf;

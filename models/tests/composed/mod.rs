@@ -1,6 +1,6 @@
 //! The composed models that the tests of this folder share: how a user writes
 //! them, and the same model written out by hand in dual numbers.
-#![allow(dead_code, clippy::unwrap_used, clippy::panic)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 #[path = "../dual/mod.rs"]
 pub mod dual;

@@ -1,0 +1,420 @@
+//! From text to a model: what is refused, and with which words; how values and
+//! columns are laid out.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod composed;
+
+use microtome_models::{
+    Acquisition, Chart, Evaluator, FreeKind, Lowered, Model, ModelSpec, PRESETS, Tangent, Unit, compose_models,
+};
+use std::sync::Arc;
+
+/// The error of a model file, as the user reads it.
+fn refused(text: &str) -> String {
+    let outcome = ModelSpec::from_toml(text).map_err(|e| e.to_string());
+    match outcome.and_then(|spec| Model::new(spec).map_err(|e| e.to_string())) {
+        Ok(_) => panic!("this was accepted:\n{text}"),
+        Err(message) => message,
+    }
+}
+
+/// Compartments of these kinds, then `rest`.
+fn file(kinds: &[&str], rest: &str) -> String {
+    let compartments: String = kinds.iter().map(|k| format!("[[compartment]]\nkind = \"{k}\"\n")).collect();
+    compartments + rest
+}
+
+/// Each file is refused with a message that contains every word.
+fn check(kinds: &[&str], table: &str, cases: &[(&str, &[&str])]) {
+    for (line, words) in cases {
+        let message = refused(&file(kinds, &format!("[{table}]\n{line}\n")));
+        for word in *words {
+            assert!(message.contains(word), "[{table}] {line}\ngave, without `{word}`: {message}");
+        }
+    }
+}
+
+#[test]
+fn unknown_words_of_expressions_are_named() {
+    for (expression, word) in [
+        ("stik + ball", "`stik`"),
+        ("ball_stik", "`ball_stik`"),
+        ("ball_stick + ball", "`ball_stick`"),
+        ("stick ball", "`stick ball`"),
+        ("Stick", "`Stick`"),
+    ] {
+        let message = ModelSpec::parse(expression).unwrap_err().to_string();
+        for part in [word, "zeppelin", "ball_sticks_2", ".toml"] {
+            assert!(message.contains(part), "{expression}: {message}");
+        }
+    }
+    for expression in ["", " ", "stick +", "+ stick", "stick + + ball"] {
+        let message = ModelSpec::parse(expression).unwrap_err().to_string();
+        assert!(message.contains("missing beside a `+`"), "{expression}: {message}");
+    }
+    assert!(compose_models(["stick", "cube"]).unwrap_err().to_string().contains("`cube`"));
+    assert!(compose_models([]).is_err());
+}
+
+#[test]
+fn unknown_words_of_files_are_named() {
+    for (text, word) in [
+        ("[[compartment]]\nkind = \"stik\"\n", "`stik`"),
+        ("[[compartment]]\nknd = \"stick\"\n", "knd"),
+        ("[[compartments]]\nkind = \"stick\"\n", "compartments"),
+        ("[[compartment]]\nkind = \"stick\"\ndisperson = \"watson\"\n", "disperson"),
+        ("[[compartment]]\nkind = \"ball\"\n[links]\n", "links"),
+        ("[[compartment]]\nkind = \"ball\"\n[noise]\nkind = \"rice\"\n", "rice"),
+        ("[[compartment]]\nkind = \"ball\"\n[noise]\nkind = \"rician\"\nsigma = 3\n", "sigma"),
+        ("[[compartment]]\nkind = \"ball\"\n[prior]\ns0 = { gamma = [1.0, 1.0] }\n", "gamma"),
+        ("[[compartment]]\nkind = \"ball\"\n[link]\ns0 = { fix = 1.0 }\n", "fix"),
+        ("[[compartment]]\nkind = \"ball\"\n[range]\ns0 = [1.0]\n", "s0"),
+        ("compartment = []\n", "[[compartment]]"),
+        ("kind = \"ball\"\n", "kind"),
+        ("[[compartment]\n", "line 1"),
+        ("", "compartment"),
+    ] {
+        let message = refused(text);
+        assert!(message.contains(word), "{text}\ngave, without `{word}`: {message}");
+    }
+}
+
+#[test]
+fn links_that_cannot_be_followed_are_named() {
+    check(&["stick", "zeppelin", "ball"], "link", &[
+        ("\"stik.lambda_par\" = { fixed = 1.0 }", &["[link]", "`stik.lambda_par`", "stick.lambda_par"]),
+        ("\"stick.lambda_perp\" = { fixed = 1.0 }", &["`stick.lambda_perp`"]),
+        ("\"ball.mu\" = { fixed = [0.0, 0.0, 1.0] }", &["`ball.mu`"]),
+        ("\"stick.mu_x\" = { fixed = 1.0 }", &["`stick.mu_x`"]),
+        ("sigma = { fixed = 1.0 }", &["`sigma`"]),
+        ("\"zeppelin.lambda_par\" = { equal = \"stick.lambda\" }", &["`zeppelin.lambda_par`", "`stick.lambda`"]),
+        ("\"zeppelin.lambda_par\" = { equal = \"stick.mu\" }", &["`stick.mu`"]),
+        ("\"zeppelin.mu\" = { equal = \"ball.mu\" }", &["`ball.mu`", "direction"]),
+        ("\"zeppelin.mu\" = { equal = \"stick.lambda_par\" }", &["`stick.lambda_par`", "direction"]),
+        ("\"zeppelin.mu\" = { equal = \"zeppelin.mu\" }", &["`zeppelin.mu`", "circle"]),
+        ("\"zeppelin.mu\" = { equal = \"stick.mu\" }\n\"stick.mu\" = { equal = \"zeppelin.mu\" }", &[".mu`", "circle"]),
+        ("\"zeppelin.mu\" = { fixed = 1.0 }", &["`zeppelin.mu`", "[x, y, z]"]),
+        ("\"zeppelin.mu\" = { fixed = [0.0, 0.0, 2.0] }", &["`zeppelin.mu`", "length is 2"]),
+        ("\"zeppelin.mu\" = { fixed = [nan, 0.0, 1.0] }", &["`zeppelin.mu`", "NaN"]),
+        ("\"ball.lambda_iso\" = { fixed = [0.0, 0.0, 1.0] }", &["`ball.lambda_iso`", "three numbers"]),
+        ("\"ball.lambda_iso\" = { fixed = nan }", &["`ball.lambda_iso`", "NaN"]),
+        ("\"ball.lambda_iso\" = { fixed = -3.0 }", &["`ball.lambda_iso`", "-3"]),
+        ("s0 = { fixed = -1.0 }", &["`s0`", "-1"]),
+        ("s0 = { equal = \"ball.lambda_iso\" }", &["`s0`", "fixed"]),
+        ("\"ball.lambda_iso\" = { equal = \"ball.lambda_iso\" }", &["`ball.lambda_iso`", "circle"]),
+        (
+            "\"ball.lambda_iso\" = { equal = \"stick.lambda_par\" }\n\"stick.lambda_par\" = { equal = \"ball.lambda_iso\" }",
+            &["circle", "stick.lambda_par"],
+        ),
+        (
+            "\"zeppelin.lambda_par\" = { fractional = { of = \"zeppelin.lambda_perp\", factor_name = \"a\" } }\n\
+             \"zeppelin.lambda_perp\" = { fractional = { of = \"zeppelin.lambda_par\", factor_name = \"b\" } }",
+            &["circle", "zeppelin.lambda_p"],
+        ),
+        (
+            "\"zeppelin.lambda_perp\" = { tortuosity = { lambda_par = \"zeppelin.lambda_perp\", \
+             intra = \"stick.fraction\", extra = \"zeppelin.fraction\" } }",
+            &["circle", "zeppelin.lambda_perp"],
+        ),
+        (
+            "\"zeppelin.lambda_perp\" = { tortuosity = { lambda_par = \"zeppelin.lambda_par\", \
+             intra = \"stik.fraction\", extra = \"zeppelin.fraction\" } }",
+            &["`stik.fraction`", "`zeppelin.lambda_perp`"],
+        ),
+        (
+            "\"zeppelin.lambda_perp\" = { tortuosity = { lambda_par = \"zeppelin.lambda_par\", \
+             intr = \"stick.fraction\", extra = \"zeppelin.fraction\" } }",
+            &["intr"],
+        ),
+        ("\"ball.lambda_iso\" = { fractional = { of = \"stick.lambda\", factor_name = \"r\" } }", &["`stick.lambda`"]),
+    ]);
+}
+
+#[test]
+fn names_that_are_used_twice_are_named() {
+    let two = "[[compartment]]\nname = \"a\"\nkind = \"stick\"\n[[compartment]]\nname = \"a\"\nkind = \"ball\"\n";
+    assert!(refused(two).contains("`a`"));
+    let numbered = "[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"stick\"\n\
+                    [[compartment]]\nname = \"stick_2\"\nkind = \"ball\"\n";
+    assert!(refused(numbered).contains("`stick_2`"));
+    let ratio = |name: &str, rest: &str| {
+        refused(&file(
+            &["zeppelin", "ball"],
+            &format!(
+                "[link]\n\"zeppelin.lambda_perp\" = {{ fractional = {{ of = \"zeppelin.lambda_par\", factor_name = \"{name}\" }} }}\n{rest}\n"
+            ),
+        ))
+    };
+    for name in [
+        "zeppelin.lambda_par", "zeppelin.lambda_perp", "ball.lambda_iso", "ball.fraction", "zeppelin.mu", "s0",
+        "sigma", "fractions",
+    ] {
+        let message = ratio(name, "");
+        assert!(message.contains(&format!("`{name}`")) && message.contains("twice"), "{name}: {message}");
+    }
+    let message = ratio(
+        "r",
+        "\"ball.lambda_iso\" = { fractional = { of = \"zeppelin.lambda_par\", factor_name = \"r\" } }",
+    );
+    assert!(message.contains("`r`") && message.contains("twice"), "{message}");
+}
+
+#[test]
+fn fractions_that_do_not_fit_are_refused() {
+    check(&["stick", "zeppelin", "ball"], "link", &[
+        ("\"ball.fraction\" = { fixed = 1.2 }", &["`ball.fraction`", "between 0 and 1"]),
+        ("\"ball.fraction\" = { fixed = -0.1 }", &["`ball.fraction`"]),
+        ("\"ball.fraction\" = { fixed = nan }", &["`ball.fraction`"]),
+        ("\"ball.fraction\" = { equal = \"stick.fraction\" }", &["`ball.fraction`", "fixed"]),
+        ("\"ball.fraction\" = { fixed = \"f.npy\" }", &["`ball.fraction`"]),
+        ("\"ball.fraction\" = { fixed = 0.7 }\n\"stick.fraction\" = { fixed = 0.7 }", &["fraction", "sum to 1.4"]),
+        (
+            "\"ball.fraction\" = { fixed = 0.25 }\n\"stick.fraction\" = { fixed = 0.25 }\n\
+             \"zeppelin.fraction\" = { fixed = 0.25 }",
+            &["fraction", "sum to 0.75"],
+        ),
+        ("\"ball.fraction\" = { fixed = 1.0 }", &["fraction", "sum to 1", "stick.fraction"]),
+    ]);
+    // What does fit: the rest goes to the one that is left, also when it is nothing.
+    for (fixed, rest) in [(0.25, 0.75), (1.0, 0.0)] {
+        let text = file(&["stick", "ball"], &format!("[link]\n\"stick.fraction\" = {{ fixed = {fixed} }}\n"));
+        let model = Model::new(ModelSpec::from_toml(&text).unwrap()).unwrap();
+        assert_eq!(model.value_names(), ["stick.mu_x", "stick.mu_y", "stick.mu_z", "stick.lambda_par", "ball.lambda_iso", "s0"]);
+        let mut columns = vec![0.0; model.columns().len()];
+        model.fill_columns(&[0.0, 0.0, 1.0, 1.0, 1.0, 1.0], &[], &mut columns);
+        let at = model.columns().iter().position(|c| c.name == "ball.fraction").unwrap();
+        assert_eq!(columns[at], rest);
+        assert!(model.columns()[at].is_constant());
+    }
+    // Tenths that add to one but for rounding leave no negative rest.
+    let tenths: String = ["stick", "zeppelin", "ball"]
+        .iter()
+        .zip([0.1, 0.2, 0.7])
+        .map(|(c, f)| format!("\"{c}.fraction\" = {{ fixed = {f} }}\n"))
+        .collect();
+    let text = file(&["stick", "zeppelin", "ball", "dot"], &format!("[link]\n{tenths}"));
+    let model = Model::new(ModelSpec::from_toml(&text).unwrap()).unwrap();
+    let mut columns = vec![0.0; model.columns().len()];
+    model.fill_columns(&vec![0.5; model.values()], &[], &mut columns);
+    let rest = columns[model.columns().iter().position(|c| c.name == "dot.fraction").unwrap()];
+    assert!((0.0..1e-12).contains(&rest), "{rest:e}");
+}
+
+#[test]
+fn priors_that_are_none_are_named() {
+    check(&["stick", "ball"], "prior", &[
+        ("\"stick.lambda\" = { normal = [1.0, 0.1] }", &["[prior]", "`stick.lambda`", "stick.lambda_par"]),
+        ("\"ball.lambda_iso\" = { uniform = [3.0, 1.0] }", &["`ball.lambda_iso`", "proper"]),
+        ("\"ball.lambda_iso\" = { uniform = [0.0, inf] }", &["`ball.lambda_iso`", "proper"]),
+        ("\"ball.lambda_iso\" = { uniform = [-3.0, -1.0] }", &["`ball.lambda_iso`", "proper"]),
+        ("\"ball.lambda_iso\" = { normal = [1.7, -0.3] }", &["`ball.lambda_iso`", "proper"]),
+        ("\"ball.lambda_iso\" = { normal = [nan, 0.3] }", &["`ball.lambda_iso`", "proper"]),
+        ("\"ball.lambda_iso\" = { normal = [-1e4, 0.3] }", &["`ball.lambda_iso`", "proper"]),
+        ("\"ball.lambda_iso\" = { lognormal = [0.2, 0.0] }", &["`ball.lambda_iso`", "proper"]),
+        ("\"ball.lambda_iso\" = { half_normal = -1.0 }", &["`ball.lambda_iso`", "proper"]),
+        ("\"ball.lambda_iso\" = { dirichlet = [1.0, 1.0] }", &["`ball.lambda_iso`", "scalar"]),
+        ("\"ball.lambda_iso\" = \"isotropic\"", &["`ball.lambda_iso`", "scalar"]),
+        ("s0 = { lognormal = [0.0, -1.0] }", &["`s0`", "proper"]),
+        ("sigma = { uniform = [2.0, 1.0] }", &["`sigma`", "proper"]),
+        ("\"stick.mu\" = { normal = [0.0, 1.0] }", &["`stick.mu`", "isotropic"]),
+        ("fractions = { dirichlet = [1.0, 1.0, 1.0] }", &["`fractions`", "2 positive"]),
+        ("fractions = { dirichlet = [1.0, 0.0] }", &["`fractions`", "2 positive"]),
+        ("fractions = { dirichlet = [1.0, inf] }", &["`fractions`", "2 positive"]),
+        ("fractions = { normal = [1.0, 1.0] }", &["`fractions`", "dirichlet"]),
+    ]);
+}
+
+#[test]
+fn ranges_outside_the_domain_are_named() {
+    check(&["stick", "ball"], "range", &[
+        ("\"stick.lambda\" = [0.0, 1.0]", &["[range]", "`stick.lambda`"]),
+        ("fractions = [0.0, 1.0]", &["`fractions`"]),
+        ("\"ball.lambda_iso\" = [-1.0, 2.0]", &["`ball.lambda_iso`", "-1", "domain"]),
+        ("\"ball.lambda_iso\" = [2.0, 1.0]", &["`ball.lambda_iso`", "[2, 1]"]),
+        ("\"ball.lambda_iso\" = [1.0, 1.0]", &["`ball.lambda_iso`", "empty"]),
+        ("\"ball.lambda_iso\" = [nan, 1.0]", &["`ball.lambda_iso`", "NaN"]),
+        ("s0 = [-5.0, 1.0]", &["`s0`", "-5"]),
+        ("s0 = [5.0, 6.0]\n[prior]\ns0 = { uniform = [1.0, 2.0] }", &["`s0`", "proper"]),
+        ("sigma = [2.0, 1.0]\n[prior]\nsigma = { half_normal = 1.0 }", &["`sigma`"]),
+    ]);
+    // A range cuts the prior that it stands with.
+    let text = file(&["ball"], "[range]\n\"ball.lambda_iso\" = [0.5, 1.5]\n[prior]\n\"ball.lambda_iso\" = { normal = [1.0, 1.0] }\n");
+    let model = Model::new(ModelSpec::from_toml(&text).unwrap()).unwrap();
+    assert_eq!(model.free()[0].range, [0.5, 1.5]);
+    // A prior alone replaces the default range.
+    let text = file(&["ball"], "[prior]\n\"ball.lambda_iso\" = { normal = [1.0, 1.0] }\n");
+    let model = Model::new(ModelSpec::from_toml(&text).unwrap()).unwrap();
+    assert_eq!(model.free()[0].range, [0.0, f64::INFINITY]);
+}
+
+/// Zeppelins whose diffusivities are each a ratio of the one before.
+fn chain(zeppelins: usize) -> String {
+    let name = |i: usize| if i == 0 { "zeppelin".to_string() } else { format!("zeppelin_{}", i + 1) };
+    let diffusivities: Vec<String> =
+        (0..zeppelins).flat_map(|i| ["lambda_par", "lambda_perp"].map(|p| format!("{}.{p}", name(i)))).collect();
+    let links: String = diffusivities
+        .windows(2)
+        .enumerate()
+        .map(|(i, w)| format!("\"{}\" = {{ fractional = {{ of = \"{}\", factor_name = \"r{i}\" }} }}\n", w[1], w[0]))
+        .collect();
+    file(&vec!["zeppelin"; zeppelins], &format!("[link]\n{links}"))
+}
+
+#[test]
+fn models_beyond_the_fixed_sizes_are_refused() {
+    // The last of 7: 13 ratios, a diffusivity, a fraction and s0 make 16; of 8, 18.
+    let model = Model::new(ModelSpec::from_toml(&chain(7)).unwrap()).unwrap();
+    let directions = [[0.6, 0.0, 0.8]; 3];
+    let acquisition = Acquisition::from_b(&[0.0, 1.0, 2.0], &directions, None, None).unwrap();
+    let mut evaluator = Evaluator::new(&Lowered::new(Arc::new(model.clone()), &acquisition).unwrap());
+    let x = composed::Uniform(1).values(&model, 0.1);
+    assert!(evaluator.signal_and_jacobian(&x).1.iter().all(|v| v.is_finite()));
+    let message = refused(&chain(8));
+    for part in ["zeppelin_8", "18", "16"] {
+        assert!(message.contains(part), "{message}");
+    }
+    // Sixteen free fractions, and one more.
+    let model = Model::new(ModelSpec::from_toml(&file(&["ball"; 16], "")).unwrap()).unwrap();
+    let x = composed::Uniform(2).values(&model, 0.1);
+    let tangent = Tangent::new(&model);
+    tangent.basis(&x, &mut vec![0.0; model.values() * tangent.dim()]);
+    let chart = Chart::new(&model, &x, |_| [0.0, 4.0], None);
+    let mut z = vec![0.0; chart.dim()];
+    chart.to_coordinates(&x, &mut z);
+    assert!(z.iter().all(|v| v.is_finite()));
+    let message = refused(&file(&["ball"; 17], ""));
+    assert!(message.contains("17") && message.contains("16"), "{message}");
+}
+
+#[test]
+fn presets_have_these_values_and_columns() {
+    let stick = ["stick.mu_x", "stick.mu_y", "stick.mu_z", "stick.lambda_par"];
+    let second = ["stick_2.mu_x", "stick_2.mu_y", "stick_2.mu_z"];
+    let third = ["stick_3.mu_x", "stick_3.mu_y", "stick_3.mu_z"];
+    let expected: [(&str, Vec<&str>, Vec<&str>); 4] = [
+        (
+            "ball_stick",
+            [&stick[..], &["ball.lambda_iso", "stick.fraction", "ball.fraction", "s0"]].concat(),
+            [&stick[..], &["stick.fraction", "ball.lambda_iso", "ball.fraction", "s0"]].concat(),
+        ),
+        (
+            "ball_sticks_2",
+            [&stick[..], &second, &["ball.lambda_iso", "stick.fraction", "stick_2.fraction", "ball.fraction", "s0"]]
+                .concat(),
+            [
+                &stick[..],
+                &["stick.fraction"],
+                &second,
+                &["stick_2.lambda_par", "stick_2.fraction", "ball.lambda_iso", "ball.fraction", "s0"],
+            ]
+            .concat(),
+        ),
+        (
+            "ball_sticks_3",
+            [
+                &stick[..],
+                &second,
+                &third,
+                &["ball.lambda_iso", "stick.fraction", "stick_2.fraction", "stick_3.fraction", "ball.fraction", "s0"],
+            ]
+            .concat(),
+            [
+                &stick[..],
+                &["stick.fraction"],
+                &second,
+                &["stick_2.lambda_par", "stick_2.fraction"],
+                &third,
+                &["stick_3.lambda_par", "stick_3.fraction", "ball.lambda_iso", "ball.fraction", "s0"],
+            ]
+            .concat(),
+        ),
+        (
+            "stick_zeppelin_ball",
+            [
+                &stick[..],
+                &["zeppelin.lambda_perp", "ball.lambda_iso", "stick.fraction", "zeppelin.fraction", "ball.fraction", "s0"],
+            ]
+            .concat(),
+            [
+                &stick[..],
+                &["stick.fraction", "zeppelin.mu_x", "zeppelin.mu_y", "zeppelin.mu_z", "zeppelin.lambda_par"],
+                &["zeppelin.lambda_perp", "zeppelin.fraction", "ball.lambda_iso", "ball.fraction", "s0"],
+            ]
+            .concat(),
+        ),
+    ];
+    assert_eq!(PRESETS.map(|p| p.name).to_vec(), expected.iter().map(|e| e.0).collect::<Vec<_>>());
+    for (preset, values, columns) in expected {
+        let model = Model::new(ModelSpec::parse(preset).unwrap()).unwrap();
+        assert_eq!(model.value_names(), values, "{preset}");
+        assert_eq!(model.columns().iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), columns, "{preset}");
+        // The columns hold the values, links followed.
+        let x: Vec<f64> = (0..model.values()).map(|i| i as f64 + 0.5).collect();
+        let mut filled = vec![0.0; model.columns().len()];
+        model.fill_columns(&x, &[], &mut filled);
+        let of = |name: &str| filled[columns.iter().position(|c| *c == name).unwrap()];
+        for (name, x) in values.iter().zip(&x) {
+            assert_eq!(of(name), *x, "{preset}, {name}");
+        }
+        for (linked, target) in [
+            ("stick_2.lambda_par", "stick.lambda_par"),
+            ("stick_3.lambda_par", "stick.lambda_par"),
+            ("zeppelin.lambda_par", "stick.lambda_par"),
+            ("zeppelin.mu_y", "stick.mu_y"),
+        ] {
+            if columns.contains(&linked) {
+                assert_eq!(of(linked), of(target), "{preset}");
+            }
+        }
+    }
+}
+
+#[test]
+fn tensor_and_linked_models_have_these_columns() {
+    let model = compose_models(["tensor"]).unwrap();
+    let names = [
+        "tensor.mu_x", "tensor.mu_y", "tensor.mu_z", "tensor.psi", "tensor.lambda_1", "tensor.lambda_2",
+        "tensor.lambda_3", "s0",
+    ];
+    assert_eq!(model.value_names(), names);
+    let columns: Vec<_> = model.columns().iter().map(|c| c.name.as_str()).collect();
+    assert_eq!(columns, [&names[..7], &["tensor.fraction", "s0"]].concat());
+    assert_eq!(model.columns()[3].unit, Unit::Radian);
+    assert_eq!(model.columns()[4].unit, Unit::SquareMicrometrePerMillisecond);
+    assert_eq!(model.columns()[8].unit, Unit::Signal);
+    assert_eq!(model.degrees_of_freedom(), 7);
+    assert_eq!(model.columns()[1].axis_part(), Some(("tensor", 1)));
+    assert!(model.columns()[7].is_constant());
+
+    let case = composed::cases().into_iter().find(|c| c.text.contains("tortuosity")).unwrap();
+    let model = case.model();
+    assert_eq!(model.value_names(), [
+        "intra.mu_x", "intra.mu_y", "intra.mu_z", "intra.lambda_par", "extra_ratio", "intra.fraction",
+        "extra.fraction", "csf.fraction", "s0",
+    ]);
+    let columns: Vec<_> = model.columns().iter().map(|c| c.name.as_str()).collect();
+    assert_eq!(columns, [
+        "intra.mu_x", "intra.mu_y", "intra.mu_z", "intra.lambda_par", "intra.fraction", "extra.mu_x", "extra.mu_y",
+        "extra.mu_z", "extra.lambda_par", "extra.lambda_perp", "extra.fraction", "csf.lambda_iso", "csf.fraction",
+        "still.fraction", "extra_ratio", "s0",
+    ]);
+    assert!(model.is_nonlinear_in_fractions());
+    assert_eq!(model.degrees_of_freedom(), 2 + 1 + 1 + 2 + 1);
+    let total = model.free().iter().find_map(|f| match &f.kind {
+        FreeKind::Fractions { total, .. } => Some(*total),
+        _ => None,
+    });
+    assert_eq!(total, Some(0.9));
+}
+
+#[test]
+fn a_written_specification_reads_back() {
+    for case in composed::cases() {
+        let spec = case.spec();
+        let text = toml::to_string(&spec).unwrap();
+        assert_eq!(ModelSpec::from_toml(&text).unwrap(), spec, "{text}");
+    }
+    for preset in PRESETS {
+        assert!(ModelSpec::parse(preset.name).is_ok() && preset.reference.contains("doi:"));
+    }
+}
