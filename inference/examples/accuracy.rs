@@ -67,7 +67,8 @@ fn truth(model: &Model, rng: &mut PhiloxRng) -> Vec<f64> {
             }
         }
     }
-    let fractions: Vec<usize> = (0..names.len()).filter(|&k| names[k].ends_with("fraction")).collect();
+    let fractions: Vec<usize> =
+        (0..names.len()).filter(|&k| names[k].ends_with("fraction")).collect();
     let mut f: Vec<f64> = fractions.iter().map(|_| 0.25 + rng.random::<f64>()).collect();
     let sum: f64 = f.iter().sum();
     f.iter_mut().for_each(|v| *v /= sum);
@@ -106,10 +107,12 @@ fn run(preset: &str, acquisition: &Acquisition, sigma: f64) {
     let fits: Vec<_> = data.iter().map(|(_, y)| fitter.fit(y, &[], Some(sigma))).collect();
     let ms = clock.elapsed().as_secs_f64() * 1e3 / voxels as f64;
     let clock = ThreadTime::now();
-    let oracle: Vec<_> = data.iter().map(|(x, y)| fitter.fit_from(x, y, &[], Some(sigma))).collect();
+    let oracle: Vec<_> =
+        data.iter().map(|(x, y)| fitter.fit_from(x, y, &[], Some(sigma))).collect();
     let ms_truth = clock.elapsed().as_secs_f64() * 1e3 / voxels as f64;
     let bad = fits.iter().filter(|f| f.status.name() != "converged").count();
-    let worse = fits.iter().zip(&oracle).filter(|(f, o)| f.ln_likelihood < o.ln_likelihood - 1e-3).count();
+    let worse =
+        fits.iter().zip(&oracle).filter(|(f, o)| f.ln_likelihood < o.ln_likelihood - 1e-3).count();
     let iterations: u64 = fits.iter().map(|f| f.iterations).sum();
     println!(
         "{preset}: {ms:.4} ms/voxel ({ms_truth:.4} from the truth), {:.1} iterations, {bad} not converged, {worse} below the optimum found from the truth",
@@ -117,8 +120,22 @@ fn run(preset: &str, acquisition: &Acquisition, sigma: f64) {
     );
     let names = model.value_names();
     if std::env::var("SHOW").is_ok() {
-        for (i, (f, o)) in fits.iter().zip(&oracle).enumerate().filter(|(_, (f, o))| f.ln_likelihood < o.ln_likelihood - 1e-3).take(25) {
-            println!("{i} dll {:.4} it {} / {}\n  fit   {:.3?}\n  orac  {:.3?}\n  truth {:.3?}", o.ln_likelihood - f.ln_likelihood, f.iterations, o.iterations, f.x, o.x, data[i].0);
+        for (i, (f, o)) in fits
+            .iter()
+            .zip(&oracle)
+            .enumerate()
+            .filter(|(_, (f, o))| f.ln_likelihood < o.ln_likelihood - 1e-3)
+            .take(25)
+        {
+            println!(
+                "{i} dll {:.4} it {} / {}\n  fit   {:.3?}\n  orac  {:.3?}\n  truth {:.3?}",
+                o.ln_likelihood - f.ln_likelihood,
+                f.iterations,
+                o.iterations,
+                f.x,
+                o.x,
+                data[i].0
+            );
         }
     }
     for (k, name) in names.iter().enumerate() {
@@ -140,6 +157,10 @@ fn run(preset: &str, acquisition: &Acquisition, sigma: f64) {
                     .collect(),
             )
         };
-        println!("  {name:24} median |error| {:.5}   from the truth {:.5}", error(&fits), error(&oracle));
+        println!(
+            "  {name:24} median |error| {:.5}   from the truth {:.5}",
+            error(&fits),
+            error(&oracle)
+        );
     }
 }

@@ -59,7 +59,9 @@ pub enum AcquisitionError {
         b_s_per_mm2: f64,
     },
     /// A number is NaN, infinite or negative.
-    #[error("measurement {measurement} (counted from 0): {what} is {value}; it must be finite and not negative")]
+    #[error(
+        "measurement {measurement} (counted from 0): {what} is {value}; it must be finite and not negative"
+    )]
     Value {
         /// Which quantity.
         what: &'static str,
@@ -78,7 +80,9 @@ pub enum AcquisitionError {
         largest_s_per_mm2: f64,
     },
     /// Pulse times that do not fit together.
-    #[error("measurement {measurement} (counted from 0): delta {delta_ms} ms and Delta {big_delta_ms} ms; a diffusion-weighted measurement needs 0 < delta <= Delta")]
+    #[error(
+        "measurement {measurement} (counted from 0): delta {delta_ms} ms and Delta {big_delta_ms} ms; a diffusion-weighted measurement needs 0 < delta <= Delta"
+    )]
     Timing {
         /// Index of the measurement.
         measurement: usize,
@@ -203,12 +207,20 @@ impl Acquisition {
             } else if (norm - 1.0).abs() < 1e-3 {
                 unit.push([g[0] / norm, g[1] / norm, g[2] / norm]);
             } else {
-                return Err(AcquisitionError::Direction { measurement: i, norm, b_s_per_mm2: b[i] * 1000.0 });
+                return Err(AcquisitionError::Direction {
+                    measurement: i,
+                    norm,
+                    b_s_per_mm2: b[i] * 1000.0,
+                });
             }
             if let Some(t) = &timing {
                 let (delta_ms, big_delta_ms) = (t.delta_ms[i], t.big_delta_ms[i]);
                 if b[i] > 0.0 && !(delta_ms > 0.0 && delta_ms <= big_delta_ms) {
-                    return Err(AcquisitionError::Timing { measurement: i, delta_ms, big_delta_ms });
+                    return Err(AcquisitionError::Timing {
+                        measurement: i,
+                        delta_ms,
+                        big_delta_ms,
+                    });
                 }
             }
         }
@@ -250,13 +262,20 @@ impl Acquisition {
         let kept: Vec<usize> = indices.iter().copied().filter(|&i| i < self.len()).collect();
         let pick = |v: &[f64]| kept.iter().map(|&i| v[i]).collect::<Vec<f64>>();
         let b = pick(&self.b);
-        let timing = self
-            .timing
-            .as_ref()
-            .map(|t| PulseTiming { delta_ms: pick(&t.delta_ms), big_delta_ms: pick(&t.big_delta_ms) });
+        let timing = self.timing.as_ref().map(|t| PulseTiming {
+            delta_ms: pick(&t.delta_ms),
+            big_delta_ms: pick(&t.big_delta_ms),
+        });
         let te_ms = self.te_ms.as_deref().map(pick);
         let (shells, shell_of) = group(&b, timing.as_ref(), te_ms.as_deref());
-        Self { directions: kept.iter().map(|&i| self.directions[i]).collect(), b, timing, te_ms, shells, shell_of }
+        Self {
+            directions: kept.iter().map(|&i| self.directions[i]).collect(),
+            b,
+            timing,
+            te_ms,
+            shells,
+            shell_of,
+        }
     }
 
     /// Number of measurements.
@@ -307,7 +326,9 @@ impl Acquisition {
 
 fn check_values(what: &'static str, values: &[f64]) -> Result<(), AcquisitionError> {
     match values.iter().position(|v| !(v.is_finite() && *v >= 0.0)) {
-        Some(measurement) => Err(AcquisitionError::Value { what, measurement, value: values[measurement] }),
+        Some(measurement) => {
+            Err(AcquisitionError::Value { what, measurement, value: values[measurement] })
+        }
         None => Ok(()),
     }
 }
@@ -339,7 +360,11 @@ fn group(b: &[f64], timing: Option<&PulseTiming>, te: Option<&[f64]>) -> (Vec<Sh
     };
     let mut order: Vec<usize> = (0..b.len()).collect();
     let compare = |x: &[f64; 4], y: &[f64; 4]| {
-        x.iter().zip(y).map(|(p, q)| p.total_cmp(q)).find(|o| o.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
+        x.iter()
+            .zip(y)
+            .map(|(p, q)| p.total_cmp(q))
+            .find(|o| o.is_ne())
+            .unwrap_or(std::cmp::Ordering::Equal)
     };
     order.sort_by(|&i, &j| compare(&key(i), &key(j)));
     let mut shells: Vec<Shell> = Vec::new();
@@ -386,12 +411,16 @@ mod tests {
     fn faults_are_named() {
         let x = [1.0, 0.0, 0.0];
         let text = |r: Result<Acquisition, AcquisitionError>| r.unwrap_err().to_string();
-        assert!(text(Acquisition::from_b(&[1.0], &[[2.0, 0.0, 0.0]], None, None)).contains("length 2"));
+        assert!(
+            text(Acquisition::from_b(&[1.0], &[[2.0, 0.0, 0.0]], None, None)).contains("length 2")
+        );
         assert!(text(Acquisition::from_b(&[1000.0], &[x], None, None)).contains("wrong unit"));
         assert!(text(Acquisition::from_b(&[1.0], &[x, x], None, None)).contains("2 values for 1"));
         assert!(text(Acquisition::from_b(&[f64::NAN], &[x], None, None)).contains("NaN"));
         let wrong = PulseTiming { delta_ms: vec![5.0], big_delta_ms: vec![1.0] };
-        assert!(text(Acquisition::from_b(&[1.0], &[x], Some(wrong), None)).contains("delta <= Delta"));
+        assert!(
+            text(Acquisition::from_b(&[1.0], &[x], Some(wrong), None)).contains("delta <= Delta")
+        );
         assert!(Acquisition::from_b(&[], &[], None, None).is_err());
     }
 

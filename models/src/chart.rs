@@ -62,11 +62,7 @@ pub(crate) fn frame_about(m: [f64; 3]) -> [[f64; 3]; 3] {
     let sign = 1.0_f64.copysign(m[2]);
     let a = -1.0 / (sign + m[2]);
     let b = m[0] * m[1] * a;
-    [
-        [1.0 + sign * m[0] * m[0] * a, sign * b, -sign * m[0]],
-        [b, sign + m[1] * m[1] * a, -m[1]],
-        m,
-    ]
+    [[1.0 + sign * m[0] * m[0] * a, sign * b, -sign * m[0]], [b, sign + m[1] * m[1] * a, -m[1]], m]
 }
 
 fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
@@ -94,10 +90,13 @@ impl Chart {
                     (Map::Angle { centre: centre[at], period: *period }, 1)
                 }
                 FreeKind::Scalar { period: None } | FreeKind::Scale => (interval(supports(at)), 1),
-                FreeKind::Axis => {
-                    (Map::Axis { frame: frame_about([centre[at], centre[at + 1], centre[at + 2]]) }, 2)
+                FreeKind::Axis => (
+                    Map::Axis { frame: frame_about([centre[at], centre[at + 1], centre[at + 2]]) },
+                    2,
+                ),
+                FreeKind::Fractions { total, .. } => {
+                    (Map::Simplex { n: free.len, total: *total }, free.len - 1)
                 }
-                FreeKind::Fractions { total, .. } => (Map::Simplex { n: free.len, total: *total }, free.len - 1),
             };
             blocks.push(Block { at, z, map });
             z += coordinates;
@@ -361,7 +360,8 @@ mod tests {
         for expression in ["stick + zeppelin + ball", "tensor", "stick + ball"] {
             let (_, chart) = chart(expression);
             let z = point(&chart);
-            let weight: Vec<f64> = (0..chart.values()).map(|i| (0.7 * i as f64 + 0.1).cos()).collect();
+            let weight: Vec<f64> =
+                (0..chart.values()).map(|i| (0.7 * i as f64 + 0.1).cos()).collect();
             let value = |z: &[f64]| {
                 let mut x = vec![0.0; chart.values()];
                 let ln_jacobian = chart.to_values(z, &mut x);
@@ -377,7 +377,11 @@ mod tests {
                 plus[k] += h;
                 minus[k] -= h;
                 let difference = (value(&plus) - value(&minus)) / (2.0 * h);
-                assert!((gz[k] - difference).abs() < 1e-8, "{expression} {k}: {} {difference}", gz[k]);
+                assert!(
+                    (gz[k] - difference).abs() < 1e-8,
+                    "{expression} {k}: {} {difference}",
+                    gz[k]
+                );
             }
         }
     }
@@ -416,7 +420,11 @@ mod tests {
         assert!((line(Map::Log { low: 0.0 }, &|x| (-x).exp()) - 1.0).abs() < 1e-6);
         // The half sphere: 2 pi.
         let axis = Chart {
-            blocks: vec![Block { at: 0, z: 0, map: Map::Axis { frame: frame_about([0.0, 0.6, 0.8]) } }],
+            blocks: vec![Block {
+                at: 0,
+                z: 0,
+                map: Map::Axis { frame: frame_about([0.0, 0.6, 0.8]) },
+            }],
             dim: 2,
             values: 3,
         };

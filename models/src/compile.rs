@@ -1,16 +1,17 @@
 //! From a written model to a compiled one: names are resolved, links followed,
 //! free values laid out, priors and ranges attached.
 
+use crate::compartment::Compartment;
 use crate::evaluate::MAX_ACTIVE;
 use crate::link::{FixedValue, LinkSpec};
 use crate::model::{
-    AxisSource, Column, ColumnSource, Component, Free, FreeKind, Model, ModelError, Source, declared, kinds,
+    AxisSource, Column, ColumnSource, Component, Free, FreeKind, Model, ModelError, Source,
+    declared, kinds,
 };
 use crate::parameter::{ParameterSpec, Unit};
 use crate::prior::{Prior, PriorSpec};
 use crate::spec::ModelSpec;
 use crate::tangent::MAX_FRACTIONS;
-use crate::compartment::Compartment;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -121,7 +122,10 @@ impl Compiler<'_> {
             })
         };
         let mut extra: Vec<&str> = self.ratios().collect();
-        if let Some(name) = extra.iter().find(|r| known.iter().any(|k| k == *r) || ["sigma", "fractions"].contains(r)) {
+        if let Some(name) = extra
+            .iter()
+            .find(|r| known.iter().any(|k| k == *r) || ["sigma", "fractions"].contains(r))
+        {
             return Err(used_twice(name));
         }
         for name in self.spec.link.keys() {
@@ -185,7 +189,9 @@ impl Compiler<'_> {
                 if !((norm - 1.0).abs() < 1e-3) {
                     return Err(ModelError::Link {
                         name: full.into(),
-                        reason: format!("a fixed direction must be a unit vector; its length is {norm}"),
+                        reason: format!(
+                            "a fixed direction must be a unit vector; its length is {norm}"
+                        ),
                     });
                 }
                 self.axes.insert(full.into(), AxisSource::Fixed(v.map(|c| c / norm)));
@@ -243,7 +249,9 @@ impl Compiler<'_> {
         let scalar = matches!(kind, FreeKind::Scalar { .. } | FreeKind::Scale);
         let prior = match prior_spec.or(default_prior) {
             Some(spec) if scalar => Some(Prior::new(&spec, range)),
-            None if matches!(kind, FreeKind::Scalar { .. }) => Some(Prior::new(&PriorSpec::Uniform(range), range)),
+            None if matches!(kind, FreeKind::Scalar { .. }) => {
+                Some(Prior::new(&PriorSpec::Uniform(range), range))
+            }
             _ => None,
         };
         let prior =
@@ -265,13 +273,22 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn fixed(&mut self, full: &str, value: &FixedValue, parameter: &ParameterSpec) -> Result<Source, ModelError> {
+    fn fixed(
+        &mut self,
+        full: &str,
+        value: &FixedValue,
+        parameter: &ParameterSpec,
+    ) -> Result<Source, ModelError> {
         let [low, high] = parameter.domain;
         match value {
-            FixedValue::Number(v) if v.is_finite() && *v >= low && *v <= high => Ok(Source::Fixed(*v)),
+            FixedValue::Number(v) if v.is_finite() && *v >= low && *v <= high => {
+                Ok(Source::Fixed(*v))
+            }
             FixedValue::Number(v) => Err(ModelError::Link {
                 name: full.into(),
-                reason: format!("{v} is not a finite number in the physical domain [{low}, {high}]"),
+                reason: format!(
+                    "{v} is not a finite number in the physical domain [{low}, {high}]"
+                ),
             }),
             FixedValue::File(path) => {
                 self.per_voxel.push((full.into(), path.clone()));
@@ -328,7 +345,9 @@ impl Compiler<'_> {
         }
         let concentration = match self.spec.prior.get("fractions") {
             None => vec![1.0; free_names.len()],
-            Some(PriorSpec::Dirichlet(a)) if a.len() == free_names.len() && a.iter().all(|v| *v > 0.0 && v.is_finite()) => {
+            Some(PriorSpec::Dirichlet(a))
+                if a.len() == free_names.len() && a.iter().all(|v| *v > 0.0 && v.is_finite()) =>
+            {
                 a.clone()
             }
             Some(_) => {
@@ -365,7 +384,10 @@ impl Compiler<'_> {
             }
             Some(LinkSpec::Fixed(value)) => self.fixed("s0", &value.clone(), &SCALE)?,
             Some(_) => {
-                return Err(ModelError::Link { name: "s0".into(), reason: "s0 can only be fixed".into() });
+                return Err(ModelError::Link {
+                    name: "s0".into(),
+                    reason: "s0 can only be fixed".into(),
+                });
             }
         };
         self.scalars.insert("s0".into(), source);
@@ -374,7 +396,8 @@ impl Compiler<'_> {
 
     /// Follows links until a source; `depth` catches circles.
     fn resolve(&self, full: &str, depth: usize) -> Result<Source, ModelError> {
-        let circle = || ModelError::Link { name: full.into(), reason: "the links form a circle".into() };
+        let circle =
+            || ModelError::Link { name: full.into(), reason: "the links form a circle".into() };
         if depth > self.scalars.len() + self.spec.link.len() {
             return Err(circle());
         }
@@ -385,7 +408,10 @@ impl Compiler<'_> {
             if !self.known().iter().any(|k| k == target) && !self.scalars.contains_key(target) {
                 return Err(ModelError::Link {
                     name: full.into(),
-                    reason: format!("there is no parameter `{target}`; this model has: {}", self.known().join(", ")),
+                    reason: format!(
+                        "there is no parameter `{target}`; this model has: {}",
+                        self.known().join(", ")
+                    ),
                 });
             }
             self.resolve(target, depth + 1)
@@ -399,9 +425,16 @@ impl Compiler<'_> {
                 _ => Err(circle()),
             },
             Some(LinkSpec::Tortuosity { lambda_par, intra, extra }) => {
-                Ok(Source::Tortuosity(Box::new([follow(lambda_par)?, follow(intra)?, follow(extra)?])))
+                Ok(Source::Tortuosity(Box::new([
+                    follow(lambda_par)?,
+                    follow(intra)?,
+                    follow(extra)?,
+                ])))
             }
-            _ => Err(ModelError::Link { name: full.into(), reason: "is a direction, not a number".into() }),
+            _ => Err(ModelError::Link {
+                name: full.into(),
+                reason: "is a direction, not a number".into(),
+            }),
         }
     }
 
@@ -420,7 +453,10 @@ impl Compiler<'_> {
                 }
                 self.resolve_axis(target, depth + 1)
             }
-            _ => Err(ModelError::Link { name: full.into(), reason: "the links form a circle".into() }),
+            _ => Err(ModelError::Link {
+                name: full.into(),
+                reason: "the links form a circle".into(),
+            }),
         }
     }
 
@@ -435,7 +471,10 @@ impl Compiler<'_> {
         }
         if active.len() > MAX_ACTIVE {
             return Err(ModelError::TooMany {
-                what: format!("free values that the scalars, fraction and scale of `{}` depend on", component.name),
+                what: format!(
+                    "free values that the scalars, fraction and scale of `{}` depend on",
+                    component.name
+                ),
                 got: active.len(),
                 most: MAX_ACTIVE,
             });
@@ -474,18 +513,30 @@ impl Compiler<'_> {
             }
             let full = format!("{name}.fraction");
             let fraction = self.resolve(&full, 0)?;
-            columns.push(Column { name: full, unit: Unit::One, source: ColumnSource::Scalar(fraction.clone()) });
+            columns.push(Column {
+                name: full,
+                unit: Unit::One,
+                source: ColumnSource::Scalar(fraction.clone()),
+            });
             components.push(Component { name: name.clone(), kind, axis, scalars, fraction });
         }
         for ratio in self.ratios() {
             let source = self.resolve(ratio, 0)?;
-            columns.push(Column { name: ratio.into(), unit: Unit::One, source: ColumnSource::Scalar(source) });
+            columns.push(Column {
+                name: ratio.into(),
+                unit: Unit::One,
+                source: ColumnSource::Scalar(source),
+            });
         }
         let scale = self.resolve("s0", 0)?;
         for component in &components {
             self.check_active(component, &scale)?;
         }
-        columns.push(Column { name: "s0".into(), unit: Unit::Signal, source: ColumnSource::Scalar(scale.clone()) });
+        columns.push(Column {
+            name: "s0".into(),
+            unit: Unit::Signal,
+            source: ColumnSource::Scalar(scale.clone()),
+        });
         let sigma_prior = match self.spec.prior.get("sigma") {
             Some(spec) => {
                 let range = self.spec.range.get("sigma").copied().unwrap_or([0.0, f64::INFINITY]);

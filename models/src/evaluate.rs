@@ -142,7 +142,8 @@ impl Evaluator {
             state.scalar_slopes.clear();
             state.fraction_slopes.clear();
             let slopes = &mut state.scalar_slopes;
-            for (j, (source, value)) in component.scalars.iter().zip(&mut state.scalars).enumerate() {
+            for (j, (source, value)) in component.scalars.iter().zip(&mut state.scalars).enumerate()
+            {
                 *value = source.evaluate(x, per_voxel, 1.0, &mut |k, d| slopes.push((j, k, d)));
             }
             let slopes = &mut state.fraction_slopes;
@@ -153,7 +154,12 @@ impl Evaluator {
                 Some(AxisSource::Fixed(v)) => v,
                 None => [0.0; 3],
             };
-            component.kind.lower(&self.lowered.shells, &state.scalars, state.mu, &mut state.coefficients);
+            component.kind.lower(
+                &self.lowered.shells,
+                &state.scalars,
+                state.mu,
+                &mut state.coefficients,
+            );
         }
     }
 
@@ -173,7 +179,14 @@ impl Evaluator {
                 }
                 Coefficients::Quadratic { a, c, .. } => {
                     let k = quadratic::Coefficients { a, c, mu: state.mu };
-                    quadratic::signal(plan, k, amplitude, &mut state.t, &mut state.e, &mut self.signal);
+                    quadratic::signal(
+                        plan,
+                        k,
+                        amplitude,
+                        &mut state.t,
+                        &mut state.e,
+                        &mut self.signal,
+                    );
                 }
                 Coefficients::Tensor { d, .. } => {
                     tensor::signal(plan, d, amplitude, &mut state.e, &mut self.signal);
@@ -200,7 +213,9 @@ impl Evaluator {
                     let k = quadratic::Coefficients { a, c, mu: state.mu };
                     quadratic::accumulate(plan, k, 1.0, &[], None, row, &mut []);
                 }
-                Coefficients::Tensor { d, .. } => tensor::accumulate(plan, d, 1.0, &[], row, &mut []),
+                Coefficients::Tensor { d, .. } => {
+                    tensor::accumulate(plan, d, 1.0, &[], row, &mut [])
+                }
             }
         }
     }
@@ -235,7 +250,8 @@ impl Evaluator {
                     dot(value, &self.shell_weights)
                 }
                 Coefficients::Quadratic { c, d_a, d_c, .. } => {
-                    let d_mu = quadratic::pullback(plan, c, &state.t, &state.e, weight, &mut self.sums);
+                    let d_mu =
+                        quadratic::pullback(plan, c, &state.t, &state.e, weight, &mut self.sums);
                     let (zeroth, second) = self.sums.split_at(shells);
                     for &(j, k, d) in &state.scalar_slopes {
                         let rows = j * shells..(j + 1) * shells;
@@ -286,16 +302,17 @@ impl Evaluator {
             let amplitude = self.scale * state.fraction;
             // dA/dx_k of every value that matters to this compartment.
             self.active.clear();
-            let mut slot_of = |active: &mut Vec<usize>, k: usize| match active.iter().position(|&a| a == k) {
-                Some(i) => i,
-                None => {
-                    active.push(k);
-                    let i = active.len() - 1;
-                    self.alpha[i * shells..(i + 1) * shells].fill(0.0);
-                    self.beta[i * shells..(i + 1) * shells].fill(0.0);
-                    i
-                }
-            };
+            let mut slot_of =
+                |active: &mut Vec<usize>, k: usize| match active.iter().position(|&a| a == k) {
+                    Some(i) => i,
+                    None => {
+                        active.push(k);
+                        let i = active.len() - 1;
+                        self.alpha[i * shells..(i + 1) * shells].fill(0.0);
+                        self.beta[i * shells..(i + 1) * shells].fill(0.0);
+                        i
+                    }
+                };
             let mut d_amplitude = [0.0; MAX_ACTIVE];
             for &(k, d) in &state.fraction_slopes {
                 let i = slot_of(&mut self.active, k);
@@ -326,8 +343,10 @@ impl Evaluator {
                     }
                     let mut columns = [isotropic::Column { index: 0, alpha: &[] }; MAX_ACTIVE];
                     for (i, &k) in self.active.iter().enumerate() {
-                        columns[i] =
-                            isotropic::Column { index: k, alpha: &self.alpha[i * shells..(i + 1) * shells] };
+                        columns[i] = isotropic::Column {
+                            index: k,
+                            alpha: &self.alpha[i * shells..(i + 1) * shells],
+                        };
                     }
                     let columns = &columns[..self.active.len()];
                     let (s, j) = (&mut self.signal, &mut self.jacobian);
@@ -345,7 +364,8 @@ impl Evaluator {
                     for (g, c) in self.gamma.iter_mut().zip(c) {
                         *g = -2.0 * amplitude * c;
                     }
-                    let mut columns = [quadratic::Column { index: 0, alpha: &[], beta: &[] }; MAX_ACTIVE];
+                    let mut columns =
+                        [quadratic::Column { index: 0, alpha: &[], beta: &[] }; MAX_ACTIVE];
                     for (i, &k) in self.active.iter().enumerate() {
                         let rows = i * shells..(i + 1) * shells;
                         columns[i] = quadratic::Column {
@@ -354,15 +374,16 @@ impl Evaluator {
                             beta: &self.beta[rows],
                         };
                     }
-                    let axis = axis.map(|index| quadratic::AxisColumns { index, gamma: &self.gamma });
+                    let axis =
+                        axis.map(|index| quadratic::AxisColumns { index, gamma: &self.gamma });
                     let k = quadratic::Coefficients { a, c, mu: state.mu };
                     let columns = &columns[..self.active.len()];
                     let (s, j) = (&mut self.signal, &mut self.jacobian);
                     quadratic::accumulate(plan, k, amplitude, columns, axis, s, j);
                 }
                 Coefficients::Tensor { d, d_scalar, d_axis } => {
-                    let mut columns =
-                        [tensor::Column { index: 0, alpha: 0.0, epsilon: [0.0; 6] }; MAX_ACTIVE + 3];
+                    let mut columns = [tensor::Column { index: 0, alpha: 0.0, epsilon: [0.0; 6] };
+                        MAX_ACTIVE + 3];
                     let n = self.active.len();
                     for (i, &k) in self.active.iter().enumerate() {
                         columns[i].index = k;

@@ -75,19 +75,30 @@ impl Lowered {
             }
             let mu = match component.axis {
                 Some(AxisSource::Value(k)) => Some(values.narrow(1, k, 3)?),
-                Some(AxisSource::Fixed(v)) => {
-                    Some(Tensor::new(&[v], values.device())?.to_dtype(values.dtype())?.repeat((sets, 1))?)
-                }
+                Some(AxisSource::Fixed(v)) => Some(
+                    Tensor::new(&[v], values.device())?
+                        .to_dtype(values.dtype())?
+                        .repeat((sets, 1))?,
+                ),
                 None => None,
             };
             let kind = component.kind.clone();
             let shells = self.shells().len();
             let e = match kind.family() {
-                Family::Isotropic => family::isotropic(&self.plan, &self.coefficients(kind, &inputs, values)?)?,
+                Family::Isotropic => {
+                    family::isotropic(&self.plan, &self.coefficients(kind, &inputs, values)?)?
+                }
                 Family::Quadratic => {
                     let both = self.coefficients(kind, &inputs, values)?;
-                    let mu = mu.ok_or_else(|| Error::Msg("a quadratic compartment without an axis".into()))?;
-                    family::quadratic(&self.plan, &both.narrow(1, 0, shells)?, &both.narrow(1, shells, shells)?, &mu)?
+                    let mu = mu.ok_or_else(|| {
+                        Error::Msg("a quadratic compartment without an axis".into())
+                    })?;
+                    family::quadratic(
+                        &self.plan,
+                        &both.narrow(1, 0, shells)?,
+                        &both.narrow(1, shells, shells)?,
+                        &mu,
+                    )?
                 }
                 Family::Tensor => {
                     inputs.extend(mu);
@@ -100,10 +111,17 @@ impl Lowered {
                 Some(t) => (t + part)?,
             });
         }
-        total.ok_or_else(|| Error::Msg("a model without compartments".into()))?.broadcast_mul(&scale)
+        total
+            .ok_or_else(|| Error::Msg("a model without compartments".into()))?
+            .broadcast_mul(&scale)
     }
 
-    fn coefficients(&self, kind: Arc<dyn Compartment>, inputs: &[Tensor], like: &Tensor) -> Result<Tensor> {
+    fn coefficients(
+        &self,
+        kind: Arc<dyn Compartment>,
+        inputs: &[Tensor],
+        like: &Tensor,
+    ) -> Result<Tensor> {
         let op = Lowering { kind, shells: self.shells().to_vec() };
         let joined = if inputs.is_empty() {
             Tensor::zeros((like.dim(0)?, 0), like.dtype(), like.device())?
@@ -193,7 +211,8 @@ impl CustomOp1 for Lowering {
         let (sets, width) = inputs.dims2()?;
         let rows = inputs.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
         let grads = grad.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
-        let (columns, n, shells) = (self.columns(), self.kind.parameters().len(), self.shells.len());
+        let (columns, n, shells) =
+            (self.columns(), self.kind.parameters().len(), self.shells.len());
         let mut scratch = self.scratch();
         let mut out = vec![0.0; sets * width];
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();

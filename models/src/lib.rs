@@ -21,7 +21,9 @@ mod prior;
 mod spec;
 mod tangent;
 
-pub use acquisition::{Acquisition, AcquisitionError, B0_MAX_MS_PER_UM2, GAMMA_RAD_PER_S_T, PulseTiming, Shell};
+pub use acquisition::{
+    Acquisition, AcquisitionError, B0_MAX_MS_PER_UM2, GAMMA_RAD_PER_S_T, PulseTiming, Shell,
+};
 pub use chart::Chart;
 pub use compartment::{Coefficients, Compartment, Family, by_kind, register};
 pub use evaluate::{Evaluator, Lowered};

@@ -60,7 +60,9 @@ pub enum ModelError {
         source: PriorError,
     },
     /// A range that is none.
-    #[error("[range] `{name}`: [{low}, {high}] is empty or leaves the physical domain [{domain_low}, {domain_high}]")]
+    #[error(
+        "[range] `{name}`: [{low}, {high}] is empty or leaves the physical domain [{domain_low}, {domain_high}]"
+    )]
     Range {
         /// The parameter.
         name: String,
@@ -74,7 +76,9 @@ pub enum ModelError {
         domain_high: f64,
     },
     /// More than the tables of the evaluation hold.
-    #[error("the model has {got} {what}; at most {most} are possible: fix some, or link them to others")]
+    #[error(
+        "the model has {got} {what}; at most {most} are possible: fix some, or link them to others"
+    )]
     TooMany {
         /// Of what.
         what: String,
@@ -84,7 +88,9 @@ pub enum ModelError {
         most: usize,
     },
     /// The acquisition lacks what a compartment needs.
-    #[error("compartment `{compartment}` needs the pulse timing; give --delta-ms and --big-delta-ms, or a scheme with delta and Delta")]
+    #[error(
+        "compartment `{compartment}` needs the pulse timing; give --delta-ms and --big-delta-ms, or a scheme with delta and Delta"
+    )]
     NeedsTiming {
         /// The compartment.
         compartment: String,
@@ -321,7 +327,9 @@ impl Model {
         let mut names = vec![""; self.values];
         for column in &self.columns {
             match &column.source {
-                ColumnSource::Scalar(Source::Value(k)) if names[*k].is_empty() => names[*k] = &column.name,
+                ColumnSource::Scalar(Source::Value(k)) if names[*k].is_empty() => {
+                    names[*k] = &column.name
+                }
                 ColumnSource::AxisPart(AxisSource::Value(k), i) if names[k + i].is_empty() => {
                     names[k + i] = &column.name;
                 }
@@ -473,12 +481,17 @@ impl Column {
 }
 
 /// Looks a declaration up by name.
-pub(crate) fn declared<'a>(kind: &'a dyn Compartment, name: &str) -> Option<(usize, &'a ParameterSpec)> {
+pub(crate) fn declared<'a>(
+    kind: &'a dyn Compartment,
+    name: &str,
+) -> Option<(usize, &'a ParameterSpec)> {
     kind.parameters().iter().enumerate().find(|(_, p)| p.name == name)
 }
 
 /// The compartments of a specification, not yet linked.
-pub(crate) fn kinds(spec: &ModelSpec) -> Result<BTreeMap<String, Arc<dyn Compartment>>, ModelError> {
+pub(crate) fn kinds(
+    spec: &ModelSpec,
+) -> Result<BTreeMap<String, Arc<dyn Compartment>>, ModelError> {
     let mut out = BTreeMap::new();
     for (name, c) in spec.names().into_iter().zip(&spec.compartments) {
         if let Some(kind) = by_kind(&c.kind) {

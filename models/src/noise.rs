@@ -67,7 +67,9 @@ impl NoiseKind {
     ) -> f64 {
         let w = 1.0 / (sigma * sigma);
         match self {
-            NoiseKind::Gaussian => gaussian::gaussian_with_curvature(y, s, mask, w, score, curvature),
+            NoiseKind::Gaussian => {
+                gaussian::gaussian_with_curvature(y, s, mask, w, score, curvature)
+            }
             NoiseKind::Rician => rician::rician_with_curvature(y, s, mask, w, score, curvature),
         }
     }
@@ -79,7 +81,14 @@ impl NoiseKind {
     /// $R - n$. The Rician one is
     /// $-2n + \sum (y^2 + S^2 - 2ySr)/\sigma^2 = -2n + \sum(y^2 - S^2)/\sigma^2 - 2\sum S\,\mathrm{score}$,
     /// since $y r = \sigma^2\mathrm{score} + S$.
-    pub fn ln_sigma_slope(self, y: &[f64], s: &[f64], mask: &[f64], sigma: f64, score: &[f64]) -> f64 {
+    pub fn ln_sigma_slope(
+        self,
+        y: &[f64],
+        s: &[f64],
+        mask: &[f64],
+        sigma: f64,
+        score: &[f64],
+    ) -> f64 {
         let w = 1.0 / (sigma * sigma);
         let mut sum = 0.0;
         let mut n = 0.0;
@@ -140,8 +149,9 @@ mod tests {
                 let low = if kind == NoiseKind::Rician { 0.0 } else { -1.0 };
                 let n = 40_000;
                 let h = (1.6 - low) / f64::from(n);
-                let total: f64 =
-                    (0..n).map(|i| ln_p(kind, low + (f64::from(i) + 0.5) * h, s, sigma).exp() * h).sum();
+                let total: f64 = (0..n)
+                    .map(|i| ln_p(kind, low + (f64::from(i) + 0.5) * h, s, sigma).exp() * h)
+                    .sum();
                 assert!((total - 1.0).abs() < 1e-7, "{kind:?} at S = {s}: {total}");
             }
         }
@@ -153,14 +163,18 @@ mod tests {
         let s = [1.0, 0.4, 0.05, 0.2, 0.7, 0.7, 0.7, 0.7];
         let mask = [1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0];
         for kind in [NoiseKind::Gaussian, NoiseKind::Rician] {
-            let total =
-                |sigma: f64| kind.value(&y, &s, &mask, sigma) + Constants::new(kind, &y[..4]).at(sigma);
+            let total = |sigma: f64| {
+                kind.value(&y, &s, &mask, sigma) + Constants::new(kind, &y[..4]).at(sigma)
+            };
             let (sigma, h) = (0.11_f64, 1e-5);
             let difference = (total(sigma * f64::exp(h)) - total(sigma * f64::exp(-h))) / (2.0 * h);
             let mut score = [0.0; 8];
             kind.score(&y, &s, &mask, sigma, &mut score);
             let slope = kind.ln_sigma_slope(&y, &s, &mask, sigma, &score);
-            assert!((slope - difference).abs() < 1e-6 * slope.abs().max(1.0), "{kind:?} {slope} {difference}");
+            assert!(
+                (slope - difference).abs() < 1e-6 * slope.abs().max(1.0),
+                "{kind:?} {slope} {difference}"
+            );
         }
     }
 }

@@ -95,7 +95,12 @@ impl<'a> Posterior<'a> {
         let chart = Chart::new(
             model,
             centre,
-            |at| priors.iter().find(|(k, _)| *k == at).map_or([f64::NEG_INFINITY, f64::INFINITY], |(_, p)| p.support()),
+            |at| {
+                priors
+                    .iter()
+                    .find(|(k, _)| *k == at)
+                    .map_or([f64::NEG_INFINITY, f64::INFINITY], |(_, p)| p.support())
+            },
             sigma_support,
         );
         let plan = &lowered.plan;
@@ -175,8 +180,8 @@ impl<'a> Posterior<'a> {
         let sigma = self.sigma_now();
         let signal = self.evaluator.signal(&self.x[..values]);
         let noise = model.noise();
-        let ln_likelihood =
-            noise.score(&self.y, signal, plan.mask(), sigma, &mut self.score) + self.likelihood.at(sigma);
+        let ln_likelihood = noise.score(&self.y, signal, plan.mask(), sigma, &mut self.score)
+            + self.likelihood.at(sigma);
         if let Sigma::Free(_) = self.sigma {
             self.gx[values] =
                 noise.ln_sigma_slope(&self.y, signal, plan.mask(), sigma, &self.score) / sigma;
@@ -202,7 +207,14 @@ impl<'a> Posterior<'a> {
         let values = model.values();
         let sigma = self.sigma_now();
         let (signal, jacobian) = self.evaluator.signal_and_jacobian(&self.x[..values]);
-        model.noise().curvature(&self.y, signal, plan.mask(), sigma, &mut self.score, &mut self.curvature);
+        model.noise().curvature(
+            &self.y,
+            signal,
+            plan.mask(),
+            sigma,
+            &mut self.score,
+            &mut self.curvature,
+        );
         let floor = 0.05 / (sigma * sigma);
         for (c, m) in self.curvature.iter_mut().zip(plan.mask()) {
             *c = c.max(floor) * m;
@@ -235,8 +247,9 @@ impl<'a> Posterior<'a> {
             let n = plan.measurements() as f64;
             for i in 0..dim {
                 for j in 0..dim {
-                    hessian[i * dim + j] +=
-                        2.0 * n / (sigma * sigma) * slopes[values * dim + i] * slopes[values * dim + j];
+                    hessian[i * dim + j] += 2.0 * n / (sigma * sigma)
+                        * slopes[values * dim + i]
+                        * slopes[values * dim + j];
                 }
             }
         }

@@ -48,7 +48,9 @@ enum Shape {
 #[non_exhaustive]
 pub enum PriorError {
     /// Numbers that define no density.
-    #[error("{prior:?} is not a proper density on [{low}, {high}]; check the order of the numbers and the [range]")]
+    #[error(
+        "{prior:?} is not a proper density on [{low}, {high}]; check the order of the numbers and the [range]"
+    )]
     Improper {
         /// As given.
         prior: PriorSpec,
@@ -58,7 +60,9 @@ pub enum PriorError {
         high: f64,
     },
     /// A prior for another kind of parameter.
-    #[error("{prior:?} does not fit a scalar parameter; use normal, lognormal, uniform or half_normal")]
+    #[error(
+        "{prior:?} does not fit a scalar parameter; use normal, lognormal, uniform or half_normal"
+    )]
     Kind {
         /// As given.
         prior: PriorSpec,
@@ -202,7 +206,8 @@ mod tests {
         for prior in cases() {
             for x in [0.2, 0.55, 0.9] {
                 let h = 1e-5;
-                let difference = (prior.ln_density(x + h).0 - prior.ln_density(x - h).0) / (2.0 * h);
+                let difference =
+                    (prior.ln_density(x + h).0 - prior.ln_density(x - h).0) / (2.0 * h);
                 assert!((prior.ln_density(x).1 - difference).abs() < 1e-7);
             }
         }

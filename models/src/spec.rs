@@ -59,13 +59,17 @@ pub struct NoiseSpec {
 #[non_exhaustive]
 pub enum SpecError {
     /// An expression with an empty term.
-    #[error("model expression `{expression}`: a compartment is missing beside a `+`; write for instance \"stick + ball\"")]
+    #[error(
+        "model expression `{expression}`: a compartment is missing beside a `+`; write for instance \"stick + ball\""
+    )]
     EmptyTerm {
         /// As given.
         expression: String,
     },
     /// Neither a preset nor made of known kinds.
-    #[error("`{word}` is neither a compartment nor a preset; compartments: {kinds}; presets: {presets}; a model file must end in .toml")]
+    #[error(
+        "`{word}` is neither a compartment nor a preset; compartments: {kinds}; presets: {presets}; a model file must end in .toml"
+    )]
     Unknown {
         /// The word at fault.
         word: String,
@@ -161,7 +165,8 @@ impl ModelSpec {
     /// # Errors
     /// TOML that is malformed, keys and kinds that do not exist.
     pub fn from_toml(text: &str) -> Result<Self, SpecError> {
-        let spec: Self = toml::from_str(text).map_err(|e| SpecError::Toml { message: e.to_string() })?;
+        let spec: Self =
+            toml::from_str(text).map_err(|e| SpecError::Toml { message: e.to_string() })?;
         if spec.compartments.is_empty() {
             return Err(SpecError::Toml { message: "there is no [[compartment]]".into() });
         }
@@ -195,5 +200,9 @@ fn check_kind(kind: &str) -> Result<(), SpecError> {
     }
     let kinds: Vec<_> = crate::compartment::register().iter().map(|c| c.kind()).collect();
     let presets: Vec<_> = PRESETS.iter().map(|p| p.name).collect();
-    Err(SpecError::Unknown { word: kind.to_string(), kinds: kinds.join(", "), presets: presets.join(", ") })
+    Err(SpecError::Unknown {
+        word: kind.to_string(),
+        kinds: kinds.join(", "),
+        presets: presets.join(", "),
+    })
 }

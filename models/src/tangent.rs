@@ -59,7 +59,9 @@ impl Tangent {
                     (Kind::Bounded { low: free.range[0], high: free.range[1] }, 1)
                 }
                 FreeKind::Axis => (Kind::Axis, 2),
-                FreeKind::Fractions { total, .. } => (Kind::Simplex { n: free.len, total: *total }, free.len - 1),
+                FreeKind::Fractions { total, .. } => {
+                    (Kind::Simplex { n: free.len, total: *total }, free.len - 1)
+                }
             };
             blocks.push(Block { at: free.at, s: dim, kind });
             dim += n;
@@ -119,7 +121,8 @@ impl Tangent {
                 Kind::Angle => out[at] = x[at] + step[s],
                 Kind::Axis => {
                     let [e1, e2, m] = frame_about([x[at], x[at + 1], x[at + 2]]);
-                    let v: [f64; 3] = std::array::from_fn(|i| m[i] + step[s] * e1[i] + step[s + 1] * e2[i]);
+                    let v: [f64; 3] =
+                        std::array::from_fn(|i| m[i] + step[s] * e1[i] + step[s + 1] * e2[i]);
                     let norm = (v[0] * v[0] + v[1] * v[1] + v[2] * v[2]).sqrt();
                     for i in 0..3 {
                         out[at + i] = v[i] / norm;
@@ -149,13 +152,15 @@ impl Tangent {
             let (at, s) = (block.at, block.s);
             match block.kind {
                 Kind::Bounded { low, high } => {
-                    out[s] = (x[at] <= low && gradient[s] > 0.0) || (x[at] >= high && gradient[s] < 0.0);
+                    out[s] =
+                        (x[at] <= low && gradient[s] > 0.0) || (x[at] >= high && gradient[s] < 0.0);
                 }
                 Kind::Simplex { n, total } => {
                     let mut v = [0.0; MAX_FRACTIONS];
                     shares(&x[at..at + n - 1], total, &mut v[..n - 1]);
                     for i in 0..n - 1 {
-                        out[s + i] = (v[i] <= 0.0 && gradient[s + i] > 0.0) || (v[i] >= 1.0 && gradient[s + i] < 0.0);
+                        out[s + i] = (v[i] <= 0.0 && gradient[s + i] > 0.0)
+                            || (v[i] >= 1.0 && gradient[s + i] < 0.0);
                     }
                 }
                 Kind::Angle | Kind::Axis => {}
@@ -185,7 +190,9 @@ mod tests {
         for free in model.free() {
             match free.kind {
                 FreeKind::Axis => x[free.at..free.at + 3].copy_from_slice(&[0.6, 0.64, -0.48]),
-                FreeKind::Fractions { .. } => x[free.at..free.at + 4].copy_from_slice(&[0.4, 0.3, 0.2, 0.1]),
+                FreeKind::Fractions { .. } => {
+                    x[free.at..free.at + 4].copy_from_slice(&[0.4, 0.3, 0.2, 0.1])
+                }
                 _ => {}
             }
         }
@@ -202,7 +209,10 @@ mod tests {
                 out
             };
             for (i, (p, m)) in moved(1.0).iter().zip(&moved(-1.0)).enumerate() {
-                assert!(((p - m) / (2.0 * h) - basis[i * dim + k]).abs() < 1e-9, "value {i}, coordinate {k}");
+                assert!(
+                    ((p - m) / (2.0 * h) - basis[i * dim + k]).abs() < 1e-9,
+                    "value {i}, coordinate {k}"
+                );
             }
         }
     }

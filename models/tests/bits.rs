@@ -67,9 +67,11 @@ fn densities_equal_to_the_bit() {
         let mut evaluator = Evaluator::new(&lowered);
         evaluator.set_per_voxel(case.per_voxel);
         let signals = evaluator.predict(&centre);
-        let mut posterior = Posterior::new(&mut evaluator, &signals, Sigma::Known(0.05), 1.0, &centre).unwrap();
+        let mut posterior =
+            Posterior::new(&mut evaluator, &signals, Sigma::Known(0.05), 1.0, &centre).unwrap();
         let dim = posterior.dim();
-        let points: Vec<Vec<f64>> = (0..20).map(|_| (0..dim).map(|_| uniform.within(-1.0, 1.0)).collect()).collect();
+        let points: Vec<Vec<f64>> =
+            (0..20).map(|_| (0..dim).map(|_| uniform.within(-1.0, 1.0)).collect()).collect();
         let mut density = |z: &[f64]| {
             let mut out = vec![0.0; dim];
             out.push(posterior.ln_density(z, &mut out[..dim].to_vec()));

@@ -5,7 +5,8 @@
 mod composed;
 
 use microtome_models::{
-    Acquisition, Chart, Evaluator, FreeKind, Lowered, Model, ModelSpec, PRESETS, Tangent, Unit, compose_models,
+    Acquisition, Chart, Evaluator, FreeKind, Lowered, Model, ModelSpec, PRESETS, Tangent, Unit,
+    compose_models,
 };
 use std::sync::Arc;
 
@@ -20,7 +21,8 @@ fn refused(text: &str) -> String {
 
 /// Compartments of these kinds, then `rest`.
 fn file(kinds: &[&str], rest: &str) -> String {
-    let compartments: String = kinds.iter().map(|k| format!("[[compartment]]\nkind = \"{k}\"\n")).collect();
+    let compartments: String =
+        kinds.iter().map(|k| format!("[[compartment]]\nkind = \"{k}\"\n")).collect();
     compartments + rest
 }
 
@@ -81,53 +83,78 @@ fn unknown_words_of_files_are_named() {
 
 #[test]
 fn links_that_cannot_be_followed_are_named() {
-    check(&["stick", "zeppelin", "ball"], "link", &[
-        ("\"stik.lambda_par\" = { fixed = 1.0 }", &["[link]", "`stik.lambda_par`", "stick.lambda_par"]),
-        ("\"stick.lambda_perp\" = { fixed = 1.0 }", &["`stick.lambda_perp`"]),
-        ("\"ball.mu\" = { fixed = [0.0, 0.0, 1.0] }", &["`ball.mu`"]),
-        ("\"stick.mu_x\" = { fixed = 1.0 }", &["`stick.mu_x`"]),
-        ("sigma = { fixed = 1.0 }", &["`sigma`"]),
-        ("\"zeppelin.lambda_par\" = { equal = \"stick.lambda\" }", &["`zeppelin.lambda_par`", "`stick.lambda`"]),
-        ("\"zeppelin.lambda_par\" = { equal = \"stick.mu\" }", &["`stick.mu`"]),
-        ("\"zeppelin.mu\" = { equal = \"ball.mu\" }", &["`ball.mu`", "direction"]),
-        ("\"zeppelin.mu\" = { equal = \"stick.lambda_par\" }", &["`stick.lambda_par`", "direction"]),
-        ("\"zeppelin.mu\" = { equal = \"zeppelin.mu\" }", &["`zeppelin.mu`", "circle"]),
-        ("\"zeppelin.mu\" = { equal = \"stick.mu\" }\n\"stick.mu\" = { equal = \"zeppelin.mu\" }", &[".mu`", "circle"]),
-        ("\"zeppelin.mu\" = { fixed = 1.0 }", &["`zeppelin.mu`", "[x, y, z]"]),
-        ("\"zeppelin.mu\" = { fixed = [0.0, 0.0, 2.0] }", &["`zeppelin.mu`", "length is 2"]),
-        ("\"zeppelin.mu\" = { fixed = [nan, 0.0, 1.0] }", &["`zeppelin.mu`", "NaN"]),
-        ("\"ball.lambda_iso\" = { fixed = [0.0, 0.0, 1.0] }", &["`ball.lambda_iso`", "three numbers"]),
-        ("\"ball.lambda_iso\" = { fixed = nan }", &["`ball.lambda_iso`", "NaN"]),
-        ("\"ball.lambda_iso\" = { fixed = -3.0 }", &["`ball.lambda_iso`", "-3"]),
-        ("s0 = { fixed = -1.0 }", &["`s0`", "-1"]),
-        ("s0 = { equal = \"ball.lambda_iso\" }", &["`s0`", "fixed"]),
-        ("\"ball.lambda_iso\" = { equal = \"ball.lambda_iso\" }", &["`ball.lambda_iso`", "circle"]),
-        (
-            "\"ball.lambda_iso\" = { equal = \"stick.lambda_par\" }\n\"stick.lambda_par\" = { equal = \"ball.lambda_iso\" }",
-            &["circle", "stick.lambda_par"],
-        ),
-        (
-            "\"zeppelin.lambda_par\" = { fractional = { of = \"zeppelin.lambda_perp\", factor_name = \"a\" } }\n\
+    check(
+        &["stick", "zeppelin", "ball"],
+        "link",
+        &[
+            (
+                "\"stik.lambda_par\" = { fixed = 1.0 }",
+                &["[link]", "`stik.lambda_par`", "stick.lambda_par"],
+            ),
+            ("\"stick.lambda_perp\" = { fixed = 1.0 }", &["`stick.lambda_perp`"]),
+            ("\"ball.mu\" = { fixed = [0.0, 0.0, 1.0] }", &["`ball.mu`"]),
+            ("\"stick.mu_x\" = { fixed = 1.0 }", &["`stick.mu_x`"]),
+            ("sigma = { fixed = 1.0 }", &["`sigma`"]),
+            (
+                "\"zeppelin.lambda_par\" = { equal = \"stick.lambda\" }",
+                &["`zeppelin.lambda_par`", "`stick.lambda`"],
+            ),
+            ("\"zeppelin.lambda_par\" = { equal = \"stick.mu\" }", &["`stick.mu`"]),
+            ("\"zeppelin.mu\" = { equal = \"ball.mu\" }", &["`ball.mu`", "direction"]),
+            (
+                "\"zeppelin.mu\" = { equal = \"stick.lambda_par\" }",
+                &["`stick.lambda_par`", "direction"],
+            ),
+            ("\"zeppelin.mu\" = { equal = \"zeppelin.mu\" }", &["`zeppelin.mu`", "circle"]),
+            (
+                "\"zeppelin.mu\" = { equal = \"stick.mu\" }\n\"stick.mu\" = { equal = \"zeppelin.mu\" }",
+                &[".mu`", "circle"],
+            ),
+            ("\"zeppelin.mu\" = { fixed = 1.0 }", &["`zeppelin.mu`", "[x, y, z]"]),
+            ("\"zeppelin.mu\" = { fixed = [0.0, 0.0, 2.0] }", &["`zeppelin.mu`", "length is 2"]),
+            ("\"zeppelin.mu\" = { fixed = [nan, 0.0, 1.0] }", &["`zeppelin.mu`", "NaN"]),
+            (
+                "\"ball.lambda_iso\" = { fixed = [0.0, 0.0, 1.0] }",
+                &["`ball.lambda_iso`", "three numbers"],
+            ),
+            ("\"ball.lambda_iso\" = { fixed = nan }", &["`ball.lambda_iso`", "NaN"]),
+            ("\"ball.lambda_iso\" = { fixed = -3.0 }", &["`ball.lambda_iso`", "-3"]),
+            ("s0 = { fixed = -1.0 }", &["`s0`", "-1"]),
+            ("s0 = { equal = \"ball.lambda_iso\" }", &["`s0`", "fixed"]),
+            (
+                "\"ball.lambda_iso\" = { equal = \"ball.lambda_iso\" }",
+                &["`ball.lambda_iso`", "circle"],
+            ),
+            (
+                "\"ball.lambda_iso\" = { equal = \"stick.lambda_par\" }\n\"stick.lambda_par\" = { equal = \"ball.lambda_iso\" }",
+                &["circle", ".lambda_"],
+            ),
+            (
+                "\"zeppelin.lambda_par\" = { fractional = { of = \"zeppelin.lambda_perp\", factor_name = \"a\" } }\n\
              \"zeppelin.lambda_perp\" = { fractional = { of = \"zeppelin.lambda_par\", factor_name = \"b\" } }",
-            &["circle", "zeppelin.lambda_p"],
-        ),
-        (
-            "\"zeppelin.lambda_perp\" = { tortuosity = { lambda_par = \"zeppelin.lambda_perp\", \
+                &["circle", "zeppelin.lambda_p"],
+            ),
+            (
+                "\"zeppelin.lambda_perp\" = { tortuosity = { lambda_par = \"zeppelin.lambda_perp\", \
              intra = \"stick.fraction\", extra = \"zeppelin.fraction\" } }",
-            &["circle", "zeppelin.lambda_perp"],
-        ),
-        (
-            "\"zeppelin.lambda_perp\" = { tortuosity = { lambda_par = \"zeppelin.lambda_par\", \
+                &["circle", "zeppelin.lambda_perp"],
+            ),
+            (
+                "\"zeppelin.lambda_perp\" = { tortuosity = { lambda_par = \"zeppelin.lambda_par\", \
              intra = \"stik.fraction\", extra = \"zeppelin.fraction\" } }",
-            &["`stik.fraction`", "`zeppelin.lambda_perp`"],
-        ),
-        (
-            "\"zeppelin.lambda_perp\" = { tortuosity = { lambda_par = \"zeppelin.lambda_par\", \
+                &["`stik.fraction`", "`zeppelin.lambda_perp`"],
+            ),
+            (
+                "\"zeppelin.lambda_perp\" = { tortuosity = { lambda_par = \"zeppelin.lambda_par\", \
              intr = \"stick.fraction\", extra = \"zeppelin.fraction\" } }",
-            &["intr"],
-        ),
-        ("\"ball.lambda_iso\" = { fractional = { of = \"stick.lambda\", factor_name = \"r\" } }", &["`stick.lambda`"]),
-    ]);
+                &["intr"],
+            ),
+            (
+                "\"ball.lambda_iso\" = { fractional = { of = \"stick.lambda\", factor_name = \"r\" } }",
+                &["`stick.lambda`"],
+            ),
+        ],
+    );
 }
 
 #[test]
@@ -146,11 +173,20 @@ fn names_that_are_used_twice_are_named() {
         ))
     };
     for name in [
-        "zeppelin.lambda_par", "zeppelin.lambda_perp", "ball.lambda_iso", "ball.fraction", "zeppelin.mu", "s0",
-        "sigma", "fractions",
+        "zeppelin.lambda_par",
+        "zeppelin.lambda_perp",
+        "ball.lambda_iso",
+        "ball.fraction",
+        "zeppelin.mu",
+        "s0",
+        "sigma",
+        "fractions",
     ] {
         let message = ratio(name, "");
-        assert!(message.contains(&format!("`{name}`")) && message.contains("twice"), "{name}: {message}");
+        assert!(
+            message.contains(&format!("`{name}`")) && message.contains("twice"),
+            "{name}: {message}"
+        );
     }
     let message = ratio(
         "r",
@@ -161,25 +197,38 @@ fn names_that_are_used_twice_are_named() {
 
 #[test]
 fn fractions_that_do_not_fit_are_refused() {
-    check(&["stick", "zeppelin", "ball"], "link", &[
-        ("\"ball.fraction\" = { fixed = 1.2 }", &["`ball.fraction`", "between 0 and 1"]),
-        ("\"ball.fraction\" = { fixed = -0.1 }", &["`ball.fraction`"]),
-        ("\"ball.fraction\" = { fixed = nan }", &["`ball.fraction`"]),
-        ("\"ball.fraction\" = { equal = \"stick.fraction\" }", &["`ball.fraction`", "fixed"]),
-        ("\"ball.fraction\" = { fixed = \"f.npy\" }", &["`ball.fraction`"]),
-        ("\"ball.fraction\" = { fixed = 0.7 }\n\"stick.fraction\" = { fixed = 0.7 }", &["fraction", "sum to 1.4"]),
-        (
-            "\"ball.fraction\" = { fixed = 0.25 }\n\"stick.fraction\" = { fixed = 0.25 }\n\
+    check(
+        &["stick", "zeppelin", "ball"],
+        "link",
+        &[
+            ("\"ball.fraction\" = { fixed = 1.2 }", &["`ball.fraction`", "between 0 and 1"]),
+            ("\"ball.fraction\" = { fixed = -0.1 }", &["`ball.fraction`"]),
+            ("\"ball.fraction\" = { fixed = nan }", &["`ball.fraction`"]),
+            ("\"ball.fraction\" = { equal = \"stick.fraction\" }", &["`ball.fraction`", "fixed"]),
+            ("\"ball.fraction\" = { fixed = \"f.npy\" }", &["`ball.fraction`"]),
+            (
+                "\"ball.fraction\" = { fixed = 0.7 }\n\"stick.fraction\" = { fixed = 0.7 }",
+                &["fraction", "sum to 1.4"],
+            ),
+            (
+                "\"ball.fraction\" = { fixed = 0.25 }\n\"stick.fraction\" = { fixed = 0.25 }\n\
              \"zeppelin.fraction\" = { fixed = 0.25 }",
-            &["fraction", "sum to 0.75"],
-        ),
-        ("\"ball.fraction\" = { fixed = 1.0 }", &["fraction", "sum to 1", "stick.fraction"]),
-    ]);
+                &["fraction", "sum to 0.75"],
+            ),
+            ("\"ball.fraction\" = { fixed = 1.0 }", &["fraction", "sum to 1", "stick.fraction"]),
+        ],
+    );
     // What does fit: the rest goes to the one that is left, also when it is nothing.
     for (fixed, rest) in [(0.25, 0.75), (1.0, 0.0)] {
-        let text = file(&["stick", "ball"], &format!("[link]\n\"stick.fraction\" = {{ fixed = {fixed} }}\n"));
+        let text = file(
+            &["stick", "ball"],
+            &format!("[link]\n\"stick.fraction\" = {{ fixed = {fixed} }}\n"),
+        );
         let model = Model::new(ModelSpec::from_toml(&text).unwrap()).unwrap();
-        assert_eq!(model.value_names(), ["stick.mu_x", "stick.mu_y", "stick.mu_z", "stick.lambda_par", "ball.lambda_iso", "s0"]);
+        assert_eq!(
+            model.value_names(),
+            ["stick.mu_x", "stick.mu_y", "stick.mu_z", "stick.lambda_par", "ball.lambda_iso", "s0"]
+        );
         let mut columns = vec![0.0; model.columns().len()];
         model.fill_columns(&[0.0, 0.0, 1.0, 1.0, 1.0, 1.0], &[], &mut columns);
         let at = model.columns().iter().position(|c| c.name == "ball.fraction").unwrap();
@@ -202,43 +251,57 @@ fn fractions_that_do_not_fit_are_refused() {
 
 #[test]
 fn priors_that_are_none_are_named() {
-    check(&["stick", "ball"], "prior", &[
-        ("\"stick.lambda\" = { normal = [1.0, 0.1] }", &["[prior]", "`stick.lambda`", "stick.lambda_par"]),
-        ("\"ball.lambda_iso\" = { uniform = [3.0, 1.0] }", &["`ball.lambda_iso`", "proper"]),
-        ("\"ball.lambda_iso\" = { uniform = [0.0, inf] }", &["`ball.lambda_iso`", "proper"]),
-        ("\"ball.lambda_iso\" = { uniform = [-3.0, -1.0] }", &["`ball.lambda_iso`", "proper"]),
-        ("\"ball.lambda_iso\" = { normal = [1.7, -0.3] }", &["`ball.lambda_iso`", "proper"]),
-        ("\"ball.lambda_iso\" = { normal = [nan, 0.3] }", &["`ball.lambda_iso`", "proper"]),
-        ("\"ball.lambda_iso\" = { normal = [-1e4, 0.3] }", &["`ball.lambda_iso`", "proper"]),
-        ("\"ball.lambda_iso\" = { lognormal = [0.2, 0.0] }", &["`ball.lambda_iso`", "proper"]),
-        ("\"ball.lambda_iso\" = { half_normal = -1.0 }", &["`ball.lambda_iso`", "proper"]),
-        ("\"ball.lambda_iso\" = { dirichlet = [1.0, 1.0] }", &["`ball.lambda_iso`", "scalar"]),
-        ("\"ball.lambda_iso\" = \"isotropic\"", &["`ball.lambda_iso`", "scalar"]),
-        ("s0 = { lognormal = [0.0, -1.0] }", &["`s0`", "proper"]),
-        ("sigma = { uniform = [2.0, 1.0] }", &["`sigma`", "proper"]),
-        ("\"stick.mu\" = { normal = [0.0, 1.0] }", &["`stick.mu`", "isotropic"]),
-        ("fractions = { dirichlet = [1.0, 1.0, 1.0] }", &["`fractions`", "2 positive"]),
-        ("fractions = { dirichlet = [1.0, 0.0] }", &["`fractions`", "2 positive"]),
-        ("fractions = { dirichlet = [1.0, inf] }", &["`fractions`", "2 positive"]),
-        ("fractions = { normal = [1.0, 1.0] }", &["`fractions`", "dirichlet"]),
-    ]);
+    check(
+        &["stick", "ball"],
+        "prior",
+        &[
+            (
+                "\"stick.lambda\" = { normal = [1.0, 0.1] }",
+                &["[prior]", "`stick.lambda`", "stick.lambda_par"],
+            ),
+            ("\"ball.lambda_iso\" = { uniform = [3.0, 1.0] }", &["`ball.lambda_iso`", "proper"]),
+            ("\"ball.lambda_iso\" = { uniform = [0.0, inf] }", &["`ball.lambda_iso`", "proper"]),
+            ("\"ball.lambda_iso\" = { uniform = [-3.0, -1.0] }", &["`ball.lambda_iso`", "proper"]),
+            ("\"ball.lambda_iso\" = { normal = [1.7, -0.3] }", &["`ball.lambda_iso`", "proper"]),
+            ("\"ball.lambda_iso\" = { normal = [nan, 0.3] }", &["`ball.lambda_iso`", "proper"]),
+            ("\"ball.lambda_iso\" = { normal = [-1e4, 0.3] }", &["`ball.lambda_iso`", "proper"]),
+            ("\"ball.lambda_iso\" = { lognormal = [0.2, 0.0] }", &["`ball.lambda_iso`", "proper"]),
+            ("\"ball.lambda_iso\" = { half_normal = -1.0 }", &["`ball.lambda_iso`", "proper"]),
+            ("\"ball.lambda_iso\" = { dirichlet = [1.0, 1.0] }", &["`ball.lambda_iso`", "scalar"]),
+            ("\"ball.lambda_iso\" = \"isotropic\"", &["`ball.lambda_iso`", "scalar"]),
+            ("s0 = { lognormal = [0.0, -1.0] }", &["`s0`", "proper"]),
+            ("sigma = { uniform = [2.0, 1.0] }", &["`sigma`", "proper"]),
+            ("\"stick.mu\" = { normal = [0.0, 1.0] }", &["`stick.mu`", "isotropic"]),
+            ("fractions = { dirichlet = [1.0, 1.0, 1.0] }", &["`fractions`", "2 positive"]),
+            ("fractions = { dirichlet = [1.0, 0.0] }", &["`fractions`", "2 positive"]),
+            ("fractions = { dirichlet = [1.0, inf] }", &["`fractions`", "2 positive"]),
+            ("fractions = { normal = [1.0, 1.0] }", &["`fractions`", "dirichlet"]),
+        ],
+    );
 }
 
 #[test]
 fn ranges_outside_the_domain_are_named() {
-    check(&["stick", "ball"], "range", &[
-        ("\"stick.lambda\" = [0.0, 1.0]", &["[range]", "`stick.lambda`"]),
-        ("fractions = [0.0, 1.0]", &["`fractions`"]),
-        ("\"ball.lambda_iso\" = [-1.0, 2.0]", &["`ball.lambda_iso`", "-1", "domain"]),
-        ("\"ball.lambda_iso\" = [2.0, 1.0]", &["`ball.lambda_iso`", "[2, 1]"]),
-        ("\"ball.lambda_iso\" = [1.0, 1.0]", &["`ball.lambda_iso`", "empty"]),
-        ("\"ball.lambda_iso\" = [nan, 1.0]", &["`ball.lambda_iso`", "NaN"]),
-        ("s0 = [-5.0, 1.0]", &["`s0`", "-5"]),
-        ("s0 = [5.0, 6.0]\n[prior]\ns0 = { uniform = [1.0, 2.0] }", &["`s0`", "proper"]),
-        ("sigma = [2.0, 1.0]\n[prior]\nsigma = { half_normal = 1.0 }", &["`sigma`"]),
-    ]);
+    check(
+        &["stick", "ball"],
+        "range",
+        &[
+            ("\"stick.lambda\" = [0.0, 1.0]", &["[range]", "`stick.lambda`"]),
+            ("fractions = [0.0, 1.0]", &["`fractions`"]),
+            ("\"ball.lambda_iso\" = [-1.0, 2.0]", &["`ball.lambda_iso`", "-1", "domain"]),
+            ("\"ball.lambda_iso\" = [2.0, 1.0]", &["`ball.lambda_iso`", "[2, 1]"]),
+            ("\"ball.lambda_iso\" = [1.0, 1.0]", &["`ball.lambda_iso`", "empty"]),
+            ("\"ball.lambda_iso\" = [nan, 1.0]", &["`ball.lambda_iso`", "NaN"]),
+            ("s0 = [-5.0, 1.0]", &["`s0`", "-5"]),
+            ("s0 = [5.0, 6.0]\n[prior]\ns0 = { uniform = [1.0, 2.0] }", &["`s0`", "proper"]),
+            ("sigma = [2.0, 1.0]\n[prior]\nsigma = { half_normal = 1.0 }", &["`sigma`"]),
+        ],
+    );
     // A range cuts the prior that it stands with.
-    let text = file(&["ball"], "[range]\n\"ball.lambda_iso\" = [0.5, 1.5]\n[prior]\n\"ball.lambda_iso\" = { normal = [1.0, 1.0] }\n");
+    let text = file(
+        &["ball"],
+        "[range]\n\"ball.lambda_iso\" = [0.5, 1.5]\n[prior]\n\"ball.lambda_iso\" = { normal = [1.0, 1.0] }\n",
+    );
     let model = Model::new(ModelSpec::from_toml(&text).unwrap()).unwrap();
     assert_eq!(model.free()[0].range, [0.5, 1.5]);
     // A prior alone replaces the default range.
@@ -249,13 +312,20 @@ fn ranges_outside_the_domain_are_named() {
 
 /// Zeppelins whose diffusivities are each a ratio of the one before.
 fn chain(zeppelins: usize) -> String {
-    let name = |i: usize| if i == 0 { "zeppelin".to_string() } else { format!("zeppelin_{}", i + 1) };
-    let diffusivities: Vec<String> =
-        (0..zeppelins).flat_map(|i| ["lambda_par", "lambda_perp"].map(|p| format!("{}.{p}", name(i)))).collect();
+    let name =
+        |i: usize| if i == 0 { "zeppelin".to_string() } else { format!("zeppelin_{}", i + 1) };
+    let diffusivities: Vec<String> = (0..zeppelins)
+        .flat_map(|i| ["lambda_par", "lambda_perp"].map(|p| format!("{}.{p}", name(i))))
+        .collect();
     let links: String = diffusivities
         .windows(2)
         .enumerate()
-        .map(|(i, w)| format!("\"{}\" = {{ fractional = {{ of = \"{}\", factor_name = \"r{i}\" }} }}\n", w[1], w[0]))
+        .map(|(i, w)| {
+            format!(
+                "\"{}\" = {{ fractional = {{ of = \"{}\", factor_name = \"r{i}\" }} }}\n",
+                w[1], w[0]
+            )
+        })
         .collect();
     file(&vec!["zeppelin"; zeppelins], &format!("[link]\n{links}"))
 }
@@ -266,7 +336,8 @@ fn models_beyond_the_fixed_sizes_are_refused() {
     let model = Model::new(ModelSpec::from_toml(&chain(7)).unwrap()).unwrap();
     let directions = [[0.6, 0.0, 0.8]; 3];
     let acquisition = Acquisition::from_b(&[0.0, 1.0, 2.0], &directions, None, None).unwrap();
-    let mut evaluator = Evaluator::new(&Lowered::new(Arc::new(model.clone()), &acquisition).unwrap());
+    let mut evaluator =
+        Evaluator::new(&Lowered::new(Arc::new(model.clone()), &acquisition).unwrap());
     let x = composed::Uniform(1).values(&model, 0.1);
     assert!(evaluator.signal_and_jacobian(&x).1.iter().all(|v| v.is_finite()));
     let message = refused(&chain(8));
@@ -299,13 +370,23 @@ fn presets_have_these_values_and_columns() {
         ),
         (
             "ball_sticks_2",
-            [&stick[..], &second, &["ball.lambda_iso", "stick.fraction", "stick_2.fraction", "ball.fraction", "s0"]]
-                .concat(),
+            [
+                &stick[..],
+                &second,
+                &["ball.lambda_iso", "stick.fraction", "stick_2.fraction", "ball.fraction", "s0"],
+            ]
+            .concat(),
             [
                 &stick[..],
                 &["stick.fraction"],
                 &second,
-                &["stick_2.lambda_par", "stick_2.fraction", "ball.lambda_iso", "ball.fraction", "s0"],
+                &[
+                    "stick_2.lambda_par",
+                    "stick_2.fraction",
+                    "ball.lambda_iso",
+                    "ball.fraction",
+                    "s0",
+                ],
             ]
             .concat(),
         ),
@@ -315,7 +396,14 @@ fn presets_have_these_values_and_columns() {
                 &stick[..],
                 &second,
                 &third,
-                &["ball.lambda_iso", "stick.fraction", "stick_2.fraction", "stick_3.fraction", "ball.fraction", "s0"],
+                &[
+                    "ball.lambda_iso",
+                    "stick.fraction",
+                    "stick_2.fraction",
+                    "stick_3.fraction",
+                    "ball.fraction",
+                    "s0",
+                ],
             ]
             .concat(),
             [
@@ -324,7 +412,13 @@ fn presets_have_these_values_and_columns() {
                 &second,
                 &["stick_2.lambda_par", "stick_2.fraction"],
                 &third,
-                &["stick_3.lambda_par", "stick_3.fraction", "ball.lambda_iso", "ball.fraction", "s0"],
+                &[
+                    "stick_3.lambda_par",
+                    "stick_3.fraction",
+                    "ball.lambda_iso",
+                    "ball.fraction",
+                    "s0",
+                ],
             ]
             .concat(),
         ),
@@ -332,13 +426,32 @@ fn presets_have_these_values_and_columns() {
             "stick_zeppelin_ball",
             [
                 &stick[..],
-                &["zeppelin.lambda_perp", "ball.lambda_iso", "stick.fraction", "zeppelin.fraction", "ball.fraction", "s0"],
+                &[
+                    "zeppelin.lambda_perp",
+                    "ball.lambda_iso",
+                    "stick.fraction",
+                    "zeppelin.fraction",
+                    "ball.fraction",
+                    "s0",
+                ],
             ]
             .concat(),
             [
                 &stick[..],
-                &["stick.fraction", "zeppelin.mu_x", "zeppelin.mu_y", "zeppelin.mu_z", "zeppelin.lambda_par"],
-                &["zeppelin.lambda_perp", "zeppelin.fraction", "ball.lambda_iso", "ball.fraction", "s0"],
+                &[
+                    "stick.fraction",
+                    "zeppelin.mu_x",
+                    "zeppelin.mu_y",
+                    "zeppelin.mu_z",
+                    "zeppelin.lambda_par",
+                ],
+                &[
+                    "zeppelin.lambda_perp",
+                    "zeppelin.fraction",
+                    "ball.lambda_iso",
+                    "ball.fraction",
+                    "s0",
+                ],
             ]
             .concat(),
         ),
@@ -347,7 +460,11 @@ fn presets_have_these_values_and_columns() {
     for (preset, values, columns) in expected {
         let model = Model::new(ModelSpec::parse(preset).unwrap()).unwrap();
         assert_eq!(model.value_names(), values, "{preset}");
-        assert_eq!(model.columns().iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), columns, "{preset}");
+        assert_eq!(
+            model.columns().iter().map(|c| c.name.as_str()).collect::<Vec<_>>(),
+            columns,
+            "{preset}"
+        );
         // The columns hold the values, links followed.
         let x: Vec<f64> = (0..model.values()).map(|i| i as f64 + 0.5).collect();
         let mut filled = vec![0.0; model.columns().len()];
@@ -373,8 +490,14 @@ fn presets_have_these_values_and_columns() {
 fn tensor_and_linked_models_have_these_columns() {
     let model = compose_models(["tensor"]).unwrap();
     let names = [
-        "tensor.mu_x", "tensor.mu_y", "tensor.mu_z", "tensor.psi", "tensor.lambda_1", "tensor.lambda_2",
-        "tensor.lambda_3", "s0",
+        "tensor.mu_x",
+        "tensor.mu_y",
+        "tensor.mu_z",
+        "tensor.psi",
+        "tensor.lambda_1",
+        "tensor.lambda_2",
+        "tensor.lambda_3",
+        "s0",
     ];
     assert_eq!(model.value_names(), names);
     let columns: Vec<_> = model.columns().iter().map(|c| c.name.as_str()).collect();
@@ -384,20 +507,58 @@ fn tensor_and_linked_models_have_these_columns() {
     assert_eq!(model.columns()[8].unit, Unit::Signal);
     assert_eq!(model.degrees_of_freedom(), 7);
     assert_eq!(model.columns()[1].axis_part(), Some(("tensor", 1)));
+    // An angle is periodic until the user cuts its range or gives it a prior.
+    let kind = |rest: &str| {
+        Model::new(ModelSpec::from_toml(&file(&["tensor"], rest)).unwrap()).unwrap().free()[1]
+            .kind
+            .clone()
+    };
+    assert_eq!(kind(""), FreeKind::Scalar { period: Some(std::f64::consts::PI) });
+    assert_eq!(
+        kind("[prior]\n\"tensor.psi\" = { normal = [0.5, 0.1] }\n"),
+        FreeKind::Scalar { period: None }
+    );
+    assert_eq!(kind("[range]\n\"tensor.psi\" = [0.2, 0.4]\n"), FreeKind::Scalar { period: None });
     assert!(model.columns()[7].is_constant());
 
     let case = composed::cases().into_iter().find(|c| c.text.contains("tortuosity")).unwrap();
     let model = case.model();
-    assert_eq!(model.value_names(), [
-        "intra.mu_x", "intra.mu_y", "intra.mu_z", "intra.lambda_par", "extra_ratio", "intra.fraction",
-        "extra.fraction", "csf.fraction", "s0",
-    ]);
+    assert_eq!(
+        model.value_names(),
+        [
+            "intra.mu_x",
+            "intra.mu_y",
+            "intra.mu_z",
+            "intra.lambda_par",
+            "extra_ratio",
+            "intra.fraction",
+            "extra.fraction",
+            "csf.fraction",
+            "s0",
+        ]
+    );
     let columns: Vec<_> = model.columns().iter().map(|c| c.name.as_str()).collect();
-    assert_eq!(columns, [
-        "intra.mu_x", "intra.mu_y", "intra.mu_z", "intra.lambda_par", "intra.fraction", "extra.mu_x", "extra.mu_y",
-        "extra.mu_z", "extra.lambda_par", "extra.lambda_perp", "extra.fraction", "csf.lambda_iso", "csf.fraction",
-        "still.fraction", "extra_ratio", "s0",
-    ]);
+    assert_eq!(
+        columns,
+        [
+            "intra.mu_x",
+            "intra.mu_y",
+            "intra.mu_z",
+            "intra.lambda_par",
+            "intra.fraction",
+            "extra.mu_x",
+            "extra.mu_y",
+            "extra.mu_z",
+            "extra.lambda_par",
+            "extra.lambda_perp",
+            "extra.fraction",
+            "csf.lambda_iso",
+            "csf.fraction",
+            "still.fraction",
+            "extra_ratio",
+            "s0",
+        ]
+    );
     assert!(model.is_nonlinear_in_fractions());
     assert_eq!(model.degrees_of_freedom(), 2 + 1 + 1 + 2 + 1);
     let total = model.free().iter().find_map(|f| match &f.kind {

@@ -37,7 +37,9 @@ fn graph_equals_fused() {
             let weights: Vec<f64> = (0..SETS * n).map(|_| uniform.within(-1.0, 1.0)).collect();
             let shape = (SETS, model.values());
 
-            let values = Var::from_tensor(&Tensor::from_vec(x.clone(), shape, &Device::Cpu).unwrap()).unwrap();
+            let values =
+                Var::from_tensor(&Tensor::from_vec(x.clone(), shape, &Device::Cpu).unwrap())
+                    .unwrap();
             let signal = model.signal(&values, &acquisition).unwrap();
             assert_eq!(signal.dims(), [SETS, n], "{}", case.name());
             assert_eq!(signal.dtype(), DType::F64);
@@ -62,7 +64,11 @@ fn graph_equals_fused() {
                 let scale = largest(&expected);
                 for (k, (a, b)) in gradient[columns].iter().zip(&expected).enumerate() {
                     let name = model.value_names()[k];
-                    assert!((a - b).abs() <= 1e-12 * scale, "{}: d/d {name} {a}, fused {b}", case.name());
+                    assert!(
+                        (a - b).abs() <= 1e-12 * scale,
+                        "{}: d/d {name} {a}, fused {b}",
+                        case.name()
+                    );
                 }
             }
         }

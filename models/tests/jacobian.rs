@@ -93,7 +93,10 @@ fn check(case: &Case, model: &Model, seed: u64) -> Result<(), TestCaseError> {
     let plain = evaluator.signal(&x).to_vec();
     let largest = signal.iter().map(|v| v.abs()).fold(0.0, f64::max);
     for (a, b) in plain.iter().zip(&signal) {
-        prop_assert!((a - b).abs() <= 1e-14 * largest, "signal {a}, signal of signal_and_jacobian {b}");
+        prop_assert!(
+            (a - b).abs() <= 1e-14 * largest,
+            "signal {a}, signal of signal_and_jacobian {b}"
+        );
     }
     let weights: Vec<f64> = (0..n).map(|_| uniform.within(-1.0, 1.0)).collect();
     let mut weight = vec![0.0; slots];
@@ -104,13 +107,17 @@ fn check(case: &Case, model: &Model, seed: u64) -> Result<(), TestCaseError> {
     for (k, (g, column)) in gradient.iter().zip(jacobian.chunks(slots)).enumerate() {
         let product = dot(column, &weight) + 0.25;
         let scale = column.iter().zip(&weight).map(|(j, w)| (j * w).abs()).sum::<f64>() + 0.25;
-        prop_assert!((g - product).abs() <= 1e-12 * scale, "{}: pullback {k}: {g}, J'w {product}", case.name());
+        prop_assert!(
+            (g - product).abs() <= 1e-12 * scale,
+            "{}: pullback {k}: {g}, J'w {product}",
+            case.name()
+        );
     }
     Ok(())
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn jacobian_equals_dual_numbers(seed in any::<u64>()) {

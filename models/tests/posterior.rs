@@ -4,7 +4,10 @@
 mod composed;
 
 use composed::{Case, Uniform, cases, lowered};
-use microtome_models::{Evaluator, FreeKind, Lowered, Model, ModelSpec, NoiseKind, Posterior, Prior, PriorSpec, Sigma};
+use microtome_models::{
+    Acquisition, Evaluator, FreeKind, Lowered, Model, ModelSpec, NoiseKind, Posterior, Prior,
+    PriorSpec, Sigma,
+};
 
 /// The model of a case with every kind of prior on its free blocks in turn.
 fn with_priors(case: &Case, noise: NoiseKind) -> Model {
@@ -49,7 +52,7 @@ impl Voxel {
         let model = with_priors(case, noise);
         let mut uniform = Uniform(seed);
         let lowered = lowered(&model, &uniform.acquisition());
-        let mut axis_ahead = |uniform: &mut Uniform| {
+        let axis_ahead = |uniform: &mut Uniform| {
             let mut x = uniform.values(&model, 0.2);
             for free in model.free().iter().filter(|f| f.kind == FreeKind::Axis) {
                 x[free.at] = x[free.at].abs();
@@ -59,8 +62,11 @@ impl Voxel {
         let (truth, centre) = (axis_ahead(&mut uniform), axis_ahead(&mut uniform));
         let mut evaluator = Evaluator::new(&lowered);
         evaluator.set_per_voxel(case.per_voxel);
-        let signals: Vec<f64> =
-            evaluator.predict(&truth).iter().map(|s| (s + uniform.within(-0.1, 0.1)).abs()).collect();
+        let signals: Vec<f64> = evaluator
+            .predict(&truth)
+            .iter()
+            .map(|s| (s + uniform.within(-0.1, 0.1)).abs())
+            .collect();
         let mut voxel = Self {
             name: format!("{}, {noise:?}, {sigma:?}", case.name()),
             lowered,
@@ -81,13 +87,16 @@ impl Voxel {
     fn with<T>(&self, f: impl FnOnce(&mut Posterior<'_>) -> T) -> T {
         let mut evaluator = Evaluator::new(&self.lowered);
         evaluator.set_per_voxel(&self.per_voxel);
-        let posterior = Posterior::new(&mut evaluator, &self.signals, self.sigma.clone(), 1.0, &self.centre);
+        let posterior =
+            Posterior::new(&mut evaluator, &self.signals, self.sigma.clone(), 1.0, &self.centre);
         f(&mut posterior.unwrap())
     }
 }
 
 fn voxels(seed: u64) -> Vec<Voxel> {
-    let free = || Sigma::Free(Prior::new(&PriorSpec::Lognormal([-2.5, 0.7]), [0.0, f64::INFINITY]).unwrap());
+    let free = || {
+        Sigma::Free(Prior::new(&PriorSpec::Lognormal([-2.5, 0.7]), [0.0, f64::INFINITY]).unwrap())
+    };
     let mut out = Vec::new();
     for (i, case) in cases().iter().enumerate() {
         for noise in [NoiseKind::Gaussian, NoiseKind::Rician] {
@@ -105,7 +114,7 @@ fn difference(f: impl Fn(f64) -> f64, h: f64) -> f64 {
 
 #[test]
 fn gradient_equals_difference() {
-    for voxel in (0..10).flat_map(|repeat| voxels(1000 * repeat)) {
+    for voxel in (0..300).flat_map(|repeat| voxels(1000 * repeat)) {
         voxel.with(|posterior| {
             let dim = posterior.dim();
             let mut gradient = vec![0.0; dim];
@@ -152,10 +161,11 @@ fn is_positive_definite(a: &[f64], n: usize) -> bool {
 
 #[test]
 fn curvature_is_positive_definite() {
-    for voxel in (0..10).flat_map(|repeat| voxels(1000 * repeat + 500)) {
+    for voxel in (0..300).flat_map(|repeat| voxels(1000 * repeat + 500)) {
         voxel.with(|posterior| {
             let n = posterior.dim();
-            let (mut gradient, mut again, mut hessian) = (vec![0.0; n], vec![0.0; n], vec![f64::NAN; n * n]);
+            let (mut gradient, mut again, mut hessian) =
+                (vec![0.0; n], vec![0.0; n], vec![f64::NAN; n * n]);
             let value = posterior.curvature(&voxel.z, &mut gradient, &mut hessian);
             assert_eq!(value, posterior.ln_density(&voxel.z, &mut again));
             assert_eq!(gradient, again);
@@ -225,39 +235,43 @@ fn model(text: &str) -> Model {
     Model::new(ModelSpec::from_toml(text).unwrap()).unwrap()
 }
 
-/// The integral of exp(ln density) over the coordinates of a model with one or two
-/// of them, by the midpoint rule.
-fn evidence(model: &Model, acquisition: &microtome_models::Acquisition, y: &[f64], sigma: f64, centre: &[f64], reach: f64, n: usize) -> f64 {
+/// The integral of exp(ln density) over the coordinate of a model that has one, by
+/// the midpoint rule.
+fn evidence(
+    model: &Model,
+    acquisition: &Acquisition,
+    y: &[f64],
+    sigma: f64,
+    centre: &[f64],
+) -> f64 {
     let mut evaluator = Evaluator::new(&lowered(model, acquisition));
-    let mut posterior = Posterior::new(&mut evaluator, y, Sigma::Known(sigma), 1.0, centre).unwrap();
-    let dim = posterior.dim();
-    let h = 2.0 * reach / n as f64;
-    let at = |i: usize| -reach + (i as f64 + 0.5) * h;
-    let mut gradient = vec![0.0; dim];
-    let mut total = 0.0;
-    for i in 0..n {
-        if dim == 1 {
-            total += posterior.ln_density(&[at(i)], &mut gradient).exp() * h;
-        } else {
-            for j in 0..n {
-                total += posterior.ln_density(&[at(i), at(j)], &mut gradient).exp() * h * h;
-            }
-        }
-    }
-    total
+    let mut posterior =
+        Posterior::new(&mut evaluator, y, Sigma::Known(sigma), 1.0, centre).unwrap();
+    assert_eq!(posterior.dim(), 1);
+    let (reach, n) = (40.0, 80_000);
+    let h = 2.0 * reach / f64::from(n);
+    let mut gradient = [0.0];
+    (0..n)
+        .map(|i| {
+            posterior.ln_density(&[-reach + (f64::from(i) + 0.5) * h], &mut gradient).exp() * h
+        })
+        .sum()
 }
 
-fn shells() -> (microtome_models::Acquisition, Vec<f64>) {
+fn shells() -> (Acquisition, Vec<f64>) {
     let b = [0.0, 0.5, 1.0, 2.0];
-    (microtome_models::Acquisition::from_b(&b, &[[0.6, 0.0, 0.8]; 4], None, None).unwrap(), b.to_vec())
+    (Acquisition::from_b(&b, &[[0.6, 0.0, 0.8]; 4], None, None).unwrap(), b.to_vec())
 }
 
 #[test]
 fn evidence_of_a_ball_is_the_integral_over_its_diffusivity() {
     let (acquisition, b) = shells();
     let (y, sigma) = ([1.0, 0.42, 0.2, 0.1], 0.1);
-    let half_normal = |x: f64| 2.0 / (1.4 * std::f64::consts::TAU.sqrt()) * (-0.5 * (x / 1.4).powi(2)).exp();
-    let log_normal = |x: f64| (-0.5 * ((x.ln() - 0.3) / 0.4).powi(2)).exp() / (x * 0.4 * std::f64::consts::TAU.sqrt());
+    let half_normal =
+        |x: f64| 2.0 / (1.4 * std::f64::consts::TAU.sqrt()) * (-0.5 * (x / 1.4).powi(2)).exp();
+    let log_normal = |x: f64| {
+        (-0.5 * ((x.ln() - 0.3) / 0.4).powi(2)).exp() / (x * 0.4 * std::f64::consts::TAU.sqrt())
+    };
     type Density<'a> = &'a dyn Fn(f64) -> f64;
     let cases: [(&str, Density<'_>); 4] = [
         ("", &|x| if (0.05..=4.0).contains(&x) { 1.0 / 3.95 } else { 0.0 }),
@@ -268,8 +282,10 @@ fn evidence_of_a_ball_is_the_integral_over_its_diffusivity() {
         ("[prior]\n\"ball.lambda_iso\" = { lognormal = [0.3, 0.4] }", &log_normal),
     ];
     for (prior, density) in cases {
-        let model = model(&format!("[[compartment]]\nkind = \"ball\"\n[link]\ns0 = {{ fixed = 1.0 }}\n{prior}\n"));
-        let ours = evidence(&model, &acquisition, &y, sigma, &[1.0], 40.0, 40_000);
+        let model = model(&format!(
+            "[[compartment]]\nkind = \"ball\"\n[link]\ns0 = {{ fixed = 1.0 }}\n{prior}\n"
+        ));
+        let ours = evidence(&model, &acquisition, &y, sigma, &[1.0]);
         let n = 2_000_000;
         let h = 40.0 / f64::from(n);
         let expected: f64 = (0..n)
@@ -283,6 +299,27 @@ fn evidence_of_a_ball_is_the_integral_over_its_diffusivity() {
 }
 
 #[test]
+fn evidence_has_the_default_prior_of_the_scale() {
+    // s0 is lognormal about the mean b = 0 signal, which is 1 here, with sd 0.5 of the logarithm.
+    let model =
+        model("[[compartment]]\nkind = \"ball\"\n[link]\n\"ball.lambda_iso\" = { fixed = 1.0 }\n");
+    let (acquisition, b) = shells();
+    let (y, sigma) = ([1.4, 0.8, 0.5, 0.2], 0.2);
+    let ours = evidence(&model, &acquisition, &y, sigma, &[1.0]);
+    let n = 1_000_000;
+    let h = 12.0 / f64::from(n);
+    let expected: f64 = (0..n)
+        .map(|i| {
+            let s0 = (f64::from(i) + 0.5) * h;
+            let density =
+                (-0.5 * (s0.ln() / 0.5).powi(2)).exp() / (s0 * 0.5 * std::f64::consts::TAU.sqrt());
+            ln_normal(&y, b.iter().map(|b| s0 * (-b).exp()), sigma).exp() * density * h
+        })
+        .sum();
+    assert!((ours / expected - 1.0).abs() < 1e-8, "{ours} {expected}");
+}
+
+#[test]
 fn evidence_of_fractions_is_the_integral_over_the_simplex() {
     // Two fractions with a third fixed: Beta(2, 3.5) of the share f / 0.8.
     let text = "[[compartment]]\nkind = \"ball\"\n[[compartment]]\nkind = \"dot\"\n[[compartment]]\nname = \"fast\"\nkind = \"ball\"\n\
@@ -290,13 +327,14 @@ fn evidence_of_fractions_is_the_integral_over_the_simplex() {
         \"fast.fraction\" = { fixed = 0.2 }\ns0 = { fixed = 1.0 }\n[prior]\nfractions = { dirichlet = [2.0, 3.5] }\n";
     let (acquisition, b) = shells();
     let (y, sigma) = ([1.0, 0.8, 0.6, 0.45], 0.1);
-    let ours = evidence(&model(text), &acquisition, &y, sigma, &[0.4, 0.4], 30.0, 60_000);
+    let ours = evidence(&model(text), &acquisition, &y, sigma, &[0.4, 0.4]);
     let beta = 3.5 * 4.5; // 1 / B(2, a) = a (a + 1)
     let n = 1_000_000;
     let expected: f64 = (0..n)
         .map(|i| {
             let share = (f64::from(i) + 0.5) / f64::from(n);
-            let signal = |b: &f64| 0.8 * (share * (-b).exp() + 1.0 - share) + 0.2 * (-3.0 * b).exp();
+            let signal =
+                |b: &f64| 0.8 * (share * (-b).exp() + 1.0 - share) + 0.2 * (-3.0 * b).exp();
             let density = beta * share * (1.0 - share).powf(2.5);
             ln_normal(&y, b.iter().map(signal), sigma).exp() * density / f64::from(n)
         })
@@ -308,14 +346,15 @@ fn evidence_of_fractions_is_the_integral_over_the_simplex() {
 fn evidence_of_an_axis_is_the_mean_over_the_sphere() {
     let text = "[[compartment]]\nkind = \"stick\"\n[link]\n\"stick.lambda_par\" = { fixed = 1.5 }\ns0 = { fixed = 1.0 }\n";
     let g = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.6, 0.8]];
-    let acquisition = microtome_models::Acquisition::from_b(&[1.0, 1.0, 2.0], &g, None, None).unwrap();
+    let acquisition = Acquisition::from_b(&[1.0, 1.0, 2.0], &g, None, None).unwrap();
     let (y, sigma) = ([0.4, 0.8, 0.9], 0.2);
     // The chart reaches the equator at infinity, where its density falls as r^-3:
     // integrate over r = tan(angle) instead of a square.
     let ours = {
         let mut evaluator = Evaluator::new(&lowered(&model(text), &acquisition));
         let centre = [0.48, 0.6, 0.64];
-        let mut posterior = Posterior::new(&mut evaluator, &y, Sigma::Known(sigma), 1.0, &centre).unwrap();
+        let mut posterior =
+            Posterior::new(&mut evaluator, &y, Sigma::Known(sigma), 1.0, &centre).unwrap();
         let n = 600;
         let (dt, dp) = (std::f64::consts::FRAC_PI_2 / n as f64, std::f64::consts::TAU / n as f64);
         let mut total = 0.0;

@@ -14,7 +14,9 @@ fn predict(kind: &str, parameters: &BTreeMap<String, f64>, acquisition: &Acquisi
         .value_names()
         .iter()
         .map(|name| match name.split_once('.') {
-            Some((_, short)) => *parameters.get(short).unwrap_or_else(|| panic!("{kind}: no `{short}` in the table")),
+            Some((_, short)) => *parameters
+                .get(short)
+                .unwrap_or_else(|| panic!("{kind}: no `{short}` in the table")),
             None => 1.0,
         })
         .collect();
@@ -29,20 +31,24 @@ fn rows(path: &Path) -> (Vec<String>, Vec<Vec<String>>) {
 }
 
 fn number(row: &[String], header: &[String], column: &str) -> f64 {
-    let at = header.iter().position(|h| h == column).unwrap_or_else(|| panic!("no column {column}"));
+    let at =
+        header.iter().position(|h| h == column).unwrap_or_else(|| panic!("no column {column}"));
     row[at].parse().unwrap()
 }
 
 #[test]
 fn signals_equal_golden() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/microstructure_signals.csv");
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/microstructure_signals.csv");
     let (header, rows) = rows(&path);
     let mut seen = BTreeMap::<&str, usize>::new();
     for (line, row) in rows.iter().enumerate() {
         let of = |column: &str| number(row, &header, column);
-        let timing = PulseTiming { delta_ms: vec![of("delta_ms")], big_delta_ms: vec![of("big_delta_ms")] };
+        let timing =
+            PulseTiming { delta_ms: vec![of("delta_ms")], big_delta_ms: vec![of("big_delta_ms")] };
         let g = [of("gx"), of("gy"), of("gz")];
-        let acquisition = Acquisition::from_b(&[of("b_ms_per_um2")], &[g], Some(timing), None).unwrap();
+        let acquisition =
+            Acquisition::from_b(&[of("b_ms_per_um2")], &[g], Some(timing), None).unwrap();
         let parameters = row[1]
             .split_terminator(';')
             .map(|pair| {
@@ -63,7 +69,8 @@ fn signals_equal_golden() {
 
 /// The reference tables, which are not part of the repository.
 fn reference() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/reference/microstructure");
+    let folder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/reference/microstructure");
     folder.is_dir().then_some(folder)
 }
 
@@ -75,31 +82,42 @@ fn signals_equal_reference() {
     };
     // SI to ms/um2, ms and um2/ms.
     let (header, measurements) = rows(&folder.join("acquisition.csv"));
-    let column =
-        |name: &str, factor: f64| measurements.iter().map(|r| factor * number(r, &header, name)).collect::<Vec<_>>();
+    let column = |name: &str, factor: f64| {
+        measurements.iter().map(|r| factor * number(r, &header, name)).collect::<Vec<_>>()
+    };
     let (gx, gy, gz) = (column("gx", 1.0), column("gy", 1.0), column("gz", 1.0));
     let directions: Vec<[f64; 3]> = (0..gx.len()).map(|i| [gx[i], gy[i], gz[i]]).collect();
-    let timing = PulseTiming { delta_ms: column("delta_s", 1e3), big_delta_ms: column("Delta_s", 1e3) };
+    let timing =
+        PulseTiming { delta_ms: column("delta_s", 1e3), big_delta_ms: column("Delta_s", 1e3) };
     let acquisition =
         Acquisition::from_b(&column("b_s_per_m2", 1e-9), &directions, Some(timing), None).unwrap();
 
     let mut sets: BTreeMap<(String, String), BTreeMap<String, f64>> = BTreeMap::new();
     for row in rows(&folder.join("parameters.csv")).1 {
-        sets.entry((row[0].clone(), row[1].clone())).or_default().insert(row[2].clone(), row[3].parse().unwrap());
+        sets.entry((row[0].clone(), row[1].clone()))
+            .or_default()
+            .insert(row[2].clone(), row[3].parse().unwrap());
     }
     let (header, signals) = rows(&folder.join("signals.csv"));
     let mut compared = 0;
-    for (model, kind) in [("G1Ball", "ball"), ("S1Dot", "dot"), ("C1Stick", "stick"), ("G2Zeppelin", "zeppelin")] {
+    for (model, kind) in
+        [("G1Ball", "ball"), ("S1Dot", "dot"), ("C1Stick", "stick"), ("G2Zeppelin", "zeppelin")]
+    {
         let mut predictions: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for row in signals.iter().filter(|r| r[0] == model) {
             let predicted = predictions.entry(row[1].clone()).or_insert_with(|| {
-                let given = sets.get(&(row[0].clone(), row[1].clone())).cloned().unwrap_or_default();
+                let given =
+                    sets.get(&(row[0].clone(), row[1].clone())).cloned().unwrap_or_default();
                 predict(kind, &inside(given), &acquisition)
             });
             let measurement: usize = row[2].parse().unwrap();
             let expected = number(row, &header, "signal_independent");
             let difference = predicted[measurement] - expected;
-            assert!(difference.abs() < 1e-10, "{model} set {} measurement {measurement}: {difference:e}", row[1]);
+            assert!(
+                difference.abs() < 1e-10,
+                "{model} set {} measurement {measurement}: {difference:e}",
+                row[1]
+            );
             compared += 1;
         }
     }

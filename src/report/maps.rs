@@ -1,20 +1,22 @@
-//! The sections on maps and quality: slices of parameters and diagnostics, or
-//! histograms over voxels where the input was no image.
+//! The section on maps: slices of parameters, or histograms over voxels where the
+//! input was no image.
 //!
 //! A report stays below 3 MB: beyond a million drawn voxels all maps are averaged
-//! over blocks, and the captions say so.
+//! over blocks, and the text says so.
+//!
+//! Validated by `a_whole_brain_stays_below_three_megabytes` and the other tests of
+//! `tests.rs`.
 
-use super::data::{MapPair, Population, QualityKind, QualityMap, ReportData, StatusMap};
+use super::data::{MapPair, Population, ReportData};
 use super::plot::{self, Frame, Palette};
 use super::raster::{self, Limits, shrink, thin};
-use super::text::{
-    Mark, counted, escape, figure, key, number, panel, per_cent, unit_after, with_unit,
-};
+use super::text::{Mark, counted, escape, figure, key, number, panel, unit_after, with_unit};
 
 /// Voxels drawn over all maps before they are averaged.
 const MOST_PIXELS: usize = 1_000_000;
 /// Points in a scatter plot.
 const MOST_POINTS: usize = 500;
+
 /// The block length that keeps all maps within the budget.
 pub(super) fn block(data: &ReportData) -> usize {
     let pairs: usize = data.maps.iter().map(|m| m.mean.len() + m.sd.len()).sum();

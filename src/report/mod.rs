@@ -28,7 +28,7 @@ pub use data::{
     ReportData, StatusMap, TruthComparison, Verdict, VoxelParameter, VoxelPosterior,
 };
 
-use text::{escape, number, table, unit_cell};
+use text::{decimals, escape, number, table, unit_cell};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -127,21 +127,6 @@ fn parameters(list: &[ParameterRow]) -> String {
     let rows: Vec<Vec<String>> = list
         .iter()
         .map(|p| {
-            let rhat = if p.worst_rhat.is_finite() {
-                format!("{:.3}", p.worst_rhat)
-            } else {
-                "–".into()
-            };
-            let ess = if p.smallest_ess.is_finite() {
-                format!("{:.0}", p.smallest_ess)
-            } else {
-                "–".into()
-            };
-            let contraction = if p.contraction.is_finite() {
-                format!("{:.2}", p.contraction)
-            } else {
-                "–".into()
-            };
             let flag = |bad: bool, text: String| {
                 if bad { format!("<b class=\"bad\">{text}</b>") } else { text }
             };
@@ -150,9 +135,9 @@ fn parameters(list: &[ParameterRow]) -> String {
                 unit_cell(&p.unit),
                 number(p.mean),
                 number(p.sd),
-                flag(p.contraction < 0.5, contraction.replace('-', "−")),
-                flag(p.worst_rhat > 1.01, rhat),
-                flag(p.smallest_ess < 400.0, ess),
+                flag(p.contraction < 0.5, decimals(p.contraction, 2)),
+                flag(p.worst_rhat > 1.01, decimals(p.worst_rhat, 3)),
+                flag(p.smallest_ess < 400.0, decimals(p.smallest_ess, 0)),
             ]
         })
         .collect();

@@ -1,8 +1,10 @@
 //! The section on prediction: would this posterior have produced these signals?
+//!
+//! Validated by `tests.rs`.
 
 use super::data::Predictive;
 use super::plot::{self, BLUE, CYCLE, Frame, GREY, INK, Prediction};
-use super::text::{Mark, escape, figure, key, panel, per_cent};
+use super::text::{Mark, decimals, escape, figure, key, panel, per_cent};
 
 /// More shells than this are drawn in one plot by order.
 const MOST_SHELLS: usize = 9;
@@ -73,12 +75,21 @@ pub(super) fn section(p: &Predictive) -> String {
             ));
         }
     } else {
-        let groups: Vec<Vec<Prediction>> =
-            order.iter().map(|g| g.iter().map(|(x, m)| at(*m, *x)).collect()).collect();
+        let mut next = 0.0;
+        let mut groups: Vec<Vec<Prediction>> = Vec::with_capacity(shells);
+        for list in &members {
+            let mut group: Vec<Prediction> = list.iter().map(|m| at(*m, 0.0)).collect();
+            group.sort_by(|a, b| a.median.total_cmp(&b.median));
+            for p in &mut group {
+                p.x = next;
+                next += 1.0;
+            }
+            groups.push(group);
+        }
         let frame = Frame {
             width: 1080.0,
             height: 320.0,
-            x: "measurement, by shell",
+            x: "measurement, by shell and predicted signal",
             y: &signal,
             alt: "measured and predicted signal by measurement",
         };
@@ -187,8 +198,8 @@ fn residuals(p: &Predictive, order: &Order, starts: &[(f64, String)]) -> String 
             "<b>Residuals.</b> (Measured − predicted) / noise sd has mean {} and sd {} (0 and 1 for a true model), and {} of {} \
              ({}) lie beyond ±1.96 (5 % expected). A shell that sits above or below zero, or a histogram wider than the \
              curve, says that the model or the noise level is wrong.",
-            format!("{mean:.2}").replace('-', "−"),
-            format!("{sd:.2}"),
+            decimals(mean, 2),
+            decimals(sd, 2),
             beyond,
             finite.len(),
             per_cent(beyond, finite.len())

@@ -215,6 +215,10 @@ fn a_whole_brain_stays_below_three_megabytes() {
             ..MapPair::default()
         })
         .collect();
+    data.populations = vec![data.populations[0].clone(); 12];
+    data.truth = vec![data.truth[0].clone(); 12];
+    let voxel = data.voxel.as_mut().unwrap();
+    voxel.parameters = vec![voxel.parameters[0].clone(); 12];
     let page = html(&data);
     assert!(page.len() < 3_000_000, "{} bytes", page.len());
     assert!(page.contains("block of 2 × 2 voxels"));

@@ -59,6 +59,11 @@ pub(super) fn digits(x: f64, n: i32) -> String {
     format!("{} × 10{raised}", minus(mantissa))
 }
 
+/// A number with `n` decimals; a dash where it is not finite.
+pub(super) fn decimals(x: f64, n: usize) -> String {
+    if x.is_finite() { minus(&format!("{x:.n$}")) } else { "–".into() }
+}
+
 fn superscript(c: char) -> char {
     match c {
         '-' => '⁻',

@@ -1,9 +1,13 @@
 //! The section on one voxel: marginal posteriors, traces and a pair of
 //! parameters.
+//!
+//! Validated by `correlation_of_a_line_is_one` below and by `tests.rs`.
 
 use super::data::{VoxelParameter, VoxelPosterior};
 use super::plot::{self, CYCLE, Frame, GREY, RED};
-use super::text::{Mark, counted, escape, figure, key, number, panel, unit_after, with_unit};
+use super::text::{
+    Mark, counted, decimals, escape, figure, key, number, panel, unit_after, with_unit,
+};
 
 /// Draws of one chain in a trace.
 const MOST_DRAWS: usize = 400;
@@ -83,8 +87,8 @@ fn row(p: &VoxelParameter, step: usize) -> String {
         number(p.sd),
         number(p.q05),
         number(p.q95),
-        if p.rhat.is_finite() { format!("{:.3}", p.rhat) } else { "–".into() },
-        if p.ess_bulk.is_finite() { format!("{:.0}", p.ess_bulk) } else { "–".into() },
+        decimals(p.rhat, 3),
+        decimals(p.ess_bulk, 0),
     );
     if let Some(truth) = known(p) {
         let inside = if (p.q05..=p.q95).contains(&truth) { "inside" } else { "outside" };
@@ -147,7 +151,7 @@ fn pair(a: &VoxelParameter, b: &VoxelParameter) -> String {
     let strength = if r.is_finite() {
         format!(
             " Their correlation is {}{}.",
-            format!("{r:.2}").replace('-', "−"),
+            decimals(r, 2),
             if r.abs() > 0.8 {
                 ", so the data fix a combination of the two far better than either"
             } else {

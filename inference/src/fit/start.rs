@@ -128,14 +128,19 @@ impl StartScheme {
     ///
     /// # Shapes
     /// `y` `[measurement]`; `evaluator` is one of [`StartScheme::ranking`].
-    pub(crate) fn starts(&self, evaluator: &mut Evaluator, y: &[f64]) -> Vec<Vec<f64>> {
+    ///
+    /// `floor` is the σ of Rician noise (0 for none): the ranking is by least
+    /// squares, to which the noise floor would look like water that does not
+    /// move, so $\sqrt{y^2 - \tfrac43\sigma^2}$ stands for y (between the mean
+    /// bias at high signal, $\sigma^2$, and that at none, $2\sigma^2$).
+    pub(crate) fn starts(&self, evaluator: &mut Evaluator, y: &[f64], floor: f64) -> Vec<Vec<f64>> {
         let mean_b0 = self.mean_b0(y);
         let e = self.directions(y, 1e-3 * mean_b0.max(f64::MIN_POSITIVE));
         let plan = &self.ranking.plan;
         let compartments = self.ranking.model.components().len();
         let mut y_slots = vec![0.0; plan.slots()];
         for (slot, &i) in plan.slot_of().iter().zip(&self.ranked) {
-            y_slots[*slot] = y[i];
+            y_slots[*slot] = if floor > 0.0 { (y[i] * y[i] - 4.0 / 3.0 * floor * floor).max(0.0).sqrt() } else { y[i] };
         }
         let mut e_signals = vec![0.0; compartments * plan.slots()];
         let mut gram = vec![0.0; compartments * compartments];
@@ -175,7 +180,7 @@ impl StartScheme {
         kept
     }
 
-    /// Whether two points differ by a quarter of a typical size in a scalar or by
+    /// Whether two points differ by 1.2 typical sizes in a scalar or by
     /// 20 degrees in an axis.
     fn apart(&self, a: &[f64], b: &[f64]) -> bool {
         self.ranking.model.free().iter().any(|f| match f.kind {
@@ -183,7 +188,7 @@ impl StartScheme {
                 let dot: f64 = (f.at..f.at + 3).map(|i| a[i] * b[i]).sum();
                 dot.abs() < 0.94
             }
-            FreeKind::Scalar { .. } => (a[f.at] - b[f.at]).abs() > 0.25 * f.scale,
+            FreeKind::Scalar { .. } => (a[f.at] - b[f.at]).abs() > 1.2 * f.scale,
             _ => false,
         })
     }

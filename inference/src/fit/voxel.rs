@@ -267,19 +267,20 @@ impl Fitter {
         self.evaluator.set_per_voxel(per_voxel);
         let plan = self.evaluator.lowered().plan.clone();
         plan.scatter(y, &mut self.y);
-        let starts = match start {
-            Some(x) => vec![x.to_vec()],
-            None => {
-                self.ranking.set_per_voxel(per_voxel);
-                let mut starts = self.scheme.starts(&mut self.ranking, y);
-                starts.truncate(self.options.max_starts.max(1));
-                starts
-            }
-        };
         // Without a known σ the first fits use a guess; the optimum of least
         // squares does not depend on it.
         let guess = sigma.unwrap_or_else(|| self.scheme.b0_sd(y).unwrap_or(0.0).max(0.02 * mean_b0));
         let first_noise = if sigma.is_some() { noise } else { NoiseKind::Gaussian };
+        let starts = match start {
+            Some(x) => vec![x.to_vec()],
+            None => {
+                self.ranking.set_per_voxel(per_voxel);
+                let floor = if noise == NoiseKind::Rician { guess } else { 0.0 };
+                let mut starts = self.scheme.starts(&mut self.ranking, y, floor);
+                starts.truncate(self.options.max_starts.max(1));
+                starts
+            }
+        };
         let Some(mut best) = self.best_of(starts, first_noise, guess) else {
             return self.failed(Status::Divergent, sigma, mean_b0);
         };

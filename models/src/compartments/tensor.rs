@@ -152,7 +152,8 @@ mod tests {
             for i in 0..3 {
                 assert!((along[i] - 2.0 * mu[i]).abs() < 1e-14, "mu is not an eigenvector");
             }
-            let determinant = d[0] * (d[1] * d[2] - d[5] * d[5]) - d[3] * (d[3] * d[2] - d[5] * d[4])
+            let determinant = d[0] * (d[1] * d[2] - d[5] * d[5])
+                - d[3] * (d[3] * d[2] - d[5] * d[4])
                 + d[4] * (d[3] * d[5] - d[1] * d[4]);
             assert!((determinant - 1.0).abs() < 1e-13);
             let (mut scalars, mut flipped) = ([0.7, 2.0, 1.0, 0.5], mu);

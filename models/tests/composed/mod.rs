@@ -134,7 +134,8 @@ pub fn cases() -> Vec<Case> {
         }),
         case("stick + zeppelin + ball + dot", |v, b, g| {
             let (par, perp) = (v.get("zeppelin.lambda_par"), v.get("zeppelin.lambda_perp"));
-            let total = v.get("stick.fraction") * stick(b, g, v.mu("stick"), v.get("stick.lambda_par"))
+            let total = v.get("stick.fraction")
+                * stick(b, g, v.mu("stick"), v.get("stick.lambda_par"))
                 + v.get("zeppelin.fraction") * zeppelin(b, g, v.mu("zeppelin"), par, perp)
                 + v.get("ball.fraction") * ball(b, v.get("ball.lambda_iso"))
                 + v.get("dot.fraction") * dot();
@@ -145,7 +146,8 @@ pub fn cases() -> Vec<Case> {
             off_sphere: false,
             ..case("tensor + ball", |v, b, g| {
                 let w = ball(b, v.get("ball.lambda_iso"));
-                v.get("s0") * (v.get("tensor.fraction") * free_tensor(v, b, g) + v.get("ball.fraction") * w)
+                v.get("s0")
+                    * (v.get("tensor.fraction") * free_tensor(v, b, g) + v.get("ball.fraction") * w)
             })
         },
         case(TORTUOUS, |v, b, g| {
@@ -197,7 +199,12 @@ fn free_tensor(v: &Named<'_>, b: f64, g: [f64; 3]) -> Dual {
 impl Case {
     /// The specification.
     pub fn spec(&self) -> ModelSpec {
-        if self.text.contains("[[") { ModelSpec::from_toml(self.text) } else { ModelSpec::parse(self.text) }.unwrap()
+        if self.text.contains("[[") {
+            ModelSpec::from_toml(self.text)
+        } else {
+            ModelSpec::parse(self.text)
+        }
+        .unwrap()
     }
 
     /// The compiled model.
@@ -239,10 +246,11 @@ impl Uniform {
         v.map(|c| c / norm)
     }
 
-    /// One to five shells with b up to 8 ms/um2 and their own pulse times, and up
+    /// Two to five shells of four to fifteen directions with b up to 8 ms/um2 and their own pulse times, and up
     /// to two b = 0 images.
     pub fn acquisition(&mut self) -> Acquisition {
-        let (mut b, mut g, mut delta, mut big_delta) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut b, mut g, mut delta, mut big_delta) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut shell = |uniform: &mut Self, weighting: f64, n: usize| {
             let d = uniform.within(3.0, 30.0);
             let separation = d + uniform.within(0.0, 40.0);
@@ -255,8 +263,8 @@ impl Uniform {
         };
         let images = self.within(0.0, 3.0) as usize;
         shell(self, 0.0, images);
-        for _ in 0..1 + self.within(0.0, 5.0) as usize {
-            let (weighting, n) = (self.within(0.1, 8.0), 1 + self.within(0.0, 12.0) as usize);
+        for _ in 0..2 + self.within(0.0, 4.0) as usize {
+            let (weighting, n) = (self.within(0.1, 8.0), 4 + self.within(0.0, 12.0) as usize);
             shell(self, weighting, n);
         }
         let timing = PulseTiming { delta_ms: delta, big_delta_ms: big_delta };
@@ -269,7 +277,9 @@ impl Uniform {
         let mut x = vec![f64::NAN; model.values()];
         for free in model.free() {
             match &free.kind {
-                FreeKind::Scalar { .. } => x[free.at] = self.within(free.range[0], free.range[1].min(4.0)),
+                FreeKind::Scalar { .. } => {
+                    x[free.at] = self.within(free.range[0], free.range[1].min(4.0))
+                }
                 FreeKind::Scale => x[free.at] = self.within(0.5, 2.0),
                 FreeKind::Axis => {
                     let mut mu = self.direction();
@@ -279,7 +289,8 @@ impl Uniform {
                     x[free.at..free.at + 3].copy_from_slice(&mu);
                 }
                 FreeKind::Fractions { total, .. } => {
-                    let shares: Vec<f64> = (0..free.len).map(|_| -(1.0 - self.next()).ln()).collect();
+                    let shares: Vec<f64> =
+                        (0..free.len).map(|_| -(1.0 - self.next()).ln()).collect();
                     let sum: f64 = shares.iter().sum();
                     for (i, share) in shares.iter().enumerate() {
                         x[free.at + i] = total * share / sum;

@@ -54,7 +54,8 @@ impl Dual {
     /// The angle of the point (`x`, `self`).
     pub fn atan2(self, x: Dual) -> Self {
         let square = self.value * self.value + x.value * x.value;
-        let slope = std::array::from_fn(|i| (x.value * self.slope[i] - self.value * x.slope[i]) / square);
+        let slope =
+            std::array::from_fn(|i| (x.value * self.slope[i] - self.value * x.slope[i]) / square);
         Self { value: self.value.atan2(x.value), slope }
     }
 }
@@ -62,7 +63,10 @@ impl Dual {
 impl Add for Dual {
     type Output = Dual;
     fn add(self, o: Dual) -> Dual {
-        Dual { value: self.value + o.value, slope: std::array::from_fn(|i| self.slope[i] + o.slope[i]) }
+        Dual {
+            value: self.value + o.value,
+            slope: std::array::from_fn(|i| self.slope[i] + o.slope[i]),
+        }
     }
 }
 
@@ -99,7 +103,10 @@ impl Div for Dual {
     type Output = Dual;
     fn div(self, o: Dual) -> Dual {
         let value = self.value / o.value;
-        Dual { value, slope: std::array::from_fn(|i| (self.slope[i] - value * o.slope[i]) / o.value) }
+        Dual {
+            value,
+            slope: std::array::from_fn(|i| (self.slope[i] - value * o.slope[i]) / o.value),
+        }
     }
 }
 
