@@ -4,3 +4,4 @@
 pub mod dense;
 pub mod diagnostics;
 pub mod fit;
+pub mod sample;

@@ -201,7 +201,7 @@ impl Acquisition {
         let mut unit = Vec::with_capacity(n);
         for (i, g) in directions.iter().enumerate() {
             let norm = (g[0] * g[0] + g[1] * g[1] + g[2] * g[2]).sqrt();
-            if b[i] == 0.0 || (b[i] <= B0_MAX_MS_PER_UM2 && !(norm > 0.0)) {
+            if b[i] == 0.0 || (b[i] <= B0_MAX_MS_PER_UM2 && (norm.is_nan() || norm <= 0.0)) {
                 b[i] = 0.0;
                 unit.push([0.0; 3]);
             } else if (norm - 1.0).abs() < 1e-3 {
@@ -388,6 +388,7 @@ fn group(b: &[f64], timing: Option<&PulseTiming>, te: Option<&[f64]>) -> (Vec<Sh
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn timing() -> PulseTiming {

@@ -334,6 +334,7 @@ fn interval(support: [f64; 2]) -> Map {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::ModelSpec;
 

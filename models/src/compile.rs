@@ -186,7 +186,7 @@ impl Compiler<'_> {
             }
             Some(LinkSpec::Fixed(FixedValue::Direction(v))) => {
                 let norm = (v[0] * v[0] + v[1] * v[1] + v[2] * v[2]).sqrt();
-                if !((norm - 1.0).abs() < 1e-3) {
+                if norm.is_nan() || (norm - 1.0).abs() >= 1e-3 {
                     return Err(ModelError::Link {
                         name: full.into(),
                         reason: format!(

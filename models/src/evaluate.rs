@@ -2,8 +2,8 @@
 //! one pass over the shells, and the reverse pass.
 //!
 //! With $A_c = S_0 f_c$ and free values $x$,
-//! $$\frac{\partial S}{\partial x_k} = \sum_c E_c\frac{\partial A_c}{\partial x_k}
-//!   + A_c\sum_j\frac{\partial E_c}{\partial p_{cj}}\frac{\partial p_{cj}}{\partial x_k}$$
+//! $$\frac{\partial S}{\partial x_k} = \sum_c E_c\frac{\partial A_c}{\partial x_k} +
+//!   A_c\sum_j\frac{\partial E_c}{\partial p_{cj}}\frac{\partial p_{cj}}{\partial x_k}$$
 //! where the links give $\partial p/\partial x$. The sum is folded into the
 //! shell coefficients of each family before the loop over measurements.
 //!
@@ -331,10 +331,10 @@ impl Evaluator {
             };
             match &state.coefficients {
                 Coefficients::Isotropic { value, d_value } => {
-                    for i in 0..self.active.len() {
+                    for (i, slope) in d_amplitude.iter().enumerate().take(self.active.len()) {
                         let row = &mut self.alpha[i * shells..(i + 1) * shells];
                         for (a, v) in row.iter_mut().zip(value) {
-                            *a = d_amplitude[i] * v;
+                            *a = slope * v;
                         }
                     }
                     for &(j, k, d) in &state.scalar_slopes {
@@ -353,8 +353,8 @@ impl Evaluator {
                     isotropic::accumulate(plan, amplitude, value, columns, s, j);
                 }
                 Coefficients::Quadratic { a, c, d_a, d_c } => {
-                    for i in 0..self.active.len() {
-                        self.alpha[i * shells..(i + 1) * shells].fill(d_amplitude[i]);
+                    for (i, slope) in d_amplitude.iter().enumerate().take(self.active.len()) {
+                        self.alpha[i * shells..(i + 1) * shells].fill(*slope);
                     }
                     for &(j, k, d) in &state.scalar_slopes {
                         let i = position(&self.active, k);
@@ -420,7 +420,7 @@ impl Evaluator {
     /// `x` `[set, value]`, result `[set, measurement]`.
     pub fn predict(&mut self, x: &[f64]) -> Vec<f64> {
         let (values, n) = (self.lowered.model.values(), self.lowered.plan.measurements());
-        let sets = if values == 0 { 1 } else { x.len() / values };
+        let sets = x.len().checked_div(values).unwrap_or(1);
         let mut out = vec![0.0; sets * n];
         for (set, row) in out.chunks_mut(n).enumerate() {
             self.signal(&x[set * values..(set + 1) * values]);

@@ -494,10 +494,10 @@ pub(crate) fn kinds(
 ) -> Result<BTreeMap<String, Arc<dyn Compartment>>, ModelError> {
     let mut out = BTreeMap::new();
     for (name, c) in spec.names().into_iter().zip(&spec.compartments) {
-        if let Some(kind) = by_kind(&c.kind) {
-            if out.insert(name.clone(), kind).is_some() {
-                return Err(ModelError::DuplicateName { name });
-            }
+        if let Some(kind) = by_kind(&c.kind)
+            && out.insert(name.clone(), kind).is_some()
+        {
+            return Err(ModelError::DuplicateName { name });
         }
     }
     Ok(out)

@@ -96,7 +96,7 @@ impl Prior {
             }
         };
         let improper = || PriorError::Improper { prior: spec.clone(), low, high };
-        if !(low < high) {
+        if low.is_nan() || high.is_nan() || low >= high {
             return Err(improper());
         }
         let mass = match shape {
@@ -175,6 +175,7 @@ fn interval_mass(d: &impl ContinuousCDF<f64, f64>, low: f64, high: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn cases() -> Vec<Prior> {

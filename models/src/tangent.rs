@@ -179,6 +179,7 @@ pub(crate) const MAX_FRACTIONS: usize = 16;
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::compose_models;
 

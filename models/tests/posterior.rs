@@ -114,7 +114,7 @@ fn difference(f: impl Fn(f64) -> f64, h: f64) -> f64 {
 
 #[test]
 fn gradient_equals_difference() {
-    for voxel in (0..300).flat_map(|repeat| voxels(1000 * repeat)) {
+    for voxel in (0..10).flat_map(|repeat| voxels(1000 * repeat)) {
         voxel.with(|posterior| {
             let dim = posterior.dim();
             let mut gradient = vec![0.0; dim];
@@ -147,7 +147,7 @@ fn is_positive_definite(a: &[f64], n: usize) -> bool {
             let sum: f64 = (0..j).map(|k| l[i * n + k] * l[j * n + k]).sum();
             let rest = a[i * n + j] - sum;
             if i == j {
-                if !(rest > 1e-12 * a[i * n + i]) {
+                if rest.is_nan() || rest <= 1e-12 * a[i * n + i] {
                     return false;
                 }
                 l[i * n + i] = rest.sqrt();
@@ -161,7 +161,7 @@ fn is_positive_definite(a: &[f64], n: usize) -> bool {
 
 #[test]
 fn curvature_is_positive_definite() {
-    for voxel in (0..300).flat_map(|repeat| voxels(1000 * repeat + 500)) {
+    for voxel in (0..10).flat_map(|repeat| voxels(1000 * repeat + 500)) {
         voxel.with(|posterior| {
             let n = posterior.dim();
             let (mut gradient, mut again, mut hessian) =

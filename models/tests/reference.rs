@@ -1,5 +1,5 @@
 //! Predicted signals against tables that were computed without this library.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 use microtome_models::{Acquisition, Evaluator, Lowered, Model, ModelSpec, PulseTiming, register};
 use std::collections::BTreeMap;

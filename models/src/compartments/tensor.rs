@@ -134,6 +134,7 @@ impl Compartment for DiffusionTensor {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::panic)]
     use super::*;
 
     #[test]

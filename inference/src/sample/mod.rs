@@ -1,0 +1,10 @@
+//! Posteriors by NUTS: one posterior a voxel, several chains, whitened and
+//! started at the fit.
+
+mod laplace;
+mod nuts;
+mod voxel;
+
+pub use laplace::Laplace;
+pub use nuts::{Draw, LnDensity, NutsOptions, Trace, run_chain};
+pub use voxel::{Sampler, VoxelPosterior};

@@ -1,0 +1,170 @@
+//! One NUTS chain of a density, by nuts-rs.
+//!
+//! The chain runs in the coordinates it is given; tuning adapts the step size
+//! and a diagonal metric. Nothing is shared between chains and nothing is
+//! random but the seed, so a chain is a function of (density, start, seed).
+//!
+//! Source: Hoffman & Gelman 2014, JMLR 15:1593; Betancourt 2017, arXiv:1701.02434.
+//! Validated by `tests/sample.rs` (normal and Rician targets of known moments).
+
+use microtome_kernels::philox::PhiloxRng;
+use nuts_rs::{Chain, CpuLogpFunc, CpuMath, CpuMathError, DiagNutsSettings, HasDims, LogpError, Settings};
+use std::collections::HashMap;
+
+/// A log density with its gradient.
+pub trait LnDensity {
+    /// Number of coordinates.
+    fn dim(&self) -> usize;
+
+    /// The log density and its gradient; NaN or infinite where it can't be
+    /// evaluated, which the sampler counts as a divergence.
+    fn ln_density(&mut self, x: &[f64], gradient: &mut [f64]) -> f64;
+}
+
+/// Settings of the chains.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NutsOptions {
+    /// Number of chains.
+    pub chains: usize,
+    /// Tuning draws of each chain, thrown away.
+    pub tune: usize,
+    /// Kept draws of each chain.
+    pub draws: usize,
+    /// Wanted mean acceptance probability.
+    pub target_accept: f64,
+    /// Most doublings of a trajectory.
+    pub max_depth: u64,
+}
+
+impl Default for NutsOptions {
+    fn default() -> Self {
+        Self { chains: 4, tune: 150, draws: 250, target_accept: 0.8, max_depth: 10 }
+    }
+}
+
+/// One kept draw.
+#[derive(Debug, Clone)]
+pub struct Draw {
+    /// Position in the coordinates of the chain.
+    pub position: Box<[f64]>,
+    /// Log density.
+    pub ln_density: f64,
+    /// Hamiltonian at the draw.
+    pub energy: f64,
+    /// Depth of the trajectory tree.
+    pub tree_depth: u64,
+    /// Whether the trajectory diverged.
+    pub diverging: bool,
+    /// Leapfrog steps.
+    pub n_steps: u64,
+    /// Step size.
+    pub step_size: f64,
+}
+
+/// The draws of one chain.
+#[derive(Debug, Clone, Default)]
+pub struct Trace {
+    /// Kept draws.
+    pub draws: Vec<Draw>,
+    /// Gradients, tuning included.
+    pub gradients: u64,
+    /// Whether the chain ended early because its density failed.
+    pub failed: bool,
+}
+
+/// The density could not be evaluated.
+#[derive(Debug, thiserror::Error)]
+#[error("the log density is not finite")]
+pub struct NotFinite;
+
+impl LogpError for NotFinite {
+    fn is_recoverable(&self) -> bool {
+        true
+    }
+}
+
+struct Adapter<'a, D: LnDensity>(&'a mut D);
+
+impl<D: LnDensity> HasDims for Adapter<'_, D> {
+    fn dim_sizes(&self) -> HashMap<String, u64> {
+        HashMap::from([("unconstrained_parameter".to_string(), self.0.dim() as u64)])
+    }
+}
+
+impl<D: LnDensity> CpuLogpFunc for Adapter<'_, D> {
+    type LogpError = NotFinite;
+    type FlowParameters = ();
+    type ExpandedVector = Vec<f64>;
+
+    fn dim(&self) -> usize {
+        self.0.dim()
+    }
+
+    fn logp(&mut self, position: &[f64], gradient: &mut [f64]) -> Result<f64, NotFinite> {
+        let value = self.0.ln_density(position, gradient);
+        if value.is_finite() && gradient.iter().all(|g| g.is_finite()) { Ok(value) } else { Err(NotFinite) }
+    }
+
+    fn expand_vector<R: nuts_rs::rand::Rng + ?Sized>(
+        &mut self,
+        _rng: &mut R,
+        _array: &[f64],
+    ) -> Result<Vec<f64>, CpuMathError> {
+        Ok(Vec::new())
+    }
+}
+
+/// Runs one chain.
+///
+/// # Shapes
+/// `start` `[dim]`.
+pub fn run_chain(density: &mut impl LnDensity, start: &[f64], options: &NutsOptions, rng: &mut PhiloxRng) -> Trace {
+    let mut settings = DiagNutsSettings {
+        num_tune: options.tune as u64,
+        num_draws: options.draws as u64,
+        maxdepth: options.max_depth,
+        ..DiagNutsSettings::default()
+    };
+    settings.adapt_options.step_size_settings.target_accept = options.target_accept;
+    settings.adapt_options.step_size_settings.initial_step = 0.5;
+    let mut trace = Trace { draws: Vec::with_capacity(options.draws), ..Trace::default() };
+    let Ok(mut chain) = settings.new_chain(0, CpuMath::new(Adapter(density)), rng) else {
+        trace.failed = true;
+        return trace;
+    };
+    if chain.set_position(start).is_err() {
+        trace.failed = true;
+        return trace;
+    }
+    for i in 0..options.tune + options.draws {
+        if i < options.tune {
+            match chain.draw() {
+                Ok((_, progress)) => trace.gradients += progress.num_gradients,
+                Err(_) => {
+                    trace.failed = true;
+                    return trace;
+                }
+            }
+            continue;
+        }
+        match chain.expanded_draw() {
+            Ok((position, _, stats, progress)) => {
+                trace.gradients += progress.num_gradients;
+                trace.draws.push(Draw {
+                    position,
+                    ln_density: stats.point.logp,
+                    energy: stats.point.energy,
+                    tree_depth: stats.depth,
+                    diverging: progress.diverging,
+                    n_steps: progress.num_steps,
+                    step_size: progress.step_size,
+                });
+            }
+            Err(_) => {
+                trace.failed = true;
+                return trace;
+            }
+        }
+    }
+    trace
+}
