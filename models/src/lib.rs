@@ -18,6 +18,7 @@ mod noise;
 mod parameter;
 mod posterior;
 mod prior;
+mod run;
 mod spec;
 mod tangent;
 
@@ -33,5 +34,6 @@ pub use noise::{Constants, NoiseKind};
 pub use parameter::{ParameterSpec, Unit};
 pub use posterior::{Posterior, Sigma};
 pub use prior::{Prior, PriorError, PriorSpec};
+pub use run::{BLOCK_ROWS, Job, RunSpec, SearchSpec, SigmaSpec, VoxelBatch};
 pub use spec::{CompartmentSpec, ModelSpec, NoiseSpec, PRESETS, Preset, SpecError};
 pub use tangent::Tangent;

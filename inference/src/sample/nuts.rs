@@ -38,7 +38,7 @@ pub struct NutsOptions {
 
 impl Default for NutsOptions {
     fn default() -> Self {
-        Self { chains: 4, tune: 150, draws: 250, target_accept: 0.8, max_depth: 10 }
+        Self { chains: 4, tune: 200, draws: 1000, target_accept: 0.8, max_depth: 10 }
     }
 }
 

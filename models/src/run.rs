@@ -1,0 +1,128 @@
+//! The specification of a voxelwise job and the batch that it works on.
+//!
+//! A [`RunSpec`] holds everything that determines the numbers of a run and
+//! nothing else (no paths, no threads): its hash names finished blocks, so a run
+//! resumes exactly where the specification is the same.
+//!
+//! Validated by `specification_round_trips` below.
+
+use crate::acquisition::Acquisition;
+use crate::spec::ModelSpec;
+use serde::{Deserialize, Serialize};
+
+/// Rows of the whole input that form one block of work.
+pub const BLOCK_ROWS: usize = 256;
+
+/// What is done in every voxel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Job {
+    /// Maximum likelihood.
+    Fit,
+    /// Posterior draws.
+    Sample,
+}
+
+impl Job {
+    /// The verb.
+    pub fn name(self) -> &'static str {
+        match self {
+            Job::Fit => "fit",
+            Job::Sample => "sample",
+        }
+    }
+}
+
+/// How the noise scale is known.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SigmaSpec {
+    /// One value for all voxels, in the unit of the signals.
+    Known(f64),
+    /// One value a voxel, a column of the batch.
+    PerVoxel,
+    /// Estimated (fit) or sampled (sample).
+    Free,
+}
+
+/// Settings of the search.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchSpec {
+    /// Most Levenberg-Marquardt iterations of one start.
+    pub max_iterations: u64,
+    /// Most starts a voxel.
+    pub max_starts: usize,
+    /// Chains a voxel.
+    pub chains: usize,
+    /// Tuning draws a chain.
+    pub tune: usize,
+    /// Kept draws a chain.
+    pub draws: usize,
+    /// Wanted mean acceptance probability of NUTS.
+    pub target_accept: f64,
+}
+
+impl Default for SearchSpec {
+    fn default() -> Self {
+        Self { max_iterations: 100, max_starts: 3, chains: 4, tune: 200, draws: 1000, target_accept: 0.8 }
+    }
+}
+
+/// Everything that determines the numbers of a voxelwise run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunSpec {
+    /// What is done.
+    pub job: Job,
+    /// The model, noise and priors included.
+    pub model: ModelSpec,
+    /// The acquisition.
+    pub acquisition: Acquisition,
+    /// The noise scale.
+    pub sigma: SigmaSpec,
+    /// The search.
+    pub search: SearchSpec,
+    /// Seed of all random numbers.
+    pub seed: u64,
+}
+
+/// Voxels to work on: plain data between files and searches.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct VoxelBatch {
+    /// Number of each row in the whole input: names its random numbers.
+    pub row: Vec<u64>,
+    /// The `voxel` column: row of a table, or linear index i + nx (j + ny k) of an image.
+    pub voxel: Vec<i64>,
+    /// Image indices i, j, k.
+    pub ijk: Option<Vec<[i32; 3]>>,
+    /// Signals `[voxel, measurement]`.
+    pub signals: Vec<f64>,
+    /// Number of measurements.
+    pub measurements: usize,
+    /// σ of each voxel, for [`SigmaSpec::PerVoxel`].
+    pub sigma: Option<Vec<f64>>,
+    /// One list for each parameter that is fixed to one value a voxel, in the
+    /// order of [`crate::Model::per_voxel`].
+    pub fixed: Vec<Vec<f64>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn specification_round_trips() {
+        let spec = RunSpec {
+            job: Job::Sample,
+            model: ModelSpec::parse("ball_sticks_2").unwrap(),
+            acquisition: Acquisition::from_b(&[0.0, 1.0], &[[0.0; 3], [0.0, 0.6, 0.8]], None, None).unwrap(),
+            sigma: SigmaSpec::Known(0.05),
+            search: SearchSpec::default(),
+            seed: 7,
+        };
+        let text = toml::to_string(&spec).unwrap();
+        assert_eq!(toml::from_str::<RunSpec>(&text).unwrap(), spec);
+        assert!(toml::from_str::<RunSpec>(&text.replace("seed = 7", "sead = 7")).is_err());
+    }
+}
