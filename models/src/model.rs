@@ -471,6 +471,15 @@ impl Column {
         )
     }
 
+    /// The index of the free value that this column is, if it is one.
+    pub fn free_value(&self) -> Option<usize> {
+        match &self.source {
+            ColumnSource::Scalar(Source::Value(k)) => Some(*k),
+            ColumnSource::AxisPart(AxisSource::Value(k), i) => Some(k + i),
+            _ => None,
+        }
+    }
+
     /// The compartment and the component 0, 1 or 2 when this is a part of an axis.
     pub fn axis_part(&self) -> Option<(&str, usize)> {
         match &self.source {

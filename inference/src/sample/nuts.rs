@@ -75,7 +75,7 @@ pub struct Trace {
 /// The density could not be evaluated.
 #[derive(Debug, thiserror::Error)]
 #[error("the log density is not finite")]
-pub struct NotFinite;
+pub(super) struct NotFinite;
 
 impl LogpError for NotFinite {
     fn is_recoverable(&self) -> bool {

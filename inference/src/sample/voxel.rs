@@ -2,7 +2,8 @@
 //!
 //! Each chain starts at a draw from the normal approximation at the mode and
 //! runs in its white coordinates (see [`Laplace`]). A chain whose median log
-//! density stays more than [`STUCK_NATS`] below the best chain's is flagged, as
+//! density stays more than ten nats and one a degree of freedom below the best
+//! chain's is flagged, as
 //! are voxels whose worst R-hat exceeds 1.01.
 //!
 //! Validated by `tests/sample.rs` and `docs/validation.md`.
@@ -16,7 +17,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 /// How far below the best chain a chain may stay, per degree of freedom plus
 /// ten (nats).
-pub const STUCK_NATS: f64 = 10.0;
+const STUCK_NATS: f64 = 10.0;
 
 /// Draws of one voxel.
 #[derive(Debug, Clone)]

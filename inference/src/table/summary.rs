@@ -1,0 +1,243 @@
+//! `summary.parquet`: one row a (voxel, parameter).
+//!
+//! Axes are axial: draws are signed by the principal eigenvector $m$ of
+//! $E[\mu\mu^T]$, and instead of $\mu$ the summary has
+//!
+//! | row | |
+//! |---|---|
+//! | `<c>.mu_axis_x/y/z` | $m$ |
+//! | `<c>.mu_cone90_deg` | half-angle of the axial cap about $m$ that holds 90 % of the draws |
+//! | `<c>.mu_dispersion` | 1 - largest eigenvalue of $E[\mu\mu^T]$ |
+//!
+//! with R-hat and effective sample sizes of the worst $\mu_i\mu_j$. `contraction`
+//! is the posterior over the prior standard deviation (for the cone: over the
+//! 84.26° that hold 90 % of the half sphere): near 1 the prior speaks, not the data.
+//!
+//! Source: Mardia & Jupp 2000, *Directional Statistics*, ch. 10 (axial data).
+
+use super::{Columns, SIGNAL_UNIT};
+use crate::InferenceError;
+use crate::dense::eigen_3x3;
+use crate::diagnostics::{Chains, Summary, Workspace, ebfmi, summarize};
+use crate::fit::Status;
+use crate::sample::VoxelPosterior;
+use arrow_array::RecordBatch;
+use microtome_models::{FreeKind, Model, VoxelBatch};
+
+/// One row of the summary.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    parameter: String,
+    unit: &'static str,
+    pub(crate) summary: Summary,
+    contraction: f64,
+}
+
+/// R-hat above this is not mixed (Vehtari et al. 2021, section 4).
+pub(crate) const RHAT_LIMIT: f64 = 1.01;
+/// E-BFMI below this says that the energies mix badly (Betancourt 2016, arXiv:1604.00695).
+pub(crate) const EBFMI_LIMIT: f64 = 0.3;
+
+fn missing() -> Summary {
+    let nan = f64::NAN;
+    Summary {
+        mean: nan,
+        sd: nan,
+        q05: nan,
+        q50: nan,
+        q95: nan,
+        rhat: nan,
+        ess_bulk: nan,
+        ess_tail: nan,
+        mcse_mean: nan,
+    }
+}
+
+fn constant(value: f64, like: &Summary) -> Summary {
+    Summary { mean: value, sd: f64::NAN, q05: f64::NAN, q50: value, q95: f64::NAN, mcse_mean: f64::NAN, ..*like }
+}
+
+/// Signs the axes of the draws of a voxel and summarises it.
+pub(crate) fn voxel(
+    model: &Model,
+    posterior: &mut VoxelPosterior,
+    fixed: &[f64],
+    prior_sd: &[f64],
+    workspace: &mut Workspace,
+) -> Vec<Row> {
+    let chains = posterior.traces.len();
+    let draws = posterior.traces.first().map_or(0, |t| t.draws.len());
+    let width = posterior.width;
+    let mut rows = Vec::new();
+    let summary_of = |values: &[f64], workspace: &mut Workspace| match Chains::new(values, chains, draws) {
+        Ok(c) if chains > 0 => summarize(c, workspace),
+        _ => missing(),
+    };
+    let free_axes: Vec<usize> =
+        model.free().iter().filter(|f| f.kind == FreeKind::Axis).map(|f| f.at).collect();
+    let mut axis_rows: Vec<(usize, [Summary; 5])> = Vec::new();
+    for &at in &free_axes {
+        axis_rows.push((at, axis(model, posterior, at, &summary_of, workspace)));
+    }
+    let count = posterior.values.len() / width.max(1);
+    let mut table = vec![0.0; count * model.columns().len()];
+    for (x, out) in posterior.values.chunks_exact(width.max(1)).zip(table.chunks_mut(model.columns().len().max(1))) {
+        model.fill_columns(x, fixed, out);
+    }
+    let mut column = vec![0.0; count];
+    for (c, info) in model.columns().iter().enumerate() {
+        if let Some((compartment, part)) = info.axis_part() {
+            let Some((_, s)) = axis_rows.iter().find(|(at, _)| info.free_value() == Some(at + part)) else {
+                continue;
+            };
+            let row = |name: String, unit, summary, contraction| Row { parameter: name, unit, summary, contraction };
+            let axis = ["x", "y", "z"][part];
+            rows.push(row(format!("{compartment}.mu_axis_{axis}"), "1", s[part], f64::NAN));
+            if part == 2 {
+                let prior_cone = 0.1_f64.acos().to_degrees();
+                let cone = s[3];
+                rows.push(row(format!("{compartment}.mu_cone90_deg"), "deg", cone, cone.mean / prior_cone));
+                rows.push(row(format!("{compartment}.mu_dispersion"), "1", s[4], f64::NAN));
+            }
+            continue;
+        }
+        if info.is_constant() {
+            continue;
+        }
+        for (v, x) in column.iter_mut().zip(table.chunks(model.columns().len())) {
+            *v = x[c];
+        }
+        let summary = summary_of(&column, workspace);
+        let prior = info.free_value().map_or(f64::NAN, |k| prior_sd[k]);
+        rows.push(Row {
+            parameter: info.name.clone(),
+            unit: info.unit.symbol(),
+            contraction: summary.sd / prior,
+            summary,
+        });
+    }
+    if width > model.values() {
+        let k = model.values();
+        for (v, x) in column.iter_mut().zip(posterior.values.chunks_exact(width)) {
+            *v = x[k];
+        }
+        let summary = summary_of(&column, workspace);
+        rows.push(Row {
+            parameter: "sigma".into(),
+            unit: SIGNAL_UNIT,
+            contraction: summary.sd / prior_sd.get(k).copied().unwrap_or(f64::NAN),
+            summary,
+        });
+    }
+    rows
+}
+
+/// Signs the draws of an axis; summaries of m_x, m_y, m_z, the cone and the dispersion.
+fn axis(
+    model: &Model,
+    posterior: &mut VoxelPosterior,
+    at: usize,
+    summary_of: &dyn Fn(&[f64], &mut Workspace) -> Summary,
+    workspace: &mut Workspace,
+) -> [Summary; 5] {
+    let width = posterior.width;
+    let draws: Vec<[f64; 3]> =
+        posterior.values.chunks_exact(width).map(|x| [x[at], x[at + 1], x[at + 2]]).collect();
+    if draws.is_empty() {
+        return [missing(); 5];
+    }
+    let mut dyadic = [[0.0; 3]; 3];
+    let mut worst = missing();
+    let mut product = vec![0.0; draws.len()];
+    for i in 0..3 {
+        for j in i..3 {
+            for (p, mu) in product.iter_mut().zip(&draws) {
+                *p = mu[i] * mu[j];
+            }
+            let s = summary_of(&product, workspace);
+            dyadic[i][j] = s.mean;
+            dyadic[j][i] = s.mean;
+            if !(worst.rhat >= s.rhat) {
+                worst.rhat = s.rhat;
+            }
+            if !(worst.ess_bulk <= s.ess_bulk) {
+                worst.ess_bulk = s.ess_bulk;
+            }
+            if !(worst.ess_tail <= s.ess_tail) {
+                worst.ess_tail = s.ess_tail;
+            }
+        }
+    }
+    let (values, vectors) = eigen_3x3(dyadic);
+    let mut m = vectors[0];
+    let mut x = [m[0], m[1], m[2]];
+    // The sign of the fit, which has a canonical one.
+    let reference: f64 = (0..3).map(|i| posterior.fit.x[at + i] * x[i]).sum();
+    if reference < 0.0 {
+        x = x.map(|v| -v);
+        m = x;
+    }
+    let mut cosines = Vec::with_capacity(draws.len());
+    for (values, mu) in posterior.values.chunks_exact_mut(width).zip(&draws) {
+        let cosine: f64 = (0..3).map(|i| mu[i] * m[i]).sum();
+        if cosine < 0.0 {
+            model.flip_axis(at, values);
+        }
+        cosines.push(cosine.abs());
+    }
+    cosines.sort_by(f64::total_cmp);
+    // 90 % of the draws have a larger cosine than this one.
+    let edge = cosines[(cosines.len() as f64 * 0.1).floor() as usize];
+    let cone = edge.min(1.0).acos().to_degrees();
+    [
+        constant(m[0], &worst),
+        constant(m[1], &worst),
+        constant(m[2], &worst),
+        constant(cone, &worst),
+        constant((1.0 - values[0]).max(0.0), &worst),
+    ]
+}
+
+/// The verdict on a voxel after its summary.
+pub(crate) fn status(posterior: &VoxelPosterior, rows: &[Row]) -> Status {
+    if posterior.status != Status::Converged {
+        return posterior.status;
+    }
+    // One chain has no R-hat; its draws are not judged by it.
+    if posterior.traces.len() > 1 && rows.iter().any(|r| !(r.summary.rhat <= RHAT_LIMIT)) {
+        return Status::NotMixed;
+    }
+    let energies_mix = posterior.traces.iter().all(|t| {
+        let energy: Vec<f64> = t.draws.iter().map(|d| d.energy).collect();
+        ebfmi(&energy) >= EBFMI_LIMIT
+    });
+    if energies_mix { Status::Converged } else { Status::NotMixed }
+}
+
+/// The table of a batch.
+pub(crate) fn table(
+    batch: &VoxelBatch,
+    rows: &[Vec<Row>],
+    status: &[Status],
+) -> Result<RecordBatch, InferenceError> {
+    let times: Vec<usize> = rows.iter().map(Vec::len).collect();
+    let all = || rows.iter().flatten();
+    let number = |get: fn(&Row) -> f64| all().map(get).collect::<Vec<f64>>();
+    let mut out = Columns::default();
+    out.voxels(batch, &times);
+    out.words("parameter", all().map(|r| r.parameter.as_str()));
+    out.words("unit", all().map(|r| r.unit));
+    out.numbers("mean", "of the parameter", number(|r| r.summary.mean));
+    out.numbers("sd", "of the parameter", number(|r| r.summary.sd));
+    out.numbers("q05", "of the parameter", number(|r| r.summary.q05));
+    out.numbers("q50", "of the parameter", number(|r| r.summary.q50));
+    out.numbers("q95", "of the parameter", number(|r| r.summary.q95));
+    out.numbers("rhat", "1", number(|r| r.summary.rhat));
+    out.numbers("ess_bulk", "draws", number(|r| r.summary.ess_bulk));
+    out.numbers("ess_tail", "draws", number(|r| r.summary.ess_tail));
+    out.numbers("mcse_mean", "of the parameter", number(|r| r.summary.mcse_mean));
+    out.numbers("contraction", "1", number(|r| r.contraction));
+    out.words("method", all().map(|_| "nuts"));
+    out.words("status", times.iter().zip(status).flat_map(|(&n, s)| std::iter::repeat_n(s.name(), n)));
+    Ok(out.finish()?)
+}
