@@ -1,5 +1,5 @@
 //! Accuracy and cost of the fits on synthetic voxels with Rician noise:
-//! `cargo run --release -p microtome-inference --example accuracy -- BVAL BVEC [SNR]`.
+//! `cargo run --release -p microtome-inference --example accuracy -- BVAL BVEC [SNR [MODEL]]`.
 //!
 //! 500 voxels a model, S0 = 1 estimated, sigma = 1/SNR (default 30) known,
 //! Rician likelihood. Beside the fit stands the maximum-likelihood fit started
@@ -40,7 +40,11 @@ fn main() {
     };
     let snr: f64 = arguments.get(3).map_or(30.0, |s| s.parse().unwrap());
     let acquisition = Acquisition::from_b(&b, &directions, None, None).unwrap();
-    for preset in ["ball_stick", "stick_zeppelin_ball", "ball_sticks_2"] {
+    let presets: Vec<&str> = match arguments.get(4) {
+        Some(one) => vec![one],
+        None => vec!["ball_stick", "stick_zeppelin_ball", "ball_sticks_2"],
+    };
+    for preset in presets {
         run(preset, &acquisition, 1.0 / snr);
     }
 }

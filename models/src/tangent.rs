@@ -74,19 +74,19 @@ impl Tangent {
         self.dim
     }
 
-    /// $\partial x/\partial s$ at $s = 0$, `[value, dim]`.
-    pub fn basis(&self, x: &[f64], out: &mut [f64]) {
-        out.fill(0.0);
-        let dim = self.dim;
+    /// The entries of $\partial x/\partial s$ at $s = 0$ that are not zero:
+    /// (value, coordinate, derivative).
+    pub fn basis(&self, x: &[f64], out: &mut Vec<(usize, usize, f64)>) {
+        out.clear();
         for block in &self.blocks {
             let (at, s) = (block.at, block.s);
             match block.kind {
-                Kind::Bounded { .. } | Kind::Angle => out[at * dim + s] = 1.0,
+                Kind::Bounded { .. } | Kind::Angle => out.push((at, s, 1.0)),
                 Kind::Axis => {
                     let [e1, e2, _] = frame_about([x[at], x[at + 1], x[at + 2]]);
                     for i in 0..3 {
-                        out[(at + i) * dim + s] = e1[i];
-                        out[(at + i) * dim + s + 1] = e2[i];
+                        out.push((at + i, s, e1[i]));
+                        out.push((at + i, s + 1, e2[i]));
                     }
                 }
                 Kind::Simplex { n, total } => {
@@ -101,7 +101,7 @@ impl Tangent {
                             if i < n - 1 && i != k {
                                 d *= v[i];
                             }
-                            out[(at + i) * dim + s + k] = d;
+                            out.push((at + i, s + k, d));
                         }
                     }
                 }
@@ -198,8 +198,12 @@ mod tests {
             }
         }
         let dim = tangent.dim();
+        let mut entries = Vec::new();
+        tangent.basis(&x, &mut entries);
         let mut basis = vec![0.0; model.values() * dim];
-        tangent.basis(&x, &mut basis);
+        for (i, k, d) in entries {
+            basis[i * dim + k] = d;
+        }
         for k in 0..dim {
             let h = 1e-6;
             let moved = |sign: f64| {

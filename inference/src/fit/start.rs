@@ -226,7 +226,7 @@ fn quadratic(gram: &[f64], right: &[f64], a: &[f64]) -> f64 {
 fn non_negative(gram: &[f64], right: &[f64]) -> Vec<f64> {
     let n = right.len();
     let mut a = vec![0.0; n];
-    for _ in 0..40 {
+    for _ in 0..12 {
         for i in 0..n {
             let others: f64 = (0..n).filter(|&j| j != i).map(|j| gram[i * n + j] * a[j]).sum();
             let diagonal = gram[i * n + i];

@@ -100,14 +100,16 @@ pub struct Fitter {
     scratch: Scratch,
 }
 
+/// (value, coordinate, derivative).
+type Entry = (usize, usize, f64);
+
 #[derive(Debug)]
 struct Scratch {
     score: Vec<f64>,
     curvature: Vec<f64>,
     normal: Vec<f64>,
     right: Vec<f64>,
-    basis: Vec<f64>,
-    half: Vec<f64>,
+    basis: Vec<Entry>,
 }
 
 /// One run of Levenberg-Marquardt.
@@ -134,15 +136,11 @@ struct NegativeLogLikelihood<'a> {
 const FIRST_ITERATIONS: u64 = 8;
 
 /// The curvature of a Rician measurement is kept above this share of 1/σ².
-const CURVATURE_FLOOR: f64 = 0.05;
+const CURVATURE_FLOOR: f64 = 0.3;
 
 impl Objective for NegativeLogLikelihood<'_> {
     fn dim(&self) -> usize {
         self.tangent.dim()
-    }
-
-    fn cost(&mut self, x: &[f64]) -> f64 {
-        -self.noise.value(self.y, self.evaluator.signal(x), self.mask, self.sigma)
     }
 
     fn linearise(&mut self, x: &[f64], gradient: &mut [f64], hessian: &mut [f64]) -> f64 {
@@ -157,7 +155,7 @@ impl Objective for NegativeLogLikelihood<'_> {
         }
         normal_equations(jacobian, &s.curvature, &s.score, &mut s.normal, &mut s.right);
         self.tangent.basis(x, &mut s.basis);
-        project(&s.normal, &s.right, &s.basis, &mut s.half, gradient, hessian);
+        project(&s.normal, &s.right, &s.basis, gradient, hessian);
         -value
     }
 
@@ -170,30 +168,17 @@ impl Objective for NegativeLogLikelihood<'_> {
     }
 }
 
-/// g = -Tᵀ r and H = Tᵀ N T.
-fn project(normal: &[f64], right: &[f64], basis: &[f64], half: &mut [f64], gradient: &mut [f64], hessian: &mut [f64]) {
+/// g = -Tᵀ r and H = Tᵀ N T, T by its entries.
+fn project(normal: &[f64], right: &[f64], basis: &[Entry], gradient: &mut [f64], hessian: &mut [f64]) {
     let (values, dim) = (right.len(), gradient.len());
-    half.fill(0.0);
     gradient.fill(0.0);
     hessian.fill(0.0);
-    for a in 0..values {
-        for b in 0..values {
-            let n = normal[a * values + b];
-            for j in 0..dim {
-                half[a * dim + j] += n * basis[b * dim + j];
-            }
-        }
-    }
-    for a in 0..values {
-        for i in 0..dim {
-            let t = basis[a * dim + i];
-            if t == 0.0 {
-                continue;
-            }
-            gradient[i] -= t * right[a];
-            for j in 0..dim {
-                hessian[i * dim + j] += t * half[a * dim + j];
-            }
+    for &(a, i, t) in basis {
+        gradient[i] -= t * right[a];
+        let row = &normal[a * values..(a + 1) * values];
+        let out = &mut hessian[i * dim..(i + 1) * dim];
+        for &(b, j, u) in basis {
+            out[j] += t * row[b] * u;
         }
     }
 }
@@ -202,7 +187,7 @@ impl Fitter {
     /// A fitter of one model on one acquisition, with its own scratch memory.
     pub fn new(lowered: &Lowered, scheme: &StartScheme, options: FitOptions) -> Self {
         let tangent = Tangent::new(&lowered.model);
-        let (values, slots, dim) = (lowered.model.values(), lowered.plan.slots(), tangent.dim());
+        let (values, slots) = (lowered.model.values(), lowered.plan.slots());
         Self {
             evaluator: Evaluator::new(lowered),
             ranking: Evaluator::new(scheme.ranking()),
@@ -214,8 +199,7 @@ impl Fitter {
                 curvature: vec![0.0; slots],
                 normal: vec![0.0; values * values],
                 right: vec![0.0; values],
-                basis: vec![0.0; values * dim],
-                half: vec![0.0; values * dim],
+                basis: Vec::new(),
             },
             tangent,
         }
@@ -439,7 +423,7 @@ impl Fitter {
             return (vec![f64::NAN; columns.len()], false);
         }
         let inverse = cholesky_inverse(&a, n);
-        let mut basis = vec![0.0; model.values() * dim];
+        let mut basis = Vec::new();
         self.tangent.basis(x, &mut basis);
         let per_voxel = vec![0.0; model.per_voxel().len()];
         let sd = columns
@@ -447,8 +431,8 @@ impl Fitter {
             .map(|column| {
                 let mut slope = vec![0.0; dim];
                 column.evaluate(x, &per_voxel, &mut |k, d| {
-                    for (s, b) in slope.iter_mut().zip(&basis[k * dim..(k + 1) * dim]) {
-                        *s += d * b;
+                    for &(_, j, b) in basis.iter().filter(|e| e.0 == k) {
+                        slope[j] += d * b;
                     }
                 });
                 if slope.iter().zip(&dead).any(|(s, dead)| *dead && *s != 0.0) {
