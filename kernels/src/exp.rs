@@ -87,9 +87,16 @@ pub fn exp_in_place(x: &mut [f64]) {
 /// `exp` of one number, equal to the bit to a lane of [`exp_in_place`] on this
 /// machine: set-up code (coefficients a shell) must use this one.
 pub fn exp(x: f64) -> f64 {
-    let mut one = [x];
-    exp_in_place(&mut one);
-    one[0]
+    exp_one_at(crate::simd::level(), x)
+}
+
+#[inline(always)]
+fn exp_one_body<L: Lanes>(x: f64) -> f64 {
+    exp_lanes(L::splat(x)).first()
+}
+
+dispatch! {
+    fn exp_one_at / exp_one_body(x: f64) -> f64
 }
 
 /// Names the level of a call; kept with the results of a run.

@@ -45,6 +45,13 @@ pub(crate) trait Lanes: Copy {
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
     /// Bit l is lane l.
     fn mask_bits(mask: Self::Mask) -> u8;
+    /// Lane 0.
+    #[inline(always)]
+    fn first(self) -> f64 {
+        let mut lanes = [0.0; LANES];
+        self.store(&mut lanes);
+        lanes[0]
+    }
     /// The sum of the lanes by a fixed tree, the same on every level.
     #[inline(always)]
     fn tree_sum(self) -> f64 {

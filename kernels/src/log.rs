@@ -162,9 +162,16 @@ pub fn log_in_place(x: &mut [f64]) {
 /// `ln` of one number, equal to the bit to a lane of [`log_in_place`] on this
 /// machine.
 pub fn log(x: f64) -> f64 {
-    let mut one = [x];
-    log_in_place(&mut one);
-    one[0]
+    log_one_at(crate::simd::level(), x)
+}
+
+#[inline(always)]
+fn log_one_body<L: Lanes>(x: f64) -> f64 {
+    log_lanes(L::splat(x)).first()
+}
+
+dispatch! {
+    fn log_one_at / log_one_body(x: f64) -> f64
 }
 
 /// `ln` of one number without fused multiply-add: the same at every level and on every

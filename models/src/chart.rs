@@ -17,6 +17,7 @@
 //! `coordinates_invert_values` below.
 
 use crate::model::{FreeKind, Model};
+use crate::tangent::MAX_FRACTIONS;
 use microtome_kernels::exp::exp;
 use microtome_kernels::log::log as ln;
 
@@ -26,6 +27,10 @@ pub struct Chart {
     blocks: Vec<Block>,
     dim: usize,
     values: usize,
+    /// The part of the log Jacobian that does not depend on z.
+    constant: f64,
+    /// ln k at index k.
+    offsets: [f64; MAX_FRACTIONS],
 }
 
 #[derive(Debug, Clone)]
@@ -47,12 +52,12 @@ enum Map {
     Simplex { n: usize, total: f64 },
 }
 
-/// $(\sigma(z), 1-\sigma(z), \ln\sigma(z) + \ln(1-\sigma(z)))$ without cancellation.
+/// $(\sigma(z), 1-\sigma(z), 1+e^{-|z|})$ without cancellation;
+/// $\ln\sigma(z) + \ln\sigma(-z) = -|z| - 2\ln(1+e^{-|z|})$.
 fn logistic(z: f64) -> (f64, f64, f64) {
     let e = exp(-z.abs());
     let s = 1.0 / (1.0 + e);
-    let ln_product = -z.abs() - 2.0 * ln(1.0 + e);
-    if z >= 0.0 { (s, e * s, ln_product) } else { (e * s, s, ln_product) }
+    if z >= 0.0 { (s, e * s, 1.0 + e) } else { (e * s, s, 1.0 + e) }
 }
 
 /// An orthonormal frame (e1, e2, m) about a unit vector.
@@ -107,7 +112,20 @@ impl Chart {
             values += 1;
             z += 1;
         }
-        Self { blocks, dim: z, values }
+        Self::from_blocks(blocks, z, values)
+    }
+
+    fn from_blocks(blocks: Vec<Block>, dim: usize, values: usize) -> Self {
+        let constant = blocks
+            .iter()
+            .map(|b| match b.map {
+                Map::Logit { low, high } => ln(high - low),
+                Map::Angle { period, .. } => ln(period / std::f64::consts::PI),
+                _ => 0.0,
+            })
+            .sum();
+        let offsets = std::array::from_fn(|k| if k > 1 { ln(k as f64) } else { 0.0 });
+        Self { blocks, dim, values, constant, offsets }
     }
 
     /// Number of coordinates.
@@ -122,7 +140,10 @@ impl Chart {
 
     /// The values at coordinates `z`; returns $\ln|\partial x/\partial z|$.
     pub fn to_values(&self, z: &[f64], x: &mut [f64]) -> f64 {
-        let mut ln_jacobian = 0.0;
+        // Logarithms are costly: factors are collected in products and one
+        // logarithm is taken of each (they stay below 2^40 and 1e150).
+        let mut ln_jacobian = self.constant;
+        let (mut logistics, mut squares) = (1.0, 1.0);
         for block in &self.blocks {
             let (at, q) = (block.at, block.z);
             match block.map {
@@ -132,14 +153,14 @@ impl Chart {
                     ln_jacobian += z[q];
                 }
                 Map::Logit { low, high } => {
-                    let (s, _, ln_product) = logistic(z[q]);
+                    let (s, _, one_plus) = logistic(z[q]);
                     x[at] = low + (high - low) * s;
-                    ln_jacobian += ln_product + ln(high - low);
+                    ln_jacobian -= z[q].abs();
+                    logistics *= one_plus;
                 }
                 Map::Angle { centre, period } => {
-                    let turn = period / std::f64::consts::PI;
-                    x[at] = centre + turn * z[q].atan();
-                    ln_jacobian += ln(turn) - ln(1.0 + z[q] * z[q]);
+                    x[at] = centre + period / std::f64::consts::PI * z[q].atan();
+                    ln_jacobian -= ln(1.0 + z[q] * z[q]);
                 }
                 Map::Axis { frame: [e1, e2, m] } => {
                     let (u, v) = (z[q], z[q + 1]);
@@ -148,19 +169,28 @@ impl Chart {
                     for i in 0..3 {
                         x[at + i] = (u * e1[i] + v * e2[i] + m[i]) * r;
                     }
-                    ln_jacobian -= 1.5 * ln(square);
+                    squares *= square;
                 }
                 Map::Simplex { n, total } => {
                     let mut rest = 1.0;
                     for i in 0..n - 1 {
-                        let (v, w, ln_product) = logistic(z[q + i] - ln((n - 1 - i) as f64));
+                        let t = z[q + i] - self.offsets[n - 1 - i];
+                        let (v, w, one_plus) = logistic(t);
                         x[at + i] = total * rest * v;
-                        ln_jacobian += ln_product + if i == 0 { 0.0 } else { ln(rest) };
+                        ln_jacobian -= t.abs();
+                        logistics *= one_plus;
+                        if i > 0 {
+                            ln_jacobian += ln(rest);
+                        }
                         rest *= w;
                     }
                     x[at + n - 1] = total * rest;
                 }
             }
+        }
+        ln_jacobian -= 2.0 * ln(logistics);
+        if squares > 1.0 {
+            ln_jacobian -= 1.5 * ln(squares);
         }
         ln_jacobian
     }
@@ -172,7 +202,7 @@ impl Chart {
     /// `z`, `gz` `[dim]`; `x` (the values at `z`), `gx` `[value]`.
     pub fn pullback(&self, z: &[f64], x: &[f64], gx: &[f64], gz: &mut [f64]) {
         self.transposed(z, x, gx, gz);
-        self.ln_jacobian_slope(z, gz);
+        self.ln_jacobian_slope(z, x, gz);
     }
 
     /// $(\partial x/\partial z)^T g_x$ alone.
@@ -203,9 +233,7 @@ impl Chart {
                     let mut rest = x[at + n - 1];
                     for i in (0..n - 1).rev() {
                         let f = x[at + i];
-                        let sum = rest + f;
-                        let v = if sum > 0.0 { f / sum } else { 0.5 };
-                        let w = if sum > 0.0 { rest / sum } else { 0.5 };
+                        let (v, w, sum) = share(f, rest);
                         gz[q + i] = gx[at + i] * f * w - later * v;
                         later += gx[at + i] * f;
                         rest = sum;
@@ -215,16 +243,13 @@ impl Chart {
         }
     }
 
-    fn ln_jacobian_slope(&self, z: &[f64], gz: &mut [f64]) {
+    fn ln_jacobian_slope(&self, z: &[f64], x: &[f64], gz: &mut [f64]) {
         for block in &self.blocks {
-            let q = block.z;
+            let (at, q) = (block.at, block.z);
             match block.map {
                 Map::Identity => {}
                 Map::Log { .. } => gz[q] += 1.0,
-                Map::Logit { .. } => {
-                    let (s, c, _) = logistic(z[q]);
-                    gz[q] += c - s;
-                }
+                Map::Logit { low, high } => gz[q] += (low + high - 2.0 * x[at]) / (high - low),
                 Map::Angle { .. } => gz[q] -= 2.0 * z[q] / (1.0 + z[q] * z[q]),
                 Map::Axis { .. } => {
                     let square = 1.0 + z[q] * z[q] + z[q + 1] * z[q + 1];
@@ -232,9 +257,11 @@ impl Chart {
                     gz[q + 1] -= 3.0 * z[q + 1] / square;
                 }
                 Map::Simplex { n, .. } => {
-                    for i in 0..n - 1 {
-                        let (v, w, _) = logistic(z[q + i] - ln((n - 1 - i) as f64));
+                    let mut rest = x[at + n - 1];
+                    for i in (0..n - 1).rev() {
+                        let (v, w, sum) = share(x[at + i], rest);
                         gz[q + i] += w - v - v * (n - 2 - i) as f64;
+                        rest = sum;
                     }
                 }
             }
@@ -262,7 +289,7 @@ impl Chart {
                 }
                 Map::Simplex { n, .. } => {
                     for i in 0..n - 1 {
-                        let (v, w, _) = logistic(z[q + i] - ln((n - 1 - i) as f64));
+                        let (v, w, _) = logistic(z[q + i] - self.offsets[n - 1 - i]);
                         curvature[q + i] = v * w * (n - i) as f64;
                     }
                 }
@@ -314,13 +341,19 @@ impl Chart {
                     for i in 0..n - 1 {
                         let share = f(i) / sum;
                         let v = (share / rest).clamp(EDGE, 1.0 - EDGE);
-                        z[q + i] = ln(v / (1.0 - v)) + ln((n - 1 - i) as f64);
+                        z[q + i] = ln(v / (1.0 - v)) + self.offsets[n - 1 - i];
                         rest -= share;
                     }
                 }
             }
         }
     }
+}
+
+/// The share v of f in f + rest, 1 - v, and f + rest.
+fn share(f: f64, rest: f64) -> (f64, f64, f64) {
+    let sum = rest + f;
+    if sum > 0.0 { (f / sum, rest / sum, sum) } else { (0.5, 0.5, sum) }
 }
 
 fn interval(support: [f64; 2]) -> Map {
@@ -406,7 +439,7 @@ mod tests {
     fn jacobians_by_quadrature() {
         // The volume of each set by integrating exp(ln Jacobian) over its chart.
         let line = |map: Map, f: &dyn Fn(f64) -> f64| {
-            let chart = Chart { blocks: vec![Block { at: 0, z: 0, map }], dim: 1, values: 1 };
+            let chart = Chart::from_blocks(vec![Block { at: 0, z: 0, map }], 1, 1);
             let n = 400_000;
             let h = 80.0 / f64::from(n);
             let mut x = [0.0];
@@ -420,15 +453,11 @@ mod tests {
         assert!((line(Map::Logit { low: 0.5, high: 2.0 }, &|_| 1.0) - 1.5).abs() < 1e-8);
         assert!((line(Map::Log { low: 0.0 }, &|x| (-x).exp()) - 1.0).abs() < 1e-6);
         // The half sphere: 2 pi.
-        let axis = Chart {
-            blocks: vec![Block {
+        let axis = Chart::from_blocks(vec![Block {
                 at: 0,
                 z: 0,
                 map: Map::Axis { frame: frame_about([0.0, 0.6, 0.8]) },
-            }],
-            dim: 2,
-            values: 3,
-        };
+            }], 2, 3);
         let n = 2_000;
         let mut area = 0.0;
         let mut x = [0.0; 3];
@@ -442,11 +471,7 @@ mod tests {
         }
         assert!((area - std::f64::consts::TAU).abs() < 1e-5, "{area}");
         // The simplex of three fractions: area 1/2 in two of them.
-        let simplex = Chart {
-            blocks: vec![Block { at: 0, z: 0, map: Map::Simplex { n: 3, total: 1.0 } }],
-            dim: 2,
-            values: 3,
-        };
+        let simplex = Chart::from_blocks(vec![Block { at: 0, z: 0, map: Map::Simplex { n: 3, total: 1.0 } }], 2, 3);
         let (n, h) = (600, 0.1);
         let mut area = 0.0;
         for i in 0..n {

@@ -6,6 +6,7 @@
 //! Distribution functions $F$ come from statrs. Validated by
 //! `densities_integrate_to_one` and `gradients_equal_differences` below.
 
+use microtome_kernels::log::log as ln;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, LogNormal, Normal};
 
@@ -113,7 +114,12 @@ impl Prior {
         if !(mass > 0.0 && mass.is_finite()) {
             return Err(improper());
         }
-        Ok(Self { shape, support: [low, high], ln_norm: mass.ln() })
+        const LN_SQRT_TAU: f64 = 0.918_938_533_204_672_7;
+        let ln_width = match shape {
+            Shape::Uniform => 0.0,
+            Shape::Normal { sd, .. } | Shape::LogNormal { sd, .. } => sd.ln() + LN_SQRT_TAU,
+        };
+        Ok(Self { shape, support: [low, high], ln_norm: mass.ln() + ln_width })
     }
 
     /// The open interval outside which the density is zero.
@@ -123,16 +129,16 @@ impl Prior {
 
     /// $\ln p(x)$ and its derivative, inside the support.
     pub fn ln_density(&self, x: f64) -> (f64, f64) {
-        const LN_SQRT_TAU: f64 = 0.918_938_533_204_672_7;
         let (value, slope) = match self.shape {
             Shape::Uniform => (0.0, 0.0),
             Shape::Normal { mean, sd } => {
                 let z = (x - mean) / sd;
-                (-0.5 * z * z - sd.ln() - LN_SQRT_TAU, -z / sd)
+                (-0.5 * z * z, -z / sd)
             }
             Shape::LogNormal { mean, sd } => {
-                let z = (x.ln() - mean) / sd;
-                (-0.5 * z * z - (sd * x).ln() - LN_SQRT_TAU, -(z / sd + 1.0) / x)
+                let ln_x = ln(x);
+                let z = (ln_x - mean) / sd;
+                (-0.5 * z * z - ln_x, -(z / sd + 1.0) / x)
             }
         };
         (value - self.ln_norm, slope)

@@ -68,7 +68,8 @@ fn signal_body<L: Lanes>(
 ) {
     let [gx, gy, gz] = plan.direction().each_ref().map(|v| blocks(v));
     let (t_out, e_out, total) = (blocks_mut(t_out), blocks_mut(e_out), blocks_mut(total));
-    let (mu, amplitude) = (k.mu.map(L::splat), L::splat(amplitude));
+    let mu = [L::splat(k.mu[0]), L::splat(k.mu[1]), L::splat(k.mu[2])];
+    let amplitude = L::splat(amplitude);
     for (s, range) in plan.shell_blocks().iter().enumerate() {
         let (a, c) = (L::splat(k.a[s]), L::splat(k.c[s]));
         for b in range.clone() {
@@ -116,7 +117,8 @@ fn accumulate_body<L: Lanes>(
     let signal = blocks_mut(signal);
     let rows = signal.len();
     let jacobian = blocks_mut(jacobian);
-    let (mu, amplitude) = (k.mu.map(L::splat), L::splat(amplitude));
+    let mu = [L::splat(k.mu[0]), L::splat(k.mu[1]), L::splat(k.mu[2])];
+    let amplitude = L::splat(amplitude);
     for (s, range) in plan.shell_blocks().iter().enumerate() {
         let (a, c) = (L::splat(k.a[s]), L::splat(k.c[s]));
         for b in range.clone() {
@@ -194,7 +196,7 @@ fn pullback_body<L: Lanes>(
         zeroth[s] = sums[0].tree_sum();
         second[s] = sums[1].tree_sum();
     }
-    axis.map(|total| -2.0 * total.tree_sum())
+    [-2.0 * axis[0].tree_sum(), -2.0 * axis[1].tree_sum(), -2.0 * axis[2].tree_sum()]
 }
 
 dispatch! {

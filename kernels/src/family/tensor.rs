@@ -30,8 +30,8 @@ pub struct Column {
 #[inline(always)]
 fn contract<L: Lanes>(weighting: &[&[Block]; 6], b: usize, d: &[L; 6]) -> L {
     let mut sum = L::load(&weighting[0][b]).mul(d[0]);
-    for (w, d) in weighting.iter().zip(d).skip(1) {
-        sum = L::load(&w[b]).madd(*d, sum);
+    for k in 1..6 {
+        sum = L::load(&weighting[k][b]).madd(d[k], sum);
     }
     sum
 }
@@ -39,7 +39,11 @@ fn contract<L: Lanes>(weighting: &[&[Block]; 6], b: usize, d: &[L; 6]) -> L {
 #[inline(always)]
 fn signal_body<L: Lanes>(plan: &Plan, d: &[f64; 6], amplitude: f64, e_out: &mut [f64], total: &mut [f64]) {
     let w = plan.weighting().each_ref().map(|v| blocks(v));
-    let (minus_d, amplitude) = (d.map(|v| L::splat(-v)), L::splat(amplitude));
+    let amplitude = L::splat(amplitude);
+    let mut minus_d = [amplitude; 6];
+    for (m, d) in minus_d.iter_mut().zip(d) {
+        *m = L::splat(-d);
+    }
     for (b, (block, total)) in blocks_mut(e_out).iter_mut().zip(blocks_mut(total)).enumerate() {
         let e = exp_lanes(contract(&w, b, &minus_d));
         e.store(block);
@@ -69,13 +73,21 @@ fn accumulate_body<L: Lanes>(
     let signal = blocks_mut(signal);
     let rows = signal.len();
     let jacobian = blocks_mut(jacobian);
-    let (minus_d, amplitude) = (d.map(|v| L::splat(-v)), L::splat(amplitude));
+    let amplitude = L::splat(amplitude);
+    let mut minus_d = [amplitude; 6];
+    for (m, d) in minus_d.iter_mut().zip(d) {
+        *m = L::splat(-d);
+    }
     for b in 0..rows {
         let e = exp_lanes(contract(&w, b, &minus_d));
         amplitude.madd(e, L::load(&signal[b])).store(&mut signal[b]);
         for column in columns {
             let target = &mut jacobian[column.index * rows + b];
-            let slope = L::splat(column.alpha).add(contract(&w, b, &column.epsilon.map(L::splat)));
+            let mut epsilon = [amplitude; 6];
+            for (e, v) in epsilon.iter_mut().zip(column.epsilon) {
+                *e = L::splat(v);
+            }
+            let slope = L::splat(column.alpha).add(contract(&w, b, &epsilon));
             e.madd(slope, L::load(target)).store(target);
         }
     }
@@ -115,7 +127,11 @@ fn pullback_body<L: Lanes>(plan: &Plan, e: &[f64], weight: &[f64]) -> (f64, [f64
             *total = we.madd(L::load(&w[b]), *total);
         }
     }
-    (zeroth.tree_sum(), first.map(|total| -total.tree_sum()))
+    let mut slope = [0.0; 6];
+    for (slope, total) in slope.iter_mut().zip(first) {
+        *slope = -total.tree_sum();
+    }
+    (zeroth.tree_sum(), slope)
 }
 
 dispatch! {

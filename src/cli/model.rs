@@ -1,0 +1,57 @@
+//! From model flags to a model specification.
+
+use super::flags::ModelFlags;
+use anyhow::{Context, bail};
+use microtome_models::{ModelSpec, NoiseKind};
+use std::path::{Path, PathBuf};
+
+/// A model, its short name, and the folder that its relative paths start from.
+#[derive(Debug, Clone)]
+pub(crate) struct NamedModel {
+    pub(crate) spec: ModelSpec,
+    /// As given: preset, expression or file.
+    pub(crate) text: String,
+    /// Letters and digits only, for names of maps.
+    pub(crate) label: String,
+    pub(crate) folder: PathBuf,
+}
+
+impl ModelFlags {
+    /// Reads the model.
+    pub(crate) fn read(&self) -> anyhow::Result<NamedModel> {
+        let mut model = read(&self.model)?;
+        if let Some(noise) = &self.noise {
+            model.spec.noise.kind = match noise.as_str() {
+                "gaussian" => NoiseKind::Gaussian,
+                "rician" => NoiseKind::Rician,
+                "nc_chi" | "student_t" => {
+                    bail!("--noise {noise}: not available in this version; use gaussian or rician")
+                }
+                _ => bail!("--noise {noise}: unknown; use gaussian or rician"),
+            };
+        }
+        Ok(model)
+    }
+}
+
+/// Reads a preset, an expression or a file.
+pub(crate) fn read(text: &str) -> anyhow::Result<NamedModel> {
+    let path = Path::new(text);
+    let is_file = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("toml"));
+    if !is_file {
+        let spec = ModelSpec::parse(text).map_err(|e| anyhow::anyhow!("--model: {e}"))?;
+        return Ok(NamedModel { spec, text: text.into(), label: label(text), folder: PathBuf::new() });
+    }
+    let content = std::fs::read_to_string(path).with_context(|| format!("{text}: cannot read the model file"))?;
+    let spec = ModelSpec::from_toml(&content).map_err(|e| anyhow::anyhow!("{text}: {e}"))?;
+    let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    Ok(NamedModel { spec, text: text.into(), label: label(&stem), folder })
+}
+
+/// Lower-case letters and digits, as BIDS labels are.
+pub(crate) fn label(text: &str) -> String {
+    let label: String =
+        text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    if label.is_empty() { "model".into() } else { label }
+}
