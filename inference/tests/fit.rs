@@ -125,13 +125,13 @@ fn recovered(name: &str, text: &str, error: ErrorOf, sigma: Option<f64>) -> f64 
         let fit = fitter.fit(&predict(&lowered, &x), &[], sigma);
         let e = error(&model, &fit.x, &x);
         let is_good = e < 1e-6;
-        if is_good {
-            assert_eq!(fit.status, Status::Converged, "{name} {voxel}");
-        }
         if crossing_deg(&model, &x) < CROSSING_DEG {
             close += 1;
             close_good += u32::from(is_good);
             continue;
+        }
+        if is_good {
+            assert_eq!(fit.status, Status::Converged, "{name} {voxel}");
         }
         all += 1;
         good += u32::from(is_good);
@@ -163,7 +163,7 @@ fn noise_free_truths_are_recovered() {
     }
 }
 
-/// 500 voxels at SNR 30.
+/// Voxels at SNR 30.
 struct Noisy {
     truths: Vec<Vec<f64>>,
     signals: Vec<Vec<f64>>,
@@ -171,9 +171,9 @@ struct Noisy {
 
 const SIGMA: f64 = 1.0 / 30.0;
 
-fn noisy(lowered: &Lowered, noise: NoiseKind, seed: u64) -> Noisy {
+fn noisy(lowered: &Lowered, noise: NoiseKind, seed: u64, voxels: u64) -> Noisy {
     let mut out = Noisy { truths: Vec::new(), signals: Vec::new() };
-    for voxel in 0..500 {
+    for voxel in 0..voxels {
         let mut rng = PhiloxRng::new(seed, voxel, 0);
         let x = truth(&lowered.model, &mut rng);
         let mut y = predict(lowered, &x);
@@ -206,7 +206,7 @@ fn rician_fits_are_unbiased_and_least_squares_are_not() {
     let rician = lowered("ball_stick", NoiseKind::Rician, &acquisition);
     let gaussian = lowered("ball_stick", NoiseKind::Gaussian, &acquisition);
     let model = rician.model.clone();
-    let data = noisy(&rician, NoiseKind::Rician, 7);
+    let data = noisy(&rician, NoiseKind::Rician, 7, 500);
     let (lambda, fraction) = (at(&model, "stick.lambda_par"), at(&model, "stick.fraction"));
     let likelihood = fits(&mut fitter(&rician, &acquisition), &data, Some(SIGMA));
     let squares = fits(&mut fitter(&gaussian, &acquisition), &data, Some(SIGMA));
@@ -231,7 +231,7 @@ fn an_unknown_sigma_is_estimated() {
     let acquisition = multi_shell();
     for noise in [NoiseKind::Gaussian, NoiseKind::Rician] {
         let lowered = lowered("ball_stick", noise, &acquisition);
-        let data = noisy(&lowered, noise, 8);
+        let data = noisy(&lowered, noise, 8, 2000);
         let free = fits(&mut fitter(&lowered, &acquisition), &data, None);
         let sigma = mean(&free.iter().map(|f| f.sigma).collect::<Vec<_>>()) / SIGMA;
         let scatter = sd(&free.iter().map(|f| f.sigma / SIGMA).collect::<Vec<_>>());
@@ -319,8 +319,7 @@ fn signals_that_are_none_are_invalid() {
 #[test]
 fn what_the_data_do_not_determine_is_singular() {
     let cases = [
-        ("two equal compartments", "ball + ball", multi_shell(), 0),
-        ("two equal zeppelins", "zeppelin + zeppelin", multi_shell(), 0),
+        ("two balls on one shell", "ball + ball", scheme(18, &[(1.0, 90)]), 0),
         ("one measurement", "ball_stick", scheme(1, &[]), 0),
         ("fewer measurements than parameters", "ball_stick", scheme(1, &[(1.0, 3)]), 0),
         ("fewer measurements than parameters", "tensor", scheme(1, &[(1.0, 5)]), 0),
@@ -353,12 +352,20 @@ fn a_vanishing_fraction_has_undetermined_parameters() {
     let acquisition = multi_shell();
     for noise in [NoiseKind::Gaussian, NoiseKind::Rician] {
         let lowered = lowered("ball_stick", noise, &acquisition);
-        let model = lowered.model.clone();
         let mut fitter = fitter(&lowered, &acquisition);
         let y: Vec<f64> = acquisition.b_ms_per_um2().iter().map(|b| (-0.5 * b - 0.05 * b * b).exp()).collect();
         for sigma in [Some(SIGMA), Some(0.001), None] {
             let fit = fitter.fit(&y, &[], sigma);
-            println!("{noise:?} {sigma:?}: {:?} {:.4?} {:.4?}", fit.status, fit.x, fit.column_sd);
+            assert_eq!(fit.status, Status::Converged, "{noise:?} {sigma:?}: {fit:?}");
+            assert!(fit.x[at(&lowered.model, "stick.fraction")] < 1e-6, "{noise:?} {sigma:?}: {fit:?}");
+            for (info, sd) in lowered.model.columns().iter().zip(&fit.column_sd) {
+                let undetermined = info.name.starts_with("stick.mu") || info.name == "stick.lambda_par";
+                assert_eq!(sd.is_nan(), undetermined, "{noise:?} {sigma:?} {}: {sd}", info.name);
+            }
+            for name in ["ball.lambda_iso", "s0"] {
+                let sd = fit.column_sd[column(&lowered.model, name)];
+                assert!(sd > 0.0 && sd < 0.05, "{noise:?} {sigma:?} {name}: {sd}");
+            }
         }
     }
 }
@@ -368,7 +375,7 @@ fn a_fit_does_not_remember_the_one_before() {
     let acquisition = multi_shell();
     for (text, noise) in [("ball_stick", NoiseKind::Rician), ("ball_sticks_2", NoiseKind::Rician), (LINKS, NoiseKind::Gaussian)] {
         let lowered = lowered(text, noise, &acquisition);
-        let data = noisy(&lowered, noise, 9);
+        let data = noisy(&lowered, noise, 9, 30);
         let bits = |f: &VoxelFit| -> Vec<u64> {
             let numbers = [f.sigma, f.ln_likelihood, f.r2, f.mean_b0, f.iterations as f64];
             f.x.iter().chain(&f.column_sd).chain(&numbers).map(|v| v.to_bits()).collect()
@@ -376,7 +383,7 @@ fn a_fit_does_not_remember_the_one_before() {
         for sigma in [Some(SIGMA), None] {
             let mut used = fitter(&lowered, &acquisition);
             let broken = vec![f64::NAN; acquisition.len()];
-            for y in data.signals.iter().take(30) {
+            for y in &data.signals {
                 let first = bits(&fitter(&lowered, &acquisition).fit(y, &[], sigma));
                 assert_eq!(bits(&used.fit(y, &[], sigma)), first, "{text}: after another voxel");
                 used.fit(&broken, &[], sigma);

@@ -11,7 +11,7 @@
 //! Validated by `tests/cli.rs`.
 
 mod blocks;
-mod chart;
+mod slice;
 mod completions;
 mod config;
 mod demo;

@@ -268,11 +268,25 @@ impl Fitter {
         let Some(mut best) = self.best_of(starts, first_noise, guess) else {
             return self.failed(Status::Divergent, sigma, mean_b0);
         };
+        let parameters = self.tangent.dim() + usize::from(sigma.is_none());
         let sigma = match sigma {
             Some(s) => s,
-            None => self.estimate_sigma(noise, &mut best),
+            None => {
+                let estimate = self.estimate_sigma(noise, &mut best);
+                // The fits end at a share of a nat, so a guess that was much too
+                // large made them end early.
+                if noise == NoiseKind::Gaussian && estimate < 0.2 * guess {
+                    let limit = self.options.max_iterations;
+                    if let Some(run) = self.minimise(best.x.clone(), noise, estimate.max(1e-4 * guess), limit) {
+                        best = Run { iterations: best.iterations + run.iterations, ..run };
+                    }
+                    self.estimate_sigma(noise, &mut best)
+                } else {
+                    estimate
+                }
+            }
         };
-        self.finish(y, sigma, mean_b0, best)
+        self.finish(y, sigma, mean_b0, best, parameters)
     }
 
     /// Follows every start for a few iterations and the best one to its end.
@@ -363,7 +377,7 @@ impl Fitter {
         self.y.iter().zip(signal).zip(plan.mask()).map(|((y, s), m)| m * (y - s) * (y - s)).sum()
     }
 
-    fn finish(&mut self, y: &[f64], sigma: f64, mean_b0: f64, best: Run) -> VoxelFit {
+    fn finish(&mut self, y: &[f64], sigma: f64, mean_b0: f64, best: Run, parameters: usize) -> VoxelFit {
         let Run { mut x, iterations, finished, .. } = best;
         self.canonicalise(&mut x);
         let mean = y.iter().sum::<f64>() / y.len() as f64;
@@ -383,7 +397,11 @@ impl Fitter {
             scratch: &mut self.scratch,
         };
         let cost = objective.linearise(&x, &mut gradient, &mut hessian);
-        let (column_sd, determined) = self.standard_errors(&x, &gradient, &hessian);
+        let (column_sd, determined) = if plan.measurements() < parameters {
+            (vec![f64::NAN; self.model().columns().len()], false)
+        } else {
+            self.standard_errors(&x, &gradient, &hessian)
+        };
         let status = match (determined, finished) {
             (false, _) => Status::Singular,
             (true, false) => Status::MaxIterations,

@@ -1,0 +1,195 @@
+//! Blocks of voxels on all threads: read, process, write a part.
+//!
+//! As many drivers as threads read and write, while the voxels of their blocks
+//! share one pool; so reading and writing overlap with computing, a single block
+//! still uses all threads, and at most one block a thread is in memory. One
+//! thread means one driver that does one thing at a time.
+//!
+//! Parts of a block: its tables, then its counts. A block whose counts are there
+//! is finished.
+
+use super::input::{Input, key};
+use super::progress::Progress;
+use super::record::Counts;
+use anyhow::Context;
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt64Type;
+use arrow_array::{RecordBatch, StringArray, UInt64Array};
+use arrow_schema::{DataType, Field, Schema};
+use microtome_datasets::{PartStore, read_table};
+use microtome_inference::{InferenceError, Runner, record_batch};
+use microtome_models::Job;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Set by Ctrl-C, and by an error in any driver.
+pub(crate) static STOP: AtomicBool = AtomicBool::new(false);
+
+const COUNTS: &str = "counts";
+
+/// What became of the blocks.
+pub(crate) enum Blocks {
+    /// All are finished.
+    Finished(Finished),
+    /// Stopped by the user; so many are finished.
+    Interrupted(usize),
+}
+
+/// Finished blocks.
+#[derive(Debug, Default)]
+pub(crate) struct Finished {
+    /// Their keys, in order.
+    pub(crate) keys: Vec<String>,
+    pub(crate) counts: Counts,
+    /// How many were found finished.
+    pub(crate) resumed: usize,
+}
+
+/// The tables of a job, in the order in which their parts are written.
+pub(crate) fn tables(job: Job) -> &'static [&'static str] {
+    match job {
+        Job::Fit => &["fit"],
+        Job::Sample => &["posterior", "summary"],
+    }
+}
+
+/// Works on the blocks.
+pub(crate) fn run(
+    input: &Input,
+    runner: &Runner,
+    store: &PartStore,
+    blocks: &[usize],
+    threads: usize,
+    progress: &Progress,
+) -> anyhow::Result<Blocks> {
+    let next = AtomicUsize::new(0);
+    let failed: Mutex<Option<anyhow::Error>> = Mutex::new(None);
+    let done: Mutex<Vec<(usize, Block)>> = Mutex::new(Vec::with_capacity(blocks.len()));
+    std::thread::scope(|scope| {
+        for _ in 0..threads.min(blocks.len()) {
+            scope.spawn(|| {
+                while !STOP.load(Ordering::Relaxed) {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(&block) = blocks.get(at) else { break };
+                    match one(input, runner, store, block) {
+                        Ok(Some(b)) => {
+                            progress.add(b.counts.voxels);
+                            done.lock().unwrap_or_else(PoisonError::into_inner).push((at, b));
+                        }
+                        Ok(None) => break,
+                        Err(e) => {
+                            STOP.store(true, Ordering::Relaxed);
+                            failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    if let Some(e) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(e);
+    }
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if done.len() < blocks.len() {
+        return Ok(Blocks::Interrupted(done.len()));
+    }
+    done.sort_by_key(|(at, _)| *at);
+    let mut out = Finished::default();
+    for (_, block) in done {
+        out.keys.push(block.key);
+        out.counts.add(&block.counts);
+        out.resumed += usize::from(block.resumed);
+    }
+    Ok(Blocks::Finished(out))
+}
+
+struct Block {
+    key: String,
+    counts: Counts,
+    resumed: bool,
+}
+
+/// One block; `None` when it was interrupted.
+fn one(input: &Input, runner: &Runner, store: &PartStore, block: usize) -> anyhow::Result<Option<Block>> {
+    let batch = input.block(block)?;
+    let key = key(block, &batch);
+    let tables = tables(input.spec.job);
+    if tables.iter().all(|t| store.is_valid(&key, t))
+        && let Some(counts) = read_counts(store, &key)
+    {
+        return Ok(Some(Block { key, counts, resumed: true }));
+    }
+    let result = match runner.process(&record_batch(&batch)?, &STOP) {
+        Ok(result) => result,
+        Err(InferenceError::Interrupted) => return Ok(None),
+        Err(e) => return Err(e.into()),
+    };
+    let counts = Counts::from(&result.counts);
+    let content = [Some(result.main), result.summary];
+    for (table, batch) in tables.iter().zip(content.into_iter().flatten()) {
+        store.write(&key, table, &[batch])?;
+    }
+    store.write(&key, COUNTS, &[counts_table(&counts)?])?;
+    Ok(Some(Block { key, counts, resumed: false }))
+}
+
+/// Removes the parts of finished blocks.
+pub(crate) fn discard(store: &PartStore, keys: &[String], job: Job) {
+    for key in keys {
+        for table in tables(job).iter().chain([&COUNTS]) {
+            let _ = std::fs::remove_file(store.path(key, table));
+        }
+    }
+}
+
+/// Keys of blocks and the hash of all of them, without computing.
+pub(crate) fn hash(keys: &[String]) -> String {
+    let pieces: Vec<&[u8]> = keys.iter().map(String::as_bytes).collect();
+    microtome_datasets::content_hash(&pieces)
+}
+
+fn counts_table(counts: &Counts) -> anyhow::Result<RecordBatch> {
+    let mut names: Vec<String> = ["voxels", "failed", "divergences", "gradients"].map(String::from).to_vec();
+    let mut numbers = vec![counts.voxels, counts.failed, counts.divergences, counts.gradients];
+    for (status, n) in &counts.by_status {
+        names.push(format!("status {status}"));
+        numbers.push(*n);
+    }
+    let schema = Schema::new(vec![
+        Field::new("name", DataType::Utf8, false),
+        Field::new("count", DataType::UInt64, false),
+    ]);
+    let columns: Vec<arrow_array::ArrayRef> =
+        vec![Arc::new(StringArray::from(names)), Arc::new(UInt64Array::from(numbers))];
+    Ok(RecordBatch::try_new(Arc::new(schema), columns)?)
+}
+
+fn read_counts(store: &PartStore, key: &str) -> Option<Counts> {
+    if !store.is_valid(key, COUNTS) {
+        return None;
+    }
+    counts_of(&store.path(key, COUNTS)).ok()
+}
+
+fn counts_of(path: &Path) -> anyhow::Result<Counts> {
+    let mut counts = Counts::default();
+    for batch in read_table(path)? {
+        let names = batch.column_by_name("name").and_then(|c| c.as_string_opt::<i32>()).context("name")?;
+        let numbers =
+            batch.column_by_name("count").and_then(|c| c.as_primitive_opt::<UInt64Type>()).context("count")?;
+        for (name, &n) in names.iter().flatten().zip(numbers.values()) {
+            match name {
+                "voxels" => counts.voxels = n,
+                "failed" => counts.failed = n,
+                "divergences" => counts.divergences = n,
+                "gradients" => counts.gradients = n,
+                _ => {
+                    let status = name.trim_start_matches("status ");
+                    counts.by_status.insert(status.to_string(), n);
+                }
+            }
+        }
+    }
+    Ok(counts)
+}
