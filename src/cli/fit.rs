@@ -1,0 +1,56 @@
+//! `microtome fit`: maximum likelihood in every voxel.
+
+use super::config::{self, Setting};
+use super::flags::{AcquisitionFlags, CommonFlags, DataFlags, ModelFlags, RunFlags};
+use super::voxelwise::{self, Request};
+use super::Outcome;
+use clap::Args;
+use microtome_models::{Job, SearchSpec};
+
+/// Fits a model to every voxel by maximum likelihood.
+///
+/// Writes DIR/fit.parquet (one row a voxel: status, parameters, `<parameter>.sd`,
+/// sigma, r2), maps when the signals are an image, and run.json. Diffusivities
+/// are in um^2/ms (1 um^2/ms = 1e-3 mm^2/s), in tables and maps; directions are
+/// unit vectors in the frame of the gradient directions.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Example:
+  microtome fit --model ball_stick --dwi dwi.nii.gz --bval dwi.bval --bvec dwi.bvec --mask mask.nii.gz --out fit
+
+Exit codes: 0 done; 1 wrong input (nothing is written); 2 more voxels failed than
+--max-failed allows; 130 interrupted (finished blocks are kept, the same line resumes).
+
+References:
+  Levenberg 1944, doi:10.1090/qam/10666; Marquardt 1963, doi:10.1137/0111030 (the search).
+  Sijbers et al. 1998, doi:10.1109/42.712125 (Rician likelihood).
+  The references of compartments and presets: microtome info models.")]
+pub(crate) struct FitArgs {
+    #[command(flatten)]
+    pub(crate) data: DataFlags,
+    #[command(flatten)]
+    pub(crate) acquisition: AcquisitionFlags,
+    #[command(flatten)]
+    pub(crate) model: ModelFlags,
+    #[command(flatten)]
+    pub(crate) run: RunFlags,
+    #[command(flatten)]
+    pub(crate) common: CommonFlags,
+}
+
+impl FitArgs {
+    pub(crate) fn run(self, settings: &[Setting]) -> anyhow::Result<Outcome> {
+        let request = Request {
+            job: Job::Fit,
+            acquisition: &self.acquisition,
+            model: &self.model,
+            data: &self.data,
+            run: &self.run,
+            common: &self.common,
+            search: SearchSpec::default(),
+            settings,
+            command_line: config::line("fit", settings),
+        };
+        Ok(voxelwise::run(&request)?.outcome)
+    }
+}

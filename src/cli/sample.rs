@@ -1,0 +1,95 @@
+//! `microtome sample`: posterior draws in every voxel.
+
+use super::config::{self, Setting};
+use super::flags::{AcquisitionFlags, CommonFlags, DataFlags, ModelFlags, RunFlags};
+use super::voxelwise::{self, Request};
+use super::Outcome;
+use anyhow::bail;
+use clap::Args;
+use microtome_models::{Job, SearchSpec};
+
+/// Samples the posterior of a model in every voxel.
+///
+/// Writes DIR/posterior.parquet (one row a voxel, chain and draw),
+/// DIR/summary.parquet (one row a voxel and parameter: mean, sd, quantiles, rhat,
+/// ess_bulk, ess_tail, contraction), maps when the signals are an image, and
+/// run.json. Diffusivities are in um^2/ms (1 um^2/ms = 1e-3 mm^2/s). Priors are
+/// those of the model file; the defaults: microtome info models.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Example:
+  microtome sample --model ball_stick --noise rician --dwi dwi.nii.gz --bval dwi.bval --bvec dwi.bvec --mask mask.nii.gz --out posterior
+
+Exit codes: 0 done; 1 wrong input (nothing is written); 2 more voxels failed than
+--max-failed allows; 130 interrupted (finished blocks are kept, the same line resumes).
+
+References:
+  Hoffman & Gelman 2014, jmlr.org/papers/v15/hoffman14a.html (the no-U-turn sampler).
+  Betancourt 2017, arXiv:1701.02434 (its transitions, divergences and energies).
+  Vehtari et al. 2021, doi:10.1214/20-BA1221 (R-hat and effective sample sizes).")]
+pub(crate) struct SampleArgs {
+    #[command(flatten)]
+    pub(crate) data: DataFlags,
+    #[command(flatten)]
+    pub(crate) acquisition: AcquisitionFlags,
+    #[command(flatten)]
+    pub(crate) model: ModelFlags,
+    #[command(flatten)]
+    pub(crate) search: SearchFlags,
+    #[command(flatten)]
+    pub(crate) run: RunFlags,
+    #[command(flatten)]
+    pub(crate) common: CommonFlags,
+}
+
+/// The sampler.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Sampler")]
+pub(crate) struct SearchFlags {
+    /// Chains a voxel.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) chains: usize,
+    /// Warm-up draws a chain, which are not kept.
+    #[arg(long, value_name = "N", default_value_t = SearchSpec::default().tune)]
+    pub(crate) tune: usize,
+    /// Kept draws a chain.
+    #[arg(long, value_name = "N", default_value_t = SearchSpec::default().draws)]
+    pub(crate) draws: usize,
+    /// Method: nuts (the no-U-turn sampler).
+    #[arg(long, value_name = "NAME", default_value = "nuts")]
+    pub(crate) method: String,
+}
+
+impl SearchFlags {
+    fn spec(&self) -> anyhow::Result<SearchSpec> {
+        if self.method != "nuts" {
+            bail!("--method {}: unknown; this version has nuts", self.method);
+        }
+        for (flag, value, most) in
+            [("chains", self.chains, 255), ("draws", self.draws, 10_000_000), ("tune", self.tune, 10_000_000)]
+        {
+            if value == 0 || value > most {
+                bail!("--{flag} {value}: a number from 1 to {most} is needed");
+            }
+        }
+        let (chains, tune, draws) = (self.chains, self.tune, self.draws);
+        Ok(SearchSpec { chains, tune, draws, ..SearchSpec::default() })
+    }
+}
+
+impl SampleArgs {
+    pub(crate) fn run(self, settings: &[Setting]) -> anyhow::Result<Outcome> {
+        let request = Request {
+            job: Job::Sample,
+            acquisition: &self.acquisition,
+            model: &self.model,
+            data: &self.data,
+            run: &self.run,
+            common: &self.common,
+            search: self.search.spec()?,
+            settings,
+            command_line: config::line("sample", settings),
+        };
+        Ok(voxelwise::run(&request)?.outcome)
+    }
+}

@@ -1,0 +1,369 @@
+//! A voxelwise run from flags to tables, maps and `run.json`: what `fit`,
+//! `sample` and `demo` have in common.
+
+use super::blocks::{self, Blocks, Finished, STOP};
+use super::config::Setting;
+use super::flags::{AcquisitionFlags, CommonFlags, DataFlags, ModelFlags, RunFlags, Shard};
+use super::folder::{Identity, OutFolder};
+use super::input::{Input, simd, version};
+use super::progress::Progress;
+use super::record::{self, Record};
+use super::{Outcome, config, maps, say};
+use anyhow::{Context, bail};
+use cpu_time::ProcessTime;
+use microtome_datasets::{PartStore, content_hash, write_table};
+use microtome_inference::{Runner, record_batch};
+use microtome_models::{BLOCK_ROWS, Job, SearchSpec};
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Everything that a voxelwise run is told.
+pub(crate) struct Request<'a> {
+    pub(crate) job: Job,
+    pub(crate) acquisition: &'a AcquisitionFlags,
+    pub(crate) model: &'a ModelFlags,
+    pub(crate) data: &'a DataFlags,
+    pub(crate) run: &'a RunFlags,
+    pub(crate) common: &'a CommonFlags,
+    pub(crate) search: SearchSpec,
+    /// For `--save-config` and `run.json`.
+    pub(crate) settings: &'a [Setting],
+    pub(crate) command_line: String,
+}
+
+/// How a run ended, and its record when it finished.
+pub(crate) struct Ended {
+    pub(crate) outcome: Outcome,
+    pub(crate) record: Option<Record>,
+}
+
+/// Runs.
+pub(crate) fn run(request: &Request<'_>) -> anyhow::Result<Ended> {
+    let Request { job, common, .. } = *request;
+    request.run.check()?;
+    let shard = request.run.shard()?;
+    let (threads, device) = common.start()?;
+    let input =
+        Input::open(job, request.acquisition, request.model, request.data, request.search, request.run.seed)?;
+    let runner = Runner::new(&input.spec).with_context(|| format!("--model {}", input.model.text))?;
+    let blocks = shard_blocks(input.blocks(), shard);
+    for warning in &input.warnings {
+        say::note(&format!("warning: {warning}"));
+    }
+    let identity = Identity {
+        identity: input.identity()?,
+        job: job.name().into(),
+        version: version().into(),
+        simd_level: simd().into(),
+        spec: serde_json::to_value(&input.spec)?,
+    };
+    let folder = match &request.run.out {
+        Some(out) => Some((out, OutFolder::inspect(out, &identity, common.overwrite)?)),
+        None if common.dry_run => None,
+        None => bail!("--out DIR is needed: the folder of the results"),
+    };
+    if let Some(path) = &common.save_config {
+        config::save(path, request.settings)?;
+    }
+    let Some((out, mut folder)) = folder.filter(|_| !common.dry_run) else {
+        plan(&input, &runner, &blocks, threads, &device, common)?;
+        return Ok(Ended { outcome: Outcome::Done, record: None });
+    };
+    catch_interrupts()?;
+    folder.open(&identity)?;
+    if shard.is_none() {
+        folder.sweep();
+    }
+    let work = Work { request, input: &input, runner: &runner, identity: &identity, out, shard, threads, device };
+    let result = work.compute(&blocks);
+    if result.is_err() {
+        folder.undo();
+    }
+    result
+}
+
+/// The blocks that a shard owns.
+fn shard_blocks(blocks: usize, shard: Option<Shard>) -> Vec<usize> {
+    let (index, of) = shard.map_or((1, 1), |s| (s.index, s.of));
+    (0..blocks).filter(|k| k % of == index - 1).collect()
+}
+
+/// Ctrl-C sets [`STOP`]; a second one ends at once.
+fn catch_interrupts() -> anyhow::Result<()> {
+    static ONCE: Once = Once::new();
+    static ASKED: AtomicBool = AtomicBool::new(false);
+    let mut result = Ok(());
+    ONCE.call_once(|| {
+        result = ctrlc::set_handler(|| {
+            if ASKED.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+            STOP.store(true, Ordering::Relaxed);
+        });
+    });
+    result.context("cannot listen for Ctrl-C")
+}
+
+struct Work<'a> {
+    request: &'a Request<'a>,
+    input: &'a Input,
+    runner: &'a Runner,
+    identity: &'a Identity,
+    out: &'a Path,
+    shard: Option<Shard>,
+    threads: usize,
+    device: String,
+}
+
+impl Work<'_> {
+    fn compute(&self, blocks: &[usize]) -> anyhow::Result<Ended> {
+        let Request { job, common, run, .. } = *self.request;
+        let (wall, cpu) = (Instant::now(), ProcessTime::now());
+        let store = PartStore::new(self.out, &self.identity.identity);
+        let rows: u64 = blocks.iter().map(|k| self.rows_of(*k) as u64).sum();
+        let progress = Progress::begin(job.name(), rows, common.quiet);
+        let finished = blocks::run(self.input, self.runner, &store, blocks, self.threads, &progress)?;
+        drop(progress);
+        let finished = match finished {
+            Blocks::Finished(f) => f,
+            Blocks::Interrupted(n) => {
+                say::note(&format!(
+                    "interrupted: {n} of {} blocks are finished and kept in {}; the same command line resumes",
+                    blocks.len(),
+                    store.folder().display()
+                ));
+                return Ok(Ended { outcome: Outcome::Interrupted, record: None });
+            }
+        };
+        if finished.resumed > 0 && !common.quiet {
+            say::note(&format!("{} of {} blocks were finished before and were skipped", finished.resumed, blocks.len()));
+        }
+        let mut outputs = self.join(&store, &finished)?;
+        if self.shard.is_none()
+            && let Some(geometry) = self.input.source.geometry()
+        {
+            outputs.extend(maps::write(self.out, geometry, &self.input.spec, &self.input.model.label)?);
+        }
+        if run.discard_parts {
+            blocks::discard(&store, &finished.keys, job);
+        }
+        let record = self.record(&finished, outputs, wall.elapsed(), cpu.elapsed())?;
+        record.write(&self.out.join(record::name(self.shard)))?;
+        self.conclude(record)
+    }
+
+    fn rows_of(&self, block: usize) -> usize {
+        (self.input.rows() - block * BLOCK_ROWS).min(BLOCK_ROWS)
+    }
+
+    /// Joins the parts into tables.
+    fn join(&self, store: &PartStore, finished: &Finished) -> anyhow::Result<Vec<String>> {
+        let mut metadata = vec![
+            ("microtome.spec".to_string(), self.input.spec_json()?),
+            ("microtome.version".into(), version().into()),
+            ("microtome.simd_level".into(), simd().into()),
+            ("microtome.run".into(), self.identity.identity.clone()),
+            ("microtome.rows".into(), self.input.rows().to_string()),
+        ];
+        if let Some(s) = self.shard {
+            metadata.push((super::merge::SHARD_KEY.into(), format!("{}/{}", s.index, s.of)));
+        }
+        let tables = blocks::tables(self.request.job);
+        let names: Vec<String> = tables
+            .iter()
+            .map(|t| match self.shard {
+                Some(s) => format!("{t}.{}-of-{}.parquet", s.index, s.of),
+                None => format!("{t}.parquet"),
+            })
+            .collect();
+        if finished.keys.is_empty() {
+            self.join_nothing(&names, metadata)?;
+            return Ok(names);
+        }
+        let results: Vec<anyhow::Result<usize>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = tables
+                .iter()
+                .zip(&names)
+                .map(|(table, name)| {
+                    let (out, metadata) = (self.out.join(name), &metadata);
+                    scope.spawn(move || Ok(store.join(&finished.keys, table, &out, metadata)?))
+                })
+                .collect();
+            threads.into_iter().map(|t| t.join().unwrap_or_else(|_| bail!("a thread ended"))).collect()
+        });
+        results.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(names)
+    }
+
+    /// Tables without rows, for a shard that owns no block.
+    fn join_nothing(&self, names: &[String], metadata: Vec<(String, String)>) -> anyhow::Result<()> {
+        let batch = record_batch(&self.input.range(0..0)?)?;
+        let result = self.runner.process(&batch, &STOP)?;
+        for (name, batch) in names.iter().zip([Some(result.main), result.summary].into_iter().flatten()) {
+            let schema = batch.schema().as_ref().clone().with_metadata(metadata.iter().cloned().collect());
+            write_table(&self.out.join(name), schema.into(), &[])?;
+        }
+        Ok(())
+    }
+
+    fn record(
+        &self,
+        finished: &Finished,
+        outputs: Vec<String>,
+        wall: Duration,
+        cpu: Duration,
+    ) -> anyhow::Result<Record> {
+        let spec = self.input.spec_json()?;
+        Ok(Record {
+            program: "microtome".into(),
+            version: version().into(),
+            job: self.request.job.name().into(),
+            command_line: self.request.command_line.clone(),
+            working_directory: std::env::current_dir().unwrap_or_default(),
+            identity: self.identity.identity.clone(),
+            spec_hash: content_hash(&[spec.as_bytes()]),
+            input_hash: blocks::hash(&finished.keys),
+            seed: self.input.spec.seed,
+            simd_level: simd().into(),
+            target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+            threads: self.threads,
+            device: self.device.clone(),
+            shard: self.shard.map(|s| [s.index, s.of]),
+            rows: self.input.rows(),
+            measurements: self.input.source.n_measurements(),
+            counts: finished.counts.clone(),
+            blocks_computed: finished.keys.len() - finished.resumed,
+            blocks_resumed: finished.resumed,
+            wall_s: wall.as_secs_f64(),
+            cpu_s: cpu.as_secs_f64(),
+            max_failed_percent: self.request.run.max_failed,
+            data_dependent_priors: self.input.data_dependent_priors(),
+            warnings: self.input.warnings.clone(),
+            model: self.input.model.text.clone(),
+            model_label: self.input.model.label.clone(),
+            files: self.input.files.clone(),
+            outputs,
+            spec: self.input.spec.clone(),
+        })
+    }
+
+    /// Says how it ended.
+    fn conclude(&self, record: Record) -> anyhow::Result<Ended> {
+        let common = self.request.common;
+        let percent = record.counts.failed_percent();
+        let too_many = percent > self.request.run.max_failed;
+        if too_many {
+            say::note(&format!(
+                "warning: {percent:.1} % of the voxels failed, more than --max-failed {} %: {}",
+                self.request.run.max_failed,
+                record.counts.sentence()
+            ));
+        }
+        if !common.quiet && !common.json {
+            say::line(&format!(
+                "{}; {} ({} of processor time); results in {}",
+                record.counts.sentence(),
+                say::duration(record.wall_s),
+                say::duration(record.cpu_s),
+                self.out.display()
+            ));
+            for name in record.outputs.iter().filter(|n| n.ends_with(".parquet")) {
+                say::line(&format!("  {name}"));
+            }
+            let maps = record.outputs.iter().filter(|n| n.ends_with(".nii.gz")).count();
+            if maps > 0 {
+                say::line(&format!("  {maps} maps {}*.nii.gz", maps::prefix(&record.model_label)));
+            }
+        }
+        if common.json {
+            say::line(&serde_json::to_string(&record)?);
+        }
+        let outcome = if too_many { Outcome::TooManyFailed } else { Outcome::Done };
+        Ok(Ended { outcome, record: Some(record) })
+    }
+}
+
+/// Says what a run would do: sizes, memory, and time from a few voxels.
+fn plan(
+    input: &Input,
+    runner: &Runner,
+    blocks: &[usize],
+    threads: usize,
+    device: &str,
+    common: &CommonFlags,
+) -> anyhow::Result<()> {
+    let voxels: usize = blocks.iter().map(|k| (input.rows() - k * BLOCK_ROWS).min(BLOCK_ROWS)).sum();
+    let (seconds, timed) = time_a_voxel(input, runner, blocks)?;
+    let wall = seconds * voxels as f64 / threads as f64;
+    let search = input.spec.search;
+    let columns = input.compiled.columns().len() as f64;
+    let rows = match input.spec.job {
+        Job::Fit => 1.0,
+        Job::Sample => (search.chains * search.draws) as f64,
+    };
+    let block = BLOCK_ROWS as f64 * 8.0 * (4.0 * input.source.n_measurements() as f64 + rows * (3.0 * columns + 10.0));
+    let memory = 50e6 + block * threads.min(blocks.len().max(1)) as f64;
+    let disk = voxels as f64 * 8.0 * rows * (columns + 8.0);
+    if common.json {
+        let json = serde_json::json!({
+            "job": input.spec.job.name(), "model": input.model.text, "voxels": voxels, "blocks": blocks.len(),
+            "measurements": input.source.n_measurements(), "shells": input.spec.acquisition.shells().len(),
+            "threads": threads, "device": device, "memory_bytes": memory, "table_bytes": disk,
+            "seconds_a_voxel": seconds, "wall_s": wall, "timed_voxels": timed,
+        });
+        say::line(&json.to_string());
+        return Ok(());
+    }
+    let free = input.compiled.degrees_of_freedom();
+    say::line(&format!("plan of {} (nothing is written)", input.spec.job.name()));
+    let facts = [
+        ("model", format!("{}, {free} degrees of freedom, {} noise", input.model.text, input.compiled.noise().name())),
+        (
+            "acquisition",
+            format!(
+                "{} measurements, {} shells",
+                input.source.n_measurements(),
+                input.spec.acquisition.shells().len()
+            ),
+        ),
+        ("voxels", format!("{voxels} in {} blocks of {BLOCK_ROWS}", blocks.len())),
+        ("threads", format!("{threads} on {device}, SIMD level {}", simd())),
+        ("memory", format!("about {}", say::bytes(memory))),
+        ("tables", format!("about {} before compression", say::bytes(disk))),
+        ("time", format!("about {} ({} a voxel, timed on {timed})", say::duration(wall), say::duration(seconds))),
+    ];
+    for (name, value) in facts {
+        say::line(&format!("  {name:<12} {value}"));
+    }
+    Ok(())
+}
+
+/// Processor seconds of one voxel, from voxels spread over the input, for about two seconds.
+fn time_a_voxel(input: &Input, runner: &Runner, blocks: &[usize]) -> anyhow::Result<(f64, usize)> {
+    let (begin, cpu) = (Instant::now(), ProcessTime::now());
+    let mut timed = 0;
+    let most = if input.spec.job == Job::Fit { 64 } else { 16 };
+    let step = (blocks.len().max(1) * BLOCK_ROWS / most).max(1);
+    for at in (0..blocks.len() * BLOCK_ROWS).step_by(step) {
+        let row = blocks[at / BLOCK_ROWS] * BLOCK_ROWS + at % BLOCK_ROWS;
+        if row >= input.rows() {
+            continue;
+        }
+        if begin.elapsed() > Duration::from_secs(2) {
+            break;
+        }
+        let batch = record_batch(&input.range(row..row + 1)?)?;
+        runner.process(&batch, &AtomicBool::new(false))?;
+        timed += 1;
+    }
+    let seconds = if timed == 0 { 0.0 } else { cpu.elapsed().as_secs_f64() / f64::from(timed as u32) };
+    Ok((seconds, timed))
+}
+
+/// The path of a table in a folder, when it is there.
+pub(crate) fn table(folder: &Path, name: &str) -> Option<PathBuf> {
+    let path = folder.join(format!("{name}.parquet"));
+    path.is_file().then_some(path)
+}
