@@ -141,6 +141,26 @@ pub fn join(
     }
 }
 
+/// Joins batches of one schema, in the order given, into a table at `out`.
+///
+/// The bytes are those of [`join`] for the same rows: batches are cut anew.
+///
+/// # Errors
+/// Whatever the batches bring, a batch of another schema, a full disk. Then
+/// `out` is as it was.
+pub fn join_batches(
+    schema: &Schema,
+    batches: impl IntoIterator<Item = Result<RecordBatch>>,
+    out: &Path,
+    metadata: &[(String, String)],
+) -> Result<usize> {
+    let mut join = Join::begin(out, schema, metadata, PathBuf::new())?;
+    for batch in batches {
+        join.push(out, batch?)?;
+    }
+    join.finish(out)
+}
+
 struct Join {
     first: PathBuf,
     schema: SchemaRef,

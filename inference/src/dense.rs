@@ -92,16 +92,14 @@ pub fn eigen_3x3(a: [[f64; 3]; 3]) -> ([f64; 3], [[f64; 3]; 3]) {
             let t = if theta == 0.0 { 1.0 } else { t };
             let c = 1.0 / (t * t + 1.0).sqrt();
             let s = t * c;
-            for k in 0..3 {
-                let (x, y) = (m[k][p], m[k][q]);
-                m[k][p] = c * x - s * y;
-                m[k][q] = s * x + c * y;
+            for row in &mut m {
+                let (x, y) = (row[p], row[q]);
+                row[p] = c * x - s * y;
+                row[q] = s * x + c * y;
             }
-            for k in 0..3 {
-                let (x, y) = (m[p][k], m[q][k]);
-                m[p][k] = c * x - s * y;
-                m[q][k] = s * x + c * y;
-            }
+            let (x, y) = (m[p], m[q]);
+            m[p] = std::array::from_fn(|k| c * x[k] - s * y[k]);
+            m[q] = std::array::from_fn(|k| s * x[k] + c * y[k]);
             for row in &mut v {
                 let (x, y) = (row[p], row[q]);
                 row[p] = c * x - s * y;

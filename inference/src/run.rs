@@ -211,8 +211,9 @@ impl Runner {
             counts.divergences += trace.draws.iter().filter(|d| d.diverging).count() as u64;
         }
         let fits: Vec<_> = posteriors.iter().map(|p| p.fit.clone()).collect();
+        let free_sigma = self.spec.sigma == SigmaSpec::Free;
         Ok(Tables {
-            main: table::posterior::table(self.model(), voxels, &posteriors, &status)?,
+            main: table::posterior::table(self.model(), voxels, &posteriors, &status, free_sigma)?,
             summary: Some(table::summary::table(voxels, &rows, &status)?),
             fit: Some(table::fit::table(self.model(), voxels, &fits)?),
             counts,

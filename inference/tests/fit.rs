@@ -10,7 +10,8 @@ use microtome_inference::fit::{Fitter, Status, VoxelFit};
 use microtome_kernels::philox::PhiloxRng;
 use microtome_models::{Acquisition, Lowered, Model, NoiseKind};
 use voxels::{
-    add_noise, at, axis_angle_deg, column, fitter, lowered, mean, median, multi_shell, predict, scheme, sd, truth,
+    add_noise, at, axis_angle_deg, column, fitter, lowered, mean, median, multi_shell, predict,
+    scheme, sd, truth,
 };
 
 const STICK_ZEPPELIN_BALL: &str = r#"
@@ -81,12 +82,16 @@ fn two_stick_error(model: &Model, x: &[f64], truth: &[f64]) -> f64 {
 /// six directions that determine D.
 fn tensor_error(model: &Model, x: &[f64], truth: &[f64]) -> f64 {
     let h = 0.5_f64.sqrt();
-    let g = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [h, h, 0.0], [h, 0.0, h], [0.0, h, h]];
+    let g =
+        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [h, h, 0.0], [h, 0.0, h], [0.0, h, h]];
     let six = Acquisition::from_b(&[1.0; 6], &g, None, None).unwrap();
     let lowered = Lowered::new(std::sync::Arc::new(model.clone()), &six).unwrap();
     let s0 = at(model, "s0");
-    let quadratic = |x: &[f64]| -> Vec<f64> { predict(&lowered, x).iter().map(|s| -(s / x[s0]).ln()).collect() };
-    let difference = quadratic(x).iter().zip(quadratic(truth)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    let quadratic = |x: &[f64]| -> Vec<f64> {
+        predict(&lowered, x).iter().map(|s| -(s / x[s0]).ln()).collect()
+    };
+    let difference =
+        quadratic(x).iter().zip(quadratic(truth)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     difference.max((x[s0] - truth[s0]).abs())
 }
 
@@ -136,7 +141,10 @@ fn recovered(name: &str, text: &str, error: ErrorOf, sigma: Option<f64>) -> f64 
         all += 1;
         good += u32::from(is_good);
         if !is_good {
-            println!("{name} {voxel}: {e:.1e} {:?}\n  fit   {:.4?}\n  truth {x:.4?}", fit.status, fit.x);
+            println!(
+                "{name} {voxel}: {e:.1e} {:?}\n  fit   {:.4?}\n  truth {x:.4?}",
+                fit.status, fit.x
+            );
         }
     }
     println!(
@@ -213,16 +221,29 @@ fn rician_fits_are_unbiased_and_least_squares_are_not() {
     assert!(likelihood.iter().all(|f| f.status == Status::Converged));
     let (bias, error) = median_and_error(&errors(&data, &likelihood, lambda));
     let (bias_ls, error_ls) = median_and_error(&errors(&data, &squares, lambda));
-    println!("lambda_par: Rician {bias:+.5} +- {error:.5}, least squares {bias_ls:+.5} +- {error_ls:.5}");
+    println!(
+        "lambda_par: Rician {bias:+.5} +- {error:.5}, least squares {bias_ls:+.5} +- {error_ls:.5}"
+    );
     assert!(bias.abs() < 3.0 * error, "median error {bias} is not within 3 x {error} of 0");
-    assert!(bias_ls.abs() > 6.0 * error_ls, "the data can't tell: least squares {bias_ls} +- {error_ls}");
+    assert!(
+        bias_ls.abs() > 6.0 * error_ls,
+        "the data can't tell: least squares {bias_ls} +- {error_ls}"
+    );
 
-    let absolute = |k| median(&errors(&data, &likelihood, k).iter().map(|e| e.abs()).collect::<Vec<_>>());
+    let absolute =
+        |k| median(&errors(&data, &likelihood, k).iter().map(|e| e.abs()).collect::<Vec<_>>());
     let mu = at(&model, "stick.mu_x");
-    let angles: Vec<f64> =
-        data.truths.iter().zip(&likelihood).map(|(x, f)| axis_angle_deg(&x[mu..mu + 3], &f.x[mu..mu + 3])).collect();
+    let angles: Vec<f64> = data
+        .truths
+        .iter()
+        .zip(&likelihood)
+        .map(|(x, f)| axis_angle_deg(&x[mu..mu + 3], &f.x[mu..mu + 3]))
+        .collect();
     let found = [median(&angles), absolute(lambda), absolute(fraction)];
-    println!("median |error|: {:.4} deg, lambda_par {:.4}, fraction {:.5}", found[0], found[1], found[2]);
+    println!(
+        "median |error|: {:.4} deg, lambda_par {:.4}, fraction {:.5}",
+        found[0], found[1], found[2]
+    );
     assert!(found[0] < 0.45 && found[1] < 0.036 && found[2] < 0.0045, "{found:?}");
 }
 
@@ -237,7 +258,9 @@ fn an_unknown_sigma_is_estimated() {
         let scatter = sd(&free.iter().map(|f| f.sigma / SIGMA).collect::<Vec<_>>());
         let lambda = at(&lowered.model, "stick.lambda_par");
         let (bias, error) = median_and_error(&errors(&data, &free, lambda));
-        println!("{noise:?}: mean sigma / truth {sigma:.4}, scatter {scatter:.4}, lambda_par {bias:+.5} +- {error:.5}");
+        println!(
+            "{noise:?}: mean sigma / truth {sigma:.4}, scatter {scatter:.4}, lambda_par {bias:+.5} +- {error:.5}"
+        );
         assert!((sigma - 1.0).abs() < 0.02, "{noise:?}: {sigma}");
         // 1/sqrt(2 n) of one channel is 4.2 % of sigma.
         assert!(scatter < 0.06, "{noise:?}: {scatter}");
@@ -264,7 +287,8 @@ fn standard_errors_are_those_of_repeats() {
                 fitter.fit(&y, &[], Some(SIGMA))
             })
             .collect();
-        for name in ["stick.lambda_par", "stick.fraction", "ball.fraction", "ball.lambda_iso", "s0"] {
+        for name in ["stick.lambda_par", "stick.fraction", "ball.fraction", "ball.lambda_iso", "s0"]
+        {
             let (k, c) = (at(&model, name), column(&model, name));
             let empirical = sd(&repeats.iter().map(|f| f.x[k]).collect::<Vec<_>>());
             let reported = mean(&repeats.iter().map(|f| f.column_sd[c]).collect::<Vec<_>>());
@@ -311,7 +335,11 @@ fn signals_that_are_none_are_invalid() {
             assert_eq!(status(&good), Status::Converged);
         }
         for sigma in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            assert_eq!(fitter.fit(&good, &[], Some(sigma)).status, Status::InvalidSignal, "sigma {sigma}");
+            assert_eq!(
+                fitter.fit(&good, &[], Some(sigma)).status,
+                Status::InvalidSignal,
+                "sigma {sigma}"
+            );
         }
     }
 }
@@ -323,7 +351,12 @@ fn what_the_data_do_not_determine_is_singular() {
         ("one measurement", "ball_stick", scheme(1, &[]), 0),
         ("fewer measurements than parameters", "ball_stick", scheme(1, &[(1.0, 3)]), 0),
         ("fewer measurements than parameters", "tensor", scheme(1, &[(1.0, 5)]), 0),
-        ("fewer measurements than parameters", "ball_sticks_3", scheme(2, &[(1.0, 4), (2.0, 3)]), 0),
+        (
+            "fewer measurements than parameters",
+            "ball_sticks_3",
+            scheme(2, &[(1.0, 4), (2.0, 3)]),
+            0,
+        ),
         ("b = 0 only", "ball_stick", scheme(20, &[]), 0),
         ("b = 0 only", "tensor", scheme(20, &[]), 0),
         ("one shell without b = 0", "ball_stick", scheme(0, &[(1.0, 1)]), 0),
@@ -338,7 +371,11 @@ fn what_the_data_do_not_determine_is_singular() {
                     let mut y = predict(&lowered, &truth(&lowered.model, &mut rng));
                     add_noise(&mut y, NoiseKind::Rician, SIGMA, &mut rng);
                     let fit = fitter.fit(&y, &[], sigma);
-                    assert_eq!(fit.status, Status::Singular, "{what}: {text}, {noise:?}, sigma {sigma:?}, voxel {voxel}: {fit:?}");
+                    assert_eq!(
+                        fit.status,
+                        Status::Singular,
+                        "{what}: {text}, {noise:?}, sigma {sigma:?}, voxel {voxel}: {fit:?}"
+                    );
                 }
             }
         }
@@ -353,13 +390,18 @@ fn a_vanishing_fraction_has_undetermined_parameters() {
     for noise in [NoiseKind::Gaussian, NoiseKind::Rician] {
         let lowered = lowered("ball_stick", noise, &acquisition);
         let mut fitter = fitter(&lowered, &acquisition);
-        let y: Vec<f64> = acquisition.b_ms_per_um2().iter().map(|b| (-0.5 * b - 0.05 * b * b).exp()).collect();
+        let y: Vec<f64> =
+            acquisition.b_ms_per_um2().iter().map(|b| (-0.5 * b - 0.05 * b * b).exp()).collect();
         for sigma in [Some(SIGMA), Some(0.001), None] {
             let fit = fitter.fit(&y, &[], sigma);
             assert_eq!(fit.status, Status::Converged, "{noise:?} {sigma:?}: {fit:?}");
-            assert!(fit.x[at(&lowered.model, "stick.fraction")] < 1e-6, "{noise:?} {sigma:?}: {fit:?}");
+            assert!(
+                fit.x[at(&lowered.model, "stick.fraction")] < 1e-6,
+                "{noise:?} {sigma:?}: {fit:?}"
+            );
             for (info, sd) in lowered.model.columns().iter().zip(&fit.column_sd) {
-                let undetermined = info.name.starts_with("stick.mu") || info.name == "stick.lambda_par";
+                let undetermined =
+                    info.name.starts_with("stick.mu") || info.name == "stick.lambda_par";
                 assert_eq!(sd.is_nan(), undetermined, "{noise:?} {sigma:?} {}: {sd}", info.name);
             }
             for name in ["ball.lambda_iso", "s0"] {
@@ -373,7 +415,11 @@ fn a_vanishing_fraction_has_undetermined_parameters() {
 #[test]
 fn a_fit_does_not_remember_the_one_before() {
     let acquisition = multi_shell();
-    for (text, noise) in [("ball_stick", NoiseKind::Rician), ("ball_sticks_2", NoiseKind::Rician), (LINKS, NoiseKind::Gaussian)] {
+    for (text, noise) in [
+        ("ball_stick", NoiseKind::Rician),
+        ("ball_sticks_2", NoiseKind::Rician),
+        (LINKS, NoiseKind::Gaussian),
+    ] {
         let lowered = lowered(text, noise, &acquisition);
         let data = noisy(&lowered, noise, 9, 30);
         let bits = |f: &VoxelFit| -> Vec<u64> {

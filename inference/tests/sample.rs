@@ -8,14 +8,19 @@ mod voxels;
 use microtome_inference::dense::{cholesky, cholesky_inverse};
 use microtome_inference::diagnostics::{Chains, Summary, Workspace, summarize};
 use microtome_inference::fit::Status;
-use microtome_inference::sample::{Laplace, LnDensity, NutsOptions, Sampler, Trace, VoxelPosterior, run_chain};
+use microtome_inference::sample::{
+    Laplace, LnDensity, NutsOptions, Sampler, Trace, VoxelPosterior, run_chain,
+};
 use microtome_kernels::philox::PhiloxRng;
-use microtome_models::{Acquisition, Evaluator, FreeKind, Lowered, Model, NoiseKind, Posterior, Sigma};
+use microtome_models::{
+    Acquisition, Evaluator, FreeKind, Lowered, Model, NoiseKind, Posterior, Sigma,
+};
 use rand::RngExt;
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 use std::collections::BTreeMap;
 use voxels::{
-    add_noise, at, axis_angle_deg, direction, fitter, lowered, mean, multi_shell, normal, predict, scheme, sd, truth,
+    add_noise, at, axis_angle_deg, direction, fitter, lowered, mean, multi_shell, normal, predict,
+    scheme, sd, truth,
 };
 
 fn sampler(lowered: &Lowered, acquisition: &Acquisition, options: NutsOptions) -> Sampler {
@@ -32,7 +37,11 @@ fn summary(values: &[f64], chains: usize) -> Summary {
 }
 
 fn bits(posterior: &VoxelPosterior) -> Vec<u64> {
-    let statistics = posterior.traces.iter().flat_map(|t| &t.draws).flat_map(|d| [d.ln_density, d.energy, d.step_size]);
+    let statistics = posterior
+        .traces
+        .iter()
+        .flat_map(|t| &t.draws)
+        .flat_map(|d| [d.ln_density, d.energy, d.step_size]);
     posterior.values.iter().copied().chain(statistics).map(f64::to_bits).collect()
 }
 
@@ -67,7 +76,8 @@ impl LnDensity for CorrelatedNormal {
     fn ln_density(&mut self, x: &[f64], gradient: &mut [f64]) -> f64 {
         let mut value = 0.0;
         for i in 0..5 {
-            gradient[i] = -(0..5).map(|j| self.precision[i * 5 + j] * (x[j] - MEAN[j])).sum::<f64>();
+            gradient[i] =
+                -(0..5).map(|j| self.precision[i * 5 + j] * (x[j] - MEAN[j])).sum::<f64>();
             value += 0.5 * gradient[i] * (x[i] - MEAN[i]);
         }
         value
@@ -81,16 +91,24 @@ fn moments_of_a_correlated_normal() {
     let traces: Vec<Trace> = (0..4)
         .map(|chain| {
             let mut rng = PhiloxRng::new(2, 0, chain);
-            let start: Vec<f64> = MEAN.iter().zip(SD).map(|(m, s)| m + 2.0 * s * normal(&mut rng)).collect();
+            let start: Vec<f64> =
+                MEAN.iter().zip(SD).map(|(m, s)| m + 2.0 * s * normal(&mut rng)).collect();
             run_chain(&mut density, &start, &options, &mut rng)
         })
         .collect();
     assert!(traces.iter().all(|t| !t.failed && t.draws.len() == 2000));
     assert!(traces.iter().flat_map(|t| &t.draws).all(|d| !d.diverging));
     for k in 0..5 {
-        let values: Vec<f64> = traces.iter().flat_map(|t| &t.draws).map(|d| d.position[k]).collect();
+        let values: Vec<f64> =
+            traces.iter().flat_map(|t| &t.draws).map(|d| d.position[k]).collect();
         let s = summary(&values, 4);
-        println!("x{k}: z {:+.2}, sd ratio {:.4}, rhat {:.4}, ess {:.0}", (s.mean - MEAN[k]) / s.mcse_mean, s.sd / SD[k], s.rhat, s.ess_bulk);
+        println!(
+            "x{k}: z {:+.2}, sd ratio {:.4}, rhat {:.4}, ess {:.0}",
+            (s.mean - MEAN[k]) / s.mcse_mean,
+            s.sd / SD[k],
+            s.rhat,
+            s.ess_bulk
+        );
         assert!((s.mean - MEAN[k]).abs() < 4.0 * s.mcse_mean, "mean of x{k}: {s:?}");
         assert!((s.sd / SD[k] - 1.0).abs() < 0.05, "sd of x{k}: {s:?}");
         assert!(s.rhat < 1.01, "x{k}: {s:?}");
@@ -119,21 +137,31 @@ impl LnDensity for Walled {
 #[test]
 fn a_density_that_fails_somewhere_diverges_and_one_that_always_fails_has_failed() {
     let options = NutsOptions { draws: 500, ..NutsOptions::default() };
-    let trace = run_chain(&mut Walled { wall: 0.0 }, &[1.0, 0.0], &options, &mut PhiloxRng::new(1, 0, 0));
+    let trace =
+        run_chain(&mut Walled { wall: 0.0 }, &[1.0, 0.5], &options, &mut PhiloxRng::new(1, 0, 0));
     let divergences = trace.draws.iter().filter(|d| d.diverging).count();
     println!("{divergences} divergences in {} draws", trace.draws.len());
     assert!(!trace.failed);
     assert_eq!(trace.draws.len(), 500);
     assert!(divergences > 0);
     assert!(trace.draws.iter().all(|d| d.position[0] >= 0.0 && d.ln_density.is_finite()));
-    let never = run_chain(&mut Walled { wall: f64::INFINITY }, &[1.0, 0.0], &options, &mut PhiloxRng::new(1, 0, 0));
+    let never = run_chain(
+        &mut Walled { wall: f64::INFINITY },
+        &[1.0, 0.5],
+        &options,
+        &mut PhiloxRng::new(1, 0, 0),
+    );
     assert!(never.failed && never.draws.is_empty());
-    let away = run_chain(&mut Walled { wall: 0.0 }, &[-1.0, 0.0], &options, &mut PhiloxRng::new(1, 0, 0));
+    let away =
+        run_chain(&mut Walled { wall: 0.0 }, &[-1.0, 0.5], &options, &mut PhiloxRng::new(1, 0, 0));
     assert!(away.failed && away.draws.is_empty(), "a start where the density can't be evaluated");
 }
 
 // ---- the normal approximation ---------------------------------------------
 
+/// With 288 measurements at SNR 50 a posterior is normal up to a skewness of
+/// some 0.2, which puts its mean 0.1 sd from its mode; Monte Carlo adds 0.02 to
+/// means and 2 % to sds. Twice the first and 10 % are granted.
 #[test]
 fn whitened_posterior_is_white() {
     let acquisition = multi_shell();
@@ -148,7 +176,8 @@ fn whitened_posterior_is_white() {
         let draws = sampler.sample(&y, &[], Some(sigma), 1, voxel);
         let mut evaluator = Evaluator::new(&lowered);
         let fit = &draws.fit;
-        let mut posterior = Posterior::new(&mut evaluator, &y, Sigma::Known(sigma), fit.mean_b0, &fit.x).unwrap();
+        let mut posterior =
+            Posterior::new(&mut evaluator, &y, Sigma::Known(sigma), fit.mean_b0, &fit.x).unwrap();
         let n = posterior.dim();
         let mut z = vec![0.0; n];
         posterior.chart().to_coordinates(&fit.x, &mut z);
@@ -158,7 +187,9 @@ fn whitened_posterior_is_white() {
             posterior.chart().to_coordinates(x, &mut z);
             // xi = L^T (z - mode)
             for (i, column) in white.iter_mut().enumerate() {
-                column.push((i..n).map(|k| laplace.factor[k * n + i] * (z[k] - laplace.mode[k])).sum());
+                column.push(
+                    (i..n).map(|k| laplace.factor[k * n + i] * (z[k] - laplace.mode[k])).sum(),
+                );
             }
         }
         for column in &white {
@@ -167,7 +198,11 @@ fn whitened_posterior_is_white() {
             high = high.max(sd(column));
         }
     }
-    println!("white coordinates of 20 voxels: |mean| up to {worst_mean:.3}, sd {low:.3} to {high:.3}");
+    println!(
+        "white coordinates of 20 voxels: |mean| up to {worst_mean:.3}, sd {low:.3} to {high:.3}"
+    );
+    assert!(worst_mean < 0.2, "{worst_mean}");
+    assert!(low > 0.9 && high < 1.1, "{low} to {high}");
 }
 
 // ---- simulation-based calibration -----------------------------------------
@@ -274,7 +309,10 @@ fn the_sampler_is_calibrated() {
     for (name, ranks) in RANKED.iter().zip(&ranks) {
         let inside = ranks.iter().filter(|r| (5..95).contains(*r)).count();
         let p = uniformity(ranks);
-        println!("{name}: p {p:.3}, 90 % intervals hold {:.1} %", 100.0 * inside as f64 / ranks.len() as f64);
+        println!(
+            "{name}: p {p:.3}, 90 % intervals hold {:.1} %",
+            100.0 * inside as f64 / ranks.len() as f64
+        );
         assert!(p > LEVEL, "{name}: ranks are not uniform, p = {p:.1e}");
     }
 }
@@ -315,7 +353,8 @@ fn golden_posterior_is_reproduced() {
         table.entry(key).or_default().insert(name, words.map(|w| w.parse().unwrap()).collect());
     }
     let rows = table.remove("scheme").unwrap();
-    let g: Vec<[f64; 3]> = (0..rows["b"].len()).map(|i| [rows["gx"][i], rows["gy"][i], rows["gz"][i]]).collect();
+    let g: Vec<[f64; 3]> =
+        (0..rows["b"].len()).map(|i| [rows["gx"][i], rows["gy"][i], rows["gz"][i]]).collect();
     let acquisition = Acquisition::from_b(&rows["b"], &g, None, None).unwrap();
     let lowered = lowered(REFERENCE, NoiseKind::Rician, &acquisition);
     let options = NutsOptions::default();
@@ -323,13 +362,20 @@ fn golden_posterior_is_reproduced() {
     let mut sampler = sampler(&lowered, &acquisition, options);
     assert_eq!(table.len(), 3);
     for (voxel, rows) in &table {
-        let posterior = sampler.sample(&rows["signals"], &[], Some(rows["sigma"][0]), 1, voxel.parse().unwrap());
+        let posterior = sampler.sample(
+            &rows["signals"],
+            &[],
+            Some(rows["sigma"][0]),
+            1,
+            voxel.parse().unwrap(),
+        );
         assert_eq!(posterior.status, Status::Converged);
         let value = |name: &str| draws_of(&posterior, at(&lowered.model, name));
         let (s0, d, f) = (value("s0"), value("stick.lambda_par"), value("stick.fraction"));
         let mu = ["x", "y", "z"].map(|a| value(&format!("stick.mu_{a}")));
         let ln = |v: &[f64]| v.iter().map(|x| x.ln()).collect::<Vec<f64>>();
-        let product = |i: usize, j: usize| mu[i].iter().zip(&mu[j]).map(|(a, b)| a * b).collect::<Vec<f64>>();
+        let product =
+            |i: usize, j: usize| mu[i].iter().zip(&mu[j]).map(|(a, b)| a * b).collect::<Vec<f64>>();
         let quantities = [
             ("logS0", ln(&s0)),
             ("logD", ln(&d)),
@@ -349,14 +395,25 @@ fn golden_posterior_is_reproduced() {
             let [mean, sd, mcse] = rows[name][..] else { panic!("{voxel} {name}") };
             let s = summary(values, options.chains);
             let z = (s.mean - mean) / s.mcse_mean.hypot(mcse);
-            assert!(z.abs() < 4.0, "voxel {voxel} {name}: {} against {mean}, {z:.1} standard errors", s.mean);
-            assert!((s.sd / sd - 1.0).abs() < 0.1, "voxel {voxel} {name}: sd {} against {sd}", s.sd);
+            assert!(
+                z.abs() < 4.0,
+                "voxel {voxel} {name}: {} against {mean}, {z:.1} standard errors",
+                s.mean
+            );
+            assert!(
+                (s.sd / sd - 1.0).abs() < 0.1,
+                "voxel {voxel} {name}: sd {} against {sd}",
+                s.sd
+            );
             assert!(s.rhat <= 1.01, "voxel {voxel} {name}: R-hat {}", s.rhat);
             worst_z = worst_z.max(z.abs());
             worst_sd = worst_sd.max((s.sd / sd - 1.0).abs());
             worst_rhat = worst_rhat.max(s.rhat);
         }
-        println!("voxel {voxel}: means within {worst_z:.2} MCSE, sd within {:.1} %, R-hat up to {worst_rhat:.4}", 100.0 * worst_sd);
+        println!(
+            "voxel {voxel}: means within {worst_z:.2} MCSE, sd within {:.1} %, R-hat up to {worst_rhat:.4}",
+            100.0 * worst_sd
+        );
     }
 }
 
@@ -382,7 +439,10 @@ fn a_free_sigma_covers_the_truth() {
             inside += usize::from(s.q05 < sigma && sigma < s.q95);
             means.push(s.mean / sigma);
         }
-        println!("{noise:?}: {inside} of 60 90 % intervals hold sigma, mean ratio {:.4}", mean(&means));
+        println!(
+            "{noise:?}: {inside} of 60 90 % intervals hold sigma, mean ratio {:.4}",
+            mean(&means)
+        );
         assert!((47..=60).contains(&inside), "{noise:?}: {inside} of 60");
         assert!((mean(&means) - 1.0).abs() < 0.05, "{noise:?}: {}", mean(&means));
     }
@@ -403,12 +463,19 @@ fn draws_depend_on_seed_and_row_only() {
         })
         .collect();
     for sigma in [Some(0.04), None] {
-        let alone: Vec<Vec<u64>> =
-            data.iter().zip(0..).map(|(y, row)| bits(&new().sample(y, &[], sigma, 3, row))).collect();
+        let alone: Vec<Vec<u64>> = data
+            .iter()
+            .zip(0..)
+            .map(|(y, row)| bits(&new().sample(y, &[], sigma, 3, row)))
+            .collect();
         assert!(alone.iter().all(|b| !b.is_empty()));
         let mut shared = new();
         for row in [4, 0, 3, 3, 1, 2] {
-            assert_eq!(bits(&shared.sample(&data[row], &[], sigma, 3, row as u64)), alone[row], "row {row}");
+            assert_eq!(
+                bits(&shared.sample(&data[row], &[], sigma, 3, row as u64)),
+                alone[row],
+                "row {row}"
+            );
             shared.sample(&[f64::NAN; 40], &[], sigma, 3, 9);
         }
         assert_ne!(bits(&shared.sample(&data[0], &[], sigma, 3, 1)), alone[0], "another row");
@@ -425,7 +492,8 @@ fn two_crossing_sticks_are_sampled() {
     let acquisition = multi_shell();
     let lowered = lowered("ball_sticks_2", NoiseKind::Rician, &acquisition);
     let model = lowered.model.clone();
-    let mut sampler = sampler(&lowered, &acquisition, NutsOptions { draws: 400, ..NutsOptions::default() });
+    let mut sampler =
+        sampler(&lowered, &acquisition, NutsOptions { draws: 400, ..NutsOptions::default() });
     let sigma = 1.0 / 30.0;
     let (a, b) = (at(&model, "stick.mu_x"), at(&model, "stick_2.mu_x"));
     for row in 0..6 {
@@ -462,7 +530,11 @@ fn two_crossing_sticks_are_sampled() {
 fn voxels_that_cant_be_sampled_have_no_draws() {
     let acquisition = multi_shell();
     let lowered = lowered("ball_stick", NoiseKind::Rician, &acquisition);
-    let mut sampler = sampler(&lowered, &acquisition, NutsOptions { tune: 20, draws: 20, ..NutsOptions::default() });
+    let mut sampler = sampler(
+        &lowered,
+        &acquisition,
+        NutsOptions { tune: 20, draws: 20, ..NutsOptions::default() },
+    );
     let good = predict(&lowered, &truth(&lowered.model, &mut PhiloxRng::new(71, 0, 0)));
     let mut negative = good.clone();
     negative[3] = -0.1;
@@ -476,5 +548,8 @@ fn voxels_that_cant_be_sampled_have_no_draws() {
         assert_eq!(posterior.status, Status::InvalidSignal);
         assert!(posterior.values.is_empty() && posterior.traces.is_empty());
     }
-    assert_eq!(sampler.sample(&good, &[], Some(0.03), 1, 0).values.len(), 4 * 20 * lowered.model.values());
+    assert_eq!(
+        sampler.sample(&good, &[], Some(0.03), 1, 0).values.len(),
+        4 * 20 * lowered.model.values()
+    );
 }

@@ -105,6 +105,10 @@ pub trait Compartment: Send + Sync + std::fmt::Debug {
         *mu = mu.map(|c| -c);
     }
 
+    /// Brings equivalent parameter sets to one form without changing the signal
+    /// (a tensor: falling diffusivities).
+    fn canonicalise(&self, _scalars: &mut [f64], _mu: &mut [f64; 3]) {}
+
     /// The paper that defines it.
     fn reference(&self) -> &'static str;
 }

@@ -407,13 +407,48 @@ impl Model {
         }
     }
 
-    /// Gives the free axis at `at` its canonical sign: $\mu_x \ge 0$ when a
-    /// compartment turns about it (an angle such as psi), else $\mu_z \ge 0$.
-    pub fn orient_axis(&self, at: usize, x: &mut [f64]) {
-        let turns = |c: &Component| c.kind.parameters().iter().any(|p| p.period.is_some());
-        let any = self.components.iter().any(|c| c.axis == Some(AxisSource::Value(at)) && turns(c));
-        if x[if any { at } else { at + 2 }] < 0.0 {
-            self.flip_axis(at, x);
+    /// Brings values to their canonical form, the signal unchanged: angles within
+    /// their period; axes with $\mu_z \ge 0$, or with $\mu_x \ge 0$ when a
+    /// compartment turns about them; tensors with falling diffusivities where
+    /// all their parameters are free and of one range.
+    pub fn canonicalise(&self, x: &mut [f64]) {
+        for free in &self.free {
+            if let FreeKind::Scalar { period: Some(p) } = free.kind {
+                x[free.at] = x[free.at].rem_euclid(p);
+            }
+        }
+        for at in self.free.iter().filter(|f| f.kind == FreeKind::Axis).map(|f| f.at) {
+            let users: Vec<&Component> =
+                self.components.iter().filter(|c| c.axis == Some(AxisSource::Value(at))).collect();
+            let turns = users.iter().any(|c| c.kind.parameters().iter().any(|p| p.period.is_some()));
+            if x[if turns { at } else { at + 2 }] < 0.0 {
+                self.flip_axis(at, x);
+            }
+            if let [only] = users.as_slice() {
+                self.canonicalise_component(only, at, x);
+            }
+        }
+    }
+
+    fn canonicalise_component(&self, component: &Component, at: usize, x: &mut [f64]) {
+        let mut indices = Vec::with_capacity(component.scalars.len());
+        let mut ranges: Vec<[f64; 2]> = Vec::new();
+        for (source, parameter) in component.scalars.iter().zip(component.kind.parameters()) {
+            let Source::Value(k) = source else { return };
+            indices.push(*k);
+            if parameter.period.is_none() {
+                ranges.extend(self.free.iter().find(|f| f.at == *k).map(|f| f.range));
+            }
+        }
+        if ranges.windows(2).any(|w| w[0] != w[1]) {
+            return;
+        }
+        let mut mu = [x[at], x[at + 1], x[at + 2]];
+        let mut scalars: Vec<f64> = indices.iter().map(|&k| x[k]).collect();
+        component.kind.canonicalise(&mut scalars, &mut mu);
+        x[at..at + 3].copy_from_slice(&mu);
+        for (k, value) in indices.into_iter().zip(scalars) {
+            x[k] = value;
         }
     }
 

@@ -65,7 +65,7 @@ pub struct SearchSpec {
 
 impl Default for SearchSpec {
     fn default() -> Self {
-        Self { max_iterations: 100, max_starts: 3, chains: 4, tune: 200, draws: 1000, target_accept: 0.8 }
+        Self { max_iterations: 200, max_starts: 3, chains: 4, tune: 200, draws: 1000, target_accept: 0.8 }
     }
 }
 

@@ -5,7 +5,7 @@ use super::blocks::{self, Blocks, Finished, STOP};
 use super::config::Setting;
 use super::flags::{AcquisitionFlags, CommonFlags, DataFlags, ModelFlags, RunFlags, Shard};
 use super::folder::{Identity, OutFolder};
-use super::input::{Input, simd, version};
+use super::input::{Input, key, simd, version};
 use super::progress::Progress;
 use super::record::{self, Record};
 use super::{Outcome, config, maps, say};
@@ -14,6 +14,7 @@ use cpu_time::ProcessTime;
 use microtome_datasets::{PartStore, content_hash, write_table};
 use microtome_inference::{Runner, record_batch};
 use microtome_models::{BLOCK_ROWS, Job, SearchSpec};
+use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -122,6 +123,12 @@ impl Work<'_> {
         let Request { job, common, run, .. } = *self.request;
         let (wall, cpu) = (Instant::now(), ProcessTime::now());
         let store = PartStore::new(self.out, &self.identity.identity);
+        if let Some(record) = self.finished_before(blocks)? {
+            if !common.quiet {
+                say::note(&format!("{} holds this run already; nothing to do", self.out.display()));
+            }
+            return self.conclude(record);
+        }
         let rows: u64 = blocks.iter().map(|k| self.rows_of(*k) as u64).sum();
         let progress = Progress::begin(job.name(), rows, common.quiet);
         let finished = blocks::run(self.input, self.runner, &store, blocks, self.threads, &progress)?;
@@ -152,6 +159,23 @@ impl Work<'_> {
         let record = self.record(&finished, outputs, wall.elapsed(), cpu.elapsed())?;
         record.write(&self.out.join(record::name(self.shard)))?;
         self.conclude(record)
+    }
+
+    /// The record of this very run on this very input, when all its files are there.
+    fn finished_before(&self, blocks: &[usize]) -> anyhow::Result<Option<Record>> {
+        let path = self.out.join(record::name(self.shard));
+        let Some(found) = path.is_file().then(|| Record::read(&path)).and_then(Result::ok) else {
+            return Ok(None);
+        };
+        let whole = found.identity == self.identity.identity
+            && found.shard == self.shard.map(|s| [s.index, s.of])
+            && found.outputs.iter().all(|name| self.out.join(name).is_file());
+        if !whole {
+            return Ok(None);
+        }
+        let keys = blocks.par_iter().map(|b| Ok(key(*b, &self.input.block(*b)?)));
+        let keys = keys.collect::<anyhow::Result<Vec<String>>>()?;
+        Ok((blocks::hash(&keys) == found.input_hash).then_some(found))
     }
 
     fn rows_of(&self, block: usize) -> usize {

@@ -290,10 +290,10 @@ fn axis_sets(axes: usize, e: &[[f64; 3]; 3], point: usize) -> Vec<Vec<[f64; 3]>>
     };
     match axes {
         0 => vec![Vec::new()],
-        1 if point % 4 == 0 => vec![vec![e[0]], vec![e[1]], vec![e[2]]],
+        1 if point.is_multiple_of(4) => vec![vec![e[0]], vec![e[1]], vec![e[2]]],
         1 => vec![vec![e[0]]],
         _ => {
-            let pairs: &[(f64, f64)] = if point % 3 == 0 {
+            let pairs: &[(f64, f64)] = if point.is_multiple_of(3) {
                 &[(0.0, 1.57), (0.785, -0.785), (0.35, -0.35), (0.0, 0.7), (0.0, -0.7)]
             } else {
                 &[(0.0, 1.57), (0.785, -0.785)]

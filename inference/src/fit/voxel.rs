@@ -19,7 +19,7 @@ use super::start::StartScheme;
 use crate::dense::{cholesky, cholesky_inverse};
 use argmin::core::{Executor, State};
 use microtome_kernels::normal::normal_equations;
-use microtome_models::{Evaluator, FreeKind, Lowered, Model, NoiseKind, Tangent};
+use microtome_models::{Constants, Evaluator, FreeKind, Lowered, Model, NoiseKind, Tangent};
 
 /// How the fit or the sampling of a voxel ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub struct FitOptions {
 
 impl Default for FitOptions {
     fn default() -> Self {
-        Self { max_iterations: 100, max_starts: 3 }
+        Self { max_iterations: 200, max_starts: 3 }
     }
 }
 
@@ -76,7 +76,7 @@ pub struct VoxelFit {
     pub sigma: f64,
     /// How it ended.
     pub status: Status,
-    /// $\ln p(y|\hat x,\sigma)$ without terms that depend on the data alone.
+    /// $\ln p(y|\hat x,\sigma)$.
     pub ln_likelihood: f64,
     /// Coefficient of determination of the signals.
     pub r2: f64,
@@ -297,10 +297,10 @@ impl Fitter {
         }
         let mut best: Option<Run> = None;
         for x in starts {
-            if let Some(run) = self.minimise(x, noise, sigma, FIRST_ITERATIONS.min(limit)) {
-                if best.as_ref().is_none_or(|b| run.cost < b.cost) {
-                    best = Some(run);
-                }
+            if let Some(run) = self.minimise(x, noise, sigma, FIRST_ITERATIONS.min(limit))
+                && best.as_ref().is_none_or(|b| run.cost < b.cost)
+            {
+                best = Some(run);
             }
         }
         let best = best?;
@@ -353,7 +353,8 @@ impl Fitter {
         let n = self.evaluator.lowered().plan.measurements() as f64;
         for _ in 0..30 {
             let Some(run) = self.minimise(best.x.clone(), noise, sigma, self.options.max_iterations) else { break };
-            *best = run;
+            let iterations = best.iterations + run.iterations;
+            *best = Run { iterations, ..run };
             // Σ(y² + S² - 2ySr) from the score: y r = σ² score + S.
             let plan = self.evaluator.lowered().plan.clone();
             let signal = self.evaluator.signal(&best.x);
@@ -379,7 +380,7 @@ impl Fitter {
 
     fn finish(&mut self, y: &[f64], sigma: f64, mean_b0: f64, best: Run, parameters: usize) -> VoxelFit {
         let Run { mut x, iterations, finished, .. } = best;
-        self.canonicalise(&mut x);
+        self.model().canonicalise(&mut x);
         let mean = y.iter().sum::<f64>() / y.len() as f64;
         let total: f64 = y.iter().map(|v| (v - mean) * (v - mean)).sum();
         let r2 = 1.0 - self.residual_square(&x) / total;
@@ -397,6 +398,7 @@ impl Fitter {
             scratch: &mut self.scratch,
         };
         let cost = objective.linearise(&x, &mut gradient, &mut hessian);
+        let ln_likelihood = Constants::new(noise, y).at(sigma) - cost;
         let (column_sd, determined) = if plan.measurements() < parameters {
             (vec![f64::NAN; self.model().columns().len()], false)
         } else {
@@ -407,12 +409,12 @@ impl Fitter {
             (true, false) => Status::MaxIterations,
             (true, true) => Status::Converged,
         };
-        VoxelFit { x, sigma, status, ln_likelihood: -cost, r2, column_sd, iterations, mean_b0 }
+        VoxelFit { x, sigma, status, ln_likelihood, r2, column_sd, iterations, mean_b0 }
     }
 
-    /// Standard errors of the columns, and whether the data determine the
-    /// parameters. Coordinates at a bound count as known; coordinates that
-    /// vanish because a fraction is zero have no standard error.
+    /// Standard errors of the columns (0 for constants), and whether the data
+    /// determine the parameters. Columns held by a bound, or that vanish because a
+    /// fraction is zero, have none: NaN.
     fn standard_errors(&self, x: &[f64], gradient: &[f64], hessian: &[f64]) -> (Vec<f64>, bool) {
         let model = self.model();
         let dim = self.tangent.dim();
@@ -453,8 +455,11 @@ impl Fitter {
                         slope[j] += d * b;
                     }
                 });
-                if slope.iter().zip(&dead).any(|(s, dead)| *dead && *s != 0.0) {
-                    return f64::NAN;
+                // Not determined, or held by a bound: no standard error.
+                let held = |i: usize| dead[i] || frozen[i];
+                let moves = |i: usize| slope[i] != 0.0;
+                if (0..dim).any(|i| dead[i] && moves(i)) || !(0..dim).any(|i| moves(i) && !held(i)) {
+                    return if (0..dim).any(moves) { f64::NAN } else { 0.0 };
                 }
                 let mut variance = 0.0;
                 for (i, &p) in live.iter().enumerate() {
@@ -466,20 +471,6 @@ impl Fitter {
             })
             .collect();
         (sd, determined)
-    }
-
-    /// Fixes what is free without changing the signal: the sign of axes
-    /// (mu_x >= 0 for compartments that are not axisymmetric, else mu_z >= 0) and
-    /// the turn of angles.
-    fn canonicalise(&self, x: &mut [f64]) {
-        let model = self.model();
-        for free in model.free() {
-            match free.kind {
-                FreeKind::Axis => model.orient_axis(free.at, x),
-                FreeKind::Scalar { period: Some(p) } => x[free.at] = x[free.at].rem_euclid(p),
-                _ => {}
-            }
-        }
     }
 
     fn failed(&self, status: Status, sigma: Option<f64>, mean_b0: f64) -> VoxelFit {

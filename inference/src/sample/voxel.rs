@@ -167,3 +167,37 @@ fn is_stuck(traces: &[Trace], dim: usize) -> bool {
     let best = medians.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     medians.iter().any(|m| best - m > STUCK_NATS + dim as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::Draw;
+
+    /// A chain whose log densities scatter about `level` by a nat.
+    fn chain(level: f64) -> Trace {
+        let draws = (0..101)
+            .map(|i| Draw {
+                position: Box::default(),
+                ln_density: level + f64::from(i % 11) / 5.0 - 1.0,
+                energy: 0.0,
+                tree_depth: 2,
+                diverging: false,
+                n_steps: 3,
+                step_size: 1.0,
+            })
+            .collect();
+        Trace { draws, ..Trace::default() }
+    }
+
+    #[test]
+    fn a_chain_far_below_the_best_is_stuck() {
+        let dim = 6;
+        let limit = STUCK_NATS + dim as f64;
+        assert!(!is_stuck(&[chain(-50.0), chain(-51.0), chain(-49.5), chain(-50.2)], dim));
+        assert!(!is_stuck(&[chain(-50.0), chain(-50.0 - limit + 0.5)], dim));
+        assert!(is_stuck(&[chain(-50.0), chain(-50.0 - limit - 0.5)], dim));
+        assert!(is_stuck(&[chain(-200.0), chain(-50.0), chain(-50.0), chain(-50.0)], dim));
+        assert!(!is_stuck(&[chain(-200.0)], dim));
+        assert!(is_stuck(&[chain(-50.0), Trace::default()], dim));
+    }
+}

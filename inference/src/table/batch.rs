@@ -51,7 +51,7 @@ pub fn record_batch(batch: &VoxelBatch) -> Result<RecordBatch, InferenceError> {
 /// A batch of voxels from Arrow; `row` may be left out (then it is counted from 0).
 ///
 /// # Errors
-/// A column that is missing or of another type, by name.
+/// A column that is missing, of another type or with nulls, by name.
 pub fn voxel_batch(batch: &RecordBatch) -> Result<VoxelBatch, InferenceError> {
     let wrong = |column: &str, problem| InferenceError::Column { column: column.to_string(), problem };
     let floats = |column: &str| -> Result<Option<Vec<f64>>, InferenceError> {
@@ -63,6 +63,15 @@ pub fn voxel_batch(batch: &RecordBatch) -> Result<VoxelBatch, InferenceError> {
             },
         }
     };
+    let is_read = |name: &str| {
+        ["row", "voxel", "i", "j", "k", "signals", "sigma"].contains(&name) || name.starts_with("fixed.")
+    };
+    for (field, array) in batch.schema().fields().iter().zip(batch.columns()).filter(|(f, _)| is_read(f.name())) {
+        let inner = array.as_fixed_size_list_opt().map_or(0, |list| list.values().null_count());
+        if array.null_count() + inner > 0 {
+            return Err(wrong(field.name(), "has nulls; write NaN where a number is missing"));
+        }
+    }
     let row = match batch.column_by_name("row") {
         None => (0..batch.num_rows() as u64).collect(),
         Some(array) => {

@@ -45,6 +45,8 @@ impl Columns {
 
     /// A column of words.
     pub(crate) fn words<'a>(&mut self, name: &str, values: impl Iterator<Item = &'a str>) {
+        // Arrow panics on an iterator that does not know its length.
+        let values: Vec<&str> = values.collect();
         let array = arrow_array::StringArray::from_iter_values(values);
         self.push(Field::new(name, DataType::Utf8, false), Arc::new(array));
     }

@@ -10,12 +10,14 @@ use arrow_schema::{DataType, Field};
 use microtome_models::{Model, VoxelBatch};
 use std::sync::Arc;
 
-/// The draws of a batch; voxels without draws have no rows.
+/// The draws of a batch; voxels without draws have no rows. With `free_sigma`
+/// there is a column `sigma`, whether or not there are draws.
 pub(crate) fn table(
     model: &Model,
     batch: &VoxelBatch,
     posteriors: &[VoxelPosterior],
     status: &[Status],
+    free_sigma: bool,
 ) -> Result<RecordBatch, InferenceError> {
     let names = result_columns(model);
     let times: Vec<usize> =
@@ -31,7 +33,7 @@ pub(crate) fn table(
             for (column, value) in values.iter_mut().zip(&row) {
                 column.push(*value);
             }
-            if p.width > model.values() {
+            if free_sigma {
                 sigma.push(x[model.values()]);
             }
         }
@@ -52,7 +54,7 @@ pub(crate) fn table(
     for ((name, unit), column) in names.iter().zip(values) {
         out.numbers(name, unit, column);
     }
-    if sigma.len() == total && total > 0 {
+    if free_sigma {
         out.numbers("sigma", SIGNAL_UNIT, sigma);
     }
     let draws = || posteriors.iter().flat_map(|p| &p.traces).flat_map(|t| &t.draws);

@@ -157,15 +157,9 @@ fn axis(
             let s = summary_of(&product, workspace);
             dyadic[i][j] = s.mean;
             dyadic[j][i] = s.mean;
-            if !(worst.rhat >= s.rhat) {
-                worst.rhat = s.rhat;
-            }
-            if !(worst.ess_bulk <= s.ess_bulk) {
-                worst.ess_bulk = s.ess_bulk;
-            }
-            if !(worst.ess_tail <= s.ess_tail) {
-                worst.ess_tail = s.ess_tail;
-            }
+            worst.rhat = worst.rhat.max(s.rhat);
+            worst.ess_bulk = worst.ess_bulk.min(s.ess_bulk);
+            worst.ess_tail = worst.ess_tail.min(s.ess_tail);
         }
     }
     let (values, vectors) = eigen_3x3(dyadic);
@@ -204,7 +198,7 @@ pub(crate) fn status(posterior: &VoxelPosterior, rows: &[Row]) -> Status {
         return posterior.status;
     }
     // One chain has no R-hat; its draws are not judged by it.
-    if posterior.traces.len() > 1 && rows.iter().any(|r| !(r.summary.rhat <= RHAT_LIMIT)) {
+    if posterior.traces.len() > 1 && rows.iter().any(|r| r.summary.rhat.is_nan() || r.summary.rhat > RHAT_LIMIT) {
         return Status::NotMixed;
     }
     let energies_mix = posterior.traces.iter().all(|t| {

@@ -74,7 +74,11 @@ pub fn at(model: &Model, name: &str) -> usize {
 
 /// The index of a result column by name.
 pub fn column(model: &Model, name: &str) -> usize {
-    model.columns().iter().position(|c| c.name == name).unwrap_or_else(|| panic!("no column {name}"))
+    model
+        .columns()
+        .iter()
+        .position(|c| c.name == name)
+        .unwrap_or_else(|| panic!("no column {name}"))
 }
 
 pub fn normal(rng: &mut PhiloxRng) -> f64 {
@@ -123,7 +127,8 @@ pub fn truth(model: &Model, rng: &mut PhiloxRng) -> Vec<f64> {
             x[k - 2..=k].copy_from_slice(&direction(rng));
         }
     }
-    let fractions: Vec<usize> = (0..names.len()).filter(|&k| names[k].ends_with("fraction")).collect();
+    let fractions: Vec<usize> =
+        (0..names.len()).filter(|&k| names[k].ends_with("fraction")).collect();
     let shares: Vec<f64> = fractions.iter().map(|_| 0.25 + rng.random::<f64>()).collect();
     for (k, share) in fractions.iter().zip(&shares) {
         x[*k] = share / shares.iter().sum::<f64>();

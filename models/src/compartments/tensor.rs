@@ -8,7 +8,7 @@
 //!
 //! | symbol | unit | |
 //! |---|---|---|
-//! | $\lambda_1,\lambda_2,\lambda_3$ | µm²/ms | diffusivities along $\mu, e_2, e_3$, in any order |
+//! | $\lambda_1,\lambda_2,\lambda_3$ | µm²/ms | diffusivities along $\mu, e_2, e_3$, in any order; a fit returns them falling |
 //! | $\mu$ | | unit axis |
 //! | $\psi$ | rad | rotation of $e_2$ about $\mu$, period π |
 //!
@@ -127,6 +127,28 @@ impl Compartment for DiffusionTensor {
         scalars[0] = dot(frame[1]).atan2(dot(frame[0])).rem_euclid(std::f64::consts::PI);
     }
 
+    fn canonicalise(&self, scalars: &mut [f64], mu: &mut [f64; 3]) {
+        let (sin, cos) = scalars[0].sin_cos();
+        let (frame, _) = minimal_rotation(*mu);
+        let mut axes = [
+            (scalars[1], *mu),
+            (scalars[2], combine(cos, frame[0], sin, frame[1])),
+            (scalars[3], combine(-sin, frame[0], cos, frame[1])),
+        ];
+        axes.sort_by(|a, b| b.0.total_cmp(&a.0));
+        *mu = axes[0].1;
+        if mu[0] < 0.0 {
+            *mu = mu.map(|c| -c);
+        }
+        let (frame, _) = minimal_rotation(*mu);
+        let e2 = axes[1].1;
+        let dot = |v: [f64; 3]| e2[0] * v[0] + e2[1] * v[1] + e2[2] * v[2];
+        scalars[0] = dot(frame[1]).atan2(dot(frame[0])).rem_euclid(std::f64::consts::PI);
+        for (scalar, axis) in scalars[1..].iter_mut().zip(axes) {
+            *scalar = axis.0;
+        }
+    }
+
     fn reference(&self) -> &'static str {
         "Basser, Mattiello & Le Bihan 1994, doi:10.1016/S0006-3495(94)80775-1"
     }
@@ -164,6 +186,17 @@ mod tests {
             let Coefficients::Tensor { d: same, .. } = other else { panic!("wrong family") };
             for (p, q) in d.iter().zip(same) {
                 assert!((p - q).abs() < 1e-14, "flipping the axis changed the tensor");
+            }
+            let (mut scalars, mut sorted) = ([0.7, 0.5, 2.0, 1.0], mu);
+            DiffusionTensor.lower(&[], &scalars, sorted, &mut out);
+            DiffusionTensor.canonicalise(&mut scalars, &mut sorted);
+            assert_eq!(scalars[1..], [2.0, 1.0, 0.5]);
+            let mut other = Coefficients::new(Family::Tensor, 0, 4);
+            DiffusionTensor.lower(&[], &scalars, sorted, &mut other);
+            let Coefficients::Tensor { d: before, .. } = out else { panic!("wrong family") };
+            let Coefficients::Tensor { d: after, .. } = other else { panic!("wrong family") };
+            for (p, q) in before.iter().zip(after) {
+                assert!((p - q).abs() < 1e-14, "sorting the diffusivities changed the tensor");
             }
         }
     }
