@@ -52,17 +52,27 @@ impl AtomicFile {
     /// # Errors
     /// A full disk, a folder that is gone.
     pub fn commit(self) -> Result<()> {
-        let Self { path, temporary } = self;
-        temporary.as_file().sync_all().map_err(DatasetError::io(&path, "write to disk"))?;
-        temporary
-            .persist(&path)
-            .map_err(|e| e.error)
-            .map_err(DatasetError::io(&path, "rename into place"))?;
+        self.temporary.as_file().sync_all().map_err(DatasetError::io(&self.path, "write to disk"))?;
+        let path = self.path.clone();
+        self.rename()?;
         // Makes the new name durable where folders can be synchronised.
         if let Ok(folder) = File::open(folder(&path)) {
             let _ = folder.sync_all();
         }
         Ok(())
+    }
+}
+
+impl AtomicFile {
+    /// Renames the file into place without waiting for the disk: whole after the
+    /// program is killed, not certain to be whole after a loss of power.
+    ///
+    /// # Errors
+    /// A folder that is gone.
+    pub fn rename(self) -> Result<()> {
+        let Self { path, temporary } = self;
+        let renamed = temporary.persist(&path).map(|_| ()).map_err(|e| e.error);
+        renamed.map_err(DatasetError::io(&path, "rename into place"))
     }
 }
 

@@ -23,6 +23,8 @@ use crate::table::{GROUP_ROWS, TableReader, TableWriter};
 
 /// Metadata key of a part's identity.
 const IDENTITY: &str = "microtome.part";
+/// Metadata keys that begin so belong to a part and not to the joined table.
+const OF_PART: &str = "microtome.part.";
 /// Rows of the batches that a join writes; a divisor of `GROUP_ROWS`.
 const JOIN_ROWS: usize = 16_384;
 
@@ -31,6 +33,7 @@ const JOIN_ROWS: usize = 16_384;
 pub struct PartStore {
     folder: PathBuf,
     specification: String,
+    sync: bool,
 }
 
 impl PartStore {
@@ -38,7 +41,15 @@ impl PartStore {
     /// everything that decides the results (options, version, SIMD level,
     /// content of the input); nothing is created before the first part.
     pub fn new(out_dir: &Path, specification: &str) -> Self {
-        Self { folder: out_dir.join(".parts"), specification: specification.to_owned() }
+        Self { folder: out_dir.join(".parts"), specification: specification.to_owned(), sync: true }
+    }
+
+    /// Parts are not waited for to reach the disk: right where a block takes
+    /// less time than the disk. They outlive the program, not a loss of power.
+    #[must_use]
+    pub fn without_sync(mut self) -> Self {
+        self.sync = false;
+        self
     }
 
     /// The folder of the parts.
@@ -57,12 +68,28 @@ impl PartStore {
             .is_ok_and(|part| part.schema().metadata().get(IDENTITY) == Some(&self.identity(key)))
     }
 
-    /// Writes a part: one row group, the same bytes for the same batches.
+    /// What [`PartStore::write`] was told under the name `note`, for a part that
+    /// is there and complete.
+    pub fn note(&self, key: &str, table: &str, note: &str) -> Option<String> {
+        let part = TableReader::open(&self.path(key, table)).ok()?;
+        let metadata = part.schema().metadata();
+        let whole = metadata.get(IDENTITY) == Some(&self.identity(key));
+        whole.then(|| metadata.get(&format!("{OF_PART}{note}")).cloned()).flatten()
+    }
+
+    /// Writes a part with notes, (name, text), that the joined table does not
+    /// have: one row group, the same bytes for the same batches.
     ///
     /// # Errors
     /// No batch at all, batches of unequal schemas, a folder that cannot be
     /// written, a full disk; then nothing half-written is left.
-    pub fn write(&self, key: &str, table: &str, batches: &[RecordBatch]) -> Result<PathBuf> {
+    pub fn write_with(
+        &self,
+        key: &str,
+        table: &str,
+        batches: &[RecordBatch],
+        notes: &[(&str, String)],
+    ) -> Result<PathBuf> {
         let path = self.path(key, table);
         let first = batches
             .first()
@@ -71,13 +98,22 @@ impl PartStore {
             .map_err(DatasetError::io(&self.folder, "create the folder"))?;
         let schema = with_metadata(&first.schema(), |m| {
             m.insert(IDENTITY.to_owned(), self.identity(key));
+            m.extend(notes.iter().map(|(name, text)| (format!("{OF_PART}{name}"), text.clone())));
         });
         let mut writer = TableWriter::create(&path, schema, None)?;
         for batch in batches {
             writer.write(batch)?;
         }
-        writer.finish()?;
+        if self.sync { writer.finish()? } else { writer.finish_without_sync()? }
         Ok(path)
+    }
+
+    /// Writes a part: [`PartStore::write_with`] without notes.
+    ///
+    /// # Errors
+    /// As [`PartStore::write_with`].
+    pub fn write(&self, key: &str, table: &str, batches: &[RecordBatch]) -> Result<PathBuf> {
+        self.write_with(key, table, batches, &[])
     }
 
     /// Joins the parts of the keys, in that order, into a table at `out`, and
@@ -177,7 +213,7 @@ impl Join {
         first: PathBuf,
     ) -> Result<Self> {
         let schema = with_metadata(part, |m| {
-            m.remove(IDENTITY);
+            m.retain(|name, _| name != IDENTITY && !name.starts_with(OF_PART));
             m.extend(metadata.iter().cloned());
         });
         let writer = TableWriter::create(out, schema.clone(), Some(GROUP_ROWS))?;

@@ -66,12 +66,24 @@ impl TableWriter {
     /// # Errors
     /// A full disk.
     pub fn finish(self) -> Result<()> {
+        self.close()?.commit()
+    }
+
+    /// Completes the file without waiting for the disk; see [`AtomicFile::rename`].
+    ///
+    /// # Errors
+    /// A full disk.
+    pub(crate) fn finish_without_sync(self) -> Result<()> {
+        self.close()?.rename()
+    }
+
+    fn close(self) -> Result<AtomicFile> {
         let buffer = self
             .writer
             .into_inner()
             .map_err(DatasetError::parquet(&self.path, "write the table"))?;
         let file = buffer.into_inner().map_err(|e| e.into_error());
-        file.map_err(DatasetError::io(&self.path, "write"))?.commit()
+        file.map_err(DatasetError::io(&self.path, "write"))
     }
 }
 

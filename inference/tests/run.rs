@@ -547,6 +547,23 @@ fn a_parameter_fixed_a_voxel_comes_from_its_column() {
         }
         input.fixed = vec![fixed.clone()];
         let table = run(&spec, &input).main;
+        let status = words(&table, "status");
+        assert!(status.iter().all(|s| s == "converged" || s == "not_mixed"), "{status:?}");
+        for (v, number) in fixed.iter().enumerate() {
+            // The same numbers as from a model file with that number.
+            let text = FILE.replace("\"lambda.npy\"", &number.to_string());
+            let mut one = part(&input, v..v + 1);
+            let with_file =
+                cells(&run(&spec, &VoxelBatch { fixed: vec![vec![*number]], ..one.clone() }).main);
+            one.fixed = Vec::new();
+            let with_number = run(
+                &RunSpec { model: specification(&text, NoiseKind::Rician), ..spec.clone() },
+                &one,
+            )
+            .main;
+            assert!(numbers(&with_number, "ball.lambda_iso").iter().all(|x| x == number));
+            assert_eq!(with_file, cells(&with_number), "{job:?}");
+        }
         for (voxel, value) in voxel_of(&table).iter().zip(numbers(&table, "ball.lambda_iso")) {
             assert_eq!(value, fixed[usize::from(*voxel != 100)]);
         }

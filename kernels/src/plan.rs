@@ -1,13 +1,15 @@
 //! The measurements as the kernels want them: sorted by shell, structure of
-//! arrays, every shell padded to whole blocks of [`LANES`].
+//! arrays, in whole blocks of [`LANES`].
 //!
-//! A coefficient that is constant on a shell is then one broadcast a block, and
-//! a loop never straddles two shells. Padded slots have direction zero,
-//! weighting zero and mask 0. A scheme whose b-values all differ is padded by up
-//! to eight times; that costs time, not correctness.
+//! A shell of eight or more measurements has blocks of its own, so a coefficient
+//! is one broadcast a block. Smaller shells (scanners write b-values of 995, 1000
+//! and 1005 s/mm²) are packed together behind them, and a packed block gathers
+//! its coefficients lane by lane. Padded slots have direction zero, weighting
+//! zero and mask 0.
 //!
 //! Validated by `scatter_and_gather_are_inverse` below.
 
+use crate::lanes::Lanes;
 use crate::simd::LANES;
 use std::ops::Range;
 
@@ -18,7 +20,36 @@ pub struct Plan {
     weighting: [Vec<f64>; 6],
     mask: Vec<f64>,
     shell_blocks: Vec<Range<usize>>,
+    shell_slots: Vec<Range<usize>>,
+    first_packed: usize,
+    packed: Vec<[u32; LANES]>,
     slot_of: Vec<usize>,
+}
+
+/// The shells of the lanes of one block.
+#[derive(Clone, Copy)]
+pub(crate) enum BlockShells<'a> {
+    /// All lanes are of this shell.
+    One(usize),
+    /// One shell a lane.
+    Each(&'a [u32; LANES]),
+}
+
+impl BlockShells<'_> {
+    /// A coefficient `[shell]` in the lanes of the block.
+    #[inline(always)]
+    pub(crate) fn coefficient<L: Lanes>(self, table: &[f64]) -> L {
+        match self {
+            BlockShells::One(s) => L::splat(table[s]),
+            BlockShells::Each(shells) => {
+                let mut lanes = [0.0; LANES];
+                for (lane, &s) in lanes.iter_mut().zip(shells) {
+                    *lane = table[s as usize];
+                }
+                L::load(&lanes)
+            }
+        }
+    }
 }
 
 impl Plan {
@@ -38,17 +69,31 @@ impl Plan {
                 list.push(i);
             }
         }
-        let mut shell_blocks = Vec::with_capacity(n_shells);
+        let mut shell_blocks = vec![0..0; n_shells];
+        let mut shell_slots = vec![0..0; n_shells];
         let mut slot_of = vec![0; n];
-        let mut block = 0;
-        for list in &members {
+        let mut place = |s: usize, list: &[usize], first: usize| {
             for (j, &i) in list.iter().enumerate() {
-                slot_of[i] = block * LANES + j;
+                slot_of[i] = first + j;
             }
+            shell_slots[s] = first..first + list.len();
+        };
+        let mut block = 0;
+        for (s, list) in members.iter().enumerate().filter(|(_, list)| list.len() >= LANES) {
+            place(s, list, block * LANES);
             let next = block + list.len().div_ceil(LANES);
-            shell_blocks.push(block..next);
+            shell_blocks[s] = block..next;
             block = next;
         }
+        let first_packed = block;
+        let mut shells = Vec::new();
+        for (s, list) in members.iter().enumerate().filter(|(_, list)| list.len() < LANES) {
+            place(s, list, first_packed * LANES + shells.len());
+            shells.extend(list.iter().map(|_| s as u32));
+        }
+        shells.resize(shells.len().next_multiple_of(LANES), 0);
+        let packed = shells.as_chunks::<LANES>().0.to_vec();
+        block += packed.len();
         let slots = block * LANES;
         let mut direction: [Vec<f64>; 3] = std::array::from_fn(|_| vec![0.0; slots]);
         let mut weighting: [Vec<f64>; 6] = std::array::from_fn(|_| vec![0.0; slots]);
@@ -64,7 +109,7 @@ impl Plan {
             }
             mask[slot] = 1.0;
         }
-        Self { direction, weighting, mask, shell_blocks, slot_of }
+        Self { direction, weighting, mask, shell_blocks, shell_slots, first_packed, packed, slot_of }
     }
 
     /// Number of measurements.
@@ -97,9 +142,20 @@ impl Plan {
         &self.weighting
     }
 
-    /// The blocks of every shell.
-    pub fn shell_blocks(&self) -> &[Range<usize>] {
+    /// The blocks that a shell has for its own; empty for packed shells.
+    pub(crate) fn shell_blocks(&self) -> &[Range<usize>] {
         &self.shell_blocks
+    }
+
+    /// The packed blocks: number and shell of each lane.
+    #[inline(always)]
+    pub(crate) fn packed_blocks(&self) -> impl Iterator<Item = (usize, &[u32; LANES])> {
+        self.packed.iter().enumerate().map(|(i, shells)| (self.first_packed + i, shells))
+    }
+
+    /// The slots of every shell, padding left out.
+    pub fn shell_slots(&self) -> &[Range<usize>] {
+        &self.shell_slots
     }
 
     /// The slot of every measurement.
@@ -134,10 +190,16 @@ mod tests {
 
     #[test]
     fn scatter_and_gather_are_inverse() {
-        let shell_of: Vec<usize> = (0..23).map(|i| (i * 7) % 3).collect();
+        // Shells 0 and 1: eight each, shells 2 to 4: fewer, packed.
+        let shell_of: Vec<usize> = (0..23).map(|i| if i % 3 < 2 { i % 3 } else { 2 + i % 4 % 3 }).collect();
         let directions = vec![[0.0, 0.6, 0.8]; 23];
-        let plan = Plan::new(3, &shell_of, &directions, &[2.0; 23]);
+        let plan = Plan::new(5, &shell_of, &directions, &[2.0; 23]);
         assert_eq!(plan.slots(), 24);
+        assert_eq!(plan.shell_slots()[0], 0..8);
+        assert!(plan.shell_blocks()[2].is_empty());
+        for (i, &slot) in plan.slot_of().iter().enumerate() {
+            assert!(plan.shell_slots()[shell_of[i]].contains(&slot));
+        }
         assert_eq!(plan.mask().iter().sum::<f64>(), 23.0);
         let values: Vec<f64> = (0..23).map(f64::from).collect();
         let mut slots = vec![9.0; plan.slots()];

@@ -93,21 +93,20 @@ pub fn source(backend: Backend, text: Text) -> String {
     format!("{}\n{}", backend.prelude(), text.body())
 }
 
-/// The input `shell_of` of [`Text::Signal`]: the shell of every slot.
+/// The input `shell_of` of [`Text::Signal`]: the shell of every slot (0 in
+/// padding, where nothing reads it but the signal, which no one reads).
 pub fn shell_of(plan: &Plan) -> Vec<u32> {
     let mut shells = vec![0; plan.slots()];
-    let blocks = shells.as_chunks_mut::<{ crate::simd::LANES }>().0;
-    for (s, range) in plan.shell_blocks().iter().enumerate() {
-        blocks[range.clone()].fill([s as u32; crate::simd::LANES]);
+    for (s, range) in plan.shell_slots().iter().enumerate() {
+        shells[range.clone()].fill(s as u32);
     }
     shells
 }
 
-/// The input `shell_block` of [`Text::Signal`]: the first block of every shell, then the
-/// number of blocks.
-pub fn shell_block(plan: &Plan) -> Vec<u32> {
-    let blocks = plan.slots() / crate::simd::LANES;
-    plan.shell_blocks().iter().map(|r| r.start as u32).chain([blocks as u32]).collect()
+/// The input `shell_slots` of [`Text::Signal`]: the first slot of every shell and the slot
+/// after its last.
+pub fn shell_slots(plan: &Plan) -> Vec<u32> {
+    plan.shell_slots().iter().flat_map(|r| [r.start as u32, r.end as u32]).collect()
 }
 
 #[cfg(test)]
@@ -155,12 +154,12 @@ mod tests {
 
     #[test]
     fn shells_of_slots_follow_the_plan() {
-        // Shell 1 has no measurement.
+        // Shell 1 has no measurement; shell 0 is packed behind shell 2.
         let shell_of_measurement = [0, 2, 2, 2, 2, 2, 2, 2, 2, 2];
         let plan = Plan::new(3, &shell_of_measurement, &[[0.0, 0.0, 1.0]; 10], &[1.0; 10]);
-        let mut expected = [2; 24];
-        expected[..8].fill(0);
+        let mut expected = [0; 24];
+        expected[..9].fill(2);
         assert_eq!(shell_of(&plan), expected);
-        assert_eq!(shell_block(&plan), [0, 1, 1, 3]);
+        assert_eq!(shell_slots(&plan), [16, 17, 17, 17, 0, 9]);
     }
 }

@@ -5,10 +5,10 @@
  *   quadratic   E = exp(-a_s - c_s t^2),  t = g_i . mu
  *   tensor      E = exp(-B_i : D)
  *
- * Slots are the measurements sorted by shell, every shell padded to whole
- * blocks of LANES slots with direction and weighting zero. `shell_of` holds the
- * shell of every slot, `shell_block` [shells + 1] the first block of every shell
- * and at its end the number of blocks. Arrays are row-major; [set, shell] means
+ * Slots are the measurements sorted by shell, in whole blocks of LANES slots;
+ * padding has direction and weighting zero. `shell_of` holds the shell of every
+ * slot, `shell_slots` [shells, 2] the first slot of every shell and the slot
+ * after its last. Arrays are row-major; [set, shell] means
  * index set * shells + shell. Signals of padded slots are written but mean
  * nothing; weights of padded slots must be zero.
  *
@@ -72,7 +72,7 @@ KERNEL(isotropic_signal,
 KERNEL(isotropic_pullback,
        ARGUMENTS(SignalArguments, p),
        INPUT(REAL, weight, 1),
-       INPUT(U32, shell_block, 2),
+       INPUT(U32, shell_slots, 2),
        OUTPUT(REAL, sums, 3))
 {
     FOR_ITEMS(item, p.sets * p.shells) {
@@ -80,9 +80,8 @@ KERNEL(isotropic_pullback,
         REAL total[LANES];
         for (U32 lane = 0u; lane < LANES; lane++)
             total[lane] = R(0.0);
-        for (U32 block = shell_block[shell]; block < shell_block[shell + 1u]; block++)
-            for (U32 lane = 0u; lane < LANES; lane++)
-                total[lane] += weight[set * p.slots + block * LANES + lane];
+        for (U32 slot = shell_slots[2u * shell]; slot < shell_slots[2u * shell + 1u]; slot++)
+            total[slot % LANES] += weight[set * p.slots + slot];
         sums[item] = tree_sum(total);
     }
 }
@@ -117,7 +116,7 @@ KERNEL(quadratic_pullback,
        INPUT(REAL, mu, 3),
        INPUT(REAL, direction, 4),
        INPUT(REAL, weight, 5),
-       INPUT(U32, shell_block, 6),
+       INPUT(U32, shell_slots, 6),
        OUTPUT(REAL, sums, 7),
        OUTPUT(REAL, axis_part, 8))
 {
@@ -132,19 +131,18 @@ KERNEL(quadratic_pullback,
             along_y[lane] = R(0.0);
             along_z[lane] = R(0.0);
         }
-        for (U32 block = shell_block[shell]; block < shell_block[shell + 1u]; block++)
-            for (U32 lane = 0u; lane < LANES; lane++) {
-                U32 slot = block * LANES + lane;
-                REAL t = axis_projection(direction, p.slots, slot, x, y, z);
-                REAL we = weight[set * p.slots + slot] * EXP(-FMA(c[item] * t, t, a[item]));
-                REAL wet = we * t;
-                REAL cwet = c[item] * wet;
-                zeroth[lane] += we;
-                second[lane] = FMA(wet, t, second[lane]);
-                along_x[lane] = FMA(cwet, direction[slot], along_x[lane]);
-                along_y[lane] = FMA(cwet, direction[p.slots + slot], along_y[lane]);
-                along_z[lane] = FMA(cwet, direction[2u * p.slots + slot], along_z[lane]);
-            }
+        for (U32 slot = shell_slots[2u * shell]; slot < shell_slots[2u * shell + 1u]; slot++) {
+            U32 lane = slot % LANES;
+            REAL t = axis_projection(direction, p.slots, slot, x, y, z);
+            REAL we = weight[set * p.slots + slot] * EXP(-FMA(c[item] * t, t, a[item]));
+            REAL wet = we * t;
+            REAL cwet = c[item] * wet;
+            zeroth[lane] += we;
+            second[lane] = FMA(wet, t, second[lane]);
+            along_x[lane] = FMA(cwet, direction[slot], along_x[lane]);
+            along_y[lane] = FMA(cwet, direction[p.slots + slot], along_y[lane]);
+            along_z[lane] = FMA(cwet, direction[2u * p.slots + slot], along_z[lane]);
+        }
         sums[2u * set * p.shells + shell] = tree_sum(zeroth);
         sums[(2u * set + 1u) * p.shells + shell] = tree_sum(second);
         axis_part[3u * item] = tree_sum(along_x);

@@ -5,23 +5,18 @@
 //! still uses all threads, and at most one block a thread is in memory. One
 //! thread means one driver that does one thing at a time.
 //!
-//! Parts of a block: its tables, then its counts. A block whose counts are there
-//! is finished.
+//! The last part of a block carries the counts of its voxels; a block is finished
+//! when all its parts are there.
 
 use super::input::{Input, key};
 use super::progress::Progress;
 use super::record::Counts;
 use anyhow::Context;
-use arrow_array::cast::AsArray;
-use arrow_array::types::UInt64Type;
-use arrow_array::{RecordBatch, StringArray, UInt64Array};
-use arrow_schema::{DataType, Field, Schema};
-use microtome_datasets::{PartStore, read_table};
+use microtome_datasets::PartStore;
 use microtome_inference::{InferenceError, Runner, record_batch};
 use microtome_models::Job;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 /// Set by Ctrl-C, and by an error in any driver.
 pub(crate) static STOP: AtomicBool = AtomicBool::new(false);
@@ -115,8 +110,10 @@ fn one(input: &Input, runner: &Runner, store: &PartStore, block: usize) -> anyho
     let batch = input.block(block)?;
     let key = key(block, &batch);
     let tables = tables(input.spec.job);
-    if tables.iter().all(|t| store.is_valid(&key, t))
-        && let Some(counts) = read_counts(store, &key)
+    // The last table of a block carries its counts.
+    let (last, others) = tables.split_last().context("a job has tables")?;
+    if others.iter().all(|t| store.is_valid(&key, t))
+        && let Some(counts) = store.note(&key, last, COUNTS).and_then(|text| serde_json::from_str(&text).ok())
     {
         return Ok(Some(Block { key, counts, resumed: true }));
     }
@@ -128,16 +125,16 @@ fn one(input: &Input, runner: &Runner, store: &PartStore, block: usize) -> anyho
     let counts = Counts::from(&result.counts);
     let content = [Some(result.main), result.summary];
     for (table, batch) in tables.iter().zip(content.into_iter().flatten()) {
-        store.write(&key, table, &[batch])?;
+        let notes: &[_] = if table == last { &[(COUNTS, serde_json::to_string(&counts)?)] } else { &[] };
+        store.write_with(&key, table, &[batch], notes)?;
     }
-    store.write(&key, COUNTS, &[counts_table(&counts)?])?;
     Ok(Some(Block { key, counts, resumed: false }))
 }
 
 /// Removes the parts of finished blocks.
 pub(crate) fn discard(store: &PartStore, keys: &[String], job: Job) {
     for key in keys {
-        for table in tables(job).iter().chain([&COUNTS]) {
+        for table in tables(job) {
             let _ = std::fs::remove_file(store.path(key, table));
         }
     }
@@ -147,49 +144,4 @@ pub(crate) fn discard(store: &PartStore, keys: &[String], job: Job) {
 pub(crate) fn hash(keys: &[String]) -> String {
     let pieces: Vec<&[u8]> = keys.iter().map(String::as_bytes).collect();
     microtome_datasets::content_hash(&pieces)
-}
-
-fn counts_table(counts: &Counts) -> anyhow::Result<RecordBatch> {
-    let mut names: Vec<String> = ["voxels", "failed", "divergences", "gradients"].map(String::from).to_vec();
-    let mut numbers = vec![counts.voxels, counts.failed, counts.divergences, counts.gradients];
-    for (status, n) in &counts.by_status {
-        names.push(format!("status {status}"));
-        numbers.push(*n);
-    }
-    let schema = Schema::new(vec![
-        Field::new("name", DataType::Utf8, false),
-        Field::new("count", DataType::UInt64, false),
-    ]);
-    let columns: Vec<arrow_array::ArrayRef> =
-        vec![Arc::new(StringArray::from(names)), Arc::new(UInt64Array::from(numbers))];
-    Ok(RecordBatch::try_new(Arc::new(schema), columns)?)
-}
-
-fn read_counts(store: &PartStore, key: &str) -> Option<Counts> {
-    if !store.is_valid(key, COUNTS) {
-        return None;
-    }
-    counts_of(&store.path(key, COUNTS)).ok()
-}
-
-fn counts_of(path: &Path) -> anyhow::Result<Counts> {
-    let mut counts = Counts::default();
-    for batch in read_table(path)? {
-        let names = batch.column_by_name("name").and_then(|c| c.as_string_opt::<i32>()).context("name")?;
-        let numbers =
-            batch.column_by_name("count").and_then(|c| c.as_primitive_opt::<UInt64Type>()).context("count")?;
-        for (name, &n) in names.iter().flatten().zip(numbers.values()) {
-            match name {
-                "voxels" => counts.voxels = n,
-                "failed" => counts.failed = n,
-                "divergences" => counts.divergences = n,
-                "gradients" => counts.gradients = n,
-                _ => {
-                    let status = name.trim_start_matches("status ");
-                    counts.by_status.insert(status.to_string(), n);
-                }
-            }
-        }
-    }
-    Ok(counts)
 }

@@ -123,6 +123,8 @@ impl Work<'_> {
         let Request { job, common, run, .. } = *self.request;
         let (wall, cpu) = (Instant::now(), ProcessTime::now());
         let store = PartStore::new(self.out, &self.identity.identity);
+        // A block of fits takes less time than a disk needs to confirm its part.
+        let store = if job == Job::Fit { store.without_sync() } else { store };
         if let Some(record) = self.finished_before(blocks)? {
             if !common.quiet {
                 say::note(&format!("{} holds this run already; nothing to do", self.out.display()));

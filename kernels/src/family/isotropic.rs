@@ -5,7 +5,7 @@
 //!
 //! Validated by `tests/families.rs`.
 
-use crate::plan::Plan;
+use crate::plan::{BlockShells, Plan};
 use crate::lanes::{Lanes, dispatch};
 use crate::simd::{SimdLevel, blocks, blocks_mut};
 
@@ -27,22 +27,28 @@ fn accumulate_body<L: Lanes>(
     signal: &mut [f64],
     jacobian: &mut [f64],
 ) {
-    add_constants::<L>(plan, |s| amplitude * value[s], signal);
+    add_constants::<L>(plan, amplitude, value, signal);
     for column in columns {
         let slots = plan.slots();
         let target = &mut jacobian[column.index * slots..(column.index + 1) * slots];
-        add_constants::<L>(plan, |s| column.alpha[s], target);
+        add_constants::<L>(plan, 1.0, column.alpha, target);
     }
 }
 
+/// Adds `factor * table[shell]` to every slot.
 #[inline(always)]
-fn add_constants<L: Lanes>(plan: &Plan, constant: impl Fn(usize) -> f64, out: &mut [f64]) {
+fn add_constants<L: Lanes>(plan: &Plan, factor: f64, table: &[f64], out: &mut [f64]) {
     let out = blocks_mut(out);
     for (s, range) in plan.shell_blocks().iter().enumerate() {
-        let c = L::splat(constant(s));
+        let c = L::splat(factor * table[s]);
         for block in &mut out[range.clone()] {
             L::load(block).add(c).store(block);
         }
+    }
+    let factor = L::splat(factor);
+    for (b, shells) in plan.packed_blocks() {
+        let c = factor.mul(BlockShells::Each(shells).coefficient(table));
+        L::load(&out[b]).add(c).store(&mut out[b]);
     }
 }
 
@@ -76,6 +82,11 @@ fn pullback_body<L: Lanes>(plan: &Plan, weight: &[f64], sums: &mut [f64]) {
             total = total.add(L::load(block));
         }
         sums[s] = total.tree_sum();
+    }
+    for (b, shells) in plan.packed_blocks() {
+        for (w, &s) in weight[b].iter().zip(shells) {
+            sums[s as usize] += w;
+        }
     }
 }
 

@@ -15,8 +15,8 @@
 
 use crate::exp::exp_lanes;
 use crate::lanes::{Lanes, dispatch};
-use crate::plan::Plan;
-use crate::simd::{SimdLevel, blocks, blocks_mut};
+use crate::plan::{BlockShells, Plan};
+use crate::simd::{Block, LANES, SimdLevel, blocks, blocks_mut};
 
 /// One Jacobian column of a scalar parameter: $E(\alpha_s + \beta_s t^2)$.
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +80,14 @@ fn signal_body<L: Lanes>(
             amplitude.madd(e, L::load(&total[b])).store(&mut total[b]);
         }
     }
+    for (b, shells) in plan.packed_blocks() {
+        let shells = BlockShells::Each(shells);
+        let g = [L::load(&gx[b]), L::load(&gy[b]), L::load(&gz[b])];
+        let (t, e) = block_signal(g, mu, shells.coefficient(k.a), shells.coefficient(k.c));
+        t.store(&mut t_out[b]);
+        e.store(&mut e_out[b]);
+        amplitude.madd(e, L::load(&total[b])).store(&mut total[b]);
+    }
 }
 
 dispatch! {
@@ -103,6 +111,37 @@ pub fn signal(
     signal_at(crate::simd::level(), plan, k, amplitude, t_out, e_out, total);
 }
 
+/// What one block adds to the signal and the Jacobian.
+struct Accumulation<'a, L> {
+    mu: [L; 3],
+    amplitude: L,
+    columns: &'a [Column<'a>],
+    axis: Option<AxisColumns<'a>>,
+    rows: usize,
+}
+
+impl<L: Lanes> Accumulation<'_, L> {
+    #[inline(always)]
+    fn block(&self, k: &Coefficients<'_>, at: BlockShells<'_>, b: usize, g: [L; 3], signal: &mut Block, jacobian: &mut [Block]) {
+        let (t, e) = block_signal(g, self.mu, at.coefficient(k.a), at.coefficient(k.c));
+        self.amplitude.madd(e, L::load(signal)).store(signal);
+        let et = e.mul(t);
+        let et2 = et.mul(t);
+        for column in self.columns {
+            let (alpha, beta): (L, L) = (at.coefficient(column.alpha), at.coefficient(column.beta));
+            let target = &mut jacobian[column.index * self.rows + b];
+            alpha.madd(e, beta.madd(et2, L::load(target))).store(target);
+        }
+        if let Some(axis) = self.axis {
+            let slope = at.coefficient::<L>(axis.gamma).mul(et);
+            for (i, g) in g.into_iter().enumerate() {
+                let target = &mut jacobian[(axis.index + i) * self.rows + b];
+                slope.madd(g, L::load(target)).store(target);
+            }
+        }
+    }
+}
+
 #[inline(always)]
 fn accumulate_body<L: Lanes>(
     plan: &Plan,
@@ -115,31 +154,23 @@ fn accumulate_body<L: Lanes>(
 ) {
     let [gx, gy, gz] = plan.direction().each_ref().map(|v| blocks(v));
     let signal = blocks_mut(signal);
-    let rows = signal.len();
     let jacobian = blocks_mut(jacobian);
-    let mu = [L::splat(k.mu[0]), L::splat(k.mu[1]), L::splat(k.mu[2])];
-    let amplitude = L::splat(amplitude);
+    let step = Accumulation {
+        mu: [L::splat(k.mu[0]), L::splat(k.mu[1]), L::splat(k.mu[2])],
+        amplitude: L::splat(amplitude),
+        columns,
+        axis,
+        rows: signal.len(),
+    };
     for (s, range) in plan.shell_blocks().iter().enumerate() {
-        let (a, c) = (L::splat(k.a[s]), L::splat(k.c[s]));
         for b in range.clone() {
             let g = [L::load(&gx[b]), L::load(&gy[b]), L::load(&gz[b])];
-            let (t, e) = block_signal(g, mu, a, c);
-            amplitude.madd(e, L::load(&signal[b])).store(&mut signal[b]);
-            let et = e.mul(t);
-            let et2 = et.mul(t);
-            for column in columns {
-                let (alpha, beta) = (L::splat(column.alpha[s]), L::splat(column.beta[s]));
-                let target = &mut jacobian[column.index * rows + b];
-                alpha.madd(e, beta.madd(et2, L::load(target))).store(target);
-            }
-            if let Some(axis) = axis {
-                let slope = L::splat(axis.gamma[s]).mul(et);
-                for (i, g) in g.into_iter().enumerate() {
-                    let target = &mut jacobian[(axis.index + i) * rows + b];
-                    slope.madd(g, L::load(target)).store(target);
-                }
-            }
+            step.block(&k, BlockShells::One(s), b, g, &mut signal[b], jacobian);
         }
+    }
+    for (b, shells) in plan.packed_blocks() {
+        let g = [L::load(&gx[b]), L::load(&gy[b]), L::load(&gz[b])];
+        step.block(&k, BlockShells::Each(shells), b, g, &mut signal[b], jacobian);
     }
 }
 
@@ -181,20 +212,36 @@ fn pullback_body<L: Lanes>(
     let mut axis = [L::splat(0.0); 3];
     for (s, range) in plan.shell_blocks().iter().enumerate() {
         let mut sums = [L::splat(0.0); 2];
-        let c = L::splat(c[s]);
+        let c_s = L::splat(c[s]);
         for b in range.clone() {
             let t = L::load(&t[b]);
             let we = L::load(&weight[b]).mul(L::load(&e[b]));
             let wet = we.mul(t);
             sums[0] = sums[0].add(we);
             sums[1] = wet.madd(t, sums[1]);
-            let cwet = c.mul(wet);
+            let cwet = c_s.mul(wet);
             for (total, g) in axis.iter_mut().zip([&gx[b], &gy[b], &gz[b]]) {
                 *total = cwet.madd(L::load(g), *total);
             }
         }
         zeroth[s] = sums[0].tree_sum();
         second[s] = sums[1].tree_sum();
+    }
+    for (b, shells) in plan.packed_blocks() {
+        let t = L::load(&t[b]);
+        let we = L::load(&weight[b]).mul(L::load(&e[b]));
+        let wet = we.mul(t);
+        let (mut part, mut part_t2) = ([0.0; LANES], [0.0; LANES]);
+        we.store(&mut part);
+        wet.mul(t).store(&mut part_t2);
+        for (l, &s) in shells.iter().enumerate() {
+            zeroth[s as usize] += part[l];
+            second[s as usize] += part_t2[l];
+        }
+        let cwet = BlockShells::Each(shells).coefficient::<L>(c).mul(wet);
+        for (total, g) in axis.iter_mut().zip([&gx[b], &gy[b], &gz[b]]) {
+            *total = cwet.madd(L::load(g), *total);
+        }
     }
     [-2.0 * axis[0].tree_sum(), -2.0 * axis[1].tree_sum(), -2.0 * axis[2].tree_sum()]
 }

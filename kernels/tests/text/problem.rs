@@ -8,7 +8,7 @@ use super::Buffer::{self, Real, RealOut, U32};
 use super::{Program, Random};
 use microtome_kernels::Plan;
 use microtome_kernels::family::{isotropic, quadratic, tensor};
-use microtome_kernels::text::{SignalArguments, shell_block, shell_of};
+use microtome_kernels::text::{SignalArguments, shell_slots, shell_of};
 
 pub(crate) const SETS: usize = 50;
 /// b of the shells, ms/µm², and their measurements: b = 0, one alone, a whole
@@ -32,7 +32,7 @@ pub(crate) struct Problem {
     /// `[set, slot]`, zero in padding.
     weight: Vec<f64>,
     shell_of: Vec<u32>,
-    shell_block: Vec<u32>,
+    shell_slots: Vec<u32>,
     direction: Vec<f64>,
     weighting: Vec<f64>,
 }
@@ -101,7 +101,7 @@ impl Problem {
         Self {
             arguments: SignalArguments::for_plan(&plan, SETS).unwrap().words(),
             shell_of: shell_of(&plan),
-            shell_block: shell_block(&plan),
+            shell_slots: shell_slots(&plan),
             plan,
             value,
             a,
@@ -133,7 +133,7 @@ impl Problem {
             &self.weighting,
         ]
         .map(|v| Real(v));
-        let (of, block) = (U32(&self.shell_of), U32(&self.shell_block));
+        let (of, block) = (U32(&self.shell_of), U32(&self.shell_slots));
         let (n, m) = (SETS * slots, SETS * shells);
         let mut sums = run(
             "quadratic_pullback",
