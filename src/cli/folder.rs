@@ -4,7 +4,7 @@
 //! block on. A folder of the same identity resumes; anything else needs
 //! `--overwrite`, which removes what this program wrote and nothing else.
 //!
-//! Validated by `foreign_folders_are_refused` and `errors_leave_nothing` in `tests/cli.rs`.
+//! Validated by `foreign_folders_are_refused` and `errors_leave_nothing` in `tests/cli/`.
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};

@@ -8,7 +8,7 @@
 //! | 2 | done, but more voxels failed than `--max-failed` allows |
 //! | 130 | interrupted; finished blocks are kept |
 //!
-//! Validated by `tests/cli.rs`.
+//! Validated by `tests/cli/`.
 
 mod blocks;
 mod slice;

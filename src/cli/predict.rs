@@ -4,7 +4,7 @@
 //! knows (linked or fixed) may stand in the table when it agrees; a parameter
 //! with a default takes the value of its column where there is one.
 //!
-//! Validated by the tests `predict_*` in `tests/cli.rs`.
+//! Validated by the tests `predict_*` in `tests/cli/`.
 
 use super::config::{self, Setting};
 use super::flags::{AcquisitionFlags, CommonFlags, ModelFlags};

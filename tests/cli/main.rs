@@ -1,0 +1,13 @@
+//! The command line from outside: exit codes, messages, files, resume, shards.
+//!
+//! Every test calls the built binary, as a user does.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod bad_input;
+mod bench;
+mod folders;
+mod interrupted;
+mod predict;
+mod results;
+mod verbs;
