@@ -52,7 +52,10 @@ impl AtomicFile {
     /// # Errors
     /// A full disk, a folder that is gone.
     pub fn commit(self) -> Result<()> {
-        self.temporary.as_file().sync_all().map_err(DatasetError::io(&self.path, "write to disk"))?;
+        self.temporary
+            .as_file()
+            .sync_all()
+            .map_err(DatasetError::io(&self.path, "write to disk"))?;
         let path = self.path.clone();
         self.rename()?;
         // Makes the new name durable where folders can be synchronised.

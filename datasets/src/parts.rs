@@ -104,7 +104,11 @@ impl PartStore {
         for batch in batches {
             writer.write(batch)?;
         }
-        if self.sync { writer.finish()? } else { writer.finish_without_sync()? }
+        if self.sync {
+            writer.finish()?
+        } else {
+            writer.finish_without_sync()?
+        }
         Ok(path)
     }
 

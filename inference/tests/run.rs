@@ -630,6 +630,45 @@ fn axes_are_summarised_as_axes() {
     assert!(near >= 9, "{near} of 10 truths within 1.5 cones");
 }
 
+/// Signals of a ball know no direction: its draws cover the half sphere about the
+/// fit, some of them lie on the other side of the mean axis, and the cone is
+/// that of the prior.
+#[test]
+fn draws_of_an_unknown_direction_are_signed() {
+    let acquisition = acquisition();
+    let ball = lowered("ball", NoiseKind::Rician, &acquisition);
+    let mut signals = Vec::new();
+    for v in 0..4 {
+        let mut rng = PhiloxRng::new(95, v, 0);
+        let mut y = predict(&ball, &truth(&ball.model, &mut rng));
+        add_noise(&mut y, NoiseKind::Rician, SIGMA, &mut rng);
+        signals.extend(y);
+    }
+    let input = VoxelBatch {
+        row: vec![0, 1, 2, 3],
+        voxel: vec![0, 1, 2, 3],
+        measurements: acquisition.len(),
+        signals,
+        ..VoxelBatch::default()
+    };
+    let tables = run(&spec(Job::Sample, "ball_stick", SigmaSpec::Known(SIGMA)), &input);
+    let summary = tables.summary.as_ref().unwrap();
+    let mu = ["x", "y", "z"].map(|a| numbers(&tables.main, &format!("stick.mu_{a}")));
+    let voxel = voxel_of(&tables.main);
+    for v in 0..4 {
+        let means = by_parameter(summary, v, "mean");
+        let m = ["x", "y", "z"].map(|a| means[&format!("stick.mu_axis_{a}")]);
+        let cone = means["stick.mu_cone90_deg"];
+        println!("voxel {v}: cone {cone:.1} deg");
+        assert!(cone > 50.0 && cone <= 90.0, "voxel {v}: cone {cone} deg");
+        assert!(by_parameter(summary, v, "contraction")["stick.mu_cone90_deg"] > 0.6, "voxel {v}");
+        for i in (0..voxel.len()).filter(|&i| voxel[i] == v) {
+            let cosine: f64 = (0..3).map(|k| mu[k][i] * m[k]).sum();
+            assert!(cosine >= 0.0, "voxel {v}: a draw with cosine {cosine}");
+        }
+    }
+}
+
 /// With the fraction of the ball near 0 by its prior, the data say nothing about
 /// its diffusivity.
 const NO_BALL: &str = r#"

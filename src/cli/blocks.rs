@@ -106,14 +106,20 @@ struct Block {
 }
 
 /// One block; `None` when it was interrupted.
-fn one(input: &Input, runner: &Runner, store: &PartStore, block: usize) -> anyhow::Result<Option<Block>> {
+fn one(
+    input: &Input,
+    runner: &Runner,
+    store: &PartStore,
+    block: usize,
+) -> anyhow::Result<Option<Block>> {
     let batch = input.block(block)?;
     let key = key(block, &batch);
     let tables = tables(input.spec.job);
     // The last table of a block carries its counts.
     let (last, others) = tables.split_last().context("a job has tables")?;
     if others.iter().all(|t| store.is_valid(&key, t))
-        && let Some(counts) = store.note(&key, last, COUNTS).and_then(|text| serde_json::from_str(&text).ok())
+        && let Some(counts) =
+            store.note(&key, last, COUNTS).and_then(|text| serde_json::from_str(&text).ok())
     {
         return Ok(Some(Block { key, counts, resumed: true }));
     }
@@ -125,7 +131,8 @@ fn one(input: &Input, runner: &Runner, store: &PartStore, block: usize) -> anyho
     let counts = Counts::from(&result.counts);
     let content = [Some(result.main), result.summary];
     for (table, batch) in tables.iter().zip(content.into_iter().flatten()) {
-        let notes: &[_] = if table == last { &[(COUNTS, serde_json::to_string(&counts)?)] } else { &[] };
+        let notes: &[_] =
+            if table == last { &[(COUNTS, serde_json::to_string(&counts)?)] } else { &[] };
         store.write_with(&key, table, &[batch], notes)?;
     }
     Ok(Some(Block { key, counts, resumed: false }))

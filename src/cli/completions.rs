@@ -6,7 +6,9 @@ use clap_complete::Shell;
 
 /// Writes a completion script for a shell to standard output.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  microtome completions bash > ~/.local/share/bash-completion/completions/microtome")]
+#[command(
+    after_help = "Example:\n  microtome completions bash > ~/.local/share/bash-completion/completions/microtome"
+)]
 pub(crate) struct CompletionsArgs {
     /// The shell: bash, elvish, fish, powershell or zsh.
     shell: Shell,

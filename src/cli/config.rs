@@ -29,9 +29,9 @@ pub(crate) fn merge(line: Vec<OsString>) -> anyhow::Result<Vec<OsString>> {
     }
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("{}: cannot read the configuration", path.display()))?;
-    let table: toml::Table = text
-        .parse()
-        .map_err(|e: toml::de::Error| anyhow::anyhow!("{}: {}", path.display(), e.to_string().trim()))?;
+    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
+        anyhow::anyhow!("{}: {}", path.display(), e.to_string().trim())
+    })?;
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let mut out: Vec<OsString> = line[..2].to_vec();
     for (key, value) in table {
@@ -40,10 +40,17 @@ pub(crate) fn merge(line: Vec<OsString>) -> anyhow::Result<Vec<OsString>> {
             if root.get_subcommands().any(|c| find(c, &name).is_some()) && name != "config" {
                 continue;
             }
-            let mut known: Vec<&str> =
-                subcommand.get_arguments().filter_map(Arg::get_long).filter(|k| !NOT_SAVED.contains(k)).collect();
+            let mut known: Vec<&str> = subcommand
+                .get_arguments()
+                .filter_map(Arg::get_long)
+                .filter(|k| !NOT_SAVED.contains(k))
+                .collect();
             known.sort_unstable();
-            bail!("{}: unknown key `{key}`; `microtome {verb}` knows {}", path.display(), known.join(", "));
+            bail!(
+                "{}: unknown key `{key}`; `microtome {verb}` knows {}",
+                path.display(),
+                known.join(", ")
+            );
         };
         if NOT_SAVED.contains(&name.as_str()) {
             bail!("{}: the key `{key}` can't stand in a configuration file", path.display());
@@ -61,8 +68,12 @@ pub(crate) fn merge(line: Vec<OsString>) -> anyhow::Result<Vec<OsString>> {
             toml::Value::String(text) if arg.get_action().takes_values() => {
                 out.push(flag(located(&name, arg, &text, &folder)));
             }
-            toml::Value::Integer(n) if arg.get_action().takes_values() => out.push(flag(n.to_string())),
-            toml::Value::Float(x) if arg.get_action().takes_values() => out.push(flag(format!("{x}"))),
+            toml::Value::Integer(n) if arg.get_action().takes_values() => {
+                out.push(flag(n.to_string()))
+            }
+            toml::Value::Float(x) if arg.get_action().takes_values() => {
+                out.push(flag(format!("{x}")))
+            }
             other => bail!("{}: the key `{key}` can't be {other}", path.display()),
         }
     }
@@ -111,7 +122,11 @@ fn is_path(name: &str, arg: &Arg, value: &str) -> bool {
 }
 
 fn located(name: &str, arg: &Arg, value: &str, folder: &Path) -> String {
-    if is_path(name, arg, value) { folder.join(value).to_string_lossy().into_owned() } else { value.into() }
+    if is_path(name, arg, value) {
+        folder.join(value).to_string_lossy().into_owned()
+    } else {
+        value.into()
+    }
 }
 
 /// The flags of a run: given ones and defaults, in the order of their names.
@@ -128,7 +143,12 @@ pub(crate) fn settings(verb: &str, matches: &ArgMatches) -> anyhow::Result<Vec<S
         }
         if !arg.get_action().takes_values() {
             if matches.get_flag(id) {
-                out.push(Setting { name: name.into(), value: "true".into(), kind: Kind::Switch, given });
+                out.push(Setting {
+                    name: name.into(),
+                    value: "true".into(),
+                    kind: Kind::Switch,
+                    given,
+                });
             }
             continue;
         }
@@ -181,7 +201,9 @@ pub(crate) fn line(verb: &str, settings: &[Setting]) -> String {
 /// when the file stands in the current folder and become absolute otherwise.
 pub(crate) fn save(path: &Path, settings: &[Setting]) -> anyhow::Result<()> {
     let here = path.parent().is_none_or(|p| p.as_os_str().is_empty() || p == Path::new("."));
-    let mut text = String::from("# Flags of microtome by their long names; relative paths are relative to this file.\n");
+    let mut text = String::from(
+        "# Flags of microtome by their long names; relative paths are relative to this file.\n",
+    );
     for s in settings {
         let value = match s.kind {
             Kind::Switch => "true".to_string(),

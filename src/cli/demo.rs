@@ -57,7 +57,9 @@ impl DemoArgs {
                 say::line(text);
             }
         };
-        tell(&format!("1. Data: {VOXELS} simulated voxels (ball and stick, Rician noise, S0/sigma = 30) with known truth"));
+        tell(&format!(
+            "1. Data: {VOXELS} simulated voxels (ball and stick, Rician noise, S0/sigma = 30) with known truth"
+        ));
         let existed = self.out.exists();
         let data = prepare(&self.out).inspect_err(|_| {
             if !existed {
@@ -80,13 +82,22 @@ impl DemoArgs {
         let sample_lines = truth.compare(&results(&self.out.join("sample"))?)?.1;
         tell(&table(&sample_lines));
         let page = self.out.join("report.html");
-        let content = report::data(&self.out.join("sample"), Some(&data.files.truth), "microtome demo")?;
+        let content =
+            report::data(&self.out.join("sample"), Some(&data.files.truth), "microtome demo")?;
         write_text(&page, &html(&content))?;
         tell(&format!("4. Report: open {} in a browser", page.display()));
-        tell(&format!("Done in {}. The same by hand:", say::duration(begin.elapsed().as_secs_f64())));
+        tell(&format!(
+            "Done in {}. The same by hand:",
+            say::duration(begin.elapsed().as_secs_f64())
+        ));
         tell(&format!("  {}", line("fit", &data, None, &self.out.join("my-fit"))));
-        tell(&format!("  {}", line("sample", &data, Some(&data.mask), &self.out.join("my-posterior"))));
-        tell("With your own data: the same lines with your files; `microtome info models` lists the models.");
+        tell(&format!(
+            "  {}",
+            line("sample", &data, Some(&data.mask), &self.out.join("my-posterior"))
+        ));
+        tell(
+            "With your own data: the same lines with your files; `microtome info models` lists the models.",
+        );
         if self.common.json {
             let lines = |list: &[Line]| -> serde_json::Value {
                 list.iter()
@@ -113,10 +124,20 @@ impl DemoArgs {
     fn job(&self, job: Job, data: &Data, mask: Option<&Path>) -> anyhow::Result<voxelwise::Ended> {
         let out = self.out.join(job.name());
         let (acquisition, model) = (data.acquisition(), model());
-        let signals =
-            DataFlags { dwi: data.files.image.clone(), mask: mask.map(Path::to_path_buf), sigma: None };
-        let run = RunFlags { out: Some(out.clone()), seed: self.seed, shard: None, max_failed: 5.0, discard_parts: true };
-        let common = CommonFlags { quiet: true, json: false, save_config: None, ..self.common.clone() };
+        let signals = DataFlags {
+            dwi: data.files.image.clone(),
+            mask: mask.map(Path::to_path_buf),
+            sigma: None,
+        };
+        let run = RunFlags {
+            out: Some(out.clone()),
+            seed: self.seed,
+            shard: None,
+            max_failed: 5.0,
+            discard_parts: true,
+        };
+        let common =
+            CommonFlags { quiet: true, json: false, save_config: None, ..self.common.clone() };
         voxelwise::run(&Request {
             job,
             acquisition: &acquisition,
@@ -174,7 +195,9 @@ fn check_folder(out: &Path, overwrite: bool) -> anyhow::Result<()> {
     }
     for entry in std::fs::read_dir(out)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if !["data", "fit", "sample", "report.html", "my-fit", "my-posterior"].contains(&name.as_str()) {
+        if !["data", "fit", "sample", "report.html", "my-fit", "my-posterior"]
+            .contains(&name.as_str())
+        {
             bail!(
                 "--out {}: holds files that are not of a demonstration, for instance {name}; choose another folder, or give --overwrite",
                 out.display()
@@ -201,11 +224,22 @@ fn line(verb: &str, data: &Data, mask: Option<&Path>, out: &Path) -> String {
 }
 
 fn table(lines: &[Line]) -> String {
-    let head = ["parameter", "unit", "voxels", "median absolute error", "coverage of 90 % intervals"];
+    let head =
+        ["parameter", "unit", "voxels", "median absolute error", "coverage of 90 % intervals"];
     let mut rows = vec![head.map(String::from).to_vec()];
     for l in lines {
-        let coverage = if l.coverage.is_finite() { format!("{:.0} %", 100.0 * l.coverage) } else { "-".into() };
-        rows.push(vec![l.name.clone(), l.unit.clone(), l.voxels.to_string(), say::number(l.median_error), coverage]);
+        let coverage = if l.coverage.is_finite() {
+            format!("{:.0} %", 100.0 * l.coverage)
+        } else {
+            "-".into()
+        };
+        rows.push(vec![
+            l.name.clone(),
+            l.unit.clone(),
+            l.voxels.to_string(),
+            say::number(l.median_error),
+            coverage,
+        ]);
     }
     say::table(&rows).lines().map(|l| format!("   {l}\n")).collect()
 }

@@ -42,7 +42,9 @@ impl DiagnoseArgs {
         };
         if self.json {
             let extreme = |e: &Option<super::verdict::Extreme>| {
-                e.as_ref().map(|e| json!({ "value": e.value, "parameter": e.parameter, "voxel": e.voxel }))
+                e.as_ref().map(
+                    |e| json!({ "value": e.value, "parameter": e.parameter, "voxel": e.voxel }),
+                )
             };
             let json = json!({
                 "trust": good, "voxels": findings.voxels, "failed": findings.failed(),

@@ -1,9 +1,9 @@
 //! `microtome fit`: maximum likelihood in every voxel.
 
+use super::Outcome;
 use super::config::{self, Setting};
 use super::flags::{AcquisitionFlags, CommonFlags, DataFlags, ModelFlags, RunFlags};
 use super::voxelwise::{self, Request};
-use super::Outcome;
 use clap::Args;
 use microtome_models::{Job, SearchSpec};
 

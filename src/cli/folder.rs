@@ -31,7 +31,11 @@ pub(crate) struct OutFolder {
 
 impl OutFolder {
     /// Looks at a folder without touching it.
-    pub(crate) fn inspect(path: &Path, identity: &Identity, overwrite: bool) -> anyhow::Result<Self> {
+    pub(crate) fn inspect(
+        path: &Path,
+        identity: &Identity,
+        overwrite: bool,
+    ) -> anyhow::Result<Self> {
         let fresh = |replace| Self { path: path.to_path_buf(), replace, made: Vec::new() };
         if !path.exists() {
             let ancestor = path.ancestors().skip(1).find(|a| a.exists());
@@ -49,7 +53,10 @@ impl OutFolder {
         }
         let other = match read_identity(path) {
             Some(found) if found.identity == identity.identity => return Ok(fresh(false)),
-            Some(found) => format!("holds the results of another run (another {})", differences(&found, identity)),
+            Some(found) => format!(
+                "holds the results of another run (another {})",
+                differences(&found, identity)
+            ),
             None => {
                 let strange = names.iter().find(|n| !is_ours(n)).unwrap_or(&names[0]);
                 format!("holds files that are not of this run, for instance {strange}")
@@ -66,19 +73,30 @@ impl OutFolder {
         if self.replace {
             for name in names(&self.path)?.iter().filter(|n| is_ours(n)) {
                 let path = self.path.join(name);
-                let gone = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+                let gone = if path.is_dir() {
+                    std::fs::remove_dir_all(&path)
+                } else {
+                    std::fs::remove_file(&path)
+                };
                 gone.with_context(|| format!("{}: cannot remove", path.display()))?;
             }
         }
         let parts = self.path.join(".parts");
-        let missing: Vec<PathBuf> =
-            parts.ancestors().take_while(|a| !a.as_os_str().is_empty() && !a.exists()).map(Path::to_path_buf).collect();
+        let missing: Vec<PathBuf> = parts
+            .ancestors()
+            .take_while(|a| !a.as_os_str().is_empty() && !a.exists())
+            .map(Path::to_path_buf)
+            .collect();
         let result = (|| {
             for folder in missing.iter().rev() {
                 match std::fs::create_dir(folder) {
                     Ok(()) => self.made.push(folder.clone()),
                     Err(_) if folder.is_dir() => {}
-                    Err(e) => return Err(e).with_context(|| format!("{}: cannot create the folder", folder.display())),
+                    Err(e) => {
+                        return Err(e).with_context(|| {
+                            format!("{}: cannot create the folder", folder.display())
+                        });
+                    }
                 }
             }
             let text = serde_json::to_string_pretty(identity)? + "\n";
@@ -121,10 +139,11 @@ fn is_half_written(name: &str) -> bool {
 
 /// Whether a name is one that this program writes.
 fn is_ours(name: &str) -> bool {
-    let table = ["fit", "posterior", "summary"]
-        .iter()
-        .any(|t| name.strip_prefix(t).is_some_and(|r| r.starts_with('.') && r.ends_with(".parquet")));
-    let map = name.starts_with("model-") && (name.ends_with("_dwimap.nii.gz") || name.ends_with("_dwimap.json"));
+    let table = ["fit", "posterior", "summary"].iter().any(|t| {
+        name.strip_prefix(t).is_some_and(|r| r.starts_with('.') && r.ends_with(".parquet"))
+    });
+    let map = name.starts_with("model-")
+        && (name.ends_with("_dwimap.nii.gz") || name.ends_with("_dwimap.json"));
     let record = name.strip_prefix("run.").is_some_and(|r| r.ends_with("json"));
     table
         || map
@@ -134,7 +153,8 @@ fn is_ours(name: &str) -> bool {
 }
 
 fn names(folder: &Path) -> anyhow::Result<Vec<String>> {
-    let list = std::fs::read_dir(folder).with_context(|| format!("{}: cannot list the folder", folder.display()))?;
+    let list = std::fs::read_dir(folder)
+        .with_context(|| format!("{}: cannot list the folder", folder.display()))?;
     let mut out = Vec::new();
     for entry in list {
         out.push(entry?.file_name().to_string_lossy().into_owned());

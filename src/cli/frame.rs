@@ -61,7 +61,16 @@ pub(crate) struct Estimate {
 impl Default for Estimate {
     fn default() -> Self {
         let nan = f64::NAN;
-        Self { mean: nan, sd: nan, q05: nan, q95: nan, rhat: nan, ess_bulk: nan, ess_tail: nan, contraction: nan }
+        Self {
+            mean: nan,
+            sd: nan,
+            q05: nan,
+            q95: nan,
+            rhat: nan,
+            ess_bulk: nan,
+            ess_tail: nan,
+            contraction: nan,
+        }
     }
 }
 
@@ -89,10 +98,17 @@ fn ijk(batch: &RecordBatch) -> Option<[&[i32]; 3]> {
 }
 
 /// Hands the voxels of `summary.parquet` or `fit.parquet` over, one by one.
-pub(crate) fn for_each(path: &Path, mut take: impl FnMut(&Voxel) -> anyhow::Result<()>) -> anyhow::Result<()> {
+pub(crate) fn for_each(
+    path: &Path,
+    mut take: impl FnMut(&Voxel) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let reader = TableReader::open(path)?;
-    if reader.schema().index_of("parameter").is_ok() { summary(reader, &mut take) } else { fit(reader, &mut take) }
-        .with_context(|| path.display().to_string())
+    if reader.schema().index_of("parameter").is_ok() {
+        summary(reader, &mut take)
+    } else {
+        fit(reader, &mut take)
+    }
+    .with_context(|| path.display().to_string())
 }
 
 type Take<'a> = &'a mut dyn FnMut(&Voxel) -> anyhow::Result<()>;
@@ -105,7 +121,8 @@ fn summary(reader: TableReader, take: Take<'_>) -> anyhow::Result<()> {
         let (status, ijk) = (words(&batch, "status")?, ijk(&batch));
         let number = |name| floats(&batch, name);
         let (mean, sd, q05, q95) = (number("mean")?, number("sd")?, number("q05")?, number("q95")?);
-        let (rhat, ess_bulk, ess_tail) = (number("rhat")?, number("ess_bulk")?, number("ess_tail")?);
+        let (rhat, ess_bulk, ess_tail) =
+            (number("rhat")?, number("ess_bulk")?, number("ess_tail")?);
         let contraction = number("contraction")?;
         for r in 0..batch.num_rows() {
             if open.as_ref().is_none_or(|o| o.voxel != voxel[r]) {
@@ -143,14 +160,17 @@ fn fit(reader: TableReader, take: Take<'_>) -> anyhow::Result<()> {
         .fields()
         .iter()
         .map(|f| f.name().clone())
-        .filter(|n| reader.schema().index_of(&format!("{n}.sd")).is_ok() || n == "sigma" || n == "r2")
+        .filter(|n| {
+            reader.schema().index_of(&format!("{n}.sd")).is_ok() || n == "sigma" || n == "r2"
+        })
         .collect();
     if names.is_empty() {
         bail!("is not a table of results of microtome");
     }
     for batch in reader {
         let batch = batch?;
-        let (voxel, status, ijk) = (integers(&batch, "voxel")?, words(&batch, "status")?, ijk(&batch));
+        let (voxel, status, ijk) =
+            (integers(&batch, "voxel")?, words(&batch, "status")?, ijk(&batch));
         let mut columns = Vec::with_capacity(names.len());
         for name in &names {
             columns.push((name, floats(&batch, name)?, floats(&batch, &format!("{name}.sd")).ok()));

@@ -84,7 +84,13 @@ fn compartment(kind: &dyn Compartment) -> (String, Value) {
     let mut rows = vec![row(&["parameter", "unit", "range", "default prior", "meaning"])];
     let mut parameters = Vec::new();
     if kind.oriented() {
-        rows.push(row(&["mu", "1", "unit vector", "uniform on the sphere", "axis (columns mu_x, mu_y, mu_z)"]));
+        rows.push(row(&[
+            "mu",
+            "1",
+            "unit vector",
+            "uniform on the sphere",
+            "axis (columns mu_x, mu_y, mu_z)",
+        ]));
         parameters.push(json!({ "name": "mu", "unit": "1", "meaning": "axis" }));
     }
     for p in kind.parameters() {
@@ -98,7 +104,13 @@ fn compartment(kind: &dyn Compartment) -> (String, Value) {
             "name": p.name, "unit": p.unit.symbol(), "range": p.range, "default": p.default, "meaning": p.meaning,
         }));
     }
-    rows.push(row(&["fraction", "1", "0 to 1", "Dirichlet(1) of all fractions", "share of the signal"]));
+    rows.push(row(&[
+        "fraction",
+        "1",
+        "0 to 1",
+        "Dirichlet(1) of all fractions",
+        "share of the signal",
+    ]));
     let text = format!("{}\n{}  {}\n", kind.kind(), indented(&say::table(&rows)), kind.reference());
     let timing = kind.needs_timing();
     let json = json!({
@@ -112,7 +124,8 @@ fn indented(text: &str) -> String {
 }
 
 fn all_models() -> (String, Value) {
-    let mut text = String::from("Compartments (joined by + in --model; a second one of a kind is kind_2)\n\n");
+    let mut text =
+        String::from("Compartments (joined by + in --model; a second one of a kind is kind_2)\n\n");
     let mut kinds = Vec::new();
     for kind in register() {
         let (t, j) = compartment(kind.as_ref());
@@ -140,7 +153,11 @@ fn all_models() -> (String, Value) {
 fn one_model(name: &str) -> anyhow::Result<(String, Value)> {
     let named = model::read(name)?;
     let compiled = Model::new(named.spec.clone()).with_context(|| format!("--model {name}"))?;
-    let mut text = format!("{name}: {} with {} noise\n", named.spec.names().join(" + "), compiled.noise().name());
+    let mut text = format!(
+        "{name}: {} with {} noise\n",
+        named.spec.names().join(" + "),
+        compiled.noise().name()
+    );
     if let Some(p) = PRESETS.iter().find(|p| p.name == name) {
         text.push_str(&format!("{} ({})\n", p.meaning, p.reference));
     }
@@ -153,15 +170,23 @@ fn one_model(name: &str) -> anyhow::Result<(String, Value)> {
             FreeKind::Fractions { total, concentration } => {
                 (format!("simplex of sum {total}"), format!("Dirichlet{concentration:?}"))
             }
-            _ => (interval(f.range), f.prior.as_ref().map_or_else(|| "lognormal(log of the mean b=0 signal, 0.5)".into(), prior)),
+            _ => (
+                interval(f.range),
+                f.prior
+                    .as_ref()
+                    .map_or_else(|| "lognormal(log of the mean b=0 signal, 0.5)".into(), prior),
+            ),
         };
         rows.push(row(&[&f.name, f.unit.symbol(), &range, &prior]));
-        free.push(json!({ "name": f.name, "unit": f.unit.symbol(), "range": range, "prior": prior }));
+        free.push(
+            json!({ "name": f.name, "unit": f.unit.symbol(), "range": range, "prior": prior }),
+        );
     }
     text.push_str(&indented(&say::table(&rows)));
     let columns: Vec<&str> = compiled.columns().iter().map(|c| c.name.as_str()).collect();
     text.push_str(&format!("\nColumns\n  {}\n\nReferences\n", columns.join(", ")));
-    let mut references: Vec<&str> = compiled.components().iter().map(|c| c.kind.reference()).collect();
+    let mut references: Vec<&str> =
+        compiled.components().iter().map(|c| c.kind.reference()).collect();
     references.dedup();
     for r in &references {
         text.push_str(&format!("  {r}\n"));
@@ -179,11 +204,13 @@ fn prior(p: &Prior) -> String {
 fn scheme(flags: &AcquisitionFlags) -> anyhow::Result<(String, Value)> {
     let scheme = flags.read()?;
     let a = &scheme.acquisition;
-    let mut rows = vec![row(&["shell", "b (s/mm^2)", "measurements", "delta (ms)", "Delta (ms)", "TE (ms)"])];
+    let mut rows =
+        vec![row(&["shell", "b (s/mm^2)", "measurements", "delta (ms)", "Delta (ms)", "TE (ms)"])];
     let mut shells = Vec::new();
     for (s, shell) in a.shells().iter().enumerate() {
         let n = a.shell_of().iter().filter(|x| **x == s).count();
-        let time = |t: Option<f64>| t.map_or("-".into(), |t| format!("{}", (t * 1e6).round() / 1e6));
+        let time =
+            |t: Option<f64>| t.map_or("-".into(), |t| format!("{}", (t * 1e6).round() / 1e6));
         let b = (shell.b * 1e9).round() / 1e6;
         rows.push(row(&[
             &s.to_string(),
@@ -198,18 +225,28 @@ fn scheme(flags: &AcquisitionFlags) -> anyhow::Result<(String, Value)> {
             "te_ms": shell.te_ms,
         }));
     }
-    let text = format!("{}: {} measurements, {} shells\n{}", scheme.file.display(), a.len(), shells.len(), say::table(&rows));
+    let text = format!(
+        "{}: {} measurements, {} shells\n{}",
+        scheme.file.display(),
+        a.len(),
+        shells.len(),
+        say::table(&rows)
+    );
     Ok((text, json!({ "measurements": a.len(), "shells": shells })))
 }
 
 fn data(dwi: &std::path::Path, mask: Option<&std::path::Path>) -> anyhow::Result<(String, Value)> {
     let source = SignalSource::open(dwi, mask)?;
-    let mut text = format!("{}\n  {} measurements a voxel\n", dwi.display(), source.n_measurements());
+    let mut text =
+        format!("{}\n  {} measurements a voxel\n", dwi.display(), source.n_measurements());
     let mut json = json!({ "measurements": source.n_measurements(), "voxels": source.n_voxels(), "inside": source.n_rows() });
     match source.geometry() {
         Some(g) => {
             let [a, b, c] = g.voxel_mm();
-            text.push_str(&format!("  {} x {} x {} voxels of {a:.3} x {b:.3} x {c:.3} mm\n", g.dims[0], g.dims[1], g.dims[2]));
+            text.push_str(&format!(
+                "  {} x {} x {} voxels of {a:.3} x {b:.3} x {c:.3} mm\n",
+                g.dims[0], g.dims[1], g.dims[2]
+            ));
             json["dims"] = json!(g.dims);
             json["voxel_mm"] = json!([a, b, c]);
             json["affine"] = json!(g.affine);
@@ -223,14 +260,22 @@ fn data(dwi: &std::path::Path, mask: Option<&std::path::Path>) -> anyhow::Result
 }
 
 fn version() -> (String, Value) {
-    let features: Vec<&str> =
-        [("graph", cfg!(feature = "graph")), ("cuda", cfg!(feature = "cuda")), ("metal", cfg!(feature = "metal"))]
-            .into_iter()
-            .filter_map(|(name, on)| on.then_some(name))
-            .collect();
+    let features: Vec<&str> = [
+        ("graph", cfg!(feature = "graph")),
+        ("cuda", cfg!(feature = "cuda")),
+        ("metal", cfg!(feature = "metal")),
+    ]
+    .into_iter()
+    .filter_map(|(name, on)| on.then_some(name))
+    .collect();
     let (version, simd) = (super::input::version(), super::input::simd());
     let target = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
     let list = if features.is_empty() { "none".to_string() } else { features.join(", ") };
-    let text = format!("microtome {version}\n  SIMD level  {simd}\n  features    {list}\n  target      {target}\n");
-    (text, json!({ "version": version, "simd_level": simd, "features": features, "target": target }))
+    let text = format!(
+        "microtome {version}\n  SIMD level  {simd}\n  features    {list}\n  target      {target}\n"
+    );
+    (
+        text,
+        json!({ "version": version, "simd_level": simd, "features": features, "target": target }),
+    )
 }

@@ -6,7 +6,9 @@ use super::model::NamedModel;
 use super::scheme::Scheme;
 use anyhow::{Context, bail};
 use microtome_datasets::{SignalSource, content_hash};
-use microtome_models::{BLOCK_ROWS, FreeKind, Job, Model, RunSpec, SearchSpec, SigmaSpec, VoxelBatch};
+use microtome_models::{
+    BLOCK_ROWS, FreeKind, Job, Model, RunSpec, SearchSpec, SigmaSpec, VoxelBatch,
+};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -36,7 +38,8 @@ impl Input {
     ) -> anyhow::Result<Self> {
         let model = model.read()?;
         let scheme = acquisition.read()?;
-        let compiled = Model::new(model.spec.clone()).with_context(|| format!("--model {}", model.text))?;
+        let compiled =
+            Model::new(model.spec.clone()).with_context(|| format!("--model {}", model.text))?;
         compiled
             .check(&scheme.acquisition)
             .with_context(|| format!("--model {} with {}", model.text, scheme.file.display()))?;
@@ -197,12 +200,19 @@ fn check_b0(model: &Model, scheme: &Scheme) -> anyhow::Result<()> {
 
 fn check_finite(path: &Path, values: &[f64], what: &str) -> anyhow::Result<()> {
     if let Some(row) = values.iter().position(|v| !v.is_finite()) {
-        bail!("{}: the value of {what} in row {row} is {}; it must be finite", path.display(), values[row]);
+        bail!(
+            "{}: the value of {what} in row {row} is {}; it must be finite",
+            path.display(),
+            values[row]
+        );
     }
     Ok(())
 }
 
-fn read_sigma(data: &DataFlags, source: &SignalSource) -> anyhow::Result<(SigmaSpec, Option<Vec<f64>>)> {
+fn read_sigma(
+    data: &DataFlags,
+    source: &SignalSource,
+) -> anyhow::Result<(SigmaSpec, Option<Vec<f64>>)> {
     let Some(text) = &data.sigma else { return Ok((SigmaSpec::Free, None)) };
     if let Ok(value) = text.parse::<f64>() {
         if !(value.is_finite() && value > 0.0) {

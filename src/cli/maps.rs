@@ -18,8 +18,15 @@ use serde_json::json;
 use std::path::Path;
 
 /// Words of the `status` column by their code in the map.
-const STATUS: [&str; 7] =
-    ["outside", "converged", "max_iterations", "singular", "invalid_signal", "divergent", "not_mixed"];
+const STATUS: [&str; 7] = [
+    "outside",
+    "converged",
+    "max_iterations",
+    "singular",
+    "invalid_signal",
+    "divergent",
+    "not_mixed",
+];
 /// Voxels that are gathered before the maps take them, all maps in parallel.
 const CHUNK: usize = 65_536;
 
@@ -59,10 +66,16 @@ impl Map {
         match self.part {
             Part::Mean => out.extend(self.parameters.iter().map(|p| voxel.mean(p))),
             Part::Sd => {
-                out.extend(self.parameters.iter().map(|p| voxel.parameters.get(p).map_or(f64::NAN, |e| e.sd)));
+                out.extend(
+                    self.parameters
+                        .iter()
+                        .map(|p| voxel.parameters.get(p).map_or(f64::NAN, |e| e.sd)),
+                );
             }
             Part::WorstRhat => out.push(all().map(|e| e.rhat).fold(f64::NAN, f64::max)),
-            Part::SmallestEss => out.push(all().map(|e| e.ess_bulk.min(e.ess_tail)).fold(f64::NAN, f64::min)),
+            Part::SmallestEss => {
+                out.push(all().map(|e| e.ess_bulk.min(e.ess_tail)).fold(f64::NAN, f64::min))
+            }
             Part::Status => {
                 let code = STATUS.iter().position(|s| *s == voxel.status);
                 out.push(code.map_or(f64::NAN, |c| c as f64));
@@ -89,9 +102,13 @@ fn maps(spec: &RunSpec, model: &Model) -> Vec<Map> {
                     param: label(&format!("{compartment}mu")),
                     desc,
                     part: Part::Mean,
-                    parameters: ["x", "y", "z"].map(|a| format!("{compartment}.{name}_{a}")).to_vec(),
+                    parameters: ["x", "y", "z"]
+                        .map(|a| format!("{compartment}.{name}_{a}"))
+                        .to_vec(),
                     unit: "1".into(),
-                    description: format!("{compartment}.mu, {words}: unit vector, sign without meaning"),
+                    description: format!(
+                        "{compartment}.mu, {words}: unit vector, sign without meaning"
+                    ),
                 });
             }
             continue;
@@ -113,7 +130,9 @@ fn maps(spec: &RunSpec, model: &Model) -> Vec<Map> {
                 param: label(&name),
                 desc,
                 part: Part::Mean,
-                description: format!("{name}: half-angle of the axial cone that holds 90 % of the draws"),
+                description: format!(
+                    "{name}: half-angle of the axial cone that holds 90 % of the draws"
+                ),
                 parameters: vec![name],
                 unit: "degree".into(),
             });
@@ -130,11 +149,32 @@ fn maps(spec: &RunSpec, model: &Model) -> Vec<Map> {
         });
     };
     if spec.sigma == SigmaSpec::Free {
-        single("sigma", desc, Part::Mean, "sigma", "signal", "noise standard deviation of the voxel");
+        single(
+            "sigma",
+            desc,
+            Part::Mean,
+            "sigma",
+            "signal",
+            "noise standard deviation of the voxel",
+        );
     }
     if sampled {
-        single("rhat", "worst", Part::WorstRhat, "", "1", "largest R-hat of the parameters; good below 1.01");
-        single("ess", "smallest", Part::SmallestEss, "", "draws", "smallest effective sample size; good above 400");
+        single(
+            "rhat",
+            "worst",
+            Part::WorstRhat,
+            "",
+            "1",
+            "largest R-hat of the parameters; good below 1.01",
+        );
+        single(
+            "ess",
+            "smallest",
+            Part::SmallestEss,
+            "",
+            "draws",
+            "smallest effective sample size; good above 400",
+        );
     } else {
         single("r2", desc, Part::Mean, "r2", "1", "coefficient of determination of the signals");
     }
@@ -150,13 +190,18 @@ pub(crate) fn write(
     model_label: &str,
 ) -> anyhow::Result<Vec<String>> {
     let model = Model::new(spec.model.clone())?;
-    let table = folder.join(if spec.job == Job::Sample { "summary.parquet" } else { "fit.parquet" });
+    let table =
+        folder.join(if spec.job == Job::Sample { "summary.parquet" } else { "fit.parquet" });
     let maps = maps(spec, &model);
     let mut names = Vec::new();
     let mut open = Vec::with_capacity(maps.len());
     for map in &maps {
         let name = map.file(model_label);
-        let writer = MapWriter::create(&folder.join(format!("{name}.nii.gz")), geometry, map.parameters.len())?;
+        let writer = MapWriter::create(
+            &folder.join(format!("{name}.nii.gz")),
+            geometry,
+            map.parameters.len(),
+        )?;
         open.push((map, writer, Vec::with_capacity(CHUNK)));
         write_text(&folder.join(format!("{name}.json")), &sidecar(map, spec))?;
         names.push(format!("{name}.nii.gz"));
@@ -166,7 +211,8 @@ pub(crate) fn write(
     let flush = |open: &mut Vec<(&Map, MapWriter, Vec<f64>)>, voxels: &mut Vec<i64>| {
         open.par_iter_mut().try_for_each(|(map, writer, values)| {
             let rows = values.chunks_exact(map.parameters.len());
-            let result = voxels.iter().zip(rows).try_for_each(|(voxel, row)| writer.push(*voxel, row));
+            let result =
+                voxels.iter().zip(rows).try_for_each(|(voxel, row)| writer.push(*voxel, row));
             values.clear();
             result
         })?;
@@ -194,7 +240,9 @@ pub(crate) fn write(
 
 fn sidecar(map: &Map, spec: &RunSpec) -> String {
     let method = match spec.job {
-        Job::Fit => json!({ "FitMethod": "maximum likelihood", "Noise": spec.model.noise.kind.name() }),
+        Job::Fit => {
+            json!({ "FitMethod": "maximum likelihood", "Noise": spec.model.noise.kind.name() })
+        }
         Job::Sample => json!({
             "FitMethod": "no-U-turn sampler", "Noise": spec.model.noise.kind.name(),
             "Chains": spec.search.chains, "Burnin": spec.search.tune, "Samples": spec.search.draws,

@@ -49,15 +49,23 @@ impl MergeArgs {
         let out = &self.out;
         let shards = shards(out)?;
         let records = records(out, shards)?;
-        let tables: &[&str] = if records[0].job == "sample" { &["posterior", "summary"] } else { &["fit"] };
+        let tables: &[&str] =
+            if records[0].job == "sample" { &["posterior", "summary"] } else { &["fit"] };
         let paths = |table: &str| -> Vec<PathBuf> {
             (1..=shards).map(|i| out.join(format!("{table}.{i}-of-{shards}.parquet"))).collect()
         };
         for table in tables {
-            let missing: Vec<String> =
-                paths(table).iter().filter(|p| !p.is_file()).map(|p| p.display().to_string()).collect();
+            let missing: Vec<String> = paths(table)
+                .iter()
+                .filter(|p| !p.is_file())
+                .map(|p| p.display().to_string())
+                .collect();
             if !missing.is_empty() {
-                bail!("{}: shards are missing: {}; run them first", out.display(), missing.join(", "));
+                bail!(
+                    "{}: shards are missing: {}; run them first",
+                    out.display(),
+                    missing.join(", ")
+                );
             }
             check_equal(&paths(table))?;
         }
@@ -73,10 +81,17 @@ impl MergeArgs {
             match geometry {
                 Ok(source) => {
                     if let Some(geometry) = source.geometry() {
-                        outputs.extend(maps::write(out, geometry, &record.spec, &record.model_label)?);
+                        outputs.extend(maps::write(
+                            out,
+                            geometry,
+                            &record.spec,
+                            &record.model_label,
+                        )?);
                     }
                 }
-                Err(e) => say::note(&format!("warning: no maps, because the image can't be read: {e}")),
+                Err(e) => {
+                    say::note(&format!("warning: no maps, because the image can't be read: {e}"))
+                }
             }
         }
         record.outputs = outputs;
@@ -84,7 +99,11 @@ impl MergeArgs {
         if self.json {
             say::line(&serde_json::to_string(&record)?);
         } else if !self.quiet {
-            say::line(&format!("{}; merged {shards} shards in {}", record.counts.sentence(), out.display()));
+            say::line(&format!(
+                "{}; merged {shards} shards in {}",
+                record.counts.sentence(),
+                out.display()
+            ));
         }
         let percent = record.counts.failed_percent();
         if percent > record.max_failed_percent {
@@ -107,7 +126,10 @@ impl MergeArgs {
                 .any(|t| super::voxelwise::table(&self.out, t).is_some()),
         };
         if !same && !self.overwrite {
-            bail!("{}: holds the tables of another run; give --overwrite to replace them", self.out.display());
+            bail!(
+                "{}: holds the tables of another run; give --overwrite to replace them",
+                self.out.display()
+            );
         }
         Ok(())
     }
@@ -115,14 +137,17 @@ impl MergeArgs {
 
 /// The number of shards that the names of the tables speak of.
 fn shards(out: &Path) -> anyhow::Result<usize> {
-    let list = std::fs::read_dir(out).with_context(|| format!("{}: cannot list the folder", out.display()))?;
+    let list = std::fs::read_dir(out)
+        .with_context(|| format!("{}: cannot list the folder", out.display()))?;
     let mut found = BTreeSet::new();
     for entry in list {
         let name = entry?.file_name().to_string_lossy().into_owned();
         let shard = ["fit.", "posterior.", "summary."]
             .iter()
             .find_map(|t| name.strip_prefix(t)?.strip_suffix(".parquet")?.split_once("-of-"));
-        if let Some(n) = shard.and_then(|(i, n)| i.parse::<usize>().ok().and(n.parse::<usize>().ok())) {
+        if let Some(n) =
+            shard.and_then(|(i, n)| i.parse::<usize>().ok().and(n.parse::<usize>().ok()))
+        {
             found.insert(n);
         }
     }
@@ -142,7 +167,11 @@ fn records(out: &Path, shards: usize) -> anyhow::Result<Vec<Record>> {
     let missing: Vec<String> =
         (1..=shards).map(path).filter(|p| !p.is_file()).map(|p| p.display().to_string()).collect();
     if !missing.is_empty() {
-        bail!("{}: shards are missing or not finished: there is no {}", out.display(), missing.join(", "));
+        bail!(
+            "{}: shards are missing or not finished: there is no {}",
+            out.display(),
+            missing.join(", ")
+        );
     }
     (1..=shards).map(|i| Record::read(&path(i))).collect()
 }
@@ -244,7 +273,8 @@ fn merge(paths: &[PathBuf], out: &Path) -> anyhow::Result<()> {
     let result = match (fault, joined) {
         (Some(e), _) => Err(e),
         (None, Err(e)) => Err(e.into()),
-        (None, Ok(_)) => std::fs::rename(&staged, out).with_context(|| format!("{}: cannot write", out.display())),
+        (None, Ok(_)) => std::fs::rename(&staged, out)
+            .with_context(|| format!("{}: cannot write", out.display())),
     };
     if result.is_err() {
         let _ = std::fs::remove_file(&staged);

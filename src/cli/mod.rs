@@ -11,7 +11,6 @@
 //! Validated by `tests/cli/`.
 
 mod blocks;
-mod slice;
 mod completions;
 mod config;
 mod demo;
@@ -33,6 +32,7 @@ mod report;
 mod sample;
 mod say;
 mod scheme;
+mod slice;
 mod truth;
 mod verdict;
 mod voxelwise;
@@ -87,7 +87,12 @@ impl Outcome {
 
 /// The command with the settings that hold for every verb.
 pub(crate) fn command() -> clap::Command {
-    Cli::command().mut_subcommands(|c| c.args_override_self(true).help_template(TEMPLATE))
+    Cli::command().mut_subcommands(|c| {
+        c.args_override_self(true).help_template(TEMPLATE).mut_args(|a| {
+            let takes = a.get_action().takes_values();
+            a.allow_negative_numbers(takes)
+        })
+    })
 }
 
 /// Runs the program.

@@ -40,9 +40,15 @@ pub(crate) fn read(text: &str) -> anyhow::Result<NamedModel> {
     let is_file = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("toml"));
     if !is_file {
         let spec = ModelSpec::parse(text).map_err(|e| anyhow::anyhow!("--model: {e}"))?;
-        return Ok(NamedModel { spec, text: text.into(), label: label(text), folder: PathBuf::new() });
+        return Ok(NamedModel {
+            spec,
+            text: text.into(),
+            label: label(text),
+            folder: PathBuf::new(),
+        });
     }
-    let content = std::fs::read_to_string(path).with_context(|| format!("{text}: cannot read the model file"))?;
+    let content = std::fs::read_to_string(path)
+        .with_context(|| format!("{text}: cannot read the model file"))?;
     let spec = ModelSpec::from_toml(&content).map_err(|e| anyhow::anyhow!("{text}: {e}"))?;
     let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();

@@ -68,7 +68,8 @@ impl PredictArgs {
         let table = ParameterTable::read(&self.parameters)?;
         let spec = with_given_defaults(&named.spec, &table);
         let model = Model::new(spec).with_context(|| format!("--model {}", named.text))?;
-        let sets = Sets::new(&model, &named.spec, &table).with_context(|| self.parameters.display().to_string())?;
+        let sets = Sets::new(&model, &named.spec, &table)
+            .with_context(|| self.parameters.display().to_string())?;
         let lowered = Lowered::new(Arc::new(model), &scheme.acquisition)
             .with_context(|| format!("--model {} with {}", named.text, scheme.file.display()))?;
         let measurements = scheme.acquisition.len();
@@ -87,7 +88,8 @@ impl PredictArgs {
         let Some(out) = &self.out else { bail!("--out FILE is needed: .npy, .csv or .parquet") };
         let path = Target::new(out, self.common.overwrite)?;
         let mut writer = Writer::create(&path.staged, sets.rows, measurements)?;
-        let written = sets.predict(&lowered, |rows| writer.push(rows)).and_then(|()| writer.finish());
+        let written =
+            sets.predict(&lowered, |rows| writer.push(rows)).and_then(|()| writer.finish());
         path.settle(written)?;
         if self.common.json {
             let json = serde_json::json!({
@@ -95,7 +97,11 @@ impl PredictArgs {
             });
             say::line(&json.to_string());
         } else if !self.common.quiet {
-            say::line(&format!("{} sets x {measurements} measurements in {}", sets.rows, out.display()));
+            say::line(&format!(
+                "{} sets x {measurements} measurements in {}",
+                sets.rows,
+                out.display()
+            ));
         }
         Ok(Outcome::Done)
     }
@@ -111,7 +117,8 @@ struct Target {
 
 impl Target {
     fn new(path: &Path, overwrite: bool) -> anyhow::Result<Self> {
-        let ending = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+        let ending =
+            path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
         if !["npy", "csv", "parquet"].contains(&ending.as_str()) {
             bail!("--out {}: the name must end in .npy, .csv or .parquet", path.display());
         }
@@ -120,7 +127,11 @@ impl Target {
         }
         let keep = path.exists() && !overwrite;
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let staged = if keep { path.with_file_name(format!(".{name}.new.{ending}")) } else { path.to_path_buf() };
+        let staged = if keep {
+            path.with_file_name(format!(".{name}.new.{ending}"))
+        } else {
+            path.to_path_buf()
+        };
         Ok(Self { path: path.to_path_buf(), staged, keep })
     }
 
@@ -128,10 +139,14 @@ impl Target {
         if !self.keep {
             return written;
         }
-        let equal = written.and_then(|()| Ok(std::fs::read(&self.staged)? == std::fs::read(&self.path)?));
+        let equal =
+            written.and_then(|()| Ok(std::fs::read(&self.staged)? == std::fs::read(&self.path)?));
         let _ = std::fs::remove_file(&self.staged);
         if !equal? {
-            bail!("--out {}: the file exists with other content; give --overwrite to replace it", self.path.display());
+            bail!(
+                "--out {}: the file exists with other content; give --overwrite to replace it",
+                self.path.display()
+            );
         }
         Ok(())
     }
@@ -196,7 +211,13 @@ impl Sets {
                 per_set[row * per_set_sources.len() + k] = column[row];
             }
         }
-        let out = Self { rows, values, width: names.len(), per_set, per_set_width: per_set_sources.len() };
+        let out = Self {
+            rows,
+            values,
+            width: names.len(),
+            per_set,
+            per_set_width: per_set_sources.len(),
+        };
         out.check(model, spec, &columns)?;
         Ok(out)
     }
@@ -209,7 +230,12 @@ impl Sets {
     }
 
     /// Domains, fractions, and columns that the model knows already.
-    fn check(&self, model: &Model, spec: &ModelSpec, given: &BTreeMap<String, Vec<f64>>) -> anyhow::Result<()> {
+    fn check(
+        &self,
+        model: &Model,
+        spec: &ModelSpec,
+        given: &BTreeMap<String, Vec<f64>>,
+    ) -> anyhow::Result<()> {
         let domains = domains(spec);
         for (name, column) in given {
             let Some([low, high]) = domains.get(name) else { continue };
@@ -251,7 +277,11 @@ impl Sets {
     }
 
     /// Signals of all sets in order, handed over in pieces.
-    fn predict(&self, lowered: &Lowered, mut take: impl FnMut(&[f64]) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    fn predict(
+        &self,
+        lowered: &Lowered,
+        mut take: impl FnMut(&[f64]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         for start in (0..self.rows).step_by(SETS * TASKS) {
             let end = (start + SETS * TASKS).min(self.rows);
             let starts: Vec<usize> = (start..end).step_by(SETS).collect();
@@ -287,15 +317,23 @@ fn signals(evaluator: &mut Evaluator, x: &[f64]) -> Vec<f64> {
 
 /// The columns of the table by the names of the model, angles as vectors.
 fn columns(model: &Model, table: &ParameterTable) -> anyhow::Result<BTreeMap<String, Vec<f64>>> {
-    let axes: Vec<&str> = model.columns().iter().filter_map(|c| c.axis_part()).filter(|p| p.1 == 0).map(|p| p.0).collect();
+    let axes: Vec<&str> = model
+        .columns()
+        .iter()
+        .filter_map(|c| c.axis_part())
+        .filter(|p| p.1 == 0)
+        .map(|p| p.0)
+        .collect();
     let mut out = BTreeMap::new();
     for name in &table.names {
-        let angle = ["mu_theta", "mu_phi"].iter().any(|a| axes.iter().any(|c| *name == format!("{c}.{a}")));
+        let angle =
+            ["mu_theta", "mu_phi"].iter().any(|a| axes.iter().any(|c| *name == format!("{c}.{a}")));
         if model.columns().iter().any(|c| c.name == *name) {
             out.insert(name.clone(), table.column(name).unwrap_or_default().to_vec());
         } else if !angle {
             let mut known: Vec<String> = model.columns().iter().map(|c| c.name.clone()).collect();
-            known.extend(axes.iter().flat_map(|c| [format!("{c}.mu_theta"), format!("{c}.mu_phi")]));
+            known
+                .extend(axes.iter().flat_map(|c| [format!("{c}.mu_theta"), format!("{c}.mu_phi")]));
             bail!("unknown column `{name}`; this model has {}", known.join(", "));
         }
     }
@@ -307,7 +345,8 @@ fn columns(model: &Model, table: &ParameterTable) -> anyhow::Result<BTreeMap<Str
             if given(&parts) > 0 {
                 bail!("`{c}.mu` is given twice, as angles and as a vector; leave one of them out");
             }
-            let vectors = theta.iter().zip(phi).map(|(t, p)| [t.sin() * p.cos(), t.sin() * p.sin(), t.cos()]);
+            let vectors =
+                theta.iter().zip(phi).map(|(t, p)| [t.sin() * p.cos(), t.sin() * p.sin(), t.cos()]);
             let vectors: Vec<[f64; 3]> = vectors.collect();
             for (i, name) in parts.iter().enumerate() {
                 out.insert(name.clone(), vectors.iter().map(|v| v[i]).collect());
@@ -319,18 +358,29 @@ fn columns(model: &Model, table: &ParameterTable) -> anyhow::Result<BTreeMap<Str
             normalise(c, &parts, &mut out)?;
         } else if given(&parts) > 0 {
             let missing = parts.iter().find(|n| table.column(n).is_none());
-            bail!("the column `{}` is missing: a direction has three parts", missing.map_or("", |n| n));
+            bail!(
+                "the column `{}` is missing: a direction has three parts",
+                missing.map_or("", |n| n)
+            );
         }
     }
     Ok(out)
 }
 
-fn normalise(compartment: &str, parts: &[String; 3], out: &mut BTreeMap<String, Vec<f64>>) -> anyhow::Result<()> {
-    let mut v: Vec<Vec<f64>> = parts.iter().map(|p| out.get(p).cloned().unwrap_or_default()).collect();
+fn normalise(
+    compartment: &str,
+    parts: &[String; 3],
+    out: &mut BTreeMap<String, Vec<f64>>,
+) -> anyhow::Result<()> {
+    let mut v: Vec<Vec<f64>> =
+        parts.iter().map(|p| out.get(p).cloned().unwrap_or_default()).collect();
     for row in 0..v[0].len() {
         let norm = (v[0][row].powi(2) + v[1][row].powi(2) + v[2][row].powi(2)).sqrt();
         if (norm - 1.0).abs() > UNIT_TOLERANCE {
-            bail!("row {}: `{compartment}.mu` has length {norm}; directions are unit vectors", row + 1);
+            bail!(
+                "row {}: `{compartment}.mu` has length {norm}; directions are unit vectors",
+                row + 1
+            );
         }
         v.iter_mut().for_each(|part| part[row] /= norm);
     }
@@ -356,7 +406,9 @@ fn domains(spec: &ModelSpec) -> BTreeMap<String, [f64; 2]> {
 
 fn hint(name: &str) -> String {
     match name.rsplit_once(".mu_") {
-        Some((c, _)) => format!("; a direction is `{c}.mu_theta`, `{c}.mu_phi` (rad) or `{c}.mu_x`, `{c}.mu_y`, `{c}.mu_z`"),
+        Some((c, _)) => format!(
+            "; a direction is `{c}.mu_theta`, `{c}.mu_phi` (rad) or `{c}.mu_x`, `{c}.mu_y`, `{c}.mu_z`"
+        ),
         None => String::new(),
     }
 }
@@ -364,16 +416,17 @@ fn hint(name: &str) -> String {
 /// A file of signals under construction.
 enum Writer {
     Matrix(MatrixWriter),
-    Table { writer: TableWriter, schema: Arc<Schema>, measurements: usize },
+    Table { writer: Box<TableWriter>, schema: Arc<Schema>, measurements: usize },
 }
 
 impl Writer {
     fn create(path: &Path, rows: usize, measurements: usize) -> anyhow::Result<Self> {
         if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet")) {
-            let fields: Vec<Field> =
-                (0..measurements).map(|m| Field::new(format!("measurement_{m}"), DataType::Float64, false)).collect();
+            let fields: Vec<Field> = (0..measurements)
+                .map(|m| Field::new(format!("measurement_{m}"), DataType::Float64, false))
+                .collect();
             let schema = Arc::new(Schema::new(fields));
-            let writer = TableWriter::create(path, schema.clone(), Some(SETS * TASKS))?;
+            let writer = Box::new(TableWriter::create(path, schema.clone(), Some(SETS * TASKS))?);
             return Ok(Writer::Table { writer, schema, measurements });
         }
         Ok(Writer::Matrix(MatrixWriter::create(path, rows, measurements)?))

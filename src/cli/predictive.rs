@@ -34,12 +34,16 @@ impl Draws {
         for batch in TableReader::open(posterior)? {
             let batch = batch?;
             let voxels = frame::integers(&batch, "voxel")?;
-            let (from, to) = (voxels.partition_point(|v| *v < voxel), voxels.partition_point(|v| *v <= voxel));
+            let (from, to) =
+                (voxels.partition_point(|v| *v < voxel), voxels.partition_point(|v| *v <= voxel));
             if from < to {
                 out.chain.extend_from_slice(&frame::small_integers(&batch, "chain")?[from..to]);
                 for field in batch.schema().fields() {
                     if let Ok(values) = frame::floats(&batch, field.name()) {
-                        out.columns.entry(field.name().clone()).or_default().extend_from_slice(&values[from..to]);
+                        out.columns
+                            .entry(field.name().clone())
+                            .or_default()
+                            .extend_from_slice(&values[from..to]);
                     }
                 }
             }
@@ -52,7 +56,8 @@ impl Draws {
 
     /// One row that holds the estimates of a fit.
     pub(crate) fn of_fit(voxel: &Voxel) -> Self {
-        let columns = voxel.parameters.iter().map(|(name, e)| (name.clone(), vec![e.mean])).collect();
+        let columns =
+            voxel.parameters.iter().map(|(name, e)| (name.clone(), vec![e.mean])).collect();
         Self { chain: vec![0], columns }
     }
 
@@ -91,7 +96,8 @@ impl Example<'_> {
             if name.contains(".mu_") || name == "r2" {
                 continue;
             }
-            let (prior_x, prior_density) = density(&model, name, mean_b0, [e.mean - 6.0 * e.sd, e.mean + 6.0 * e.sd]);
+            let (prior_x, prior_density) =
+                density(&model, name, mean_b0, [e.mean - 6.0 * e.sd, e.mean + 6.0 * e.sd]);
             out.parameters.push(VoxelParameter {
                 name: name.clone(),
                 unit: unit(name).into(),
@@ -126,14 +132,17 @@ impl Example<'_> {
             let values = self.draws.columns.get(name);
             values.with_context(|| format!("the table has no column `{name}`"))
         };
-        let values = model.value_names().into_iter().map(column).collect::<anyhow::Result<Vec<_>>>()?;
-        let fixed = model.per_voxel().iter().map(|(n, _)| column(n)).collect::<anyhow::Result<Vec<_>>>()?;
+        let values =
+            model.value_names().into_iter().map(column).collect::<anyhow::Result<Vec<_>>>()?;
+        let fixed =
+            model.per_voxel().iter().map(|(n, _)| column(n)).collect::<anyhow::Result<Vec<_>>>()?;
         let rows = self.draws.chain.len();
         let sets = if rows > 1 { rows.min(DRAWS) } else { DRAWS };
         let n = spec.acquisition.len();
         let mut predicted = vec![Vec::with_capacity(sets); n];
         let mut cosine = vec![0.0; n];
-        let axis = self.draws.columns.keys().find_map(|k| k.strip_suffix(".mu_x").map(String::from));
+        let axis =
+            self.draws.columns.keys().find_map(|k| k.strip_suffix(".mu_x").map(String::from));
         for s in 0..sets {
             let row = s * rows / sets;
             let x: Vec<f64> = values.iter().map(|c| c[row]).collect();
@@ -147,25 +156,32 @@ impl Example<'_> {
                 predicted[m].push(noisy(spec.model.noise.kind, signal, sigma, s as u32, m as u64));
             }
             if let Some(axis) = &axis {
-                let mu = ["x", "y", "z"].map(|a| self.draws.columns[&format!("{axis}.mu_{a}")][row]);
+                let mu =
+                    ["x", "y", "z"].map(|a| self.draws.columns[&format!("{axis}.mu_{a}")][row]);
                 for (c, g) in cosine.iter_mut().zip(spec.acquisition.directions()) {
                     *c += (g[0] * mu[0] + g[1] * mu[1] + g[2] * mu[2]).abs() / sets as f64;
                 }
             }
         }
-        let mut out = Predictive { label: self.voxel.label(), measured: signals.to_vec(), ..Predictive::default() };
+        let mut out = Predictive {
+            label: self.voxel.label(),
+            measured: signals.to_vec(),
+            ..Predictive::default()
+        };
         let (order, labels) = shells(self.record);
         out.shell_labels = labels;
         out.shell = spec.acquisition.shell_of().iter().map(|s| order[*s]).collect();
         if axis.is_some() {
             let b = spec.acquisition.b_ms_per_um2();
-            out.cosine = cosine.iter().zip(b).map(|(c, b)| if *b > 0.0 { *c } else { f64::NAN }).collect();
+            out.cosine =
+                cosine.iter().zip(b).map(|(c, b)| if *b > 0.0 { *c } else { f64::NAN }).collect();
         }
         for (list, y) in predicted.iter_mut().zip(signals) {
             list.sort_by(f64::total_cmp);
             let at = |q: f64| list[((list.len() - 1) as f64 * q).round() as usize];
             let mean = list.iter().sum::<f64>() / list.len() as f64;
-            let variance = list.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / list.len() as f64;
+            let variance =
+                list.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / list.len() as f64;
             out.q05.push(at(0.05));
             out.median.push(at(0.5));
             out.q95.push(at(0.95));
@@ -215,7 +231,8 @@ fn density(model: &Model, name: &str, mean_b0: f64, around: [f64; 2]) -> (Vec<f6
         if !(low.is_finite() && high.is_finite() && low < high) {
             return (Vec::new(), Vec::new());
         }
-        let x: Vec<f64> = (0..POINTS).map(|i| low + (high - low) * (i as f64 + 0.5) / POINTS as f64).collect();
+        let x: Vec<f64> =
+            (0..POINTS).map(|i| low + (high - low) * (i as f64 + 0.5) / POINTS as f64).collect();
         let y = x.iter().map(|x| f(*x)).collect();
         (x, y)
     };
@@ -226,7 +243,9 @@ fn density(model: &Model, name: &str, mean_b0: f64, around: [f64; 2]) -> (Vec<f6
     }
     for free in model.free() {
         match &free.kind {
-            FreeKind::Scalar { .. } if free.name == name => return free.prior.as_ref().map(of).unwrap_or_default(),
+            FreeKind::Scalar { .. } if free.name == name => {
+                return free.prior.as_ref().map(of).unwrap_or_default();
+            }
             FreeKind::Scale if name == "s0" => {
                 let default = Model::default_scale_prior(mean_b0, free.range).ok();
                 return free.prior.as_ref().or(default.as_ref()).map(of).unwrap_or_default();
@@ -235,10 +254,12 @@ fn density(model: &Model, name: &str, mean_b0: f64, around: [f64; 2]) -> (Vec<f6
                 let names = model.value_names();
                 let Some(k) = (0..free.len).find(|k| names[free.at + k] == name) else { continue };
                 // The marginal of a Dirichlet density is a beta density, normalised on a fine grid.
-                let (a, b) = (concentration[k], concentration.iter().sum::<f64>() - concentration[k]);
+                let (a, b) =
+                    (concentration[k], concentration.iter().sum::<f64>() - concentration[k]);
                 let beta = |u: f64| u.powf(a - 1.0) * (1.0 - u).powf(b - 1.0);
                 let n = 4000;
-                let mass: f64 = (0..n).map(|i| beta((f64::from(i) + 0.5) / f64::from(n)) / f64::from(n)).sum();
+                let mass: f64 =
+                    (0..n).map(|i| beta((f64::from(i) + 0.5) / f64::from(n)) / f64::from(n)).sum();
                 return on([0.0, *total], &|x| beta(x / total) / (mass * total));
             }
             _ => {}

@@ -51,7 +51,11 @@ impl Progress {
                 stopped = guard;
                 if !*stopped && timeout.timed_out() {
                     let (n, t) = (seen.load(Ordering::Relaxed), begin.elapsed().as_secs_f64());
-                    let left = if n == 0 { f64::NAN } else { t * (total - n.min(total)) as f64 / n as f64 };
+                    let left = if n == 0 {
+                        f64::NAN
+                    } else {
+                        t * (total - n.min(total)) as f64 / n as f64
+                    };
                     say::note(&format!(
                         "{verb}: {n} of {total} voxels, {} elapsed, {} left",
                         say::duration(t),

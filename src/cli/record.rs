@@ -122,9 +122,11 @@ impl Record {
 
     /// Reads a record.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("{}: cannot read", path.display()))?;
-        serde_json::from_str(&text)
-            .with_context(|| format!("{}: is not a run.json of this version of microtome", path.display()))
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("{}: cannot read", path.display()))?;
+        serde_json::from_str(&text).with_context(|| {
+            format!("{}: is not a run.json of this version of microtome", path.display())
+        })
     }
 }
 

@@ -89,7 +89,9 @@ pub(crate) fn data(dir: &Path, truth: Option<&Path>, title: &str) -> anyhow::Res
     if let Some(voxel) = slice.example() {
         let posterior = voxelwise::table(dir, "posterior").filter(|_| findings.sampled);
         let draws = match &posterior {
-            Some(path) => Draws::read(path, voxel.voxel).with_context(|| path.display().to_string())?,
+            Some(path) => {
+                Draws::read(path, voxel.voxel).with_context(|| path.display().to_string())?
+            }
             None => Draws::of_fit(voxel),
         };
         let example = Example { record: &record, voxel, draws: &draws, truth: truth.as_ref() };
@@ -134,7 +136,7 @@ fn parameters(findings: &Findings) -> Vec<ParameterRow> {
             unit: unit(name).into(),
             mean: p.mean(),
             sd: p.sd(),
-            contraction: if p.contracted > 0 { p.contraction / p.contracted as f64 } else { f64::NAN },
+            contraction: p.contraction(),
             worst_rhat: p.worst_rhat,
             smallest_ess: p.smallest_ess,
         })
@@ -170,7 +172,10 @@ fn methods(spec: &RunSpec, record: &Record) -> Vec<(String, String)> {
     });
     if !record.data_dependent_priors.is_empty() {
         let list = record.data_dependent_priors.join("; ");
-        out.push(("Priors from the data".into(), format!("These default priors are set from each voxel's data: {list}.")));
+        out.push((
+            "Priors from the data".into(),
+            format!("These default priors are set from each voxel's data: {list}."),
+        ));
     }
     out
 }
@@ -186,7 +191,10 @@ fn references(spec: &RunSpec) -> Vec<(String, String)> {
         }
     }
     if spec.job == Job::Sample {
-        out.push(("Hoffman & Gelman 2014.".into(), "The No-U-Turn Sampler. Journal of Machine Learning Research 15.".into()));
+        out.push((
+            "Hoffman & Gelman 2014.".into(),
+            "The No-U-Turn Sampler. Journal of Machine Learning Research 15.".into(),
+        ));
         out.push((
             "Vehtari et al. 2021.".into(),
             "Rank-normalization, folding, and localization: an improved R-hat. doi:10.1214/20-BA1221".into(),

@@ -1,9 +1,9 @@
 //! `microtome sample`: posterior draws in every voxel.
 
+use super::Outcome;
 use super::config::{self, Setting};
 use super::flags::{AcquisitionFlags, CommonFlags, DataFlags, ModelFlags, RunFlags};
 use super::voxelwise::{self, Request};
-use super::Outcome;
 use anyhow::bail;
 use clap::Args;
 use microtome_models::{Job, SearchSpec};
@@ -65,9 +65,11 @@ impl SearchFlags {
         if self.method != "nuts" {
             bail!("--method {}: unknown; this version has nuts", self.method);
         }
-        for (flag, value, most) in
-            [("chains", self.chains, 255), ("draws", self.draws, 10_000_000), ("tune", self.tune, 10_000_000)]
-        {
+        for (flag, value, most) in [
+            ("chains", self.chains, 255),
+            ("draws", self.draws, 10_000_000),
+            ("tune", self.tune, 10_000_000),
+        ] {
             if value == 0 || value > most {
                 bail!("--{flag} {value}: a number from 1 to {most} is needed");
             }

@@ -25,8 +25,11 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
         .collect();
     let mut out = String::new();
     for row in rows {
-        let cells: Vec<String> =
-            row.iter().zip(&width).map(|(t, w)| format!("{t}{}", " ".repeat(w - t.chars().count()))).collect();
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&width)
+            .map(|(t, w)| format!("{t}{}", " ".repeat(w - t.chars().count())))
+            .collect();
         out.push_str(cells.join("  ").trim_end());
         out.push('\n');
     }
@@ -42,7 +45,15 @@ pub(crate) fn number(x: f64) -> String {
     if size != 0.0 && !(1e-3..1e6).contains(&size) {
         return format!("{x:.2e}");
     }
-    let digits = if size >= 1000.0 { 0 } else if size >= 100.0 { 1 } else if size >= 10.0 { 2 } else { 3 };
+    let digits = if size >= 1000.0 {
+        0
+    } else if size >= 100.0 {
+        1
+    } else if size >= 10.0 {
+        2
+    } else {
+        3
+    };
     format!("{x:.digits$}")
 }
 

@@ -17,7 +17,11 @@ pub(crate) struct Scheme {
 impl AcquisitionFlags {
     /// Reads the acquisition.
     pub(crate) fn read(&self) -> anyhow::Result<Scheme> {
-        let times = [("delta-ms", self.delta_ms), ("big-delta-ms", self.big_delta_ms), ("te-ms", self.te_ms)];
+        let times = [
+            ("delta-ms", self.delta_ms),
+            ("big-delta-ms", self.big_delta_ms),
+            ("te-ms", self.te_ms),
+        ];
         for (name, time) in times {
             if let Some(t) = time
                 && !(t.is_finite() && t > 0.0)
@@ -31,19 +35,27 @@ impl AcquisitionFlags {
             }
             (Some(scheme), None, None) => {
                 if let Some((name, _)) = times.iter().find(|(_, t)| t.is_some()) {
-                    bail!("--{name} goes with --bval and --bvec; a scheme brings its own times ({})", scheme.display());
+                    bail!(
+                        "--{name} goes with --bval and --bvec; a scheme brings its own times ({})",
+                        scheme.display()
+                    );
                 }
                 let file = read_scheme(scheme)?;
                 Ok(Scheme { acquisition: file.acquisition, file: scheme.clone() })
             }
             (None, Some(bval), Some(bvec)) => {
-                let times =
-                    FslTimes { delta_ms: self.delta_ms, big_delta_ms: self.big_delta_ms, te_ms: self.te_ms };
+                let times = FslTimes {
+                    delta_ms: self.delta_ms,
+                    big_delta_ms: self.big_delta_ms,
+                    te_ms: self.te_ms,
+                };
                 Ok(Scheme { acquisition: read_fsl(bval, bvec, times)?, file: bval.clone() })
             }
             (None, Some(_), None) => bail!("--bval needs --bvec"),
             (None, None, Some(_)) => bail!("--bvec needs --bval"),
-            (None, None, None) => bail!("an acquisition is needed: --bval and --bvec (FSL), or --scheme"),
+            (None, None, None) => {
+                bail!("an acquisition is needed: --bval and --bvec (FSL), or --scheme")
+            }
         }
     }
 }

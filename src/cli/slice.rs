@@ -33,7 +33,8 @@ impl Slice {
             Ok(())
         })?;
         let best = counts.values().copied().max();
-        let ties: Vec<i32> = counts.iter().filter(|(_, n)| Some(**n) == best).map(|(k, _)| *k).collect();
+        let ties: Vec<i32> =
+            counts.iter().filter(|(_, n)| Some(**n) == best).map(|(k, _)| *k).collect();
         let k = ties.get(ties.len().saturating_sub(1) / 2).copied();
         let step = n.div_ceil(MOST_VOXELS).max(1);
         let (mut at, mut voxels) = (0_usize, Vec::new());
@@ -99,8 +100,10 @@ impl Slice {
         self.scalars()
             .into_iter()
             .map(|name| {
-                let sd: Vec<f64> =
-                    good.iter().map(|v| v.parameters.get(&name).map_or(f64::NAN, |e| e.sd)).collect();
+                let sd: Vec<f64> = good
+                    .iter()
+                    .map(|v| v.parameters.get(&name).map_or(f64::NAN, |e| e.sd))
+                    .collect();
                 Population {
                     unit: unit(&name).into(),
                     mean: good.iter().map(|v| v.mean(&name)).collect(),
@@ -115,16 +118,26 @@ impl Slice {
     pub(crate) fn directions(&self) -> Option<DirectionMap> {
         let [nx, ny, _] = self.grid?;
         let first = self.voxels.first()?;
-        let name = first.parameters.keys().find(|n| n.ends_with(".mu_axis_x") || n.ends_with(".mu_x"))?;
+        let name =
+            first.parameters.keys().find(|n| n.ends_with(".mu_axis_x") || n.ends_with(".mu_x"))?;
         let stem = name.strip_suffix("_x")?.to_string();
         let compartment = stem.split_once(".mu")?.0.to_string();
         let part = |axis: &str| {
-            self.image(|v| v.mean(&format!("{stem}_{axis}")).abs() * v.mean(&format!("{compartment}.fraction")))
+            self.image(|v| {
+                v.mean(&format!("{stem}_{axis}")).abs() * v.mean(&format!("{compartment}.fraction"))
+            })
         };
         let (x, y, z) = (part("x"), part("y"), part("z"));
-        let byte = |v: f32| if v.is_finite() { (v.clamp(0.0, 1.0) * 255.0).round() as u8 } else { 0 };
-        let rgb = x.iter().zip(&y).zip(&z).map(|((x, y), z)| [byte(*x), byte(*y), byte(*z)]).collect();
-        Some(DirectionMap { name: format!("direction of {compartment} times its fraction"), nx, ny, rgb })
+        let byte =
+            |v: f32| if v.is_finite() { (v.clamp(0.0, 1.0) * 255.0).round() as u8 } else { 0 };
+        let rgb =
+            x.iter().zip(&y).zip(&z).map(|((x, y), z)| [byte(*x), byte(*y), byte(*z)]).collect();
+        Some(DirectionMap {
+            name: format!("direction of {compartment} times its fraction"),
+            nx,
+            ny,
+            rgb,
+        })
     }
 
     /// R-hat, effective sample size and contraction of the worst parameter.
@@ -138,7 +151,12 @@ impl Slice {
         let list: [(QualityKind, &str, Get, bool); 3] = [
             (QualityKind::RHat, "worst R-hat over parameters", |e| e.rhat, true),
             (QualityKind::EssBulk, "smallest effective sample size", |e| e.ess_bulk, false),
-            (QualityKind::Contraction, "contraction of the least determined parameter", |e| 1.0 - e.contraction * e.contraction, false),
+            (
+                QualityKind::Contraction,
+                "contraction of the least determined parameter",
+                |e| 1.0 - e.contraction * e.contraction,
+                false,
+            ),
         ];
         list.into_iter()
             .map(|(kind, name, get, largest)| {
@@ -168,8 +186,13 @@ impl Slice {
     /// A converged voxel near the middle whose first fraction is not small.
     pub(crate) fn example(&self) -> Option<&Voxel> {
         let good: Vec<&Voxel> = self.voxels.iter().filter(|v| v.status == "converged").collect();
-        let fraction = good.first()?.parameters.keys().find(|n| n.ends_with(".mu_axis_x") || n.ends_with(".mu_x"));
-        let fraction = fraction.and_then(|n| n.split_once(".mu")).map(|(c, _)| format!("{c}.fraction"));
+        let fraction = good
+            .first()?
+            .parameters
+            .keys()
+            .find(|n| n.ends_with(".mu_axis_x") || n.ends_with(".mu_x"));
+        let fraction =
+            fraction.and_then(|n| n.split_once(".mu")).map(|(c, _)| format!("{c}.fraction"));
         let Some(name) = fraction else { return good.get(good.len() / 2).copied() };
         let mut order: Vec<&&Voxel> = good.iter().collect();
         order.sort_by(|a, b| b.mean(&name).total_cmp(&a.mean(&name)));

@@ -41,7 +41,10 @@ impl Truth {
     }
 
     /// Compares all converged voxels of a table of results.
-    pub(crate) fn compare(&self, results: &Path) -> anyhow::Result<(Vec<TruthComparison>, Vec<Line>)> {
+    pub(crate) fn compare(
+        &self,
+        results: &Path,
+    ) -> anyhow::Result<(Vec<TruthComparison>, Vec<Line>)> {
         let mut scalars: BTreeMap<String, TruthComparison> = BTreeMap::new();
         let mut angles: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         frame::for_each(results, |voxel| {
@@ -124,8 +127,14 @@ pub(crate) fn unit(name: &str) -> &'static str {
 }
 
 fn line(c: &TruthComparison) -> Line {
-    let mut errors: Vec<f64> = c.truth.iter().zip(&c.estimate).map(|(t, e)| (t - e).abs()).collect();
-    let inside = c.truth.iter().zip(c.q05.iter().zip(&c.q95)).filter(|(t, (a, b))| *a <= t && t <= b).count();
+    let mut errors: Vec<f64> =
+        c.truth.iter().zip(&c.estimate).map(|(t, e)| (t - e).abs()).collect();
+    let inside = c
+        .truth
+        .iter()
+        .zip(c.q05.iter().zip(&c.q95))
+        .filter(|(t, (a, b))| *a <= t && t <= b)
+        .count();
     let coverage = if c.q05.is_empty() { f64::NAN } else { inside as f64 / c.q05.len() as f64 };
     Line {
         name: c.name.clone(),

@@ -35,15 +35,34 @@ pub(crate) struct Extreme {
     pub(crate) voxel: i64,
 }
 
+/// The average of the finite ones of some numbers.
+#[derive(Debug, Clone, Copy, Default)]
+struct Average {
+    sum: f64,
+    n: u64,
+}
+
+impl Average {
+    fn add(&mut self, value: f64) {
+        if value.is_finite() {
+            self.sum += value;
+            self.n += 1;
+        }
+    }
+
+    fn value(self) -> f64 {
+        if self.n == 0 { f64::NAN } else { self.sum / self.n as f64 }
+    }
+}
+
 /// One parameter over all converged voxels.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OverVoxels {
     pub(crate) n: u64,
-    pub(crate) mean: f64,
-    pub(crate) sd: f64,
-    /// Sum of 1 - posterior variance / prior variance, over voxels that have it.
-    pub(crate) contraction: f64,
-    pub(crate) contracted: u64,
+    mean: Average,
+    sd: Average,
+    /// 1 - posterior variance / prior variance.
+    contraction: Average,
     pub(crate) worst_rhat: f64,
     pub(crate) smallest_ess: f64,
     /// Voxels where the prior speaks.
@@ -132,9 +151,13 @@ impl Findings {
         let mut voxel = (0_u64, 0_u64, false);
         for batch in TableReader::open(posterior)? {
             let batch = batch?;
-            let (voxels, chains) = (frame::integers(&batch, "voxel")?, frame::small_integers(&batch, "chain")?);
+            let (voxels, chains) =
+                (frame::integers(&batch, "voxel")?, frame::small_integers(&batch, "chain")?);
             let energy = frame::floats(&batch, "energy")?;
-            let diverging = batch.column_by_name("diverging").and_then(|c| c.as_boolean_opt()).context("diverging")?;
+            let diverging = batch
+                .column_by_name("diverging")
+                .and_then(|c| c.as_boolean_opt())
+                .context("diverging")?;
             for r in 0..batch.num_rows() {
                 let here = (voxels[r], chains[r]);
                 if open != Some(here) {
@@ -185,7 +208,10 @@ impl Findings {
         check(
             self.failed(),
             self.max_failed,
-            format!("{} did not converge; the column status says why, and they must be left out", share(self.failed())),
+            format!(
+                "{} did not converge; the column status says why, and they must be left out",
+                share(self.failed())
+            ),
         );
         check(
             self.low_ess,
@@ -207,7 +233,10 @@ impl Findings {
         check(
             self.low_ebfmi,
             ACCEPTED_PERCENT,
-            format!("{} have an E-BFMI below {EBFMI_LIMIT}; their energies mix badly", share(self.low_ebfmi)),
+            format!(
+                "{} have an E-BFMI below {EBFMI_LIMIT}; their energies mix badly",
+                share(self.low_ebfmi)
+            ),
         );
         for (name, p) in &self.parameters {
             if 2 * p.prior_dominated > p.n {
@@ -239,18 +268,24 @@ impl Findings {
         }
         if self.sampled {
             let at = |e: &Option<Extreme>| match e {
-                Some(e) => format!("{} ({} of voxel {})", say::number(e.value), e.parameter, e.voxel),
+                Some(e) => {
+                    format!("{} ({} of voxel {})", say::number(e.value), e.parameter, e.voxel)
+                }
                 None => "-".into(),
             };
             add("worst R-hat (good below 1.01)", at(&self.worst_rhat));
-            add(&format!("smallest effective sample size (good above {})", self.ess_limit), at(&self.smallest_ess));
+            add(
+                &format!("smallest effective sample size (good above {})", self.ess_limit),
+                at(&self.smallest_ess),
+            );
             add("divergent draws", self.divergences.to_string());
             add("voxels with E-BFMI below 0.3", self.low_ebfmi.to_string());
         }
-        let mut parameters = vec![["parameter", "mean", "sd", "contraction"].map(String::from).to_vec()];
+        let mut parameters =
+            vec![["parameter", "mean", "sd", "contraction"].map(String::from).to_vec()];
         for (name, p) in self.parameters.iter().filter(|(name, _)| !is_part_of_axis(name)) {
-            let contraction = if p.contracted > 0 { p.contraction / p.contracted as f64 } else { f64::NAN };
-            parameters.push(vec![name.clone(), say::number(p.mean()), say::number(p.sd()), say::number(contraction)]);
+            let numbers = [p.mean(), p.sd(), p.contraction()].map(say::number);
+            parameters.push([vec![name.clone()], numbers.to_vec()].concat());
         }
         let mut text = say::table(&rows);
         text.push('\n');
@@ -266,31 +301,35 @@ impl OverVoxels {
             (self.worst_rhat, self.smallest_ess) = (f64::NAN, f64::NAN);
         }
         self.n += 1;
-        self.mean += e.mean;
-        self.sd += e.sd;
+        self.mean.add(e.mean);
+        self.sd.add(e.sd);
         self.worst_rhat = self.worst_rhat.max(e.rhat);
         self.smallest_ess = self.smallest_ess.min(e.ess_bulk.min(e.ess_tail));
-        if e.contraction.is_finite() {
-            self.contraction += 1.0 - e.contraction * e.contraction;
-            self.contracted += 1;
-            self.prior_dominated += u64::from(e.contraction > CONTRACTION_LIMIT);
-        }
+        self.contraction.add(1.0 - e.contraction * e.contraction);
+        self.prior_dominated += u64::from(e.contraction > CONTRACTION_LIMIT);
     }
 
     /// Mean of the means.
     pub(crate) fn mean(&self) -> f64 {
-        self.mean / self.n as f64
+        self.mean.value()
     }
 
     /// Mean of the standard deviations.
     pub(crate) fn sd(&self) -> f64 {
-        self.sd / self.n as f64
+        self.sd.value()
+    }
+
+    /// Mean of 1 - posterior variance / prior variance.
+    pub(crate) fn contraction(&self) -> f64 {
+        self.contraction.value()
     }
 }
 
 /// Averages of the parts of a direction over voxels mean nothing.
 pub(crate) fn is_part_of_axis(name: &str) -> bool {
-    name.split_once(".mu_").is_some_and(|(_, part)| ["x", "y", "z"].iter().any(|a| part.trim_start_matches("axis_") == *a))
+    name.split_once(".mu_").is_some_and(|(_, part)| {
+        ["x", "y", "z"].iter().any(|a| part.trim_start_matches("axis_") == *a)
+    })
 }
 
 fn low_energy(energies: &[f64]) -> bool {
@@ -300,7 +339,8 @@ fn low_energy(energies: &[f64]) -> bool {
 /// A capital at the start and a stop at the end.
 fn sentence(text: String) -> String {
     let mut chars = text.chars();
-    let mut out: String = chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default();
+    let mut out: String =
+        chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default();
     if !out.ends_with('.') {
         out.push('.');
     }

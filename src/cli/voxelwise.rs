@@ -46,9 +46,16 @@ pub(crate) fn run(request: &Request<'_>) -> anyhow::Result<Ended> {
     request.run.check()?;
     let shard = request.run.shard()?;
     let (threads, device) = common.start()?;
-    let input =
-        Input::open(job, request.acquisition, request.model, request.data, request.search, request.run.seed)?;
-    let runner = Runner::new(&input.spec).with_context(|| format!("--model {}", input.model.text))?;
+    let input = Input::open(
+        job,
+        request.acquisition,
+        request.model,
+        request.data,
+        request.search,
+        request.run.seed,
+    )?;
+    let runner =
+        Runner::new(&input.spec).with_context(|| format!("--model {}", input.model.text))?;
     let blocks = shard_blocks(input.blocks(), shard);
     for warning in &input.warnings {
         say::note(&format!("warning: {warning}"));
@@ -77,7 +84,16 @@ pub(crate) fn run(request: &Request<'_>) -> anyhow::Result<Ended> {
     if shard.is_none() {
         folder.sweep();
     }
-    let work = Work { request, input: &input, runner: &runner, identity: &identity, out, shard, threads, device };
+    let work = Work {
+        request,
+        input: &input,
+        runner: &runner,
+        identity: &identity,
+        out,
+        shard,
+        threads,
+        device,
+    };
     let result = work.compute(&blocks);
     if result.is_err() {
         folder.undo();
@@ -133,7 +149,8 @@ impl Work<'_> {
         }
         let rows: u64 = blocks.iter().map(|k| self.rows_of(*k) as u64).sum();
         let progress = Progress::begin(job.name(), rows, common.quiet);
-        let finished = blocks::run(self.input, self.runner, &store, blocks, self.threads, &progress)?;
+        let finished =
+            blocks::run(self.input, self.runner, &store, blocks, self.threads, &progress)?;
         drop(progress);
         let finished = match finished {
             Blocks::Finished(f) => f,
@@ -147,13 +164,22 @@ impl Work<'_> {
             }
         };
         if finished.resumed > 0 && !common.quiet {
-            say::note(&format!("{} of {} blocks were finished before and were skipped", finished.resumed, blocks.len()));
+            say::note(&format!(
+                "{} of {} blocks were finished before and were skipped",
+                finished.resumed,
+                blocks.len()
+            ));
         }
         let mut outputs = self.join(&store, &finished)?;
         if self.shard.is_none()
             && let Some(geometry) = self.input.source.geometry()
         {
-            outputs.extend(maps::write(self.out, geometry, &self.input.spec, &self.input.model.label)?);
+            outputs.extend(maps::write(
+                self.out,
+                geometry,
+                &self.input.spec,
+                &self.input.model.label,
+            )?);
         }
         if run.discard_parts {
             blocks::discard(&store, &finished.keys, job);
@@ -217,18 +243,28 @@ impl Work<'_> {
                     scope.spawn(move || Ok(store.join(&finished.keys, table, &out, metadata)?))
                 })
                 .collect();
-            threads.into_iter().map(|t| t.join().unwrap_or_else(|_| bail!("a thread ended"))).collect()
+            threads
+                .into_iter()
+                .map(|t| t.join().unwrap_or_else(|_| bail!("a thread ended")))
+                .collect()
         });
         results.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
         Ok(names)
     }
 
     /// Tables without rows, for a shard that owns no block.
-    fn join_nothing(&self, names: &[String], metadata: Vec<(String, String)>) -> anyhow::Result<()> {
+    fn join_nothing(
+        &self,
+        names: &[String],
+        metadata: Vec<(String, String)>,
+    ) -> anyhow::Result<()> {
         let batch = record_batch(&self.input.range(0..0)?)?;
         let result = self.runner.process(&batch, &STOP)?;
-        for (name, batch) in names.iter().zip([Some(result.main), result.summary].into_iter().flatten()) {
-            let schema = batch.schema().as_ref().clone().with_metadata(metadata.iter().cloned().collect());
+        for (name, batch) in
+            names.iter().zip([Some(result.main), result.summary].into_iter().flatten())
+        {
+            let schema =
+                batch.schema().as_ref().clone().with_metadata(metadata.iter().cloned().collect());
             write_table(&self.out.join(name), schema.into(), &[])?;
         }
         Ok(())
@@ -320,7 +356,8 @@ fn plan(
     device: &str,
     common: &CommonFlags,
 ) -> anyhow::Result<()> {
-    let voxels: usize = blocks.iter().map(|k| (input.rows() - k * BLOCK_ROWS).min(BLOCK_ROWS)).sum();
+    let voxels: usize =
+        blocks.iter().map(|k| (input.rows() - k * BLOCK_ROWS).min(BLOCK_ROWS)).sum();
     let (seconds, timed) = time_a_voxel(input, runner, blocks)?;
     let wall = seconds * voxels as f64 / threads as f64;
     let search = input.spec.search;
@@ -329,7 +366,9 @@ fn plan(
         Job::Fit => 1.0,
         Job::Sample => (search.chains * search.draws) as f64,
     };
-    let block = BLOCK_ROWS as f64 * 8.0 * (4.0 * input.source.n_measurements() as f64 + rows * (3.0 * columns + 10.0));
+    let block = BLOCK_ROWS as f64
+        * 8.0
+        * (4.0 * input.source.n_measurements() as f64 + rows * (3.0 * columns + 10.0));
     let memory = 50e6 + block * threads.min(blocks.len().max(1)) as f64;
     let disk = voxels as f64 * 8.0 * rows * (columns + 8.0);
     if common.json {
@@ -345,7 +384,14 @@ fn plan(
     let free = input.compiled.degrees_of_freedom();
     say::line(&format!("plan of {} (nothing is written)", input.spec.job.name()));
     let facts = [
-        ("model", format!("{}, {free} degrees of freedom, {} noise", input.model.text, input.compiled.noise().name())),
+        (
+            "model",
+            format!(
+                "{}, {free} degrees of freedom, {} noise",
+                input.model.text,
+                input.compiled.noise().name()
+            ),
+        ),
         (
             "acquisition",
             format!(
@@ -358,7 +404,14 @@ fn plan(
         ("threads", format!("{threads} on {device}, SIMD level {}", simd())),
         ("memory", format!("about {}", say::bytes(memory))),
         ("tables", format!("about {} before compression", say::bytes(disk))),
-        ("time", format!("about {} ({} a voxel, timed on {timed})", say::duration(wall), say::duration(seconds))),
+        (
+            "time",
+            format!(
+                "about {} ({} a voxel, timed on {timed})",
+                say::duration(wall),
+                say::duration(seconds)
+            ),
+        ),
     ];
     for (name, value) in facts {
         say::line(&format!("  {name:<12} {value}"));
@@ -384,7 +437,8 @@ fn time_a_voxel(input: &Input, runner: &Runner, blocks: &[usize]) -> anyhow::Res
         runner.process(&batch, &AtomicBool::new(false))?;
         timed += 1;
     }
-    let seconds = if timed == 0 { 0.0 } else { cpu.elapsed().as_secs_f64() / f64::from(timed as u32) };
+    let seconds =
+        if timed == 0 { 0.0 } else { cpu.elapsed().as_secs_f64() / f64::from(timed as u32) };
     Ok((seconds, timed))
 }
 

@@ -24,51 +24,155 @@ const CASES: &[Case] = &[
     case("missing file", "fit $A --model ball --dwi none.npy --out o", &["none.npy"]),
     case("no acquisition", "fit --model ball --dwi a.npy --out o", &["--bval", "--scheme"]),
     case("half an acquisition", "fit --bval a.bval --model ball --dwi a.npy --out o", &["--bvec"]),
-    case("two acquisitions", "fit $A --scheme s.csv --model ball --dwi a.npy --out o", &["--scheme"]),
+    case(
+        "two acquisitions",
+        "fit $A --scheme s.csv --model ball --dwi a.npy --out o",
+        &["--scheme"],
+    ),
     case("no folder", "fit $A --model ball --dwi a.npy", &["--out"]),
-    case("wrong counts", "fit $A --model ball --dwi short.npy --out o", &["short.npy", "a.bval", "33", "34"]),
-    case("image and scheme of other scans", "fit $A --model ball --dwi demo.nii.gz --out o", &["demo.nii.gz", "90", "34"]),
-    case("bvec of another count", "fit --bval a.bval --bvec short.bvec --model ball --dwi a.npy --out o", &["short.bvec", "33"]),
-    case("truncated gzip", "fit $A --model ball --dwi cut.nii.gz --out o", &["cut.nii.gz", "truncated"]),
+    case(
+        "wrong counts",
+        "fit $A --model ball --dwi short.npy --out o",
+        &["short.npy", "a.bval", "33", "34"],
+    ),
+    case(
+        "image and scheme of other scans",
+        "fit $A --model ball --dwi demo.nii.gz --out o",
+        &["demo.nii.gz", "90", "34"],
+    ),
+    case(
+        "bvec of another count",
+        "fit --bval a.bval --bvec short.bvec --model ball --dwi a.npy --out o",
+        &["short.bvec", "33"],
+    ),
+    case(
+        "truncated gzip",
+        "fit $A --model ball --dwi cut.nii.gz --out o",
+        &["cut.nii.gz", "truncated"],
+    ),
     case("damaged gzip", "fit $A --model ball --dwi bad.nii.gz --out o", &["bad.nii.gz"]),
     case("truncated npy", "fit $A --model ball --dwi cut.npy --out o", &["cut.npy", "truncated"]),
     case("not an image", "fit $A --model ball --dwi a.bval --out o", &["a.bval"]),
     case("empty file", "fit $A --model ball --dwi empty --out o", &["empty"]),
     case("folder as image", "fit $A --model ball --dwi . --out o", &["error: ."]),
-    case("bvals in SI", "fit --bval si.bval --bvec a.bvec --model ball --dwi a.npy --out o", &["si.bval", "unit"]),
-    case("bvals in ms/um2", "fit --bval inside.bval --bvec a.bvec --model ball --dwi a.npy --out o", &["inside.bval", "unit"]),
-    case("text in bvals", "fit --bval text.bval --bvec a.bvec --model ball --dwi a.npy --out o", &["text.bval", "abc"]),
-    case("no b=0", "fit --bval weighted.bval --bvec weighted.bvec --model ball --dwi weighted.npy --out o", &["weighted.bval", "b=0", "s0"]),
-    case("bvec not of length one", "fit --bval a.bval --bvec long.bvec --model ball --dwi a.npy --out o", &["long.bvec", "length"]),
-    case("delta without Delta", "fit $A --delta-ms 10 --model ball --dwi a.npy --out o", &["Delta"]),
-    case("negative delta", "fit $A --delta-ms=-1 --big-delta-ms 5 --model ball --dwi a.npy --out o", &["--delta-ms", "-1"]),
+    case(
+        "bvals in SI",
+        "fit --bval si.bval --bvec a.bvec --model ball --dwi a.npy --out o",
+        &["si.bval", "unit"],
+    ),
+    case(
+        "bvals in ms/um2",
+        "fit --bval inside.bval --bvec a.bvec --model ball --dwi a.npy --out o",
+        &["inside.bval", "unit"],
+    ),
+    case(
+        "text in bvals",
+        "fit --bval text.bval --bvec a.bvec --model ball --dwi a.npy --out o",
+        &["text.bval", "abc"],
+    ),
+    case(
+        "no b=0",
+        "fit --bval weighted.bval --bvec weighted.bvec --model ball --dwi weighted.npy --out o",
+        &["weighted.bval", "b=0", "s0"],
+    ),
+    case(
+        "bvec not of length one",
+        "fit --bval a.bval --bvec long.bvec --model ball --dwi a.npy --out o",
+        &["long.bvec", "length"],
+    ),
+    case(
+        "delta without Delta",
+        "fit $A --delta-ms 10 --model ball --dwi a.npy --out o",
+        &["Delta"],
+    ),
+    case(
+        "negative delta",
+        "fit $A --delta-ms=-1 --big-delta-ms 5 --model ball --dwi a.npy --out o",
+        &["--delta-ms", "-1"],
+    ),
     case("unknown kind", "fit $A --model 'stick + bal' --dwi a.npy --out o", &["`bal`"]),
     case("empty term", "fit $A --model 'stick +' --dwi a.npy --out o", &["stick +"]),
     case("missing model file", "fit $A --model none.toml --dwi a.npy --out o", &["none.toml"]),
-    case("unknown key of a model", "fit $A --model key.toml --dwi a.npy --out o", &["key.toml", "colour"]),
-    case("unknown kind in a model", "fit $A --model kind.toml --dwi a.npy --out o", &["kind.toml", "balll"]),
-    case("unknown link", "fit $A --model link.toml --dwi a.npy --out o", &["link.toml", "ball.lambda"]),
-    case("circular links", "fit $A --model circle.toml --dwi a.npy --out o", &["circle.toml", "circle"]),
+    case(
+        "unknown key of a model",
+        "fit $A --model key.toml --dwi a.npy --out o",
+        &["key.toml", "colour"],
+    ),
+    case(
+        "unknown kind in a model",
+        "fit $A --model kind.toml --dwi a.npy --out o",
+        &["kind.toml", "balll"],
+    ),
+    case(
+        "unknown link",
+        "fit $A --model link.toml --dwi a.npy --out o",
+        &["link.toml", "ball.lambda"],
+    ),
+    case(
+        "circular links",
+        "fit $A --model circle.toml --dwi a.npy --out o",
+        &["circle.toml", "circle"],
+    ),
     case("unknown noise", "fit $A --noise pink --model ball --dwi a.npy --out o", &["pink"]),
-    case("noise of later versions", "fit $A --noise nc_chi --model ball --dwi a.npy --out o", &["nc_chi", "not available in this version"]),
+    case(
+        "noise of later versions",
+        "fit $A --noise nc_chi --model ball --dwi a.npy --out o",
+        &["nc_chi", "not available in this version"],
+    ),
     case("sigma of zero", "fit $A --sigma 0 --model ball --dwi a.npy --out o", &["--sigma"]),
-    case("sigma that is nothing", "fit $A --sigma loud --model ball --dwi a.npy --out o", &["loud"]),
-    case("sigma of another count", "fit $A --sigma three.csv --model ball --dwi a.npy --out o", &["three.csv", "3"]),
-    case("sigma with a zero", "fit $A --sigma zero.csv --model ball --dwi a.npy --out o", &["zero.csv", "row 2"]),
-    case("mask of another count", "fit $A --mask three.npy --model ball --dwi a.npy --out o", &["three.npy", "3"]),
-    case("empty mask", "fit $A --mask none_inside.npy --model ball --dwi a.npy --out o", &["none_inside.npy"]),
+    case(
+        "sigma that is nothing",
+        "fit $A --sigma loud --model ball --dwi a.npy --out o",
+        &["loud"],
+    ),
+    case(
+        "sigma of another count",
+        "fit $A --sigma three.csv --model ball --dwi a.npy --out o",
+        &["three.csv", "3"],
+    ),
+    case(
+        "sigma with a zero",
+        "fit $A --sigma zero.csv --model ball --dwi a.npy --out o",
+        &["zero.csv", "row 2"],
+    ),
+    case(
+        "mask of another count",
+        "fit $A --mask three.npy --model ball --dwi a.npy --out o",
+        &["three.npy", "3"],
+    ),
+    case(
+        "empty mask",
+        "fit $A --mask none_inside.npy --model ball --dwi a.npy --out o",
+        &["none_inside.npy"],
+    ),
     case("shard out of range", "fit $A --shard 3/2 --model ball --dwi a.npy --out o", &["3/2"]),
     case("shard of zero", "fit $A --shard 0/2 --model ball --dwi a.npy --out o", &["0/2"]),
     case("shard that is none", "fit $A --shard half --model ball --dwi a.npy --out o", &["half"]),
     case("threads of zero", "fit $A --threads 0 --model ball --dwi a.npy --out o", &["--threads"]),
-    case("unknown device", "fit $A --device gpu --model ball --dwi a.npy --out o", &["--device", "gpu"]),
-    case("max-failed", "fit $A --max-failed 200 --model ball --dwi a.npy --out o", &["--max-failed"]),
+    case(
+        "unknown device",
+        "fit $A --device gpu --model ball --dwi a.npy --out o",
+        &["--device", "gpu"],
+    ),
+    case(
+        "max-failed",
+        "fit $A --max-failed 200 --model ball --dwi a.npy --out o",
+        &["--max-failed"],
+    ),
     case("seed", "fit $A --seed -1 --model ball --dwi a.npy --out o", &["--seed"]),
     case("no draws", "sample $A --draws 0 --model ball --dwi a.npy --out o", &["--draws"]),
     case("unknown method", "sample $A --method hmc --model ball --dwi a.npy --out o", &["hmc"]),
     case("file in the way", "fit $A --model ball --dwi a.npy --out three.csv", &["three.csv"]),
-    case("file above the folder", "fit $A --model ball --dwi a.npy --out three.csv/o", &["three.csv"]),
-    case("full device as folder", "fit $A --model ball --dwi a.npy --out /dev/full", &["/dev/full"]),
+    case(
+        "file above the folder",
+        "fit $A --model ball --dwi a.npy --out three.csv/o",
+        &["three.csv"],
+    ),
+    case(
+        "full device as folder",
+        "fit $A --model ball --dwi a.npy --out /dev/full",
+        &["/dev/full"],
+    ),
     case("missing configuration", "fit --config none.toml", &["none.toml"]),
     case("configuration that is no TOML", "fit --config a.bval", &["a.bval"]),
     case("unknown key", "fit --config unknown.toml", &["unknown.toml", "`colour`"]),
@@ -77,14 +181,22 @@ const CASES: &[Case] = &[
     case("report of nothing", "report none", &["none"]),
     case("merge of nothing", "merge none", &["none"]),
     case("info of an unknown model", "info models gall", &["gall"]),
-    case("unwritable --save-config", "fit $A --model ball --dwi a.npy --out o --save-config none/c.toml", &["none/c.toml"]),
+    case(
+        "unwritable --save-config",
+        "fit $A --model ball --dwi a.npy --out o --save-config none/c.toml",
+        &["none/c.toml"],
+    ),
 ];
 
 fn bench() -> Bench {
     let bench = Bench::with_voxels(5);
     let matrix = |name: &str, rows, columns, value: f64| {
         let values = vec![value; rows * columns];
-        microtome::datasets::write_matrix(&bench.path(name), &microtome::datasets::Matrix { rows, columns, values }).unwrap();
+        microtome::datasets::write_matrix(
+            &bench.path(name),
+            &microtome::datasets::Matrix { rows, columns, values },
+        )
+        .unwrap();
     };
     matrix("short.npy", 5, MEASUREMENTS - 1, 1.0);
     matrix("weighted.npy", 5, 30, 1.0);
@@ -103,7 +215,10 @@ fn bench() -> Bench {
     bench.put("cut.npy", &npy[..npy.len() - 100]);
     let bval = String::from_utf8(bench.read("a.bval")).unwrap();
     let scaled = |factor: f64| {
-        let b: Vec<String> = bval.split_whitespace().map(|b| (b.parse::<f64>().unwrap() * factor).to_string()).collect();
+        let b: Vec<String> = bval
+            .split_whitespace()
+            .map(|b| (b.parse::<f64>().unwrap() * factor).to_string())
+            .collect();
         b.join(" ")
     };
     bench.put("si.bval", scaled(1e6));
@@ -119,7 +234,10 @@ fn bench() -> Bench {
     bench.put("long.bvec", rows(&|w| w[..w.len() - 1].join(" ") + " 2"));
     bench.put("key.toml", "colour = 1\n[[compartment]]\nkind = \"ball\"\n");
     bench.put("kind.toml", "[[compartment]]\nkind = \"balll\"\n");
-    bench.put("link.toml", "[[compartment]]\nkind = \"ball\"\n[link]\n\"ball.lambda\" = { fixed = 1.0 }\n");
+    bench.put(
+        "link.toml",
+        "[[compartment]]\nkind = \"ball\"\n[link]\n\"ball.lambda\" = { fixed = 1.0 }\n",
+    );
     bench.put(
         "circle.toml",
         "[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"ball\"\n[link]\n\
@@ -141,10 +259,15 @@ fn wrong_input_is_exit_1_with_the_reason() {
         if ended.code != 1 {
             wrong.push(format!("exit {}", ended.code));
         }
-        if !ended.stderr.starts_with("error: ") || ended.stderr.contains("panicked") || ended.stderr.contains("internal") {
+        if !ended.stderr.starts_with("error: ")
+            || ended.stderr.contains("panicked")
+            || ended.stderr.contains("internal")
+        {
             wrong.push("the message does not begin with `error: `".into());
         }
-        wrong.extend(case.words.iter().filter(|w| !ended.stderr.contains(**w)).map(|w| format!("no `{w}`")));
+        wrong.extend(
+            case.words.iter().filter(|w| !ended.stderr.contains(**w)).map(|w| format!("no `{w}`")),
+        );
         if bench.names(".") != before {
             wrong.push(format!("something is left: {:?}", bench.names(".")));
             let _ = std::fs::remove_dir_all(bench.path("o"));

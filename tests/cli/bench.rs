@@ -9,18 +9,18 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 /// Measurements of the scheme.
-pub const MEASUREMENTS: usize = 34;
+pub(crate) const MEASUREMENTS: usize = 34;
 
 /// How a call of the binary ended.
 #[derive(Debug)]
-pub struct Ended {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ended {
-    pub fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -30,64 +30,71 @@ impl Ended {
 
     /// Asserts the exit code.
     #[track_caller]
-    pub fn exits(self, code: i32) -> Self {
+    pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
-        assert!(!self.stderr.contains("panicked") && !self.stderr.contains("internal"), "{}", self.stderr);
+        assert!(
+            !self.stderr.contains("panicked") && !self.stderr.contains("internal"),
+            "{}",
+            self.stderr
+        );
         self
     }
 
     /// The last line of standard output as JSON.
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(self.stdout.lines().last().unwrap()).unwrap()
     }
 }
 
 /// A folder with `a.bval`, `a.bvec` and signals.
-pub struct Bench {
+pub(crate) struct Bench {
     folder: tempfile::TempDir,
 }
 
 impl Bench {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let bench = Self { folder: tempfile::tempdir().unwrap() };
         let (b, g) = scheme();
-        let row = |values: Vec<f64>| values.iter().map(f64::to_string).collect::<Vec<_>>().join(" ") + "\n";
-        bench.put("a.bval", &row(b.iter().map(|b| b * 1000.0).collect()));
+        let row = |values: Vec<f64>| {
+            values.iter().map(f64::to_string).collect::<Vec<_>>().join(" ") + "\n"
+        };
+        bench.put("a.bval", row(b.iter().map(|b| b * 1000.0).collect()));
         let bvec: String = (0..3).map(|i| row(g.iter().map(|g| g[i]).collect())).collect();
         bench.put("a.bvec", &bvec);
         bench
     }
 
     /// With `a.npy`, noisy ball-and-stick signals of some voxels.
-    pub fn with_voxels(voxels: usize) -> Self {
+    pub(crate) fn with_voxels(voxels: usize) -> Self {
         let bench = Self::new();
         bench.signals("a.npy", voxels, |_, _| ());
         bench
     }
 
     /// Writes signals of some voxels, changed by `change(voxel, signals)`.
-    pub fn signals(&self, name: &str, voxels: usize, change: impl Fn(usize, &mut [f64])) {
+    pub(crate) fn signals(&self, name: &str, voxels: usize, change: impl Fn(usize, &mut [f64])) {
         let mut values = signals(voxels);
         for (v, row) in values.chunks_mut(MEASUREMENTS).enumerate() {
             change(v, row);
         }
-        write_matrix(&self.path(name), &Matrix { rows: voxels, columns: MEASUREMENTS, values }).unwrap();
+        write_matrix(&self.path(name), &Matrix { rows: voxels, columns: MEASUREMENTS, values })
+            .unwrap();
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn put(&self, name: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn put(&self, name: &str, content: impl AsRef<[u8]>) {
         std::fs::write(self.path(name), content).unwrap();
     }
 
-    pub fn read(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
         std::fs::read(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 
     /// Names in a folder, hidden ones included, sorted.
-    pub fn names(&self, name: &str) -> Vec<String> {
+    pub(crate) fn names(&self, name: &str) -> Vec<String> {
         let list = std::fs::read_dir(self.path(name)).unwrap();
         let mut names: Vec<String> =
             list.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
@@ -96,23 +103,23 @@ impl Bench {
     }
 
     /// The binary in this folder.
-    pub fn command(&self, line: &str) -> Command {
+    pub(crate) fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
         command.current_dir(self.folder.path()).args(words(line)).stdin(Stdio::null());
         command
     }
 
     /// Runs the binary with the words of a line; 'single quotes' hold a word together.
-    pub fn run(&self, line: &str) -> Ended {
+    pub(crate) fn run(&self, line: &str) -> Ended {
         Ended::of(self.command(line).output().unwrap())
     }
 
     /// `verb` with acquisition and model.
-    pub fn fit(&self, rest: &str) -> Ended {
+    pub(crate) fn fit(&self, rest: &str) -> Ended {
         self.run(&format!("fit --model ball_stick --bval a.bval --bvec a.bvec {rest}"))
     }
 
-    pub fn exists(&self, name: &str) -> bool {
+    pub(crate) fn exists(&self, name: &str) -> bool {
         self.path(name).exists()
     }
 }
@@ -130,7 +137,7 @@ fn words(line: &str) -> Vec<String> {
 }
 
 /// Two shells of 15 directions and 4 b = 0.
-pub fn scheme() -> (Vec<f64>, Vec<[f64; 3]>) {
+pub(crate) fn scheme() -> (Vec<f64>, Vec<[f64; 3]>) {
     let mut b = vec![0.0; 4];
     let mut g = vec![[0.0; 3]; 4];
     for shell in [1.0, 2.5] {
@@ -166,7 +173,7 @@ fn signals(voxels: usize) -> Vec<f64> {
 
 /// Whether two files are equal to the byte.
 #[track_caller]
-pub fn assert_same(a: &Path, b: &Path) {
+pub(crate) fn assert_same(a: &Path, b: &Path) {
     let (x, y) = (std::fs::read(a).unwrap(), std::fs::read(b).unwrap());
     assert!(x == y, "{} and {} differ", a.display(), b.display());
 }

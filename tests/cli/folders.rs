@@ -41,17 +41,31 @@ fn parts_can_be_discarded() {
 fn folders_of_other_runs_are_refused() {
     let bench = Bench::with_voxels(20);
     bench.fit("--dwi a.npy --out o").exits(0);
-    let before: Vec<_> = bench.names("o").iter().map(|n| (n.clone(), std::fs::read(bench.path("o").join(n)).ok())).collect();
-    for (flags, word) in [("--seed 3", "seed"), ("--sigma 20", "sigma"), ("--noise rician", "model")] {
+    let before: Vec<_> = bench
+        .names("o")
+        .iter()
+        .map(|n| (n.clone(), std::fs::read(bench.path("o").join(n)).ok()))
+        .collect();
+    for (flags, word) in
+        [("--seed 3", "seed"), ("--sigma 20", "sigma"), ("--noise rician", "model")]
+    {
         let ended = bench.fit(&format!("--dwi a.npy --out o {flags}")).exits(1);
-        assert!(ended.stderr.contains("another run") && ended.stderr.contains(word), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("another run") && ended.stderr.contains(word),
+            "{}",
+            ended.stderr
+        );
         assert!(ended.stderr.contains("--overwrite"), "{}", ended.stderr);
     }
     let sample = "sample --model ball_stick --bval a.bval --bvec a.bvec --dwi a.npy --out o --draws 10 --tune 10";
     assert!(bench.run(sample).exits(1).stderr.contains("job"));
     bench.signals("b.npy", 20, |_, row| row[0] += 1.0);
     assert!(bench.fit("--dwi b.npy --out o").exits(1).stderr.contains("input"));
-    let after: Vec<_> = bench.names("o").iter().map(|n| (n.clone(), std::fs::read(bench.path("o").join(n)).ok())).collect();
+    let after: Vec<_> = bench
+        .names("o")
+        .iter()
+        .map(|n| (n.clone(), std::fs::read(bench.path("o").join(n)).ok()))
+        .collect();
     assert!(before == after);
     bench.put("o/notes.txt", "mine");
     bench.run(&format!("{sample} --overwrite --max-failed 100")).exits(0);
@@ -67,7 +81,11 @@ fn foreign_folders_are_refused() {
     std::fs::create_dir(bench.path("p")).unwrap();
     bench.put("p/thesis.tex", "years of work");
     let ended = bench.fit("--dwi a.npy --out p").exits(1);
-    assert!(ended.stderr.contains("thesis.tex") && ended.stderr.contains("--overwrite"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("thesis.tex") && ended.stderr.contains("--overwrite"),
+        "{}",
+        ended.stderr
+    );
     assert_eq!(bench.names("p"), ["thesis.tex"]);
     // A table that this program did not write is foreign, too.
     std::fs::create_dir(bench.path("q")).unwrap();

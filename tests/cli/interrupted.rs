@@ -13,8 +13,13 @@ fn wait_for_parts(bench: &Bench, folder: &str, child: &mut Child, wanted: usize)
     let begin = Instant::now();
     loop {
         let parts = bench.path(folder).join(".parts");
-        let n = std::fs::read_dir(parts)
-            .map_or(0, |l| l.filter(|e| e.as_ref().is_ok_and(|e| e.file_name().to_string_lossy().ends_with(".summary.parquet"))).count());
+        let n = std::fs::read_dir(parts).map_or(0, |l| {
+            l.filter(|e| {
+                e.as_ref()
+                    .is_ok_and(|e| e.file_name().to_string_lossy().ends_with(".summary.parquet"))
+            })
+            .count()
+        });
         if n >= wanted {
             return;
         }
@@ -36,7 +41,14 @@ fn stopped_runs_resume_to_the_same_bytes() {
     // Ctrl-C.
     let mut child = start(&bench, "polite");
     wait_for_parts(&bench, "polite", &mut child, 1);
-    assert!(Command::new("sh").arg("-c").arg(format!("kill -INT {}", child.id())).status().unwrap().success());
+    assert!(
+        Command::new("sh")
+            .arg("-c")
+            .arg(format!("kill -INT {}", child.id()))
+            .status()
+            .unwrap()
+            .success()
+    );
     let ended = Ended::of(child.wait_with_output().unwrap()).exits(130);
     assert!(ended.stderr.contains("resumes"), "{}", ended.stderr);
     assert!(!bench.exists("polite/run.json") && !bench.exists("polite/posterior.parquet"));
@@ -52,6 +64,12 @@ fn stopped_runs_resume_to_the_same_bytes() {
         for table in ["posterior.parquet", "summary.parquet"] {
             assert_same(&bench.path("whole").join(table), &bench.path(folder).join(table));
         }
-        assert!(bench.names(folder).iter().chain(&bench.names(&format!("{folder}/.parts"))).all(|n| !n.ends_with(".tmp")));
+        assert!(
+            bench
+                .names(folder)
+                .iter()
+                .chain(&bench.names(&format!("{folder}/.parts")))
+                .all(|n| !n.ends_with(".tmp"))
+        );
     }
 }

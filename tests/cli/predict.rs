@@ -22,7 +22,9 @@ fn predict_by_hand() {
     assert_eq!((s.rows, s.columns), (2, MEASUREMENTS));
     let (b, g) = scheme();
     for (row, [t, p, par, f, iso, s0]) in
-        [[0.7_f64, 0.4_f64, 1.7, 0.6, 0.9, 500.0], [1.2, -2.0, 2.1, 0.25, 1.1, 2.0]].into_iter().enumerate()
+        [[0.7_f64, 0.4_f64, 1.7, 0.6, 0.9, 500.0], [1.2, -2.0, 2.1, 0.25, 1.1, 2.0]]
+            .into_iter()
+            .enumerate()
     {
         let mu = [t.sin() * p.cos(), t.sin() * p.sin(), t.cos()];
         for m in 0..MEASUREMENTS {
@@ -63,35 +65,51 @@ fn predict_fills_what_may_be_left_out() {
              0.1,0,1.7,0.3,1.2,0,0.3,1,0.4\n";
     let (bench, ended) = predict(p, "--model ball_sticks_2 --out s.npy");
     ended.exits(0);
-    let linked = p.replace("ball.fraction\n", "ball.fraction,stick_2.lambda_par\n").replace("0.4\n", "0.4,1.7\n");
+    let linked = p
+        .replace("ball.fraction\n", "ball.fraction,stick_2.lambda_par\n")
+        .replace("0.4\n", "0.4,1.7\n");
     bench.put("p.csv", &linked);
     bench.run(&format!("{LINE} --model ball_sticks_2 --out t.npy")).exits(0);
     assert_eq!(bench.read("s.npy"), bench.read("t.npy"));
     bench.put("p.csv", linked.replace("0.4,1.7\n", "0.4,1.8\n"));
     let ended = bench.run(&format!("{LINE} --model ball_sticks_2 --out u.npy")).exits(1);
-    assert!(ended.stderr.contains("stick_2.lambda_par") && ended.stderr.contains("row 1"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("stick_2.lambda_par") && ended.stderr.contains("row 1"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
 fn predict_refuses_what_is_wrong() {
-    let head = "stick.mu_theta,stick.mu_phi,stick.lambda_par,stick.fraction,ball.fraction,ball.lambda_iso";
+    let head =
+        "stick.mu_theta,stick.mu_phi,stick.lambda_par,stick.fraction,ball.fraction,ball.lambda_iso";
     let cases: &[(&str, &str, &[&str])] = &[
         (&format!("{head},colour"), "0,0,1,0.5,0.5,1,2", &["`colour`"]),
         (&head.replace(",ball.lambda_iso", ""), "0,0,1,0.5,0.5", &["`ball.lambda_iso`", "missing"]),
         (&head.replace("stick.mu_phi,", ""), "0,1,0.5,0.5,1", &["`stick.mu_phi`"]),
-        (&head.replace("stick.mu_theta,stick.mu_phi,", ""), "1,0.5,0.5,1", &["stick.mu_x", "mu_theta"]),
+        (
+            &head.replace("stick.mu_theta,stick.mu_phi,", ""),
+            "1,0.5,0.5,1",
+            &["stick.mu_x", "mu_theta"],
+        ),
         (&head.replace("stick.fraction,", ""), "0,0,1,0.5,1", &["`stick.fraction`"]),
         (head, "0,0,1,0.5,0.6,1", &["row 1", "fractions", "1.1"]),
         (head, "0,0,1,1.5,-0.5,1", &["row 1", "fraction"]),
         (head, "0,0,1,0.5,0.5,1\n0,0,-1,0.5,0.5,1", &["row 2", "stick.lambda_par"]),
         (head, "0,0,1,0.5,0.5,nan", &["ball.lambda_iso"]),
         (head, "0,0,1,0.5,0.5", &["line 2"]),
-        (&head.replace("theta,stick.mu_phi", "x,stick.mu_y,stick.mu_z"), "0.5,0.5,0.5,1,0.5,0.5,1", &["length"]),
+        (
+            &head.replace("theta,stick.mu_phi", "x,stick.mu_y,stick.mu_z"),
+            "0.5,0.5,0.5,1,0.5,0.5,1",
+            &["length"],
+        ),
         (&format!("{head},stick.mu_x"), "0,0,1,0.5,0.5,1,0", &["stick.mu", "twice"]),
         (head, "", &["no rows"]),
     ];
     for (head, rows, words) in cases {
-        let (bench, ended) = predict(&format!("{head}\n{rows}\n"), "--model 'stick + ball' --out s.npy");
+        let (bench, ended) =
+            predict(&format!("{head}\n{rows}\n"), "--model 'stick + ball' --out s.npy");
         let ended = ended.exits(1);
         assert!(ended.stderr.starts_with("error: "), "{}", ended.stderr);
         for word in *words {
@@ -103,8 +121,10 @@ fn predict_refuses_what_is_wrong() {
 
 #[test]
 fn predict_does_not_depend_on_threads() {
-    let rows: String = (0..3000).map(|i| format!("{},{}\n", 0.1 + 0.001 * f64::from(i), 1 + i)).collect();
-    let (bench, ended) = predict(&format!("ball.lambda_iso,s0\n{rows}"), "--model ball --out a.npy --threads 1");
+    let rows: String =
+        (0..3000).map(|i| format!("{},{}\n", 0.1 + 0.001 * f64::from(i), 1 + i)).collect();
+    let (bench, ended) =
+        predict(&format!("ball.lambda_iso,s0\n{rows}"), "--model ball --out a.npy --threads 1");
     ended.exits(0);
     bench.run(&format!("{LINE} --model ball --out b.npy --threads 2")).exits(0);
     assert_eq!(bench.read("a.npy"), bench.read("b.npy"));
@@ -118,7 +138,11 @@ fn predict_keeps_other_files() {
     let before = bench.read("s.npy");
     bench.put("p.csv", "ball.lambda_iso\n2.0\n");
     let ended = bench.run(&format!("{LINE} --model ball --out s.npy")).exits(1);
-    assert!(ended.stderr.contains("s.npy") && ended.stderr.contains("--overwrite"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("s.npy") && ended.stderr.contains("--overwrite"),
+        "{}",
+        ended.stderr
+    );
     assert_eq!(bench.read("s.npy"), before);
     bench.run(&format!("{LINE} --model ball --out s.npy --overwrite")).exits(0);
     assert_ne!(bench.read("s.npy"), before);

@@ -19,7 +19,9 @@ fn help_begins_with_a_synopsis() {
     assert!(bench.run("--version").exits(0).stdout.starts_with("microtome "));
     for verb in ["fit", "sample"] {
         let text = bench.run(&format!("{verb} --help")).stdout;
-        for word in ["doi:", "um^2/ms", "s/mm²", "[default: 5]", "References", "--shard", "Exit codes"] {
+        for word in
+            ["doi:", "um^2/ms", "s/mm²", "[default: 5]", "References", "--shard", "Exit codes"]
+        {
             assert!(text.contains(word), "{verb}: no {word}");
         }
     }
@@ -29,7 +31,9 @@ fn help_begins_with_a_synopsis() {
 fn info_tells_of_models_schemes_data_and_version() {
     let bench = Bench::with_voxels(7);
     let models = bench.run("info models").exits(0).stdout;
-    for word in ["ball_stick", "zeppelin", "lambda_perp", "um^2/ms", "0.05 to 4", "doi:", "Dirichlet"] {
+    for word in
+        ["ball_stick", "zeppelin", "lambda_perp", "um^2/ms", "0.05 to 4", "doi:", "Dirichlet"]
+    {
         assert!(models.contains(word), "{word}: {models}");
     }
     let json = bench.run("info models --json").exits(0).json();
@@ -61,13 +65,27 @@ fn diagnose_ends_with_a_verdict() {
     let sample = "sample --model ball_stick --bval a.bval --bvec a.bvec --dwi a.npy --sigma 20";
     bench.run(&format!("{sample} --out good")).exits(0);
     let ended = bench.run("diagnose good").exits(0);
-    assert!(ended.stdout.trim_end().lines().last().unwrap().starts_with("Verdict: these results can be"), "{}", ended.stdout);
+    assert!(
+        ended
+            .stdout
+            .trim_end()
+            .lines()
+            .last()
+            .unwrap()
+            .starts_with("Verdict: these results can be"),
+        "{}",
+        ended.stdout
+    );
     bench.run(&format!("{sample} --out short --draws 20 --tune 10 --max-failed 100")).exits(0);
     let ended = bench.run("diagnose short").exits(2);
     assert!(ended.stdout.contains("effective sample size below 400"), "{}", ended.stdout);
     assert!(ended.stdout.contains("do not trust"), "{}", ended.stdout);
     assert_eq!(bench.run("diagnose short --json").exits(2).json()["trust"], false);
-    bench.signals("b.npy", 12, |v, row| if v < 6 { row.fill(0.0) });
+    bench.signals("b.npy", 12, |v, row| {
+        if v < 6 {
+            row.fill(0.0)
+        }
+    });
     bench.fit("--dwi b.npy --out fit").exits(2);
     let ended = bench.run("diagnose fit").exits(2);
     assert!(ended.stdout.contains("6 of 12 voxels (50.0 %) did not converge"), "{}", ended.stdout);
@@ -86,7 +104,9 @@ fn diagnose_ends_with_a_verdict() {
 fn the_demonstration_finds_its_truth() {
     let bench = Bench::new();
     let json = bench.run("demo --json --out d").exits(0).json();
-    for (parameter, most) in [("stick.lambda_par", 0.15), ("stick.fraction", 0.03), ("stick.mu", 2.5)] {
+    for (parameter, most) in
+        [("stick.lambda_par", 0.15), ("stick.fraction", 0.03), ("stick.mu", 2.5)]
+    {
         for job in ["fit", "sample"] {
             let error = json[job][parameter]["median_absolute_error"].as_f64().unwrap();
             assert!(error < most, "{job} {parameter}: {error}");
@@ -96,7 +116,15 @@ fn the_demonstration_finds_its_truth() {
     let coverage = json["sample"]["stick.fraction"]["coverage_90"].as_f64().unwrap();
     assert!((0.8..=1.0).contains(&coverage), "{coverage}");
     let page = String::from_utf8(bench.read("d/report.html")).unwrap();
-    for section in ["Verdict and facts", "Maps", "Quality", "One voxel", "Predictive check", "Truth", "Parameters"] {
+    for section in [
+        "Verdict and facts",
+        "Maps",
+        "Quality",
+        "One voxel",
+        "Predictive check",
+        "Truth",
+        "Parameters",
+    ] {
         assert!(page.contains(section), "{section}");
     }
     for word in ["src=\"http", "<link", "<script src", "@import", "url(http"] {
