@@ -21,6 +21,7 @@ pub mod demo;
 mod error;
 pub mod geometry;
 pub mod gradients;
+mod groups;
 pub mod hash;
 pub mod maps;
 mod mask;

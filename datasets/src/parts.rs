@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{Schema, SchemaRef};
@@ -18,8 +19,9 @@ use arrow_select::coalesce::BatchCoalescer;
 use parquet::errors::ParquetError;
 
 use crate::error::{DatasetError, Result};
+use crate::groups::GroupWriter;
 use crate::hash::content_hash;
-use crate::table::{GROUP_ROWS, TableReader, TableWriter};
+use crate::table::{TableReader, TableWriter};
 
 /// Metadata key of a part's identity.
 const IDENTITY: &str = "microtome.part";
@@ -153,32 +155,56 @@ pub fn join(
     out: &Path,
     metadata: &[(String, String)],
 ) -> Result<usize> {
-    let mut state: Option<Join> = None;
-    for path in paths {
-        let part = TableReader::open(&path)?;
-        let join = match &mut state {
-            Some(join) => join,
-            None => state.insert(Join::begin(out, part.schema(), metadata, path.clone())?),
-        };
-        if part.schema().fields() != join.schema.fields() {
-            return Err(DatasetError::Mismatch {
-                path,
-                found: format!("columns {}", columns(part.schema())),
-                other: join.first.clone(),
-                expected: format!(
-                    "{} (or others of another type or metadata)",
-                    columns(&join.schema)
-                ),
-            });
+    let paths: Vec<PathBuf> = paths.into_iter().collect();
+    let (send, receive) = sync_channel(AHEAD);
+    std::thread::scope(|scope| {
+        // One thread decodes ahead of those that encode.
+        scope.spawn(move || {
+            for path in paths {
+                let decoded = decode(path, |item| send.send(Ok(item)).is_ok());
+                if let Err(e) = decoded {
+                    let _ = send.send(Err(e));
+                    return;
+                }
+            }
+        });
+        let mut state: Option<Join> = None;
+        for item in receive {
+            match (item?, &mut state) {
+                (Item::Part(path, schema), None) => {
+                    state = Some(Join::begin(out, &schema, metadata, path)?);
+                }
+                (Item::Part(path, schema), Some(join)) => join.check(path, &schema)?,
+                (Item::Batch(batch), Some(join)) => join.push(out, batch)?,
+                (Item::Batch(_), None) => {}
+            }
         }
-        for batch in part {
-            join.push(out, batch?)?;
+        match state {
+            Some(join) => join.finish(out),
+            None => Err(DatasetError::format(out, "there are no parts to join")),
         }
+    })
+}
+
+/// Batches that are decoded ahead.
+const AHEAD: usize = 4;
+
+enum Item {
+    Part(PathBuf, SchemaRef),
+    Batch(RecordBatch),
+}
+
+/// Hands a part over, its schema first; stops where nobody takes it.
+fn decode(path: PathBuf, take: impl Fn(Item) -> bool) -> Result<()> {
+    let part = TableReader::open(&path)?;
+    let mut wanted = take(Item::Part(path, part.schema().clone()));
+    for batch in part {
+        if !wanted {
+            break;
+        }
+        wanted = take(Item::Batch(batch?));
     }
-    match state {
-        Some(join) => join.finish(out),
-        None => Err(DatasetError::format(out, "there are no parts to join")),
-    }
+    Ok(())
 }
 
 /// Joins batches of one schema, in the order given, into a table at `out`.
@@ -205,7 +231,7 @@ struct Join {
     first: PathBuf,
     schema: SchemaRef,
     batches: BatchCoalescer,
-    writer: TableWriter,
+    writer: GroupWriter,
     rows: usize,
 }
 
@@ -220,9 +246,22 @@ impl Join {
             m.retain(|name, _| name != IDENTITY && !name.starts_with(OF_PART));
             m.extend(metadata.iter().cloned());
         });
-        let writer = TableWriter::create(out, schema.clone(), Some(GROUP_ROWS))?;
+        let writer = GroupWriter::create(out, schema.clone())?;
         let batches = BatchCoalescer::new(schema.clone(), JOIN_ROWS);
         Ok(Self { first, schema, batches, writer, rows: 0 })
+    }
+
+    /// Refuses a part of other columns.
+    fn check(&self, path: PathBuf, part: &Schema) -> Result<()> {
+        if part.fields() == self.schema.fields() {
+            return Ok(());
+        }
+        Err(DatasetError::Mismatch {
+            path,
+            found: format!("columns {}", columns(part)),
+            other: self.first.clone(),
+            expected: format!("{} (or others of another type or metadata)", columns(&self.schema)),
+        })
     }
 
     fn push(&mut self, out: &Path, batch: RecordBatch) -> Result<()> {
@@ -236,7 +275,7 @@ impl Join {
 
     fn write(&mut self) -> Result<()> {
         while let Some(batch) = self.batches.next_completed_batch() {
-            self.writer.write(&batch)?;
+            self.writer.write(batch)?;
         }
         Ok(())
     }

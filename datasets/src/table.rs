@@ -12,10 +12,12 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
 
 use crate::atomic::AtomicFile;
 use crate::error::{DatasetError, Result};
@@ -75,6 +77,14 @@ impl TableWriter {
     /// A full disk.
     pub(crate) fn finish_without_sync(self) -> Result<()> {
         self.close()?.rename()
+    }
+
+    /// The writer of the file and that of its row groups.
+    pub(crate) fn into_parts(
+        self,
+    ) -> Result<(SerializedFileWriter<BufWriter<AtomicFile>>, ArrowRowGroupWriterFactory)> {
+        let wrong = DatasetError::parquet(&self.path, "begin the table");
+        self.writer.into_serialized_writer().map_err(wrong)
     }
 
     fn close(self) -> Result<AtomicFile> {

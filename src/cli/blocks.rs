@@ -1,8 +1,8 @@
 //! Blocks of voxels on all threads: read, process, write a part.
 //!
-//! As many drivers as threads read and write, while the voxels of their blocks
+//! A few drivers (as many as threads, up to four) read and write, while the voxels of their blocks
 //! share one pool; so reading and writing overlap with computing, a single block
-//! still uses all threads, and at most one block a thread is in memory. One
+//! still uses all threads, and few blocks are in memory. One
 //! thread means one driver that does one thing at a time.
 //!
 //! The last part of a block carries the counts of its voxels; a block is finished
@@ -49,6 +49,12 @@ pub(crate) fn tables(job: Job) -> &'static [&'static str] {
     }
 }
 
+/// Blocks that are in memory at once: one a thread, and on many threads, which
+/// share the voxels of a block, enough to keep reading and writing apart.
+pub(crate) fn drivers(threads: usize, blocks: usize) -> usize {
+    threads.min(4 + threads / 8).min(blocks)
+}
+
 /// Works on the blocks.
 pub(crate) fn run(
     input: &Input,
@@ -62,7 +68,7 @@ pub(crate) fn run(
     let failed: Mutex<Option<anyhow::Error>> = Mutex::new(None);
     let done: Mutex<Vec<(usize, Block)>> = Mutex::new(Vec::with_capacity(blocks.len()));
     std::thread::scope(|scope| {
-        for _ in 0..threads.min(blocks.len()) {
+        for _ in 0..drivers(threads, blocks.len()) {
             scope.spawn(|| {
                 while !STOP.load(Ordering::Relaxed) {
                     let at = next.fetch_add(1, Ordering::Relaxed);

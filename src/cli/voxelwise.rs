@@ -368,8 +368,8 @@ fn plan(
     };
     let block = BLOCK_ROWS as f64
         * 8.0
-        * (4.0 * input.source.n_measurements() as f64 + rows * (3.0 * columns + 10.0));
-    let memory = 50e6 + block * threads.min(blocks.len().max(1)) as f64;
+        * (4.0 * input.source.n_measurements() as f64 + rows * (3.5 * columns + 12.0));
+    let memory = 50e6 + block * blocks::drivers(threads, blocks.len()) as f64;
     let disk = voxels as f64 * 8.0 * rows * (columns + 8.0);
     if common.json {
         let json = serde_json::json!({
