@@ -154,7 +154,7 @@ impl Slice {
             (
                 QualityKind::Contraction,
                 "contraction of the least determined parameter",
-                |e| 1.0 - e.contraction * e.contraction,
+                |e| 1.0 - (e.contraction * e.contraction).recip(),
                 false,
             ),
         ];

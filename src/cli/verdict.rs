@@ -305,8 +305,8 @@ impl OverVoxels {
         self.sd.add(e.sd);
         self.worst_rhat = self.worst_rhat.max(e.rhat);
         self.smallest_ess = self.smallest_ess.min(e.ess_bulk.min(e.ess_tail));
-        self.contraction.add(1.0 - e.contraction * e.contraction);
-        self.prior_dominated += u64::from(e.contraction > CONTRACTION_LIMIT);
+        self.contraction.add(1.0 - (e.contraction * e.contraction).recip());
+        self.prior_dominated += u64::from(e.contraction.recip() > CONTRACTION_LIMIT);
     }
 
     /// Mean of the means.

@@ -10,8 +10,9 @@
 //! | `<c>.mu_dispersion` | 1 - largest eigenvalue of $E[\mu\mu^T]$ |
 //!
 //! with R-hat and effective sample sizes of the worst $\mu_i\mu_j$. `contraction`
-//! is the posterior over the prior standard deviation (for the cone: over the
-//! 84.26° that hold 90 % of the half sphere): near 1 the prior speaks, not the data.
+//! is the prior over the posterior standard deviation (for the cone: the 84.26°
+//! that hold 90 % of the half sphere over the cone): near 1 the prior speaks, not
+//! the data.
 //!
 //! Source: Mardia & Jupp 2000, *Directional Statistics*, ch. 10 (axial data).
 
@@ -96,7 +97,7 @@ pub(crate) fn voxel(
             if part == 2 {
                 let prior_cone = 0.1_f64.acos().to_degrees();
                 let cone = s[3];
-                rows.push(row(format!("{compartment}.mu_cone90_deg"), "deg", cone, cone.mean / prior_cone));
+                rows.push(row(format!("{compartment}.mu_cone90_deg"), "deg", cone, prior_cone / cone.mean));
                 rows.push(row(format!("{compartment}.mu_dispersion"), "1", s[4], f64::NAN));
             }
             continue;
@@ -112,7 +113,7 @@ pub(crate) fn voxel(
         rows.push(Row {
             parameter: info.name.clone(),
             unit: info.unit.symbol(),
-            contraction: summary.sd / prior,
+            contraction: prior / summary.sd,
             summary,
         });
     }
@@ -125,7 +126,7 @@ pub(crate) fn voxel(
         rows.push(Row {
             parameter: "sigma".into(),
             unit: SIGNAL_UNIT,
-            contraction: summary.sd / prior_sd.get(k).copied().unwrap_or(f64::NAN),
+            contraction: prior_sd.get(k).copied().unwrap_or(f64::NAN) / summary.sd,
             summary,
         });
     }
