@@ -1,4 +1,6 @@
-//! microtome: posteriors for diffusion-MRI microstructure.
+#![doc = include_str!("../README.md")]
+//!
+//! # The façade
 //!
 //! This crate is the façade of the workspace: it re-exports the rooms and holds
 //! the report page and the command line.
@@ -23,9 +25,6 @@
 //! assert!((signals[1] - 100.0 * (-1.0_f64).exp()).abs() < 1e-12);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-
-// Once README.md exists:
-// #![doc = include_str!("../README.md")]
 
 pub use microtome_datasets as datasets;
 pub use microtome_inference as inference;

@@ -1,9 +1,10 @@
 //! Blocks of voxels on all threads: read, process, write a part.
 //!
-//! A few drivers (as many as threads, up to four) read and write, while the voxels of their blocks
-//! share one pool; so reading and writing overlap with computing, a single block
-//! still uses all threads, and few blocks are in memory. One
-//! thread means one driver that does one thing at a time.
+//! A few drivers (as many as threads, up to four, and one more for every eight
+//! threads) read and write, while the voxels of their blocks share one pool. So
+//! reading and writing overlap with computing, a single block still uses all
+//! threads, and few blocks are in memory. One thread means one driver that does
+//! one thing at a time.
 //!
 //! The last part of a block carries the counts of its voxels; a block is finished
 //! when all its parts are there.
