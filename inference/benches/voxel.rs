@@ -16,7 +16,8 @@ use microtome_inference::{Runner, record_batch};
 use microtome_kernels::exp::exp_in_place;
 use microtome_kernels::philox::PhiloxRng;
 use microtome_models::{
-    Acquisition, Evaluator, Job, Lowered, Model, ModelSpec, NoiseKind, RunSpec, SearchSpec, SigmaSpec, VoxelBatch,
+    Acquisition, Evaluator, Job, Lowered, Model, ModelSpec, NoiseKind, RunSpec, SearchSpec,
+    SigmaSpec, VoxelBatch,
 };
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
@@ -96,7 +97,13 @@ fn voxels(lowered: &Lowered, count: u64, sigma: f64) -> Vec<Vec<f64>> {
                 *value = match name.rsplit('.').next().unwrap() {
                     "lambda_par" => 1.2 + 1.2 * u,
                     "lambda_perp" => 0.3 + 0.7 * u,
-                    "lambda_iso" => if fractions > 2.0 { 2.5 + 0.5 * u } else { 0.8 + 1.7 * u },
+                    "lambda_iso" => {
+                        if fractions > 2.0 {
+                            2.5 + 0.5 * u
+                        } else {
+                            0.8 + 1.7 * u
+                        }
+                    }
                     "s0" => 1.0,
                     "fraction" => 1.0 / fractions,
                     _ => StandardNormal.sample(&mut rng),
@@ -108,7 +115,8 @@ fn voxels(lowered: &Lowered, count: u64, sigma: f64) -> Vec<Vec<f64>> {
             }
             let mut y = evaluator.predict(&x);
             for v in &mut y {
-                let (re, im): (f64, f64) = (StandardNormal.sample(&mut rng), StandardNormal.sample(&mut rng));
+                let (re, im): (f64, f64) =
+                    (StandardNormal.sample(&mut rng), StandardNormal.sample(&mut rng));
                 *v = (*v + sigma * re).hypot(sigma * im);
             }
             y
@@ -125,17 +133,21 @@ fn fit(model: &str, acquisition: &Acquisition, exp_ns: f64) {
     let rounds = (0..ROUNDS)
         .map(|_| {
             let clock = ThreadTime::now();
-            iterations = data.iter().map(|y| fitter.fit(y, &[], Some(sigma)).iterations).sum::<u64>();
+            iterations =
+                data.iter().map(|y| fitter.fit(y, &[], Some(sigma)).iterations).sum::<u64>();
             clock.elapsed().as_secs_f64() * 1e3 / data.len() as f64
         })
         .collect();
     let ms = median(rounds);
     let sticks = lowered.model.components().iter().filter(|c| c.kind.oriented()).count() as f64;
     // The exps of the iterations of the winning start alone.
-    let floor = iterations as f64 / data.len() as f64 * sticks * acquisition.len() as f64 * exp_ns * 1e-6;
+    let floor =
+        iterations as f64 / data.len() as f64 * sticks * acquisition.len() as f64 * exp_ns * 1e-6;
     println!(
         "fit {model}: {ms:.4} ms/voxel of {} measurements, starts included; exp calls of {:.1} iterations {floor:.4} ms; ratio {:.1}",
-        acquisition.len(), iterations as f64 / data.len() as f64, ms / floor
+        acquisition.len(),
+        iterations as f64 / data.len() as f64,
+        ms / floor
     );
 }
 
@@ -156,8 +168,12 @@ fn nuts(acquisition: &Acquisition, exp_ns: f64) {
             gradients += p.traces.iter().map(|t| t.gradients).sum::<u64>();
             let worst = (0..p.width)
                 .map(|k| {
-                    let column: Vec<f64> = p.values.iter().skip(k).step_by(p.width).copied().collect();
-                    ess_bulk(Chains::new(&column, options.chains, options.draws).unwrap(), &mut workspace)
+                    let column: Vec<f64> =
+                        p.values.iter().skip(k).step_by(p.width).copied().collect();
+                    ess_bulk(
+                        Chains::new(&column, options.chains, options.draws).unwrap(),
+                        &mut workspace,
+                    )
                 })
                 .fold(f64::INFINITY, f64::min);
             ess += worst;
@@ -170,7 +186,8 @@ fn nuts(acquisition: &Acquisition, exp_ns: f64) {
     println!(
         "nuts ball_stick: {rate:.0} bulk-ESS of the worst value per CPU second, tuning counted; \
          {cost:.3} us a gradient of {} measurements; exp calls {floor:.3} us; ratio {:.1}",
-        acquisition.len(), cost / floor
+        acquisition.len(),
+        cost / floor
     );
 }
 

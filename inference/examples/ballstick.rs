@@ -38,7 +38,8 @@ fn table(path: &str) -> Vec<Vec<String>> {
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let folder = &arguments[1];
-    let number = |i: usize, default: usize| arguments.get(i).map_or(default, |s| s.parse().unwrap());
+    let number =
+        |i: usize, default: usize| arguments.get(i).map_or(default, |s| s.parse().unwrap());
     let options = NutsOptions {
         chains: number(2, 4),
         tune: number(3, NutsOptions::default().tune),
@@ -59,7 +60,8 @@ fn main() {
         reference.insert((r[0].clone(), r[1].clone()), [f(&r[2]), f(&r[3]), f(&r[4]), f(&r[5])]);
     }
     let (mut worst_z, mut worst_sd, mut worst_rhat) = (0.0_f64, 0.0_f64, 0.0_f64);
-    let (mut ess_sum, mut ess_min, mut seconds, mut gradients, mut divergences) = (0.0, f64::INFINITY, 0.0, 0, 0);
+    let (mut ess_sum, mut ess_min, mut seconds, mut gradients, mut divergences) =
+        (0.0, f64::INFINITY, 0.0, 0, 0);
     let mut workspace = Workspace::new();
     let data = table(&format!("{folder}/ballstick_data.csv"));
     for row in &data {
@@ -69,9 +71,11 @@ fn main() {
         let posterior = sampler.sample(&y, &[], Some(f(&row[1])), 1, voxel.parse().unwrap());
         seconds += clock.elapsed().as_secs_f64();
         gradients += posterior.traces.iter().map(|t| t.gradients).sum::<u64>();
-        divergences += posterior.traces.iter().flat_map(|t| &t.draws).filter(|d| d.diverging).count();
+        divergences +=
+            posterior.traces.iter().flat_map(|t| &t.draws).filter(|d| d.diverging).count();
         let w = posterior.width;
-        let x = |k: usize| posterior.values.iter().skip(k).step_by(w).copied().collect::<Vec<f64>>();
+        let x =
+            |k: usize| posterior.values.iter().skip(k).step_by(w).copied().collect::<Vec<f64>>();
         let names = model.value_names();
         let at = |name: &str| names.iter().position(|n| *n == name).unwrap();
         let (d, fr, s0) = (x(at("stick.lambda_par")), x(at("stick.fraction")), x(at("s0")));
@@ -90,7 +94,10 @@ fn main() {
         }
         let mut voxel_ess = f64::INFINITY;
         for (name, values) in &quantities {
-            let s = summarize(Chains::new(values, options.chains, options.draws).unwrap(), &mut workspace);
+            let s = summarize(
+                Chains::new(values, options.chains, options.draws).unwrap(),
+                &mut workspace,
+            );
             voxel_ess = voxel_ess.min(s.ess_bulk);
             worst_rhat = worst_rhat.max(s.rhat);
             if let Some([mean, sd, mcse, _]) = reference.get(&(voxel.clone(), name.clone())) {
@@ -108,9 +115,21 @@ fn main() {
     let total = (options.chains * (options.tune + options.draws)) as f64 * n;
     println!(
         "{} voxels, {} chains x ({} + {}): {:.2} ms/voxel, {:.2} gradients/draw, {:.3} us/gradient, {divergences} divergences",
-        data.len(), options.chains, options.tune, options.draws, seconds / n * 1e3,
-        gradients as f64 / total, seconds / gradients as f64 * 1e6
+        data.len(),
+        options.chains,
+        options.tune,
+        options.draws,
+        seconds / n * 1e3,
+        gradients as f64 / total,
+        seconds / gradients as f64 * 1e6
     );
-    println!("worst |mean - reference|: {worst_z:.2} combined MCSE; worst sd ratio off by {:.1} %; worst R-hat {worst_rhat:.4}", worst_sd * 100.0);
-    println!("bulk ESS of the worst parameter: mean {:.0}, smallest {ess_min:.0}; {:.0} per CPU second", ess_sum / n, ess_sum / seconds);
+    println!(
+        "worst |mean - reference|: {worst_z:.2} combined MCSE; worst sd ratio off by {:.1} %; worst R-hat {worst_rhat:.4}",
+        worst_sd * 100.0
+    );
+    println!(
+        "bulk ESS of the worst parameter: mean {:.0}, smallest {ess_min:.0}; {:.0} per CPU second",
+        ess_sum / n,
+        ess_sum / seconds
+    );
 }

@@ -16,7 +16,9 @@ pub enum InferenceError {
         problem: &'static str,
     },
     /// A batch with another number of measurements than the acquisition.
-    #[error("the signals have {got} measurements, but the acquisition has {expected}; check that image and scheme belong together")]
+    #[error(
+        "the signals have {got} measurements, but the acquisition has {expected}; check that image and scheme belong together"
+    )]
     Measurements {
         /// Of the acquisition.
         expected: usize,

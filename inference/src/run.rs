@@ -107,7 +107,8 @@ impl Runner {
 
     fn fitter(&self) -> Fitter {
         let search = &self.spec.search;
-        let options = FitOptions { max_iterations: search.max_iterations, max_starts: search.max_starts };
+        let options =
+            FitOptions { max_iterations: search.max_iterations, max_starts: search.max_starts };
         Fitter::new(&self.lowered, &self.scheme, options)
     }
 
@@ -128,7 +129,11 @@ impl Runner {
     /// # Errors
     /// A batch that lacks a column or has another number of measurements;
     /// [`InferenceError::Interrupted`] when `stop` is set.
-    pub fn process(&self, batch: &RecordBatch, stop: &AtomicBool) -> Result<Tables, InferenceError> {
+    pub fn process(
+        &self,
+        batch: &RecordBatch,
+        stop: &AtomicBool,
+    ) -> Result<Tables, InferenceError> {
         let voxels = voxel_batch(batch)?;
         let expected = self.lowered.plan.measurements();
         if voxels.measurements != expected {
@@ -136,7 +141,10 @@ impl Runner {
         }
         if voxels.fixed.len() != self.model().per_voxel().len() {
             let column = format!("fixed.{}", voxels.fixed.len());
-            return Err(InferenceError::Column { column, problem: "is missing: one a parameter fixed a voxel" });
+            return Err(InferenceError::Column {
+                column,
+                problem: "is missing: one a parameter fixed a voxel",
+            });
         }
         if self.spec.sigma == SigmaSpec::PerVoxel && voxels.sigma.is_none() {
             return Err(InferenceError::Column { column: "sigma".into(), problem: "is missing" });
@@ -167,7 +175,11 @@ impl Runner {
                         return Err(InferenceError::Interrupted);
                     }
                     let fixed: Vec<f64> = voxels.fixed.iter().map(|f| f[v]).collect();
-                    Ok(fitter.fit(&voxels.signals[v * n..(v + 1) * n], &fixed, self.sigma(voxels, v)))
+                    Ok(fitter.fit(
+                        &voxels.signals[v * n..(v + 1) * n],
+                        &fixed,
+                        self.sigma(voxels, v),
+                    ))
                 },
             )
             .collect::<Result<Vec<_>, _>>()?;
@@ -189,9 +201,16 @@ impl Runner {
                     let fixed: Vec<f64> = voxels.fixed.iter().map(|f| f[v]).collect();
                     let y = &voxels.signals[v * n..(v + 1) * n];
                     let sigma = self.sigma(voxels, v);
-                    let mut posterior = sampler.sample(y, &fixed, sigma, self.spec.seed, voxels.row[v]);
+                    let mut posterior =
+                        sampler.sample(y, &fixed, sigma, self.spec.seed, voxels.row[v]);
                     let prior_sd = self.prior_sd_of(posterior.fit.mean_b0);
-                    let rows = table::summary::voxel(self.model(), &mut posterior, &fixed, &prior_sd, workspace);
+                    let rows = table::summary::voxel(
+                        self.model(),
+                        &mut posterior,
+                        &fixed,
+                        &prior_sd,
+                        workspace,
+                    );
                     let status = table::summary::status(&posterior, &rows);
                     Ok((posterior, rows, status))
                 },

@@ -661,7 +661,10 @@ fn draws_of_an_unknown_direction_are_signed() {
         let cone = means["stick.mu_cone90_deg"];
         println!("voxel {v}: cone {cone:.1} deg");
         assert!(cone > 50.0 && cone <= 90.0, "voxel {v}: cone {cone} deg");
-        assert!(by_parameter(summary, v, "contraction")["stick.mu_cone90_deg"] < 1.0 / 0.6, "voxel {v}");
+        assert!(
+            by_parameter(summary, v, "contraction")["stick.mu_cone90_deg"] < 1.0 / 0.6,
+            "voxel {v}"
+        );
         for i in (0..voxel.len()).filter(|&i| voxel[i] == v) {
             let cosine: f64 = (0..3).map(|k| mu[k][i] * m[k]).sum();
             assert!(cosine >= 0.0, "voxel {v}: a draw with cosine {cosine}");

@@ -22,9 +22,9 @@ use std::sync::Arc;
 
 /// The numbers of a contiguous CPU storage, as f64.
 pub fn numbers(storage: &CpuStorage, layout: &Layout) -> Result<Vec<f64>> {
-    let (start, end) = layout
-        .contiguous_offsets()
-        .ok_or_else(|| Error::Msg("microtome op: inputs must be contiguous; call .contiguous() first".into()))?;
+    let (start, end) = layout.contiguous_offsets().ok_or_else(|| {
+        Error::Msg("microtome op: inputs must be contiguous; call .contiguous() first".into())
+    })?;
     match storage {
         CpuStorage::F64(v) => Ok(v[start..end].to_vec()),
         CpuStorage::F32(v) => Ok(v[start..end].iter().map(|&x| f64::from(x)).collect()),

@@ -8,17 +8,17 @@
 pub mod device;
 pub mod exp;
 pub mod family;
+pub mod gaussian;
 #[cfg(feature = "graph")]
 pub mod graph;
-pub mod normal;
-pub mod gaussian;
-pub mod log;
-pub mod rician;
-pub mod special;
-pub mod philox;
 mod lanes;
+pub mod log;
+pub mod normal;
+pub mod philox;
 pub mod plan;
+pub mod rician;
 pub mod simd;
+pub mod special;
 pub mod text;
 
 pub use plan::Plan;

@@ -12,7 +12,13 @@ use crate::lanes::{Lanes, dispatch};
 use crate::simd::blocks;
 
 #[inline(always)]
-fn normal_body<L: Lanes>(jacobian: &[f64], weight: &[f64], score: &[f64], n: &mut [f64], r: &mut [f64]) {
+fn normal_body<L: Lanes>(
+    jacobian: &[f64],
+    weight: &[f64],
+    score: &[f64],
+    n: &mut [f64],
+    r: &mut [f64],
+) {
     let rows = r.len();
     if rows == 0 {
         return;
@@ -86,7 +92,13 @@ dispatch! {
 /// # Shapes
 /// `jacobian` `[row, slot]`, `weight` and `score` `[slot]` (zero in padding),
 /// `n` `[row, row]`, `r` `[row]`.
-pub fn normal_equations(jacobian: &[f64], weight: &[f64], score: &[f64], n: &mut [f64], r: &mut [f64]) {
+pub fn normal_equations(
+    jacobian: &[f64],
+    weight: &[f64],
+    score: &[f64],
+    n: &mut [f64],
+    r: &mut [f64],
+) {
     normal_at(crate::simd::level(), jacobian, weight, score, n, r);
 }
 
@@ -108,8 +120,9 @@ mod tests {
                 let plain: f64 = (0..slots).map(|i| jacobian[j * slots + i] * score[i]).sum();
                 assert!((r[j] - plain).abs() < 1e-13);
                 for k in 0..rows {
-                    let plain: f64 =
-                        (0..slots).map(|i| weight[i] * jacobian[j * slots + i] * jacobian[k * slots + i]).sum();
+                    let plain: f64 = (0..slots)
+                        .map(|i| weight[i] * jacobian[j * slots + i] * jacobian[k * slots + i])
+                        .sum();
                     assert!((n[j * rows + k] - plain).abs() < 1e-13, "{rows} {j} {k}");
                 }
             }

@@ -109,7 +109,16 @@ impl Plan {
             }
             mask[slot] = 1.0;
         }
-        Self { direction, weighting, mask, shell_blocks, shell_slots, first_packed, packed, slot_of }
+        Self {
+            direction,
+            weighting,
+            mask,
+            shell_blocks,
+            shell_slots,
+            first_packed,
+            packed,
+            slot_of,
+        }
     }
 
     /// Number of measurements.
@@ -191,7 +200,8 @@ mod tests {
     #[test]
     fn scatter_and_gather_are_inverse() {
         // Shells 0 and 1: eight each, shells 2 to 4: fewer, packed.
-        let shell_of: Vec<usize> = (0..23).map(|i| if i % 3 < 2 { i % 3 } else { 2 + i % 4 % 3 }).collect();
+        let shell_of: Vec<usize> =
+            (0..23).map(|i| if i % 3 < 2 { i % 3 } else { 2 + i % 4 % 3 }).collect();
         let directions = vec![[0.0, 0.6, 0.8]; 23];
         let plan = Plan::new(5, &shell_of, &directions, &[2.0; 23]);
         assert_eq!(plan.slots(), 24);

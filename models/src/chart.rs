@@ -68,8 +68,10 @@ fn axis_radius(q: f64) -> (f64, f64, f64) {
     let c = exp(-0.5 * q);
     if q < 1e-2 {
         // The series avoids the cancellation; the first term left out is q^6/5040.
-        let k = 1.0 + q * (-0.5 + q * (1.0 / 6.0 + q * (-1.0 / 24.0 + q * (1.0 / 120.0 - q / 720.0))));
-        let slope = -0.5 + q * (1.0 / 3.0 + q * (-0.125 + q * (1.0 / 30.0 + q * (-1.0 / 144.0 + q / 840.0))));
+        let k =
+            1.0 + q * (-0.5 + q * (1.0 / 6.0 + q * (-1.0 / 24.0 + q * (1.0 / 120.0 - q / 720.0))));
+        let slope = -0.5
+            + q * (1.0 / 3.0 + q * (-0.125 + q * (1.0 / 30.0 + q * (-1.0 / 144.0 + q / 840.0))));
         return (c, k, slope);
     }
     let k = (1.0 - c * c) / q;
@@ -470,11 +472,11 @@ mod tests {
         assert!((line(Map::Logit { low: 0.5, high: 2.0 }, &|_| 1.0) - 1.5).abs() < 1e-8);
         assert!((line(Map::Log { low: 0.0 }, &|x| (-x).exp()) - 1.0).abs() < 1e-6);
         // The half sphere: 2 pi.
-        let axis = Chart::from_blocks(vec![Block {
-                at: 0,
-                z: 0,
-                map: Map::Axis { frame: frame_about([0.0, 0.6, 0.8]) },
-            }], 2, 3);
+        let axis = Chart::from_blocks(
+            vec![Block { at: 0, z: 0, map: Map::Axis { frame: frame_about([0.0, 0.6, 0.8]) } }],
+            2,
+            3,
+        );
         let (n, h) = (400, 0.05);
         let mut area = 0.0;
         let mut x = [0.0; 3];
@@ -494,16 +496,23 @@ mod tests {
         };
         for (u, v) in [(0.01, 0.02), (0.7, -0.4), (1.5, 1.0), (0.09, 0.04)] {
             let d = 1e-5;
-            let slope = |p: [f64; 3], q: [f64; 3]| -> [f64; 3] { std::array::from_fn(|i| (p[i] - q[i]) / (2.0 * d)) };
+            let slope = |p: [f64; 3], q: [f64; 3]| -> [f64; 3] {
+                std::array::from_fn(|i| (p[i] - q[i]) / (2.0 * d))
+            };
             let (a, b) = (slope(at(u + d, v), at(u - d, v)), slope(at(u, v + d), at(u, v - d)));
-            let cross = [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
+            let cross =
+                [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
             let element = dot(cross, cross).sqrt();
             assert!((element - (-0.5 * (u * u + v * v)).exp()).abs() < 1e-9, "{u} {v}: {element}");
         }
         assert!((area - std::f64::consts::TAU).abs() < 1e-5, "{area}");
         // The simplex of three fractions: area 1/2 in two of them.
         let mut x = [0.0; 3];
-        let simplex = Chart::from_blocks(vec![Block { at: 0, z: 0, map: Map::Simplex { n: 3, total: 1.0 } }], 2, 3);
+        let simplex = Chart::from_blocks(
+            vec![Block { at: 0, z: 0, map: Map::Simplex { n: 3, total: 1.0 } }],
+            2,
+            3,
+        );
         let (n, h) = (600, 0.1);
         let mut area = 0.0;
         for i in 0..n {

@@ -420,7 +420,8 @@ impl Model {
         for at in self.free.iter().filter(|f| f.kind == FreeKind::Axis).map(|f| f.at) {
             let users: Vec<&Component> =
                 self.components.iter().filter(|c| c.axis == Some(AxisSource::Value(at))).collect();
-            let turns = users.iter().any(|c| c.kind.parameters().iter().any(|p| p.period.is_some()));
+            let turns =
+                users.iter().any(|c| c.kind.parameters().iter().any(|p| p.period.is_some()));
             if x[if turns { at } else { at + 2 }] < 0.0 {
                 self.flip_axis(at, x);
             }

@@ -65,7 +65,14 @@ pub struct SearchSpec {
 
 impl Default for SearchSpec {
     fn default() -> Self {
-        Self { max_iterations: 200, max_starts: 3, chains: 4, tune: 200, draws: 1000, target_accept: 0.8 }
+        Self {
+            max_iterations: 200,
+            max_starts: 3,
+            chains: 4,
+            tune: 200,
+            draws: 1000,
+            target_accept: 0.8,
+        }
     }
 }
 
@@ -116,7 +123,8 @@ mod tests {
         let spec = RunSpec {
             job: Job::Sample,
             model: ModelSpec::parse("ball_sticks_2").unwrap(),
-            acquisition: Acquisition::from_b(&[0.0, 1.0], &[[0.0; 3], [0.0, 0.6, 0.8]], None, None).unwrap(),
+            acquisition: Acquisition::from_b(&[0.0, 1.0], &[[0.0; 3], [0.0, 0.6, 0.8]], None, None)
+                .unwrap(),
             sigma: SigmaSpec::Known(0.05),
             search: SearchSpec::default(),
             seed: 7,

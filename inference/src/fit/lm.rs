@@ -17,9 +17,7 @@
 //! Validated by `rosenbrock_with_bounds` and `step_is_newton_without_damping` below.
 
 use crate::dense::{cholesky, cholesky_solve};
-use argmin::core::{
-    Error, IterState, KV, Problem, Solver, TerminationReason, TerminationStatus,
-};
+use argmin::core::{Error, IterState, KV, Problem, Solver, TerminationReason, TerminationStatus};
 
 /// What Levenberg-Marquardt minimises: a cost in bounded tangent coordinates.
 pub trait Objective {
@@ -114,7 +112,9 @@ impl LevenbergMarquardt {
 
 /// The problem that argmin hands around.
 fn objective<O>(problem: &mut Problem<O>) -> Result<&mut O, Error> {
-    problem.problem.as_mut().ok_or_else(|| argmin::core::ArgminError::NotInitialized { text: "no objective".into() }.into())
+    problem.problem.as_mut().ok_or_else(|| {
+        argmin::core::ArgminError::NotInitialized { text: "no objective".into() }.into()
+    })
 }
 
 type FitState = IterState<Vec<f64>, (), (), (), (), f64>;
@@ -124,7 +124,11 @@ impl<O: Objective> Solver<O, FitState> for LevenbergMarquardt {
         "Levenberg-Marquardt"
     }
 
-    fn init(&mut self, problem: &mut Problem<O>, mut state: FitState) -> Result<(FitState, Option<KV>), Error> {
+    fn init(
+        &mut self,
+        problem: &mut Problem<O>,
+        mut state: FitState,
+    ) -> Result<(FitState, Option<KV>), Error> {
         let x = state.take_param().unwrap_or_default();
         let o = objective(problem)?;
         let n = o.dim();
@@ -139,7 +143,11 @@ impl<O: Objective> Solver<O, FitState> for LevenbergMarquardt {
         Ok((state.param(x).cost(cost), None))
     }
 
-    fn next_iter(&mut self, problem: &mut Problem<O>, mut state: FitState) -> Result<(FitState, Option<KV>), Error> {
+    fn next_iter(
+        &mut self,
+        problem: &mut Problem<O>,
+        mut state: FitState,
+    ) -> Result<(FitState, Option<KV>), Error> {
         let mut x = state.take_param().unwrap_or_default();
         let cost = state.get_cost();
         let cost = self.iterate(objective(problem)?, &mut x, cost);
@@ -166,7 +174,8 @@ impl LevenbergMarquardt {
         // inside the bounds decides the damping.
         let whole = self.predicted_decrease(&s);
         o.retract(x, &mut s, &mut self.trial);
-        let trial_cost = o.linearise(&self.trial, &mut self.trial_gradient, &mut self.trial_hessian);
+        let trial_cost =
+            o.linearise(&self.trial, &mut self.trial_gradient, &mut self.trial_hessian);
         let predicted = self.predicted_decrease(&s);
         let decrease = cost - trial_cost;
         let tolerance = self.relative_decrease * cost.abs() + self.absolute_decrease;
@@ -179,7 +188,8 @@ impl LevenbergMarquardt {
         std::mem::swap(&mut self.gradient, &mut self.trial_gradient);
         std::mem::swap(&mut self.hessian, &mut self.trial_hessian);
         let gain = if predicted > 0.0 { decrease / predicted } else { 0.0 };
-        self.lambda = (self.lambda * (1.0 / 3.0_f64).max(1.0 - (2.0 * gain - 1.0).powi(3))).max(1e-12);
+        self.lambda =
+            (self.lambda * (1.0 / 3.0_f64).max(1.0 - (2.0 * gain - 1.0).powi(3))).max(1e-12);
         self.growth = 2.0;
         self.done = decrease <= tolerance;
         trial_cost
@@ -242,10 +252,11 @@ mod tests {
     }
 
     fn minimise(bound: f64) -> Vec<f64> {
-        let result = Executor::new(Rosenbrock { bound }, LevenbergMarquardt::with_tolerance(0.0, 1e-14))
-            .configure(|s| s.param(vec![-1.2, 1.0]).max_iters(200))
-            .run()
-            .unwrap();
+        let result =
+            Executor::new(Rosenbrock { bound }, LevenbergMarquardt::with_tolerance(0.0, 1e-14))
+                .configure(|s| s.param(vec![-1.2, 1.0]).max_iters(200))
+                .run()
+                .unwrap();
         assert!(result.state().terminated());
         result.state().get_best_param().unwrap().clone()
     }
@@ -255,7 +266,10 @@ mod tests {
         let free = minimise(9.0);
         assert!((free[0] - 1.0).abs() < 1e-6 && (free[1] - 1.0).abs() < 1e-6, "{free:?}");
         let bounded = minimise(0.5);
-        assert!((bounded[0] - 0.5).abs() < 1e-12 && (bounded[1] - 0.25).abs() < 1e-6, "{bounded:?}");
+        assert!(
+            (bounded[0] - 0.5).abs() < 1e-12 && (bounded[1] - 0.25).abs() < 1e-6,
+            "{bounded:?}"
+        );
     }
 
     #[test]

@@ -65,7 +65,8 @@ impl StartScheme {
         let model = &lowered.model;
         let ranked = spread(acquisition);
         let ranking = Lowered::new(model.clone(), &acquisition.subset(&ranked))?;
-        let axes: Vec<usize> = model.free().iter().filter(|f| f.kind == FreeKind::Axis).map(|f| f.at).collect();
+        let axes: Vec<usize> =
+            model.free().iter().filter(|f| f.kind == FreeKind::Axis).map(|f| f.at).collect();
         let fixed_fractions = model.free().iter().any(|f| match &f.kind {
             FreeKind::Fractions { total, .. } => *total < 1.0,
             _ => false,
@@ -119,8 +120,9 @@ impl StartScheme {
         let n = self.used.len();
         let mut log: Vec<f64> = self.used.iter().map(|&i| y[i].max(floor)).collect();
         microtome_kernels::log::log_in_place(&mut log);
-        let d: [f64; 6] =
-            std::array::from_fn(|k| design[k * n..(k + 1) * n].iter().zip(&log).map(|(w, l)| w * l).sum());
+        let d: [f64; 6] = std::array::from_fn(|k| {
+            design[k * n..(k + 1) * n].iter().zip(&log).map(|(w, l)| w * l).sum()
+        });
         eigen_3x3([[d[0], d[3], d[4]], [d[3], d[1], d[5]], [d[4], d[5], d[2]]]).1
     }
 
@@ -140,7 +142,11 @@ impl StartScheme {
         let compartments = self.ranking.model.components().len();
         let mut y_slots = vec![0.0; plan.slots()];
         for (slot, &i) in plan.slot_of().iter().zip(&self.ranked) {
-            y_slots[*slot] = if floor > 0.0 { (y[i] * y[i] - 4.0 / 3.0 * floor * floor).max(0.0).sqrt() } else { y[i] };
+            y_slots[*slot] = if floor > 0.0 {
+                (y[i] * y[i] - 4.0 / 3.0 * floor * floor).max(0.0).sqrt()
+            } else {
+                y[i]
+            };
         }
         let mut e_signals = vec![0.0; compartments * plan.slots()];
         let mut gram = vec![0.0; compartments * compartments];
@@ -242,7 +248,8 @@ fn set_amplitudes(lowered: &Lowered, amplitudes: &[f64], mean_b0: f64, x: &mut [
     for free in lowered.model.free() {
         match &free.kind {
             FreeKind::Scale => {
-                x[free.at] = if total > 0.0 { total } else { mean_b0 }.clamp(free.range[0], free.range[1]);
+                x[free.at] =
+                    if total > 0.0 { total } else { mean_b0 }.clamp(free.range[0], free.range[1]);
             }
             FreeKind::Fractions { .. } if total > 0.0 => {
                 let f: Vec<f64> = amplitudes.iter().map(|a| (a / total).max(0.02)).collect();
@@ -347,7 +354,11 @@ fn points(lowered: &Lowered, linear_amplitudes: bool) -> Vec<Vec<f64>> {
                     let n = free.len;
                     let mut rest = 1.0;
                     for i in 0..n - 1 {
-                        let share = if linear_amplitudes { 1.0 / (n - i) as f64 } else { 0.15 + 0.7 * next() };
+                        let share = if linear_amplitudes {
+                            1.0 / (n - i) as f64
+                        } else {
+                            0.15 + 0.7 * next()
+                        };
                         x[free.at + i] = total * rest * share;
                         rest *= 1.0 - share;
                     }
@@ -371,8 +382,10 @@ fn middle(range: [f64; 2], scale: f64) -> (f64, f64) {
 /// The pseudo-inverse of the log-linear tensor fit and its measurements.
 fn tensor_design(acquisition: &Acquisition) -> (Option<Vec<f64>>, Vec<usize>) {
     let b = acquisition.b_ms_per_um2();
-    let weighted = |limit: f64| (0..b.len()).filter(|&i| b[i] > B0_MAX_MS_PER_UM2 && b[i] <= limit).count();
-    let limit = if weighted(TENSOR_B_MAX) >= TENSOR_MEASUREMENTS { TENSOR_B_MAX } else { f64::INFINITY };
+    let weighted =
+        |limit: f64| (0..b.len()).filter(|&i| b[i] > B0_MAX_MS_PER_UM2 && b[i] <= limit).count();
+    let limit =
+        if weighted(TENSOR_B_MAX) >= TENSOR_MEASUREMENTS { TENSOR_B_MAX } else { f64::INFINITY };
     let used: Vec<usize> = (0..b.len()).filter(|&i| b[i] <= limit).collect();
     let rows: Vec<[f64; 7]> = used
         .iter()

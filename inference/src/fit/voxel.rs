@@ -146,7 +146,14 @@ impl Objective for NegativeLogLikelihood<'_> {
     fn linearise(&mut self, x: &[f64], gradient: &mut [f64], hessian: &mut [f64]) -> f64 {
         let s = &mut *self.scratch;
         let (signal, jacobian) = self.evaluator.signal_and_jacobian(x);
-        let value = self.noise.curvature(self.y, signal, self.mask, self.sigma, &mut s.score, &mut s.curvature);
+        let value = self.noise.curvature(
+            self.y,
+            signal,
+            self.mask,
+            self.sigma,
+            &mut s.score,
+            &mut s.curvature,
+        );
         if self.noise == NoiseKind::Rician {
             let floor = CURVATURE_FLOOR / (self.sigma * self.sigma);
             for (c, m) in s.curvature.iter_mut().zip(self.mask) {
@@ -169,7 +176,13 @@ impl Objective for NegativeLogLikelihood<'_> {
 }
 
 /// g = -Tᵀ r and H = Tᵀ N T, T by its entries.
-fn project(normal: &[f64], right: &[f64], basis: &[Entry], gradient: &mut [f64], hessian: &mut [f64]) {
+fn project(
+    normal: &[f64],
+    right: &[f64],
+    basis: &[Entry],
+    gradient: &mut [f64],
+    hessian: &mut [f64],
+) {
     let (values, dim) = (right.len(), gradient.len());
     gradient.fill(0.0);
     hessian.fill(0.0);
@@ -236,11 +249,23 @@ impl Fitter {
     ///
     /// # Shapes
     /// `start` `[value]`.
-    pub fn fit_from(&mut self, start: &[f64], y: &[f64], per_voxel: &[f64], sigma: Option<f64>) -> VoxelFit {
+    pub fn fit_from(
+        &mut self,
+        start: &[f64],
+        y: &[f64],
+        per_voxel: &[f64],
+        sigma: Option<f64>,
+    ) -> VoxelFit {
         self.run(y, per_voxel, sigma, Some(start))
     }
 
-    fn run(&mut self, y: &[f64], per_voxel: &[f64], sigma: Option<f64>, start: Option<&[f64]>) -> VoxelFit {
+    fn run(
+        &mut self,
+        y: &[f64],
+        per_voxel: &[f64],
+        sigma: Option<f64>,
+        start: Option<&[f64]>,
+    ) -> VoxelFit {
         let mean_b0 = self.scheme.mean_b0(y);
         let noise = self.model().noise();
         let fixed_ok = per_voxel.iter().chain(&sigma).all(|v| v.is_finite());
@@ -253,7 +278,8 @@ impl Fitter {
         plan.scatter(y, &mut self.y);
         // Without a known σ the first fits use a guess; the optimum of least
         // squares does not depend on it.
-        let guess = sigma.unwrap_or_else(|| self.scheme.b0_sd(y).unwrap_or(0.0).max(0.02 * mean_b0));
+        let guess =
+            sigma.unwrap_or_else(|| self.scheme.b0_sd(y).unwrap_or(0.0).max(0.02 * mean_b0));
         let first_noise = if sigma.is_some() { noise } else { NoiseKind::Gaussian };
         let starts = match start {
             Some(x) => vec![x.to_vec()],
@@ -277,7 +303,9 @@ impl Fitter {
                 // large made them end early.
                 if noise == NoiseKind::Gaussian && estimate < 0.2 * guess {
                     let limit = self.options.max_iterations;
-                    if let Some(run) = self.minimise(best.x.clone(), noise, estimate.max(1e-4 * guess), limit) {
+                    if let Some(run) =
+                        self.minimise(best.x.clone(), noise, estimate.max(1e-4 * guess), limit)
+                    {
                         best = Run { iterations: best.iterations + run.iterations, ..run };
                     }
                     self.estimate_sigma(noise, &mut best)
@@ -352,14 +380,19 @@ impl Fitter {
         }
         let n = self.evaluator.lowered().plan.measurements() as f64;
         for _ in 0..30 {
-            let Some(run) = self.minimise(best.x.clone(), noise, sigma, self.options.max_iterations) else { break };
+            let Some(run) =
+                self.minimise(best.x.clone(), noise, sigma, self.options.max_iterations)
+            else {
+                break;
+            };
             let iterations = best.iterations + run.iterations;
             *best = Run { iterations, ..run };
             // Σ(y² + S² - 2ySr) from the score: y r = σ² score + S.
             let plan = self.evaluator.lowered().plan.clone();
             let signal = self.evaluator.signal(&best.x);
             noise.score(&self.y, signal, plan.mask(), sigma, &mut self.scratch.score);
-            let slope = noise.ln_sigma_slope(&self.y, signal, plan.mask(), sigma, &self.scratch.score);
+            let slope =
+                noise.ln_sigma_slope(&self.y, signal, plan.mask(), sigma, &self.scratch.score);
             let square = (slope + 2.0 * n) * sigma * sigma;
             let parameters = n - freedom;
             let next = (square / (2.0 * n - parameters)).max(0.0).sqrt().max(1e-12 * sigma);
@@ -378,7 +411,14 @@ impl Fitter {
         self.y.iter().zip(signal).zip(plan.mask()).map(|((y, s), m)| m * (y - s) * (y - s)).sum()
     }
 
-    fn finish(&mut self, y: &[f64], sigma: f64, mean_b0: f64, best: Run, parameters: usize) -> VoxelFit {
+    fn finish(
+        &mut self,
+        y: &[f64],
+        sigma: f64,
+        mean_b0: f64,
+        best: Run,
+        parameters: usize,
+    ) -> VoxelFit {
         let Run { mut x, iterations, finished, .. } = best;
         self.model().canonicalise(&mut x);
         let mean = y.iter().sum::<f64>() / y.len() as f64;
@@ -458,7 +498,8 @@ impl Fitter {
                 // Not determined, or held by a bound: no standard error.
                 let held = |i: usize| dead[i] || frozen[i];
                 let moves = |i: usize| slope[i] != 0.0;
-                if (0..dim).any(|i| dead[i] && moves(i)) || !(0..dim).any(|i| moves(i) && !held(i)) {
+                if (0..dim).any(|i| dead[i] && moves(i)) || !(0..dim).any(|i| moves(i) && !held(i))
+                {
                     return if (0..dim).any(moves) { f64::NAN } else { 0.0 };
                 }
                 let mut variance = 0.0;

@@ -71,7 +71,11 @@ impl Laplace {
                 }
             }
         }
-        cholesky(&mut hessian, n, 1e-13).then_some(Self { mode: z, factor: hessian, ln_density: value })
+        cholesky(&mut hessian, n, 1e-13).then_some(Self {
+            mode: z,
+            factor: hessian,
+            ln_density: value,
+        })
     }
 
     /// Coordinates of white coordinates.

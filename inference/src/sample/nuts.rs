@@ -8,7 +8,9 @@
 //! Validated by `tests/sample.rs` (normal and Rician targets of known moments).
 
 use microtome_kernels::philox::PhiloxRng;
-use nuts_rs::{Chain, CpuLogpFunc, CpuMath, CpuMathError, DiagNutsSettings, HasDims, LogpError, Settings};
+use nuts_rs::{
+    Chain, CpuLogpFunc, CpuMath, CpuMathError, DiagNutsSettings, HasDims, LogpError, Settings,
+};
 use std::collections::HashMap;
 
 /// A log density with its gradient.
@@ -102,7 +104,11 @@ impl<D: LnDensity> CpuLogpFunc for Adapter<'_, D> {
 
     fn logp(&mut self, position: &[f64], gradient: &mut [f64]) -> Result<f64, NotFinite> {
         let value = self.0.ln_density(position, gradient);
-        if value.is_finite() && gradient.iter().all(|g| g.is_finite()) { Ok(value) } else { Err(NotFinite) }
+        if value.is_finite() && gradient.iter().all(|g| g.is_finite()) {
+            Ok(value)
+        } else {
+            Err(NotFinite)
+        }
     }
 
     fn expand_vector<R: nuts_rs::rand::Rng + ?Sized>(
@@ -118,7 +124,12 @@ impl<D: LnDensity> CpuLogpFunc for Adapter<'_, D> {
 ///
 /// # Shapes
 /// `start` `[dim]`.
-pub fn run_chain(density: &mut impl LnDensity, start: &[f64], options: &NutsOptions, rng: &mut PhiloxRng) -> Trace {
+pub fn run_chain(
+    density: &mut impl LnDensity,
+    start: &[f64],
+    options: &NutsOptions,
+    rng: &mut PhiloxRng,
+) -> Trace {
     let mut settings = DiagNutsSettings {
         num_tune: options.tune as u64,
         num_draws: options.draws as u64,

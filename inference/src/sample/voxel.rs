@@ -131,8 +131,10 @@ impl Sampler {
         };
         for chain in 0..self.options.chains {
             let mut rng = PhiloxRng::new(seed, row, chain as u8);
-            let xi: Vec<f64> = (0..laplace.mode.len()).map(|_| StandardNormal.sample(&mut rng)).collect();
-            let mut white = White { z: vec![0.0; xi.len()], posterior: &mut posterior, laplace: &laplace };
+            let xi: Vec<f64> =
+                (0..laplace.mode.len()).map(|_| StandardNormal.sample(&mut rng)).collect();
+            let mut white =
+                White { z: vec![0.0; xi.len()], posterior: &mut posterior, laplace: &laplace };
             let mut trace = run_chain(&mut white, &xi, &self.options, &mut rng);
             let (mut z, mut x) = (vec![0.0; xi.len()], vec![0.0; width]);
             for draw in &mut trace.draws {

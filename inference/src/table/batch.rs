@@ -12,7 +12,10 @@
 use crate::InferenceError;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type, UInt64Type};
-use arrow_array::{Array, ArrayRef, FixedSizeListArray, Float64Array, Int32Array, Int64Array, RecordBatch, UInt64Array};
+use arrow_array::{
+    Array, ArrayRef, FixedSizeListArray, Float64Array, Int32Array, Int64Array, RecordBatch,
+    UInt64Array,
+};
 use arrow_schema::{DataType, Field, Schema};
 use microtome_models::VoxelBatch;
 use std::sync::Arc;
@@ -53,7 +56,8 @@ pub fn record_batch(batch: &VoxelBatch) -> Result<RecordBatch, InferenceError> {
 /// # Errors
 /// A column that is missing, of another type or with nulls, by name.
 pub fn voxel_batch(batch: &RecordBatch) -> Result<VoxelBatch, InferenceError> {
-    let wrong = |column: &str, problem| InferenceError::Column { column: column.to_string(), problem };
+    let wrong =
+        |column: &str, problem| InferenceError::Column { column: column.to_string(), problem };
     let floats = |column: &str| -> Result<Option<Vec<f64>>, InferenceError> {
         match batch.column_by_name(column) {
             None => Ok(None),
@@ -64,9 +68,12 @@ pub fn voxel_batch(batch: &RecordBatch) -> Result<VoxelBatch, InferenceError> {
         }
     };
     let is_read = |name: &str| {
-        ["row", "voxel", "i", "j", "k", "signals", "sigma"].contains(&name) || name.starts_with("fixed.")
+        ["row", "voxel", "i", "j", "k", "signals", "sigma"].contains(&name)
+            || name.starts_with("fixed.")
     };
-    for (field, array) in batch.schema().fields().iter().zip(batch.columns()).filter(|(f, _)| is_read(f.name())) {
+    for (field, array) in
+        batch.schema().fields().iter().zip(batch.columns()).filter(|(f, _)| is_read(f.name()))
+    {
         let inner = array.as_fixed_size_list_opt().map_or(0, |list| list.values().null_count());
         if array.null_count() + inner > 0 {
             return Err(wrong(field.name(), "has nulls; write NaN where a number is missing"));
@@ -74,28 +81,40 @@ pub fn voxel_batch(batch: &RecordBatch) -> Result<VoxelBatch, InferenceError> {
     }
     let row = match batch.column_by_name("row") {
         None => (0..batch.num_rows() as u64).collect(),
-        Some(array) => {
-            array.as_primitive_opt::<UInt64Type>().ok_or_else(|| wrong("row", "must be uint64"))?.values().to_vec()
-        }
+        Some(array) => array
+            .as_primitive_opt::<UInt64Type>()
+            .ok_or_else(|| wrong("row", "must be uint64"))?
+            .values()
+            .to_vec(),
     };
     let voxel = match batch.column_by_name("voxel") {
         None => return Err(wrong("voxel", "is missing")),
-        Some(array) => {
-            array.as_primitive_opt::<Int64Type>().ok_or_else(|| wrong("voxel", "must be int64"))?.values().to_vec()
-        }
+        Some(array) => array
+            .as_primitive_opt::<Int64Type>()
+            .ok_or_else(|| wrong("voxel", "must be int64"))?
+            .values()
+            .to_vec(),
     };
     let mut axes = Vec::new();
     for name in ["i", "j", "k"] {
         if let Some(array) = batch.column_by_name(name) {
-            axes.push(array.as_primitive_opt::<Int32Type>().ok_or_else(|| wrong(name, "must be int32"))?);
+            axes.push(
+                array
+                    .as_primitive_opt::<Int32Type>()
+                    .ok_or_else(|| wrong(name, "must be int32"))?,
+            );
         }
     }
     let ijk = match axes.as_slice() {
-        [i, j, k] => Some((0..batch.num_rows()).map(|v| [i.value(v), j.value(v), k.value(v)]).collect()),
+        [i, j, k] => {
+            Some((0..batch.num_rows()).map(|v| [i.value(v), j.value(v), k.value(v)]).collect())
+        }
         _ => None,
     };
     let signals = batch.column_by_name("signals").ok_or_else(|| wrong("signals", "is missing"))?;
-    let list = signals.as_fixed_size_list_opt().ok_or_else(|| wrong("signals", "must be a fixed-size list"))?;
+    let list = signals
+        .as_fixed_size_list_opt()
+        .ok_or_else(|| wrong("signals", "must be a fixed-size list"))?;
     let values = list
         .values()
         .as_primitive_opt::<Float64Type>()

@@ -7,7 +7,11 @@ use arrow_array::RecordBatch;
 use microtome_models::{Model, VoxelBatch};
 
 /// The fits of a batch.
-pub(crate) fn table(model: &Model, batch: &VoxelBatch, fits: &[VoxelFit]) -> Result<RecordBatch, InferenceError> {
+pub(crate) fn table(
+    model: &Model,
+    batch: &VoxelBatch,
+    fits: &[VoxelFit],
+) -> Result<RecordBatch, InferenceError> {
     let names = result_columns(model);
     let mut values = vec![Vec::with_capacity(fits.len()); names.len()];
     let mut row = vec![0.0; names.len()];

@@ -61,8 +61,12 @@ impl Columns {
         self.push(Field::new("voxel", DataType::Int64, false), Arc::new(Int64Array::from(voxel)));
         if let Some(ijk) = &batch.ijk {
             for (axis, name) in ["i", "j", "k"].into_iter().enumerate() {
-                let index: Vec<i32> = repeat(&|v| i64::from(ijk[v][axis])).into_iter().map(|x| x as i32).collect();
-                self.push(Field::new(name, DataType::Int32, false), Arc::new(Int32Array::from(index)));
+                let index: Vec<i32> =
+                    repeat(&|v| i64::from(ijk[v][axis])).into_iter().map(|x| x as i32).collect();
+                self.push(
+                    Field::new(name, DataType::Int32, false),
+                    Arc::new(Int32Array::from(index)),
+                );
             }
         }
     }

@@ -59,7 +59,8 @@ pub(crate) fn table(
     }
     let draws = || posteriors.iter().flat_map(|p| &p.traces).flat_map(|t| &t.draws);
     let number = |get: fn(&Draw) -> f64| draws().map(get).collect::<Vec<f64>>();
-    let count = |get: fn(&Draw) -> u64| Int32Array::from_iter_values(draws().map(|d| get(d) as i32));
+    let count =
+        |get: fn(&Draw) -> u64| Int32Array::from_iter_values(draws().map(|d| get(d) as i32));
     out.numbers("lp", "nat", number(|d| d.ln_density));
     out.numbers("energy", "nat", number(|d| d.energy));
     let diverging: BooleanArray = draws().map(|d| Some(d.diverging)).collect();

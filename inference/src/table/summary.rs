@@ -55,7 +55,15 @@ fn missing() -> Summary {
 }
 
 fn constant(value: f64, like: &Summary) -> Summary {
-    Summary { mean: value, sd: f64::NAN, q05: f64::NAN, q50: value, q95: f64::NAN, mcse_mean: f64::NAN, ..*like }
+    Summary {
+        mean: value,
+        sd: f64::NAN,
+        q05: f64::NAN,
+        q50: value,
+        q95: f64::NAN,
+        mcse_mean: f64::NAN,
+        ..*like
+    }
 }
 
 /// Signs the axes of the draws of a voxel and summarises it.
@@ -70,10 +78,11 @@ pub(crate) fn voxel(
     let draws = posterior.traces.first().map_or(0, |t| t.draws.len());
     let width = posterior.width;
     let mut rows = Vec::new();
-    let summary_of = |values: &[f64], workspace: &mut Workspace| match Chains::new(values, chains, draws) {
-        Ok(c) if chains > 0 => summarize(c, workspace),
-        _ => missing(),
-    };
+    let summary_of =
+        |values: &[f64], workspace: &mut Workspace| match Chains::new(values, chains, draws) {
+            Ok(c) if chains > 0 => summarize(c, workspace),
+            _ => missing(),
+        };
     let free_axes: Vec<usize> =
         model.free().iter().filter(|f| f.kind == FreeKind::Axis).map(|f| f.at).collect();
     let mut axis_rows: Vec<(usize, [Summary; 5])> = Vec::new();
@@ -82,22 +91,38 @@ pub(crate) fn voxel(
     }
     let count = posterior.values.len() / width.max(1);
     let mut table = vec![0.0; count * model.columns().len()];
-    for (x, out) in posterior.values.chunks_exact(width.max(1)).zip(table.chunks_mut(model.columns().len().max(1))) {
+    for (x, out) in posterior
+        .values
+        .chunks_exact(width.max(1))
+        .zip(table.chunks_mut(model.columns().len().max(1)))
+    {
         model.fill_columns(x, fixed, out);
     }
     let mut column = vec![0.0; count];
     for (c, info) in model.columns().iter().enumerate() {
         if let Some((compartment, part)) = info.axis_part() {
-            let Some((_, s)) = axis_rows.iter().find(|(at, _)| info.free_value() == Some(at + part)) else {
+            let Some((_, s)) =
+                axis_rows.iter().find(|(at, _)| info.free_value() == Some(at + part))
+            else {
                 continue;
             };
-            let row = |name: String, unit, summary, contraction| Row { parameter: name, unit, summary, contraction };
+            let row = |name: String, unit, summary, contraction| Row {
+                parameter: name,
+                unit,
+                summary,
+                contraction,
+            };
             let axis = ["x", "y", "z"][part];
             rows.push(row(format!("{compartment}.mu_axis_{axis}"), "1", s[part], f64::NAN));
             if part == 2 {
                 let prior_cone = 0.1_f64.acos().to_degrees();
                 let cone = s[3];
-                rows.push(row(format!("{compartment}.mu_cone90_deg"), "deg", cone, prior_cone / cone.mean));
+                rows.push(row(
+                    format!("{compartment}.mu_cone90_deg"),
+                    "deg",
+                    cone,
+                    prior_cone / cone.mean,
+                ));
                 rows.push(row(format!("{compartment}.mu_dispersion"), "1", s[4], f64::NAN));
             }
             continue;
@@ -199,7 +224,9 @@ pub(crate) fn status(posterior: &VoxelPosterior, rows: &[Row]) -> Status {
         return posterior.status;
     }
     // One chain has no R-hat; its draws are not judged by it.
-    if posterior.traces.len() > 1 && rows.iter().any(|r| r.summary.rhat.is_nan() || r.summary.rhat > RHAT_LIMIT) {
+    if posterior.traces.len() > 1
+        && rows.iter().any(|r| r.summary.rhat.is_nan() || r.summary.rhat > RHAT_LIMIT)
+    {
         return Status::NotMixed;
     }
     let energies_mix = posterior.traces.iter().all(|t| {
@@ -233,6 +260,9 @@ pub(crate) fn table(
     out.numbers("mcse_mean", "of the parameter", number(|r| r.summary.mcse_mean));
     out.numbers("contraction", "1", number(|r| r.contraction));
     out.words("method", all().map(|_| "nuts"));
-    out.words("status", times.iter().zip(status).flat_map(|(&n, s)| std::iter::repeat_n(s.name(), n)));
+    out.words(
+        "status",
+        times.iter().zip(status).flat_map(|(&n, s)| std::iter::repeat_n(s.name(), n)),
+    );
     Ok(out.finish()?)
 }

@@ -5,8 +5,8 @@
 //!
 //! Validated by `tests/families.rs`.
 
-use crate::plan::{BlockShells, Plan};
 use crate::lanes::{Lanes, dispatch};
+use crate::plan::{BlockShells, Plan};
 use crate::simd::{SimdLevel, blocks, blocks_mut};
 
 /// One Jacobian column of an isotropic compartment.

@@ -122,7 +122,15 @@ struct Accumulation<'a, L> {
 
 impl<L: Lanes> Accumulation<'_, L> {
     #[inline(always)]
-    fn block(&self, k: &Coefficients<'_>, at: BlockShells<'_>, b: usize, g: [L; 3], signal: &mut Block, jacobian: &mut [Block]) {
+    fn block(
+        &self,
+        k: &Coefficients<'_>,
+        at: BlockShells<'_>,
+        b: usize,
+        g: [L; 3],
+        signal: &mut Block,
+        jacobian: &mut [Block],
+    ) {
         let (t, e) = block_signal(g, self.mu, at.coefficient(k.a), at.coefficient(k.c));
         self.amplitude.madd(e, L::load(signal)).store(signal);
         let et = e.mul(t);
@@ -261,7 +269,14 @@ dispatch! {
 ///
 /// # Shapes
 /// `t`, `e`, `weight` `[slot]`; `sums` `[2, shell]`.
-pub fn pullback(plan: &Plan, c: &[f64], t: &[f64], e: &[f64], weight: &[f64], sums: &mut [f64]) -> [f64; 3] {
+pub fn pullback(
+    plan: &Plan,
+    c: &[f64],
+    t: &[f64],
+    e: &[f64],
+    weight: &[f64],
+    sums: &mut [f64],
+) -> [f64; 3] {
     pullback_at(crate::simd::level(), plan, c, t, e, weight, sums)
 }
 

@@ -37,7 +37,13 @@ fn contract<L: Lanes>(weighting: &[&[Block]; 6], b: usize, d: &[L; 6]) -> L {
 }
 
 #[inline(always)]
-fn signal_body<L: Lanes>(plan: &Plan, d: &[f64; 6], amplitude: f64, e_out: &mut [f64], total: &mut [f64]) {
+fn signal_body<L: Lanes>(
+    plan: &Plan,
+    d: &[f64; 6],
+    amplitude: f64,
+    e_out: &mut [f64],
+    total: &mut [f64],
+) {
     let w = plan.weighting().each_ref().map(|v| blocks(v));
     let amplitude = L::splat(amplitude);
     let mut minus_d = [amplitude; 6];

@@ -8,7 +8,7 @@ use super::Buffer::{self, Real, RealOut, U32};
 use super::{Program, Random};
 use microtome_kernels::Plan;
 use microtome_kernels::family::{isotropic, quadratic, tensor};
-use microtome_kernels::text::{SignalArguments, shell_slots, shell_of};
+use microtome_kernels::text::{SignalArguments, shell_of, shell_slots};
 
 pub(crate) const SETS: usize = 50;
 /// b of the shells, ms/µm², and their measurements: b = 0, one alone, a whole
