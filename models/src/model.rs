@@ -408,7 +408,7 @@ impl Model {
     }
 
     /// Brings values to their canonical form, the signal unchanged: angles within
-    /// their period; axes with $\mu_z \ge 0$, or with $\mu_x \ge 0$ when a
+    /// their period; exchangeable compartments by falling fraction; axes with $\mu_z \ge 0$, or with $\mu_x \ge 0$ when a
     /// compartment turns about them; tensors with falling diffusivities where
     /// all their parameters are free and of one range.
     pub fn canonicalise(&self, x: &mut [f64]) {
@@ -429,6 +429,59 @@ impl Model {
                 self.canonicalise_component(only, at, x);
             }
         }
+        self.order_exchangeable(x);
+    }
+
+    /// Orders exchangeable compartments by falling fraction.
+    fn order_exchangeable(&self, x: &mut [f64]) {
+        for (i, a) in self.components.iter().enumerate() {
+            for b in &self.components[i + 1..] {
+                let Some(pairs) = self.exchange(a, b) else { continue };
+                let (Source::Value(p), Source::Value(q)) = (&a.fraction, &b.fraction) else { continue };
+                if x[*q] > x[*p] {
+                    for (p, q) in pairs {
+                        x.swap(p, q);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The values to swap so that two compartments change places; `None` when
+    /// that would change the signal or leave a range.
+    fn exchange(&self, a: &Component, b: &Component) -> Option<Vec<(usize, usize)>> {
+        if a.kind.kind() != b.kind.kind() {
+            return None;
+        }
+        let mut pairs = Vec::new();
+        match (&a.axis, &b.axis) {
+            (Some(AxisSource::Value(p)), Some(AxisSource::Value(q))) => pairs.extend((0..3).map(|i| (p + i, q + i))),
+            (None, None) => {}
+            _ => return None,
+        }
+        let sources = a.scalars.iter().zip(&b.scalars).chain([(&a.fraction, &b.fraction)]);
+        for (p, q) in sources {
+            match (p, q) {
+                (Source::Value(p), Source::Value(q)) => pairs.push((*p, *q)),
+                (Source::Fixed(p), Source::Fixed(q)) if p == q => {}
+                _ => return None,
+            }
+        }
+        pairs.retain(|(p, q)| p != q);
+        let range = |k: usize| self.free.iter().find(|f| f.at <= k && k < f.at + f.len).map(|f| (f.range, &f.prior));
+        let moved = |k: usize| pairs.iter().any(|&(p, q)| k == p || k == q);
+        let equal_ranges = pairs.iter().all(|&(p, q)| range(p) == range(q));
+        // No other compartment may follow a value that moves.
+        let followed = self.components.iter().filter(|c| c.name != a.name && c.name != b.name).any(|c| {
+            let mut found = matches!(c.axis, Some(AxisSource::Value(k)) if moved(k));
+            let mut sink = |k: usize, _: f64| found |= moved(k);
+            let zeros = vec![0.0; self.values];
+            for source in c.scalars.iter().chain([&c.fraction]) {
+                source.evaluate(&zeros, &[], 1.0, &mut sink);
+            }
+            found
+        });
+        (equal_ranges && !followed).then_some(pairs)
     }
 
     fn canonicalise_component(&self, component: &Component, at: usize, x: &mut [f64]) {

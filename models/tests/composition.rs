@@ -579,3 +579,36 @@ fn a_written_specification_reads_back() {
         assert!(ModelSpec::parse(preset.name).is_ok() && preset.reference.contains("doi:"));
     }
 }
+
+#[test]
+fn exchangeable_sticks_are_ordered_by_fraction() {
+    let model = Model::new(ModelSpec::parse("ball_sticks_2").unwrap()).unwrap();
+    let names = model.value_names();
+    let at = |name: &str| names.iter().position(|n| *n == name).unwrap();
+    let mut x = vec![1.0; model.values()];
+    x[at("stick.mu_x")..at("stick.mu_x") + 3].copy_from_slice(&[0.6, 0.0, 0.8]);
+    x[at("stick_2.mu_x")..at("stick_2.mu_x") + 3].copy_from_slice(&[0.0, 0.8, 0.6]);
+    (x[at("stick.fraction")], x[at("stick_2.fraction")], x[at("ball.fraction")]) = (0.2, 0.5, 0.3);
+    model.canonicalise(&mut x);
+    assert_eq!((x[at("stick.fraction")], x[at("stick_2.fraction")], x[at("ball.fraction")]), (0.5, 0.2, 0.3));
+    assert_eq!(x[at("stick.mu_x")..at("stick.mu_x") + 3], [0.0, 0.8, 0.6]);
+    let model = Model::new(ModelSpec::parse("ball_sticks_3").unwrap()).unwrap();
+    let names = model.value_names();
+    let fractions: Vec<usize> = (0..names.len()).filter(|&k| names[k].ends_with("fraction")).collect();
+    let mut x = vec![1.0; model.values()];
+    for (k, f) in fractions.iter().zip([0.1, 0.2, 0.3, 0.4]) {
+        x[*k] = f;
+    }
+    model.canonicalise(&mut x);
+    assert_eq!(fractions.iter().map(|&k| x[k]).collect::<Vec<_>>(), [0.3, 0.2, 0.1, 0.4]);
+    // A zeppelin follows the first stick: changing places would change the signal.
+    let followed = "[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"stick\"\n\
+                    [[compartment]]\nkind = \"zeppelin\"\n[link]\n\"zeppelin.mu\" = { equal = \"stick.mu\" }\n";
+    let model = Model::new(ModelSpec::from_toml(followed).unwrap()).unwrap();
+    let names = model.value_names();
+    let at = |name: &str| names.iter().position(|n| *n == name).unwrap();
+    let mut x = vec![1.0; model.values()];
+    (x[at("stick.fraction")], x[at("stick_2.fraction")]) = (0.2, 0.5);
+    model.canonicalise(&mut x);
+    assert_eq!((x[at("stick.fraction")], x[at("stick_2.fraction")]), (0.2, 0.5));
+}
