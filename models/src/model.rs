@@ -61,7 +61,8 @@ pub enum ModelError {
     },
     /// A range that is none.
     #[error(
-        "[range] `{name}`: [{low}, {high}] is empty or leaves the physical domain [{domain_low}, {domain_high}]"
+        "[range] `{name}`: [{low}, {high}] is empty, open below only, or leaves the physical domain [{domain_low}, {domain_high}]; \
+         give two rising numbers inside it"
     )]
     Range {
         /// The parameter.
@@ -74,6 +75,16 @@ pub enum ModelError {
         domain_low: f64,
         /// Physical domain.
         domain_high: f64,
+    },
+    /// A prior or range of something that is not free.
+    #[error("[{table}] `{name}` would have no effect: {reason}")]
+    NoEffect {
+        /// Table of the model file.
+        table: &'static str,
+        /// The parameter.
+        name: String,
+        /// Why, and what to do.
+        reason: String,
     },
     /// More than the tables of the evaluation hold.
     #[error(
@@ -381,8 +392,20 @@ impl Model {
     }
 
     /// Reverses the free axis whose first value is `at`, with the parameters that
-    /// must change with it: the signal stays.
+    /// must change with it: the signal stays. An axis stays as well where such a
+    /// parameter is fixed or shared by another compartment.
     pub fn flip_axis(&self, at: usize, x: &mut [f64]) {
+        let turns_alone = |c: &Component| {
+            c.scalars.iter().zip(c.kind.parameters()).all(|(source, p)| match source {
+                _ if p.period.is_none() => true,
+                Source::Value(k) => !self.followed(&[c], &|v| v == *k),
+                _ => false,
+            })
+        };
+        let mut users = self.components.iter().filter(|c| c.axis == Some(AxisSource::Value(at)));
+        if !users.all(turns_alone) {
+            return;
+        }
         let mut flipped = false;
         for component in &self.components {
             if component.axis != Some(AxisSource::Value(at)) {
@@ -437,7 +460,9 @@ impl Model {
         for (i, a) in self.components.iter().enumerate() {
             for b in &self.components[i + 1..] {
                 let Some(pairs) = self.exchange(a, b) else { continue };
-                let (Source::Value(p), Source::Value(q)) = (&a.fraction, &b.fraction) else { continue };
+                let (Source::Value(p), Source::Value(q)) = (&a.fraction, &b.fraction) else {
+                    continue;
+                };
                 if x[*q] > x[*p] {
                     for (p, q) in pairs {
                         x.swap(p, q);
@@ -455,7 +480,9 @@ impl Model {
         }
         let mut pairs = Vec::new();
         match (&a.axis, &b.axis) {
-            (Some(AxisSource::Value(p)), Some(AxisSource::Value(q))) => pairs.extend((0..3).map(|i| (p + i, q + i))),
+            (Some(AxisSource::Value(p)), Some(AxisSource::Value(q))) => {
+                pairs.extend((0..3).map(|i| (p + i, q + i)))
+            }
             (None, None) => {}
             _ => return None,
         }
@@ -468,20 +495,36 @@ impl Model {
             }
         }
         pairs.retain(|(p, q)| p != q);
-        let range = |k: usize| self.free.iter().find(|f| f.at <= k && k < f.at + f.len).map(|f| (f.range, &f.prior));
+        pairs.sort_unstable();
+        pairs.dedup();
+        // A link inside one of the two must have its like inside the other.
+        let mut ends: Vec<usize> = pairs.iter().flat_map(|&(p, q)| [p, q]).collect();
+        ends.sort_unstable();
+        if ends.windows(2).any(|w| w[0] == w[1]) {
+            return None;
+        }
+        let range = |k: usize| {
+            self.free.iter().find(|f| f.at <= k && k < f.at + f.len).map(|f| (f.range, &f.prior))
+        };
         let moved = |k: usize| pairs.iter().any(|&(p, q)| k == p || k == q);
         let equal_ranges = pairs.iter().all(|&(p, q)| range(p) == range(q));
         // No other compartment may follow a value that moves.
-        let followed = self.components.iter().filter(|c| c.name != a.name && c.name != b.name).any(|c| {
-            let mut found = matches!(c.axis, Some(AxisSource::Value(k)) if moved(k));
-            let mut sink = |k: usize, _: f64| found |= moved(k);
-            let zeros = vec![0.0; self.values];
+        (equal_ranges && !self.followed(&[a, b], &moved)).then_some(pairs)
+    }
+
+    /// Whether a compartment other than `these` depends on a value that `moves`.
+    fn followed(&self, these: &[&Component], moves: &dyn Fn(usize) -> bool) -> bool {
+        let zeros = vec![0.0; self.values];
+        self.components.iter().filter(|c| these.iter().all(|t| t.name != c.name)).any(|c| {
+            let mut found = match c.axis {
+                Some(AxisSource::Value(k)) => (k..k + 3).any(moves),
+                _ => false,
+            };
             for source in c.scalars.iter().chain([&c.fraction]) {
-                source.evaluate(&zeros, &[], 1.0, &mut sink);
+                source.evaluate(&zeros, &[], 1.0, &mut |k, _| found |= moves(k));
             }
             found
-        });
-        (equal_ranges && !followed).then_some(pairs)
+        })
     }
 
     fn canonicalise_component(&self, component: &Component, at: usize, x: &mut [f64]) {
@@ -494,7 +537,8 @@ impl Model {
                 ranges.extend(self.free.iter().find(|f| f.at == *k).map(|f| f.range));
             }
         }
-        if ranges.windows(2).any(|w| w[0] != w[1]) {
+        let shared = || self.followed(&[component], &|k| indices.contains(&k));
+        if ranges.windows(2).any(|w| w[0] != w[1]) || shared() {
             return;
         }
         let mut mu = [x[at], x[at + 1], x[at + 2]];

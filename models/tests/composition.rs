@@ -590,11 +590,15 @@ fn exchangeable_sticks_are_ordered_by_fraction() {
     x[at("stick_2.mu_x")..at("stick_2.mu_x") + 3].copy_from_slice(&[0.0, 0.8, 0.6]);
     (x[at("stick.fraction")], x[at("stick_2.fraction")], x[at("ball.fraction")]) = (0.2, 0.5, 0.3);
     model.canonicalise(&mut x);
-    assert_eq!((x[at("stick.fraction")], x[at("stick_2.fraction")], x[at("ball.fraction")]), (0.5, 0.2, 0.3));
+    assert_eq!(
+        (x[at("stick.fraction")], x[at("stick_2.fraction")], x[at("ball.fraction")]),
+        (0.5, 0.2, 0.3)
+    );
     assert_eq!(x[at("stick.mu_x")..at("stick.mu_x") + 3], [0.0, 0.8, 0.6]);
     let model = Model::new(ModelSpec::parse("ball_sticks_3").unwrap()).unwrap();
     let names = model.value_names();
-    let fractions: Vec<usize> = (0..names.len()).filter(|&k| names[k].ends_with("fraction")).collect();
+    let fractions: Vec<usize> =
+        (0..names.len()).filter(|&k| names[k].ends_with("fraction")).collect();
     let mut x = vec![1.0; model.values()];
     for (k, f) in fractions.iter().zip([0.1, 0.2, 0.3, 0.4]) {
         x[*k] = f;
@@ -611,4 +615,77 @@ fn exchangeable_sticks_are_ordered_by_fraction() {
     (x[at("stick.fraction")], x[at("stick_2.fraction")]) = (0.2, 0.5);
     model.canonicalise(&mut x);
     assert_eq!((x[at("stick.fraction")], x[at("stick_2.fraction")]), (0.2, 0.5));
+}
+
+/// The signals of a model at `x`.
+fn signals(model: &Model, x: &[f64]) -> Vec<f64> {
+    let g = [[0.6, 0.0, 0.8], [0.0, 0.6, -0.8], [0.48, 0.6, 0.64], [1.0, 0.0, 0.0]];
+    let acquisition = Acquisition::from_b(&[1.0, 2.0, 3.0, 1.5], &g, None, None).unwrap();
+    let lowered = Lowered::new(Arc::new(model.clone()), &acquisition).unwrap();
+    Evaluator::new(&lowered).predict(x)
+}
+
+#[test]
+fn the_canonical_form_of_linked_models_keeps_the_signal() {
+    for (kinds, link) in [
+        (&["tensor"][..], "\"tensor.psi\" = { fixed = 0.7 }"),
+        (&["tensor", "tensor"], "\"tensor_2.psi\" = { equal = \"tensor.psi\" }"),
+        (&["tensor", "ball"], "\"ball.lambda_iso\" = { equal = \"tensor.lambda_1\" }"),
+        (
+            &["zeppelin", "zeppelin", "ball"],
+            "\"zeppelin.lambda_perp\" = { equal = \"zeppelin.lambda_par\" }\n\
+             \"zeppelin_2.lambda_perp\" = { equal = \"zeppelin_2.lambda_par\" }",
+        ),
+    ] {
+        let text = file(kinds, &format!("[link]\n{link}\n"));
+        let model = Model::new(ModelSpec::from_toml(&text).unwrap()).unwrap();
+        let mut x: Vec<f64> = (0..model.values()).map(|i| 0.3 + 0.21 * i as f64).collect();
+        for free in model.free() {
+            match free.kind {
+                FreeKind::Axis => x[free.at..free.at + 3].copy_from_slice(&[-0.6, 0.48, -0.64]),
+                FreeKind::Fractions { .. } => {
+                    x[free.at..free.at + free.len].copy_from_slice(&[0.2, 0.7, 0.1][..free.len])
+                }
+                _ => {}
+            }
+        }
+        let before = signals(&model, &x);
+        model.canonicalise(&mut x);
+        for (p, q) in before.iter().zip(signals(&model, &x)) {
+            assert!((p - q).abs() < 1e-12, "{link}: {p} became {q}");
+        }
+    }
+}
+
+#[test]
+fn priors_and_ranges_without_effect_are_named() {
+    check(
+        &["stick", "ball"],
+        "prior",
+        &[
+            ("\"ball.fraction\" = { uniform = [0.0, 0.5] }", &["`ball.fraction`", "`fractions`"]),
+            (
+                "s0 = { uniform = [1.0, 2.0] }\n[link]\ns0 = { fixed = 1.0 }",
+                &["[prior]", "`s0`", "linked"],
+            ),
+        ],
+    );
+    check(
+        &["stick", "ball"],
+        "range",
+        &[
+            ("\"ball.fraction\" = [0.0, 0.5]", &["[range]", "`ball.fraction`", "no effect"]),
+            ("\"stick.mu\" = [0.0, 0.5]", &["`stick.mu`", "direction"]),
+            ("sigma = [0.0, 0.5]", &["`sigma`", "prior"]),
+            ("sigma = [-0.5, 0.5]\n[prior]\nsigma = { half_normal = 1.0 }", &["`sigma`", "-0.5"]),
+        ],
+    );
+    check(
+        &["tensor"],
+        "range",
+        &[(
+            "\"tensor.psi\" = [-inf, 3.0]\n[prior]\n\"tensor.psi\" = { normal = [0.0, 1.0] }",
+            &["`tensor.psi`", "open below"],
+        )],
+    );
 }
