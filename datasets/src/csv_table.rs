@@ -29,7 +29,7 @@ impl ParameterTable {
         Self::parse(path, f64::is_finite, "a finite number")
     }
 
-    /// Reads a table whose numbers may be NaN.
+    /// Reads a table whose numbers may be NaN, which an empty cell is as well.
     pub(crate) fn read_with_nan(path: &Path) -> Result<Self> {
         Self::parse(path, |_| true, "a number")
     }
@@ -45,7 +45,7 @@ impl ParameterTable {
     }
 
     fn parse(path: &Path, allowed: fn(f64) -> bool, wanted: &'static str) -> Result<Self> {
-        let text = read_text(path)?;
+        let text = read_lines(path)?;
         let mut reader = builder().has_headers(true).from_reader(text.as_bytes());
         let header = reader.headers().map_err(|e| wrong(path, e))?;
         let names: Vec<String> = header.iter().map(str::to_owned).collect();
@@ -64,7 +64,8 @@ impl ParameterTable {
         for record in reader.records() {
             let record = record.map_err(|e| wrong(path, e))?;
             for ((cell, name), column) in record.iter().zip(&names).zip(&mut columns) {
-                match cell.parse() {
+                let value = if cell.is_empty() { Ok(f64::NAN) } else { cell.parse() };
+                match value {
                     Ok(value) if allowed(value) => column.push(value),
                     _ => return Err(bad_cell(path, &record, name, cell, wanted)),
                 }
@@ -91,7 +92,7 @@ pub(crate) fn read_column(path: &Path) -> Result<Vec<f64>> {
 
 /// Reads rows of numbers; a first line that holds no number at all is skipped.
 pub(crate) fn read_plain(path: &Path) -> Result<Vec<Vec<f64>>> {
-    let text = read_text(path)?;
+    let text = read_lines(path)?;
     let mut reader = builder().has_headers(false).from_reader(text.as_bytes());
     let mut rows = Vec::new();
     for (i, record) in reader.records().enumerate() {
@@ -113,6 +114,11 @@ pub(crate) fn read_plain(path: &Path) -> Result<Vec<Vec<f64>>> {
         return Err(DatasetError::format(path, "holds no numbers"));
     }
     Ok(rows)
+}
+
+/// The text with bare line feeds, since the reader counts lines by them.
+fn read_lines(path: &Path) -> Result<String> {
+    Ok(read_text(path)?.replace("\r\n", "\n"))
 }
 
 fn builder() -> ReaderBuilder {
@@ -176,6 +182,7 @@ mod tests {
         assert!(text("a,b\n1,\n").contains("`b`"));
         assert!(text("a,b\n1,nan\n").contains("finite"));
         assert!(text("a,b\n1,2\n3\n").contains("line 3"));
+        assert!(text("a,b\r\n1,2\r\n3,x\r\n").contains("line 3"));
         assert!(text("a,a\n1,2\n").contains("twice"));
         assert!(text("a,b\n").contains("no rows"));
         assert!(text("").contains("empty"));

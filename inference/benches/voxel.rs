@@ -28,7 +28,7 @@ const ROUNDS: usize = 7;
 
 fn main() {
     let hcp = scheme(18, 90, &[1.0, 2.0, 3.0]);
-    println!("instruction set: {}", microtome_kernels::exp::level_name());
+    println!("instruction set: {}", microtome_kernels::simd::level().name());
     let exp_ns = exp_cost();
     println!("one exp of the vector loop: {exp_ns:.3} ns");
     for model in ["ball_stick", "stick_zeppelin_ball", "ball_sticks_2"] {

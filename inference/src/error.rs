@@ -25,6 +25,14 @@ pub enum InferenceError {
         /// Of the batch.
         got: usize,
     },
+    /// More chains than a voxel has streams of random numbers.
+    #[error("{chains} chains a voxel; at most {most} have random numbers of their own, take fewer")]
+    Chains {
+        /// Asked for.
+        chains: usize,
+        /// The limit.
+        most: usize,
+    },
     /// Arrow refused an array.
     #[error("Arrow: {0}")]
     Arrow(#[from] arrow_schema::ArrowError),

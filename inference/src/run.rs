@@ -20,6 +20,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// Most chains of a voxel: each has one of the streams of its random numbers.
+const MAX_CHAINS: usize = 256;
+
 /// A compiled specification, shared by all threads.
 #[derive(Debug)]
 pub struct Runner {
@@ -92,8 +95,11 @@ impl Runner {
     /// Compiles a specification.
     ///
     /// # Errors
-    /// A model that does not compile or does not fit the acquisition.
+    /// A model that does not compile or does not fit the acquisition; too many chains.
     pub fn new(spec: &RunSpec) -> Result<Self, InferenceError> {
+        if spec.search.chains > MAX_CHAINS {
+            return Err(InferenceError::Chains { chains: spec.search.chains, most: MAX_CHAINS });
+        }
         let model = Arc::new(Model::new(spec.model.clone())?);
         let lowered = Lowered::new(model.clone(), &spec.acquisition)?;
         let scheme = StartScheme::new(&lowered, &spec.acquisition)?;
@@ -247,7 +253,11 @@ impl Runner {
         let unit_sd = |s: f64| ((s * s).exp_m1() * (s * s).exp()).sqrt();
         for free in self.model().free() {
             if free.kind == FreeKind::Scale && free.prior.is_none() {
-                out[free.at] = mean_b0 * unit_sd(0.5);
+                out[free.at] = if free.range == [0.0, f64::INFINITY] {
+                    mean_b0 * unit_sd(0.5)
+                } else {
+                    Model::default_scale_prior(mean_b0, free.range).map_or(f64::NAN, |p| p.sd())
+                };
             }
         }
         out.push(match self.model().sigma_prior() {

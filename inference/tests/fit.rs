@@ -44,6 +44,18 @@ kind = "ball"
 "csf.lambda_iso" = { fixed = 3.0 }
 "#;
 
+/// A compartment that is there by name only.
+const ABSENT: &str = r#"
+[[compartment]]
+kind = "stick"
+[[compartment]]
+kind = "dot"
+[[compartment]]
+kind = "ball"
+[link]
+"dot.fraction" = { fixed = 0.0 }
+"#;
+
 /// The largest difference of the result columns, axes up to their sign.
 fn column_error(model: &Model, x: &[f64], truth: &[f64]) -> f64 {
     let n = model.columns().len();
@@ -164,6 +176,7 @@ fn noise_free_truths_are_recovered() {
             ("stick_zeppelin_ball", STICK_ZEPPELIN_BALL, column_error, 0.99),
             ("ball_sticks_2", "ball_sticks_2", two_stick_error, 0.99),
             ("links", LINKS, column_error, 0.99),
+            ("an absent dot", ABSENT, column_error, 0.99),
         ] {
             let share = recovered(name, text, error, sigma);
             assert!(share >= least, "{name}, sigma {sigma:?}: {share} recovered");
@@ -297,6 +310,24 @@ fn standard_errors_are_those_of_repeats() {
             assert!((ratio - 1.0).abs() < 0.15, "{noise:?} {name}: {reported} against {empirical}");
         }
     }
+}
+
+/// A ratio of a parameter with one value a voxel has the standard error that it
+/// has when that value is written in the model.
+#[test]
+fn standard_errors_see_what_is_fixed_a_voxel() {
+    let text = "[[compartment]]\nkind = \"zeppelin\"\n[link]\n\
+                \"zeppelin.lambda_par\" = { fixed = 1.7 }\n\
+                \"zeppelin.lambda_perp\" = { fractional = { of = \"zeppelin.lambda_par\", factor_name = \"ratio\" } }\n";
+    let acquisition = multi_shell();
+    let written = lowered(text, NoiseKind::Gaussian, &acquisition);
+    let a_voxel =
+        lowered(&text.replace("1.7", "\"lambda.npy\""), NoiseKind::Gaussian, &acquisition);
+    let y = predict(&written, &truth(&written.model, &mut PhiloxRng::new(6, 0, 0)));
+    let fit = fitter(&written, &acquisition).fit(&y, &[], Some(SIGMA));
+    let same = fitter(&a_voxel, &acquisition).fit(&y, &[1.7], Some(SIGMA));
+    assert!(fit.column_sd[column(&written.model, "zeppelin.lambda_perp")] > 0.0);
+    assert_eq!(fit.column_sd, same.column_sd);
 }
 
 #[test]

@@ -484,6 +484,16 @@ fn replaced(batch: &RecordBatch, column: &str, by: Option<Arc<dyn Array>>) -> Re
 }
 
 #[test]
+fn chains_without_random_numbers_of_their_own_are_refused() {
+    let mut spec = spec(Job::Sample, "ball_stick", SigmaSpec::Known(SIGMA));
+    spec.search.chains = 257;
+    match Runner::new(&spec) {
+        Err(InferenceError::Chains { chains: 257, most: 256 }) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn batches_that_do_not_fit_are_named() {
     let input = batch("ball_stick", 3);
     let arrow = record_batch(&input).unwrap();

@@ -58,6 +58,13 @@ fn expect_columns(what: &str, layout: &Layout, columns: usize) -> Result<usize> 
     Ok(sets)
 }
 
+fn expect_sets(what: &str, got: usize, sets: usize) -> Result<()> {
+    if got != sets {
+        return Err(Error::Msg(format!("microtome op: {what} has {got} sets, but a has {sets}")));
+    }
+    Ok(())
+}
+
 /// Weights of one set in slot order.
 fn scatter_row(plan: &Plan, rows: &[f64], set: usize, slots: &mut [f64]) {
     let n = plan.measurements();
@@ -85,7 +92,7 @@ impl CustomOp1 for Isotropic {
         let weights = flat(grad)?;
         let mut slots = vec![0.0; plan.slots()];
         let mut d_value = vec![0.0; sets * shells];
-        for (set, row) in d_value.chunks_mut(shells).enumerate() {
+        for (set, row) in d_value.chunks_mut(shells.max(1)).enumerate() {
             scatter_row(plan, &weights, set, &mut slots);
             family::isotropic::pullback(plan, &slots, row);
         }
@@ -119,8 +126,8 @@ impl CustomOp3 for Quadratic {
     ) -> Result<(CpuStorage, Shape)> {
         let plan = &self.0;
         let sets = expect_columns("a", la, plan.shells())?;
-        expect_columns("c", lc, plan.shells())?;
-        expect_columns("mu", lm, 3)?;
+        expect_sets("c", expect_columns("c", lc, plan.shells())?, sets)?;
+        expect_sets("mu", expect_columns("mu", lm, 3)?, sets)?;
         let mut out = vec![0.0; sets * plan.measurements()];
         let (av, cv, mv) = (numbers(a, la)?, numbers(c, lc)?, numbers(mu, lm)?);
         family::quadratic::signal_batch(plan, sets, &av, &cv, &mv, &mut out);

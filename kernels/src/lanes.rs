@@ -2,9 +2,9 @@
 //!
 //! The compiler turns a loop over `[f64; 8]` into vector instructions when the
 //! body is short; with several stages and branches it falls back to pairs, single
-//! numbers or gathers. The longest loops (`log.rs`, `special.rs`, `rician.rs`) are
-//! therefore written once over the trait [`Lanes`], and `dispatch!`
-//! compiles that body for each level with the type that holds a block there:
+//! numbers or gathers. The hot loops of this crate are therefore written once over
+//! the trait [`Lanes`], and `dispatch!` compiles that body for each level with the
+//! type that holds a block there:
 //!
 //! | level | type | registers |
 //! |---|---|---|
@@ -14,8 +14,9 @@
 //! | `scalar` | `Array<false>` | left to the compiler |
 //!
 //! Every method is one IEEE operation a lane, the same on all levels but for
-//! [`Lanes::madd`], which rounds twice on the scalar level only. Validated by the
-//! tests `levels_agree` of the modules above.
+//! [`Lanes::madd`] and [`Lanes::nmadd`], which round twice on the scalar level only.
+//! Validated by the tests `levels_agree` of `exp.rs`, `log.rs`, `special.rs` and
+//! `rician.rs`.
 
 use crate::simd::{Block, LANES, madd, tree_sum};
 

@@ -3,7 +3,8 @@
 //! let a user's graph differentiate through them.
 //!
 //! A **loop** lives here: no model names, no files, no priors. All `unsafe` of
-//! the project is in this crate, in the run-time dispatch of [`simd`].
+//! the project is in this crate, in `lanes.rs`: the vector instructions and the
+//! run-time dispatch over the levels of [`simd`].
 
 pub mod device;
 pub mod exp;

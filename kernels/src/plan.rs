@@ -58,11 +58,13 @@ impl Plan {
     /// # Shapes
     /// `shell_of`, `directions` and `b` are `[measurement]`; `shell_of` holds
     /// numbers below `n_shells`. Measurements keep their order inside a shell.
+    /// Lists of unequal length are cut to the shortest.
     ///
     /// # Units
     /// `b` in ms/µm², directions of length one (or zero where b = 0).
     pub fn new(n_shells: usize, shell_of: &[usize], directions: &[[f64; 3]], b: &[f64]) -> Self {
         let n = shell_of.len().min(directions.len()).min(b.len());
+        debug_assert!(shell_of.iter().all(|&s| s < n_shells), "a shell beyond {n_shells}");
         let mut members = vec![Vec::new(); n_shells];
         for (i, &s) in shell_of.iter().take(n).enumerate() {
             if let Some(list) = members.get_mut(s) {

@@ -10,7 +10,7 @@
 //! same order, so these levels agree to the bit. The scalar level has no fused
 //! multiply-add and may differ in the last bits; a run records its level.
 //!
-//! Validated by `levels_agree` in `exp.rs` and by `tests/families.rs`.
+//! Validated by `levels_agree` in `exp.rs`, `log.rs`, `special.rs` and `rician.rs`.
 
 use std::sync::OnceLock;
 

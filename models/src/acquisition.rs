@@ -12,7 +12,7 @@
 //! | $G$ | T/m | |
 //!
 //! Source: Stejskal & Tanner 1965, doi:10.1063/1.1695690, eq. 8; $\gamma$ of the
-//! shielded proton, CODATA 2018.
+//! free proton, CODATA 2018.
 //!
 //! When b is given it is the quantity of record, and $\gamma G\delta = \sqrt{b/\tau}$:
 //! no value of $\gamma$ enters. Validated by the tests below.
@@ -33,7 +33,9 @@ const B_MAX_MS_PER_UM2: f64 = 200.0;
 #[non_exhaustive]
 pub enum AcquisitionError {
     /// A list has another length than the b-values.
-    #[error("{what}: {got} values for {expected} measurements")]
+    #[error(
+        "{what}: {got} values for {expected} measurements; check that the files belong together"
+    )]
     Count {
         /// Which list.
         what: &'static str,
@@ -43,7 +45,7 @@ pub enum AcquisitionError {
         got: usize,
     },
     /// There is no measurement at all.
-    #[error("the acquisition has no measurements")]
+    #[error("the acquisition has no measurements; check that the gradient table is not empty")]
     Empty,
     /// A direction is not of length one.
     #[error(
@@ -257,7 +259,7 @@ impl Acquisition {
     }
 
     /// The acquisition of some of the measurements, in the given order;
-    /// indices that do not exist are left out.
+    /// indices that do not exist are left out. Without indices it is empty.
     pub fn subset(&self, indices: &[usize]) -> Self {
         let kept: Vec<usize> = indices.iter().copied().filter(|&i| i < self.len()).collect();
         let pick = |v: &[f64]| kept.iter().map(|&i| v[i]).collect::<Vec<f64>>();
@@ -283,7 +285,7 @@ impl Acquisition {
         self.b.len()
     }
 
-    /// Never true: an acquisition has at least one measurement.
+    /// Whether there are no measurements: only after [`Acquisition::subset`] of none.
     pub fn is_empty(&self) -> bool {
         self.b.is_empty()
     }

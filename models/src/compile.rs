@@ -66,6 +66,7 @@ pub(crate) fn compile(spec: ModelSpec) -> Result<Model, ModelError> {
     compiler.lay_out_axes_and_scalars()?;
     compiler.lay_out_fractions()?;
     compiler.lay_out_scale()?;
+    compiler.check_effects()?;
     let parts = compiler.finish()?;
     Ok(Model::assemble(Parts { spec: spec.clone(), ..parts }))
 }
@@ -138,6 +139,31 @@ impl Compiler<'_> {
         extra.push("fractions");
         for name in self.spec.prior.keys() {
             check("prior", name, &extra)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses priors and ranges that nothing would read.
+    fn check_effects(&self) -> Result<(), ModelError> {
+        let ranges = self.spec.range.keys().map(|name| ("range", name));
+        for (table, name) in ranges.chain(self.spec.prior.keys().map(|name| ("prior", name))) {
+            let free = self.free.iter().find(|f| f.name == *name);
+            let reason = match (table, name.as_str()) {
+                ("prior", "fractions" | "sigma") => continue,
+                ("range", "sigma") if self.spec.prior.contains_key("sigma") => continue,
+                ("range", "sigma") => "it cuts the prior of sigma; give that one too",
+                (_, name) if name.ends_with(".fraction") => {
+                    "fractions have one prior together, `fractions`, and no range"
+                }
+                ("range", _) if free.is_some_and(|f| f.kind == FreeKind::Axis) => {
+                    "a direction has no range"
+                }
+                _ if free.is_none() => {
+                    "the parameter is not free; remove this line, or the link that ties it"
+                }
+                _ => continue,
+            };
+            return Err(ModelError::NoEffect { table, name: name.clone(), reason: reason.into() });
         }
         Ok(())
     }
@@ -232,7 +258,9 @@ impl Compiler<'_> {
         let prior_spec = self.spec.prior.get(full).cloned();
         let mut range = match (self.spec.range.get(full), &prior_spec) {
             (Some(&[a, b]), _) => {
-                if !(a < b && a >= low && b <= high) {
+                // An interval open below only has no chart.
+                let closed_below = a.is_finite() || b == f64::INFINITY;
+                if !(a < b && a >= low && b <= high && closed_below) {
                     return Err(ModelError::Range {
                         name: full.into(),
                         low: a,
@@ -539,7 +567,17 @@ impl Compiler<'_> {
         });
         let sigma_prior = match self.spec.prior.get("sigma") {
             Some(spec) => {
-                let range = self.spec.range.get("sigma").copied().unwrap_or([0.0, f64::INFINITY]);
+                let domain = [0.0, f64::INFINITY];
+                let range = self.spec.range.get("sigma").copied().unwrap_or(domain);
+                if range[0] < 0.0 {
+                    return Err(ModelError::Range {
+                        name: "sigma".into(),
+                        low: range[0],
+                        high: range[1],
+                        domain_low: domain[0],
+                        domain_high: domain[1],
+                    });
+                }
                 Some(
                     Prior::new(spec, range)
                         .map_err(|source| ModelError::Prior { name: "sigma".into(), source })?,

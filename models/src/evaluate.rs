@@ -131,6 +131,11 @@ impl Evaluator {
         self.per_voxel.extend_from_slice(values);
     }
 
+    /// What [`Evaluator::set_per_voxel`] was given last.
+    pub fn per_voxel(&self) -> &[f64] {
+        &self.per_voxel
+    }
+
     /// Follows the links and lowers every compartment.
     fn prepare(&mut self, x: &[f64]) {
         let model = &self.lowered.model;
@@ -218,11 +223,6 @@ impl Evaluator {
                 }
             }
         }
-    }
-
-    /// The signal of the last evaluation, in slots.
-    pub fn last_signal(&self) -> &[f64] {
-        &self.signal
     }
 
     /// The vector-Jacobian product at the last [`Evaluator::signal`]: adds
@@ -422,7 +422,7 @@ impl Evaluator {
         let (values, n) = (self.lowered.model.values(), self.lowered.plan.measurements());
         let sets = x.len().checked_div(values).unwrap_or(1);
         let mut out = vec![0.0; sets * n];
-        for (set, row) in out.chunks_mut(n).enumerate() {
+        for (set, row) in out.chunks_mut(n.max(1)).enumerate() {
             self.signal(&x[set * values..(set + 1) * values]);
             self.lowered.plan.gather(&self.signal, row);
         }

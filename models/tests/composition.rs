@@ -666,7 +666,7 @@ fn priors_and_ranges_without_effect_are_named() {
             ("\"ball.fraction\" = { uniform = [0.0, 0.5] }", &["`ball.fraction`", "`fractions`"]),
             (
                 "s0 = { uniform = [1.0, 2.0] }\n[link]\ns0 = { fixed = 1.0 }",
-                &["[prior]", "`s0`", "linked"],
+                &["[prior]", "`s0`", "not free"],
             ),
         ],
     );

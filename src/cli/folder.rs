@@ -51,7 +51,15 @@ impl OutFolder {
         if names.is_empty() {
             return Ok(fresh(false));
         }
-        let other = match read_identity(path) {
+        let mut found = read_identity(path);
+        if found.is_none() {
+            // A shard of the same run has just begun, or a run was killed before its first block.
+            if names.iter().all(|n| n == ".parts") && unclaimed(path)? {
+                return Ok(fresh(false));
+            }
+            found = read_identity(path);
+        }
+        let other = match found {
             Some(found) if found.identity == identity.identity => return Ok(fresh(false)),
             Some(found) => format!(
                 "holds the results of another run (another {})",
@@ -167,6 +175,12 @@ fn names(folder: &Path) -> anyhow::Result<Vec<String>> {
 pub(crate) fn read_identity(folder: &Path) -> Option<Identity> {
     let text = std::fs::read_to_string(folder.join(".parts").join("run.json")).ok()?;
     serde_json::from_str(&text).ok()
+}
+
+/// Whether the parts of a folder belong to no run yet: neither blocks nor an identity.
+fn unclaimed(folder: &Path) -> anyhow::Result<bool> {
+    let parts = folder.join(".parts");
+    Ok(parts.is_dir() && names(&parts)?.iter().all(|n| is_half_written(n)))
 }
 
 /// In what two runs differ, in words.

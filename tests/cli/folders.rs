@@ -97,6 +97,17 @@ fn foreign_folders_are_refused() {
 }
 
 #[test]
+fn a_folder_without_an_identity_is_taken_over() {
+    let bench = Bench::with_voxels(5);
+    std::fs::create_dir_all(bench.path("o/.parts")).unwrap();
+    bench.put("o/.parts/.run.json.abc.tmp", "half");
+    bench.fit("--dwi a.npy --out o").exits(0);
+    std::fs::create_dir_all(bench.path("p/.parts")).unwrap();
+    bench.put("p/.parts/notes.txt", "not ours");
+    bench.fit("--dwi a.npy --out p").exits(1);
+}
+
+#[test]
 fn a_dry_run_writes_nothing() {
     let bench = Bench::with_voxels(600);
     let before = bench.names(".");

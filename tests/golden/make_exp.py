@@ -1,14 +1,14 @@
 """The ten coefficients of `kernels/src/exp.rs`.
 
-Prints the Chebyshev fit of (e^r - 1 - r)/r^2 on |r| <= 0.347, a little more than
-ln(2)/2. Needs mpmath.
+Prints the Chebyshev fit of (e^r - 1 - r)/r^2 on |r| <= 0.3467, a little more than
+ln(2)/2, with the first coefficient (one rounding off) set to 1/2. Needs mpmath.
 """
 
-from mpmath import cos, exp, lu_solve, matrix, mp, mpf, nstr, pi
+from mpmath import cos, exp, log, lu_solve, matrix, mp, mpf, nstr, pi
 
 mp.dps = 50
 TERMS = 10
-R_MAX = mpf("0.347")
+R_MAX = log(mpf(2)) / 2 * mpf("1.0005")
 
 
 def quotient(r):
@@ -24,6 +24,7 @@ def main():
     nodes = [R_MAX * cos(pi * (2 * j + 1) / (2 * TERMS)) for j in range(TERMS)]
     # Powers of the interpolant by the Vandermonde system, exact enough at 50 digits.
     powers = lu_solve(matrix([[r**i for i in range(TERMS)] for r in nodes]), matrix([quotient(r) for r in nodes]))
+    powers = [mpf(1) / 2, *list(powers)[1:]]
     for c in powers:
         print(repr(float(c)))
     error = mpf(0)

@@ -72,6 +72,10 @@ fn a_table_is_read_by_name() {
     let nan = read("b_s_per_m2,gx,gy,gz\n0,nan,nan,nan\n1e9,0,0,1\n").unwrap();
     assert_eq!(nan.acquisition.len(), 2);
     assert!(nan.acquisition.timing().is_none() && nan.shell_labels.is_none());
+    let blank = read("b_s_per_m2,gx,gy,gz\n0,,,\n1e9,0,0,1\n").unwrap();
+    assert_eq!(blank.acquisition, nan.acquisition);
+    assert!(read("b_s_per_m2,gx,gy,gz\n0,0,0,0\n,0,0,1\n").is_err());
+    assert!(read("b_s_per_m2,gx,gy,gz\n0,0,0,0\n1e9,0,,1\n").is_err());
     let strength =
         read("G_T_per_m,delta_s,Delta_s,gx,gy,gz\n0.0692701891636,0.0129,0.0218,0,0,1\n").unwrap();
     // That gradient belongs to b = 1 with a gamma of 267.513e6.

@@ -39,23 +39,27 @@ pub struct Summary {
     pub mcse_mean: f64,
 }
 
+impl Summary {
+    /// Nothing is known.
+    pub(crate) const MISSING: Self = Self {
+        mean: f64::NAN,
+        sd: f64::NAN,
+        q05: f64::NAN,
+        q50: f64::NAN,
+        q95: f64::NAN,
+        rhat: f64::NAN,
+        ess_bulk: f64::NAN,
+        ess_tail: f64::NAN,
+        mcse_mean: f64::NAN,
+    };
+}
+
 /// Summarises one scalar.
 ///
 /// NaN among the draws makes every column NaN. Fewer than four draws a chain
 /// leave mean, sd and quantiles; a single chain has no R-hat.
 pub fn summarize(x: Chains<'_>, workspace: &mut Workspace) -> Summary {
-    let nan = f64::NAN;
-    let mut s = Summary {
-        mean: nan,
-        sd: nan,
-        q05: nan,
-        q50: nan,
-        q95: nan,
-        rhat: nan,
-        ess_bulk: nan,
-        ess_tail: nan,
-        mcse_mean: nan,
-    };
+    let mut s = Summary::MISSING;
     if x.has_nan() {
         return s;
     }

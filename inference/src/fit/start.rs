@@ -1,17 +1,17 @@
 //! Where a fit starts.
 //!
-//! 1. A log-linear tensor fit (ordinary least squares, b up to 1.5 ms/µm² when
-//!    there are enough measurements) gives $S_0$ and three directions
+//! 1. A log-linear tensor fit (ordinary least squares, b up to 1.55 ms/µm² when
+//!    there are twelve weighted measurements) gives three directions
 //!    $e_1, e_2, e_3$ of falling diffusivity.
 //! 2. A fixed low-discrepancy set of points covers the scalar parameters, each
-//!    point is tried with one or more directions: $e_1$; for one point in three
+//!    point is tried with one or more directions: $e_1$; for one point in four
 //!    also $e_2$ and $e_3$; for two and more axes pairs in the plane of $e_1, e_2$.
 //!    The points are ranked on at most 96 measurements, spread over all shells.
 //! 3. At each point the signal is linear in the amplitudes $S_0 f_c \ge 0$: these
 //!    are solved by non-negative least squares, and the point is ranked by what
 //!    remains. (Where a link makes scalars depend on fractions, or fractions are
 //!    fixed, only $S_0$ is solved and the fractions are part of the point.)
-//! 4. The best one (one axis, two compartments) or the three best that are apart
+//! 4. The best one (at most one axis and two compartments) or the three best that are apart
 //!    (other models, which have several modes) start a fit each; after eight
 //!    iterations the best of them goes on.
 //!
@@ -67,13 +67,16 @@ impl StartScheme {
         let ranking = Lowered::new(model.clone(), &acquisition.subset(&ranked))?;
         let axes: Vec<usize> =
             model.free().iter().filter(|f| f.kind == FreeKind::Axis).map(|f| f.at).collect();
-        let fixed_fractions = model.free().iter().any(|f| match &f.kind {
-            FreeKind::Fractions { total, .. } => *total < 1.0,
-            _ => false,
-        });
+        let compartments = model.components().len();
+        let free_fractions: usize = model
+            .free()
+            .iter()
+            .filter(|f| matches!(f.kind, FreeKind::Fractions { .. }))
+            .map(|f| f.len)
+            .sum();
+        let fixed_fractions = compartments > 1 && free_fractions < compartments;
         let linear_amplitudes =
             !model.is_nonlinear_in_fractions() && !fixed_fractions && model.scale_is_free();
-        let compartments = model.components().len();
         let (tensor, used) = tensor_design(acquisition);
         Ok(Self {
             tensor,

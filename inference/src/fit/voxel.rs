@@ -3,8 +3,9 @@
 //! $$\hat x = \arg\max_x \ln p(y\,|\,S(x),\sigma),\qquad \mathrm{cov} = (T^T J^T W J T)^{-1}$$
 //!
 //! with $W$ the curvature of the likelihood at the optimum (observed
-//! information in the signal) and $T$ the tangent basis; the covariance of the
-//! result columns follows by the delta method.
+//! information in the signal, for Rician noise kept above $0.3/\sigma^2$) and $T$
+//! the tangent basis; the covariance of the result columns follows by the delta
+//! method.
 //!
 //! An unknown σ is estimated: for Gaussian noise $\hat\sigma^2 = \mathrm{RSS}/(n-p)$;
 //! for Rician noise by the fixed point of the score,
@@ -30,11 +31,12 @@ pub enum Status {
     MaxIterations,
     /// The data do not determine the parameters.
     Singular,
-    /// NaN, infinite, all-zero, or (for Rician noise) negative signals.
+    /// NaN, infinite or all-zero signals, no positive b = 0 signal, negative signals
+    /// with Rician noise; a σ that is not positive, a fixed value that is not finite.
     InvalidSignal,
     /// The density could not be evaluated.
     Divergent,
-    /// Chains disagree: R-hat above 1.01 or a chain stuck far below the best.
+    /// R-hat above 1.01, E-BFMI below 0.3, or a chain stuck far below the best.
     NotMixed,
 }
 
@@ -485,12 +487,12 @@ impl Fitter {
         let inverse = cholesky_inverse(&a, n);
         let mut basis = Vec::new();
         self.tangent.basis(x, &mut basis);
-        let per_voxel = vec![0.0; model.per_voxel().len()];
+        let per_voxel = self.evaluator.per_voxel();
         let sd = columns
             .iter()
             .map(|column| {
                 let mut slope = vec![0.0; dim];
-                column.evaluate(x, &per_voxel, &mut |k, d| {
+                column.evaluate(x, per_voxel, &mut |k, d| {
                     for &(_, j, b) in basis.iter().filter(|e| e.0 == k) {
                         slope[j] += d * b;
                     }

@@ -3,8 +3,7 @@
 //! Each chain starts at a draw from the normal approximation at the mode and
 //! runs in its white coordinates (see [`Laplace`]). A chain whose median log
 //! density stays more than ten nats and one a degree of freedom below the best
-//! chain's is flagged, as
-//! are voxels whose worst R-hat exceeds 1.01.
+//! chain's is flagged; R-hat and E-BFMI are judged with the summary.
 //!
 //! Validated by `tests/sample.rs` and `docs/validation.md`.
 
@@ -15,8 +14,7 @@ use microtome_kernels::philox::PhiloxRng;
 use microtome_models::{Model, Posterior, Sigma};
 use rand_distr::{Distribution, StandardNormal};
 
-/// How far below the best chain a chain may stay, per degree of freedom plus
-/// ten (nats).
+/// How far below the best chain a chain may stay, beside one nat a degree of freedom.
 const STUCK_NATS: f64 = 10.0;
 
 /// Draws of one voxel.

@@ -19,7 +19,7 @@ pub use batch::{record_batch, voxel_batch};
 
 use arrow_array::{ArrayRef, Int32Array, Int64Array};
 use arrow_schema::{DataType, Field};
-use microtome_models::{Model, Unit, VoxelBatch};
+use microtome_models::{Model, VoxelBatch};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -82,9 +82,5 @@ pub(crate) const SIGNAL_UNIT: &str = "signal";
 
 /// Names and units of the result columns of a model.
 pub(crate) fn result_columns(model: &Model) -> Vec<(&str, &'static str)> {
-    model.columns().iter().map(|c| (c.name.as_str(), unit(c.unit))).collect()
-}
-
-fn unit(unit: Unit) -> &'static str {
-    unit.symbol()
+    model.columns().iter().map(|c| (c.name.as_str(), c.unit.symbol())).collect()
 }

@@ -39,30 +39,14 @@ pub(crate) const RHAT_LIMIT: f64 = 1.01;
 /// E-BFMI below this says that the energies mix badly (Betancourt 2016, arXiv:1604.00695).
 pub(crate) const EBFMI_LIMIT: f64 = 0.3;
 
-fn missing() -> Summary {
-    let nan = f64::NAN;
-    Summary {
-        mean: nan,
-        sd: nan,
-        q05: nan,
-        q50: nan,
-        q95: nan,
-        rhat: nan,
-        ess_bulk: nan,
-        ess_tail: nan,
-        mcse_mean: nan,
-    }
-}
-
 fn constant(value: f64, like: &Summary) -> Summary {
     Summary {
         mean: value,
-        sd: f64::NAN,
-        q05: f64::NAN,
         q50: value,
-        q95: f64::NAN,
-        mcse_mean: f64::NAN,
-        ..*like
+        rhat: like.rhat,
+        ess_bulk: like.ess_bulk,
+        ess_tail: like.ess_tail,
+        ..Summary::MISSING
     }
 }
 
@@ -81,7 +65,7 @@ pub(crate) fn voxel(
     let summary_of =
         |values: &[f64], workspace: &mut Workspace| match Chains::new(values, chains, draws) {
             Ok(c) if chains > 0 => summarize(c, workspace),
-            _ => missing(),
+            _ => Summary::MISSING,
         };
     let free_axes: Vec<usize> =
         model.free().iter().filter(|f| f.kind == FreeKind::Axis).map(|f| f.at).collect();
@@ -170,10 +154,10 @@ fn axis(
     let draws: Vec<[f64; 3]> =
         posterior.values.chunks_exact(width).map(|x| [x[at], x[at + 1], x[at + 2]]).collect();
     if draws.is_empty() {
-        return [missing(); 5];
+        return [Summary::MISSING; 5];
     }
     let mut dyadic = [[0.0; 3]; 3];
-    let mut worst = missing();
+    let mut worst = Summary::MISSING;
     let mut product = vec![0.0; draws.len()];
     for i in 0..3 {
         for j in i..3 {

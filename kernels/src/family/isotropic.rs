@@ -97,7 +97,7 @@ dispatch! {
 /// The sum of the weights over every shell: dL/dv_s = A · sum.
 ///
 /// # Shapes
-/// `weight` `[slot]`, `sums` `[shell]`.
+/// `weight` `[slot]`, zero in padding; `sums` `[shell]`.
 pub fn pullback(plan: &Plan, weight: &[f64], sums: &mut [f64]) {
     pullback_at(crate::simd::level(), plan, weight, sums);
 }

@@ -2,13 +2,14 @@
 //!
 //! | family | signal of slot $i$ on shell $s$ | compartments |
 //! |---|---|---|
-//! | [`isotropic`] | $E = v_s$ | ball, dot, spheres |
+//! | [`isotropic`] | $E = v_s$ | ball, dot |
 //! | [`quadratic`] | $E = e^{-a_s - c_s t^2}$, $t = g_i\cdot\mu$ | stick, zeppelin |
 //! | [`tensor`] | $E = e^{-B_i : D}$ | full tensor |
 //!
-//! Each family offers the same four loops over the slots of a [`Plan`]:
+//! Each family offers the same loops over the slots of a [`Plan`]:
 //!
-//! - `signal`: $E$ alone, kept for the reverse pass;
+//! - `signal`: $E$ alone, kept for the reverse pass (the isotropic one has nothing
+//!   to keep);
 //! - `accumulate`: adds $A\,E$ to the signal and, in the same pass, one
 //!   Jacobian column for every parameter that the compartment depends on;
 //! - `pullback` (the vector-Jacobian product): from weights $w_i$ the sums from
@@ -19,8 +20,9 @@
 //! new loop: with links and fractions folded in by the models, column $k$ of
 //! the quadratic family is $E(\alpha_{ks} + \beta_{ks} t^2 + \gamma_s t\, g\cdot e_k)$.
 //!
-//! Validated by `tests/families.rs` (dual numbers) and `tests/text_parity.rs`
-//! (the device text executed by the host compiler).
+//! Validated by `tests/families.rs` (plain formulas), `jacobian_equals_dual_numbers`
+//! of the models crate and `tests/text_parity.rs` (the device text executed by the
+//! host compiler).
 
 pub mod isotropic;
 pub mod quadratic;
@@ -37,6 +39,9 @@ const SETS_PER_TASK: usize = 16;
 fn batch(plan: &Plan, sets: usize, out: &mut [f64], one: impl Fn(usize, &mut [f64]) + Sync) {
     let n = plan.measurements();
     debug_assert_eq!(out.len(), sets * n);
+    if n == 0 {
+        return;
+    }
     out.par_chunks_mut(n * SETS_PER_TASK).enumerate().for_each(|(task, rows)| {
         let mut slots = vec![0.0; plan.slots()];
         for (row, values) in rows.chunks_mut(n).enumerate() {

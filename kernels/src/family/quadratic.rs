@@ -11,7 +11,9 @@
 //! $E(\alpha_{ks} + \beta_{ks}t^2)$ for a scalar and $E\,\gamma_s t\,g_k$ for a
 //! component of the axis.
 //!
-//! Validated by `tests/families.rs`.
+//! Source: the stick of Behrens et al. 2003, doi:10.1002/mrm.10609, eq. 1, and the
+//! zeppelin of Panagiotaki et al. 2012, doi:10.1016/j.neuroimage.2011.09.081, table 1,
+//! are the cases in use. Validated by `tests/families.rs`.
 
 use crate::exp::exp_lanes;
 use crate::lanes::{Lanes, dispatch};
@@ -268,7 +270,7 @@ dispatch! {
 /// $\partial/\partial a_s = -\sum w E$, $\partial/\partial c_s = -\sum w E t^2$.
 ///
 /// # Shapes
-/// `t`, `e`, `weight` `[slot]`; `sums` `[2, shell]`.
+/// `t`, `e`, `weight` `[slot]`, the weight zero in padding; `sums` `[2, shell]`.
 pub fn pullback(
     plan: &Plan,
     c: &[f64],

@@ -62,6 +62,9 @@ dispatch! {
 }
 
 /// $E$ of every slot, kept for [`pullback`]; adds $A\,E$ to `total`.
+///
+/// # Shapes
+/// `e_out`, `total` `[slot]`.
 pub fn signal(plan: &Plan, d: &[f64; 6], amplitude: f64, e_out: &mut [f64], total: &mut [f64]) {
     signal_at(crate::simd::level(), plan, d, amplitude, e_out, total);
 }
@@ -146,6 +149,9 @@ dispatch! {
 
 /// The vector-Jacobian product: $\sum w E$ and $\partial/\partial D = -\sum w E B$
 /// (for amplitude 1).
+///
+/// # Shapes
+/// `e`, `weight` `[slot]`, the weight zero in padding.
 pub fn pullback(plan: &Plan, e: &[f64], weight: &[f64]) -> (f64, [f64; 6]) {
     pullback_at(crate::simd::level(), plan, e, weight)
 }

@@ -1,0 +1,187 @@
+//! The loops of the signal families against plain formulas, measurement by
+//! measurement, on shells that have blocks of their own and on packed ones.
+
+use microtome_kernels::Plan;
+use microtome_kernels::family::{isotropic, quadratic, tensor};
+
+const SHELLS: usize = 4;
+const MEASUREMENTS: usize = 29;
+const MU: [f64; 3] = [0.48, -0.6, 0.64];
+const D: [f64; 6] = [1.7, 0.6, 0.4, 0.2, -0.1, 0.3];
+/// Amplitude and the value that signal and Jacobian start from: loops must add.
+const AMPLITUDE: f64 = 1.3;
+const BEFORE: f64 = 0.25;
+
+fn wave(i: usize, k: f64) -> f64 {
+    (k * i as f64 + 0.3 * k).sin()
+}
+
+/// Shells 0 and 2 fill more than a block, 1 and 3 are packed.
+fn shell_of(i: usize) -> usize {
+    [0, 2, 0, 2, 1, 0, 2, 0, 3, 2][i % 10]
+}
+
+fn b_value(i: usize) -> f64 {
+    [0.7, 1.0, 2.0, 3.0][shell_of(i)]
+}
+
+fn direction(i: usize) -> [f64; 3] {
+    let v = [wave(i, 1.1), wave(i, 2.3) + 0.1, wave(i, 0.7)];
+    let norm = v.iter().map(|c| c * c).sum::<f64>().sqrt();
+    v.map(|c| c / norm)
+}
+
+fn plan() -> Plan {
+    let shells: Vec<usize> = (0..MEASUREMENTS).map(shell_of).collect();
+    let directions: Vec<[f64; 3]> = (0..MEASUREMENTS).map(direction).collect();
+    let b: Vec<f64> = (0..MEASUREMENTS).map(b_value).collect();
+    Plan::new(SHELLS, &shells, &directions, &b)
+}
+
+fn table(k: f64) -> [f64; SHELLS] {
+    std::array::from_fn(|s| 0.6 + 0.4 * wave(s, k))
+}
+
+fn t(i: usize) -> f64 {
+    let g = direction(i);
+    g[0] * MU[0] + g[1] * MU[1] + g[2] * MU[2]
+}
+
+/// B : epsilon of a measurement.
+fn contraction(i: usize, e: &[f64; 6]) -> f64 {
+    let (g, b) = (direction(i), b_value(i));
+    let m = [[e[0], e[3], e[4]], [e[3], e[1], e[5]], [e[4], e[5], e[2]]];
+    (0..3).map(|j| (0..3).map(|k| b * g[j] * m[j][k] * g[k]).sum::<f64>()).sum()
+}
+
+/// Compares slots with a formula of the measurement: every term is below 10 and
+/// has a few roundings.
+fn compare(plan: &Plan, slots: &[f64], formula: impl Fn(usize) -> f64, what: &str) {
+    for (i, &slot) in plan.slot_of().iter().enumerate() {
+        let (got, truth) = (slots[slot], formula(i));
+        assert!((got - truth).abs() < 1e-14, "{what} of measurement {i}: {got}, not {truth}");
+    }
+}
+
+/// Weights in measurement order and in slots.
+fn weights(plan: &Plan) -> (Vec<f64>, Vec<f64>) {
+    let values: Vec<f64> = (0..MEASUREMENTS).map(|i| wave(i, 1.9)).collect();
+    let mut slots = vec![0.0; plan.slots()];
+    plan.scatter(&values, &mut slots);
+    (values, slots)
+}
+
+fn close(got: f64, truth: f64, what: &str) {
+    assert!((got - truth).abs() < 1e-13, "{what}: {got}, not {truth}");
+}
+
+fn of_shell(s: usize, f: impl Fn(usize) -> f64) -> f64 {
+    (0..MEASUREMENTS).filter(|&i| shell_of(i) == s).map(f).sum()
+}
+
+#[test]
+fn isotropic_loops_equal_the_formula() {
+    let (plan, value, alpha) = (plan(), table(1.0), table(2.0));
+    let n = plan.slots();
+    let (mut signal, mut jacobian) = (vec![BEFORE; n], vec![BEFORE; 2 * n]);
+    let columns = [isotropic::Column { index: 1, alpha: &alpha }];
+    isotropic::accumulate(&plan, AMPLITUDE, &value, &columns, &mut signal, &mut jacobian);
+    compare(&plan, &signal, |i| BEFORE + AMPLITUDE * value[shell_of(i)], "signal");
+    compare(&plan, &jacobian[n..], |i| BEFORE + alpha[shell_of(i)], "column");
+    assert!(jacobian[..n].iter().all(|v| *v == BEFORE));
+    let (w, w_slots) = weights(&plan);
+    let mut sums = [9.0; SHELLS];
+    isotropic::pullback(&plan, &w_slots, &mut sums);
+    for (s, sum) in sums.into_iter().enumerate() {
+        close(sum, of_shell(s, |i| w[i]), "sum of weights");
+    }
+    let sets = 35;
+    let values: Vec<f64> = (0..sets).flat_map(|set| table(set as f64)).collect();
+    let mut out = vec![0.0; sets * MEASUREMENTS];
+    isotropic::signal_batch(&plan, sets, &values, &mut out);
+    for (set, row) in out.chunks(MEASUREMENTS).enumerate() {
+        for (i, v) in row.iter().enumerate() {
+            close(*v, table(set as f64)[shell_of(i)], "batch");
+        }
+    }
+}
+
+#[test]
+fn quadratic_loops_equal_the_formula() {
+    let (plan, a, c) = (plan(), table(1.0), table(2.0));
+    let (alpha, beta, gamma) = (table(3.0), table(4.0), table(5.0));
+    let n = plan.slots();
+    let e = |i: usize| (-a[shell_of(i)] - c[shell_of(i)] * t(i) * t(i)).exp();
+    let k = quadratic::Coefficients { a: &a, c: &c, mu: MU };
+    let (mut signal, mut jacobian) = (vec![BEFORE; n], vec![BEFORE; 4 * n]);
+    let columns = [quadratic::Column { index: 0, alpha: &alpha, beta: &beta }];
+    let axis = Some(quadratic::AxisColumns { index: 1, gamma: &gamma });
+    quadratic::accumulate(&plan, k, AMPLITUDE, &columns, axis, &mut signal, &mut jacobian);
+    compare(&plan, &signal, |i| BEFORE + AMPLITUDE * e(i), "signal");
+    let scalar = |i: usize| e(i) * (alpha[shell_of(i)] + beta[shell_of(i)] * t(i) * t(i));
+    compare(&plan, &jacobian[..n], |i| BEFORE + scalar(i), "column");
+    for part in 0..3 {
+        let column = &jacobian[(1 + part) * n..(2 + part) * n];
+        let formula = |i| BEFORE + e(i) * gamma[shell_of(i)] * t(i) * direction(i)[part];
+        compare(&plan, column, formula, "axis column");
+    }
+    let (mut t_slots, mut e_slots, mut total) = (vec![9.0; n], vec![9.0; n], vec![BEFORE; n]);
+    quadratic::signal(&plan, k, AMPLITUDE, &mut t_slots, &mut e_slots, &mut total);
+    compare(&plan, &t_slots, t, "t");
+    compare(&plan, &e_slots, e, "E");
+    compare(&plan, &total, |i| BEFORE + AMPLITUDE * e(i), "total");
+    let (w, w_slots) = weights(&plan);
+    let mut sums = [9.0; 2 * SHELLS];
+    let d_mu = quadratic::pullback(&plan, &c, &t_slots, &e_slots, &w_slots, &mut sums);
+    for s in 0..SHELLS {
+        close(sums[s], of_shell(s, |i| w[i] * e(i)), "sum of w E");
+        close(sums[SHELLS + s], of_shell(s, |i| w[i] * e(i) * t(i) * t(i)), "sum of w E t²");
+    }
+    for (part, d) in d_mu.into_iter().enumerate() {
+        let slope = |i: usize| -2.0 * c[shell_of(i)] * w[i] * e(i) * t(i) * direction(i)[part];
+        close(d, (0..MEASUREMENTS).map(slope).sum(), "slope of the axis");
+    }
+    let mut out = vec![0.0; MEASUREMENTS];
+    quadratic::signal_batch(&plan, 1, &a, &c, &MU, &mut out);
+    for (i, v) in out.into_iter().enumerate() {
+        close(v, e(i), "batch");
+    }
+}
+
+#[test]
+fn tensor_loops_equal_the_formula() {
+    let plan = plan();
+    let n = plan.slots();
+    let epsilon = [0.3, -0.2, 0.5, 0.1, 0.4, -0.6];
+    let e = |i: usize| (-contraction(i, &D)).exp();
+    let (mut signal, mut jacobian) = (vec![BEFORE; n], vec![BEFORE; 2 * n]);
+    let columns = [tensor::Column { index: 1, alpha: 0.7, epsilon }];
+    tensor::accumulate(&plan, &D, AMPLITUDE, &columns, &mut signal, &mut jacobian);
+    compare(&plan, &signal, |i| BEFORE + AMPLITUDE * e(i), "signal");
+    let column = |i: usize| BEFORE + e(i) * (0.7 + contraction(i, &epsilon));
+    compare(&plan, &jacobian[n..], column, "column");
+    let (mut e_slots, mut total) = (vec![9.0; n], vec![BEFORE; n]);
+    tensor::signal(&plan, &D, AMPLITUDE, &mut e_slots, &mut total);
+    compare(&plan, &e_slots, e, "E");
+    compare(&plan, &total, |i| BEFORE + AMPLITUDE * e(i), "total");
+    let (w, w_slots) = weights(&plan);
+    let (zeroth, slope) = tensor::pullback(&plan, &e_slots, &w_slots);
+    close(zeroth, (0..MEASUREMENTS).map(|i| w[i] * e(i)).sum(), "sum of w E");
+    for (k, d) in slope.into_iter().enumerate() {
+        // D_xy stands twice in the tensor, and so does its unit.
+        let unit: [f64; 6] = std::array::from_fn(|j| f64::from(u8::from(j == k)));
+        let truth = (0..MEASUREMENTS).map(|i| -w[i] * e(i) * contraction(i, &unit)).sum();
+        close(d, truth, "slope of D");
+    }
+    let mut out = vec![0.0; MEASUREMENTS];
+    tensor::signal_batch(&plan, 1, &D, &mut out);
+    for (i, v) in out.into_iter().enumerate() {
+        close(v, e(i), "batch");
+    }
+}
+
+#[test]
+fn a_plan_without_measurements_has_no_signals() {
+    let plan = Plan::new(1, &[], &[], &[]);
+    isotropic::signal_batch(&plan, 3, &[1.0; 3], &mut []);
+}
