@@ -17,6 +17,7 @@ pub mod log;
 pub mod normal;
 pub mod philox;
 pub mod plan;
+pub mod residual;
 pub mod rician;
 pub mod simd;
 pub mod special;

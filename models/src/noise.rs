@@ -13,6 +13,7 @@
 //! Source: Rice 1944; Gudbjartsson & Patz 1995, doi:10.1002/mrm.1910340618, eq. 1.
 //! Validated by `rician_density_integrates_to_one` and `sigma_slope_equals_difference`.
 
+use microtome_kernels::residual::residual_sums;
 use microtome_kernels::{gaussian, rician};
 use serde::{Deserialize, Serialize};
 
@@ -90,18 +91,10 @@ impl NoiseKind {
         score: &[f64],
     ) -> f64 {
         let w = 1.0 / (sigma * sigma);
-        let mut sum = 0.0;
-        let mut n = 0.0;
-        for (((y, s), m), score) in y.iter().zip(s).zip(mask).zip(score) {
-            n += m;
-            sum += match self {
-                NoiseKind::Gaussian => m * (y - s) * (y - s) * w,
-                NoiseKind::Rician => m * (y * y - s * s) * w - 2.0 * s * score,
-            };
-        }
+        let sums = residual_sums(y, s, mask, score);
         match self {
-            NoiseKind::Gaussian => sum - n,
-            NoiseKind::Rician => sum - 2.0 * n,
+            NoiseKind::Gaussian => sums.square * w - sums.count,
+            NoiseKind::Rician => sums.power * w - 2.0 * sums.work - 2.0 * sums.count,
         }
     }
 }

@@ -20,6 +20,7 @@ use super::start::StartScheme;
 use crate::dense::{cholesky, cholesky_inverse};
 use argmin::core::{Executor, State};
 use microtome_kernels::normal::normal_equations;
+use microtome_kernels::residual::residual_sums;
 use microtome_models::{Constants, Evaluator, FreeKind, Lowered, Model, NoiseKind, Tangent};
 
 /// How the fit or the sampling of a voxel ended.
@@ -410,7 +411,8 @@ impl Fitter {
     fn residual_square(&mut self, x: &[f64]) -> f64 {
         let plan = self.evaluator.lowered().plan.clone();
         let signal = self.evaluator.signal(x);
-        self.y.iter().zip(signal).zip(plan.mask()).map(|((y, s), m)| m * (y - s) * (y - s)).sum()
+        // The sum with the score is not needed; the mask stands in its place.
+        residual_sums(&self.y, signal, plan.mask(), plan.mask()).square
     }
 
     fn finish(
