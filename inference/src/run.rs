@@ -38,7 +38,7 @@ pub struct Runner {
 pub struct Counts {
     /// All voxels.
     pub voxels: u64,
-    /// Voxels whose status is not `converged`.
+    /// Voxels without a result: every status but `converged` and `not_mixed`.
     pub failed: u64,
     /// Divergent trajectories after tuning.
     pub divergences: u64,
@@ -63,7 +63,7 @@ impl Counts {
     fn of(status: &[Status]) -> Self {
         let mut counts = Self { voxels: status.len() as u64, ..Self::default() };
         for s in status {
-            counts.failed += u64::from(*s != Status::Converged);
+            counts.failed += u64::from(s.is_failure());
             *counts.by_status.entry(s.name()).or_default() += 1;
         }
         counts

@@ -323,6 +323,15 @@ impl Work<'_> {
                 record.counts.sentence()
             ));
         }
+        let unmixed = record.counts.by_status.get("not_mixed").copied().unwrap_or(0);
+        let percent = 100.0 * unmixed as f64 / record.counts.voxels.max(1) as f64;
+        if percent > self.request.run.max_failed {
+            say::note(&format!(
+                "warning: the chains of {percent:.1} % of the voxels have not mixed (status not_mixed: R-hat above 1.01): \
+                 draw more (--draws), or simplify the model; `microtome diagnose {}` says more",
+                self.out.display()
+            ));
+        }
         if !common.quiet && !common.json {
             say::line(&format!(
                 "{}; {} ({} of processor time); results in {}",

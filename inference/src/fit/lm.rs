@@ -45,7 +45,6 @@ pub trait Objective {
 /// `hessian` `[n, n]`, `gradient` `[n]`; frozen coordinates get step 0.
 pub fn step(hessian: &[f64], gradient: &[f64], frozen: &[bool], lambda: f64) -> Option<Vec<f64>> {
     let n = gradient.len();
-    let largest = (0..n).map(|i| hessian[i * n + i]).fold(0.0, f64::max);
     let mut a = vec![0.0; n * n];
     let mut s = vec![0.0; n];
     for i in 0..n {
@@ -59,7 +58,10 @@ pub fn step(hessian: &[f64], gradient: &[f64], frozen: &[bool], lambda: f64) -> 
                 a[i * n + j] = hessian[i * n + j];
             }
         }
-        a[i * n + i] += lambda * hessian[i * n + i].max(1e-10 * largest) + f64::MIN_POSITIVE;
+        // Marquardt's scaling: steps do not depend on units. A coordinate without
+        // curvature has no gradient either.
+        let scale = hessian[i * n + i];
+        a[i * n + i] += if scale > 0.0 { lambda * scale } else { 1.0 };
     }
     if !cholesky(&mut a, n, 1e-14) {
         return None;

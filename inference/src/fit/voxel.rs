@@ -42,6 +42,12 @@ pub enum Status {
 }
 
 impl Status {
+    /// Whether the voxel has no result to use. Draws that have not mixed are a
+    /// result with a warning.
+    pub fn is_failure(self) -> bool {
+        !matches!(self, Status::Converged | Status::NotMixed)
+    }
+
     /// The word in the `status` column.
     pub fn name(self) -> &'static str {
         match self {
@@ -470,8 +476,20 @@ impl Fitter {
             .filter(|f| matches!(f.kind, FreeKind::Fractions { .. }))
             .any(|f| x[f.at..f.at + f.len].iter().any(|v| *v < 1e-6));
         let scale = |i: usize| hessian[i * dim + i].max(0.0).sqrt();
-        let largest = (0..dim).map(scale).fold(0.0, f64::max);
-        let dead: Vec<bool> = (0..dim).map(|i| scale(i) <= 1e-9 * largest).collect();
+        // Compared in units of the parameters, so that the unit of the signals
+        // (of s0) does not matter.
+        let sizes: Vec<f64> = model
+            .free()
+            .iter()
+            .flat_map(|f| match f.kind {
+                FreeKind::Scale => vec![x[f.at].abs()],
+                FreeKind::Axis => vec![1.0; 2],
+                FreeKind::Fractions { .. } => vec![1.0; f.len - 1],
+                FreeKind::Scalar { .. } => vec![1.0],
+            })
+            .collect();
+        let largest = (0..dim).map(|i| scale(i) * sizes[i]).fold(0.0, f64::max);
+        let dead: Vec<bool> = (0..dim).map(|i| scale(i) * sizes[i] <= 1e-9 * largest).collect();
         let live: Vec<usize> = (0..dim).filter(|&i| !frozen[i] && !dead[i]).collect();
         let n = live.len();
         let mut a = vec![0.0; n * n];
