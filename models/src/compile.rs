@@ -201,7 +201,7 @@ impl Compiler<'_> {
                 match self.spec.prior.get(full) {
                     None | Some(PriorSpec::Isotropic) => {}
                     Some(_) => {
-                        return Err(ModelError::Link {
+                        return Err(ModelError::PriorForm {
                             name: full.into(),
                             reason: "the only prior of a direction is \"isotropic\"".into(),
                         });
@@ -379,7 +379,7 @@ impl Compiler<'_> {
                 a.clone()
             }
             Some(_) => {
-                return Err(ModelError::Link {
+                return Err(ModelError::PriorForm {
                     name: "fractions".into(),
                     reason: format!(
                         "the prior of the fractions is {{ dirichlet = [..] }} with {} positive numbers",

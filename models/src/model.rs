@@ -59,6 +59,14 @@ pub enum ModelError {
         /// What is wrong.
         source: PriorError,
     },
+    /// A prior of a form that the parameter does not take.
+    #[error("[prior] `{name}`: {reason}")]
+    PriorForm {
+        /// The parameter.
+        name: String,
+        /// What it takes.
+        reason: String,
+    },
     /// A range that is none.
     #[error(
         "[range] `{name}`: [{low}, {high}] is empty, open below only, or leaves the physical domain [{domain_low}, {domain_high}]; \
