@@ -316,11 +316,11 @@ impl Evaluator {
             let mut d_amplitude = [0.0; MAX_ACTIVE];
             for &(k, d) in &state.fraction_slopes {
                 let i = slot_of(&mut self.active, k);
-                d_amplitude[i.min(MAX_ACTIVE - 1)] += d * self.scale;
+                d_amplitude[i] += d * self.scale;
             }
             for &(k, d) in &self.scale_slopes {
                 let i = slot_of(&mut self.active, k);
-                d_amplitude[i.min(MAX_ACTIVE - 1)] += d * state.fraction;
+                d_amplitude[i] += d * state.fraction;
             }
             for &(_, k, _) in &state.scalar_slopes {
                 slot_of(&mut self.active, k);

@@ -138,13 +138,15 @@ struct NegativeLogLikelihood<'a> {
     mask: &'a [f64],
     noise: NoiseKind,
     sigma: f64,
+    /// The curvature of a Rician measurement is kept above this share of 1/σ².
+    floor: f64,
     scratch: &'a mut Scratch,
 }
 
 /// Iterations of each of several starts before the best goes on.
 const FIRST_ITERATIONS: u64 = 8;
 
-/// The curvature of a Rician measurement is kept above this share of 1/σ².
+/// The floor of the curvature in the steps of a fit, which need a positive matrix.
 const CURVATURE_FLOOR: f64 = 0.3;
 
 impl Objective for NegativeLogLikelihood<'_> {
@@ -164,7 +166,7 @@ impl Objective for NegativeLogLikelihood<'_> {
             &mut s.curvature,
         );
         if self.noise == NoiseKind::Rician {
-            let floor = CURVATURE_FLOOR / (self.sigma * self.sigma);
+            let floor = self.floor / (self.sigma * self.sigma);
             for (c, m) in s.curvature.iter_mut().zip(self.mask) {
                 *c = c.max(floor) * m;
             }
@@ -359,6 +361,7 @@ impl Fitter {
             mask: plan.mask(),
             noise,
             sigma,
+            floor: CURVATURE_FLOOR,
             scratch: &mut self.scratch,
         };
         let run = Executor::new(objective, LevenbergMarquardt::default())
@@ -438,22 +441,30 @@ impl Fitter {
         let noise = self.model().noise();
         let dim = self.tangent.dim();
         let (mut gradient, mut hessian) = (vec![0.0; dim], vec![0.0; dim * dim]);
-        let mut objective = NegativeLogLikelihood {
-            evaluator: &mut self.evaluator,
-            tangent: &self.tangent,
-            y: &self.y,
-            mask: plan.mask(),
-            noise,
-            sigma,
-            scratch: &mut self.scratch,
-        };
-        let cost = objective.linearise(&x, &mut gradient, &mut hessian);
+        // The observed information itself; with the floor of the steps where noise
+        // leaves it without an inverse.
+        let mut cost = f64::NAN;
+        let (mut column_sd, mut determined) = (vec![f64::NAN; self.model().columns().len()], false);
+        for floor in [f64::NEG_INFINITY, CURVATURE_FLOOR] {
+            let mut objective = NegativeLogLikelihood {
+                evaluator: &mut self.evaluator,
+                tangent: &self.tangent,
+                y: &self.y,
+                mask: plan.mask(),
+                noise,
+                sigma,
+                floor,
+                scratch: &mut self.scratch,
+            };
+            cost = objective.linearise(&x, &mut gradient, &mut hessian);
+            if plan.measurements() >= parameters {
+                (column_sd, determined) = self.standard_errors(&x, &gradient, &hessian);
+            }
+            if determined || noise == NoiseKind::Gaussian {
+                break;
+            }
+        }
         let ln_likelihood = Constants::new(noise, y).at(sigma) - cost;
-        let (column_sd, determined) = if plan.measurements() < parameters {
-            (vec![f64::NAN; self.model().columns().len()], false)
-        } else {
-            self.standard_errors(&x, &gradient, &hessian)
-        };
         let status = match (determined, finished) {
             (false, _) => Status::Singular,
             (true, false) => Status::MaxIterations,
