@@ -21,6 +21,7 @@ mod prior;
 mod run;
 mod spec;
 mod tangent;
+mod zonal;
 
 pub use acquisition::{
     Acquisition, AcquisitionError, B0_MAX_MS_PER_UM2, GAMMA_RAD_PER_S_T, PulseTiming, Shell,
@@ -37,3 +38,4 @@ pub use prior::{Prior, PriorError, PriorSpec};
 pub use run::{BLOCK_ROWS, Job, RunSpec, SearchSpec, SigmaSpec, VoxelBatch};
 pub use spec::{CompartmentSpec, ModelSpec, NoiseSpec, PRESETS, Preset, SpecError};
 pub use tangent::Tangent;
+pub use zonal::{Profile, ZonalSeries, project};

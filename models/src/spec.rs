@@ -198,7 +198,8 @@ fn check_kind(kind: &str) -> Result<(), SpecError> {
     if crate::compartment::by_kind(kind).is_some() {
         return Ok(());
     }
-    let kinds: Vec<_> = crate::compartment::register().iter().map(|c| c.kind()).collect();
+    let register = crate::compartment::register();
+    let kinds: Vec<_> = register.iter().map(|c| c.kind()).collect();
     let presets: Vec<_> = PRESETS.iter().map(|p| p.name).collect();
     Err(SpecError::Unknown {
         word: kind.to_string(),
