@@ -18,6 +18,7 @@ mod noise;
 mod parameter;
 mod posterior;
 mod prior;
+mod restricted;
 mod run;
 mod spec;
 mod tangent;
