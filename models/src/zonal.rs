@@ -19,7 +19,7 @@ use microtome_kernels::legendre::{MAX_TERMS, RULES, gaussian_moments, gaussian_t
 /// Largest diffusivity that the length of the series provides for, µm²/ms.
 const DIFFUSIVITY: f64 = 4.5;
 /// Coefficients below this, of a signal of at most 1, are left out.
-const NEGLIGIBLE: f64 = 1e-13;
+pub(crate) const NEGLIGIBLE: f64 = 1e-13;
 
 /// The zonal series of a compartment on every shell, with its derivatives.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,7 +58,7 @@ impl ZonalSeries {
     /// Sets everything to zero.
     pub(crate) fn clear(&mut self) {
         let n = self.stride;
-        let parameters = self.d_c.len() / (n * self.terms.len()).max(1);
+        let parameters = self.d_c.len() / self.c.len().max(1);
         for s in 0..self.terms.len() {
             let used = self.terms[s];
             self.c[s * n..s * n + used].fill(0.0);
@@ -67,6 +67,18 @@ impl ZonalSeries {
                 self.d_c[row..row + used].fill(0.0);
             }
             self.terms[s] = 1;
+        }
+    }
+
+    /// Zeroes the terms of a shell from `used` to `most`.
+    pub(crate) fn trim(&mut self, s: usize, used: usize, most: usize) {
+        let n = self.stride;
+        let parameters = self.d_c.len() / self.c.len().max(1);
+        self.terms[s] = used;
+        self.c[s * n + used..s * n + most].fill(0.0);
+        for j in 0..parameters {
+            let row = self.row(j, s);
+            self.d_c[row + used..row + most].fill(0.0);
         }
     }
 
@@ -131,20 +143,9 @@ pub fn project(shells: &[Shell], out: &mut ZonalSeries, profile: &mut Profile<'_
                     used = k + 1;
                 }
             }
-            trim(out, s, used, most, parameters);
+            out.trim(s, used, most);
             break;
         }
-    }
-}
-
-/// Zeroes the terms of a shell from `used` to `most`.
-fn trim(out: &mut ZonalSeries, s: usize, used: usize, most: usize, parameters: usize) {
-    let n = out.stride;
-    out.terms[s] = used;
-    out.c[s * n + used..s * n + most].fill(0.0);
-    for j in 0..parameters {
-        let row = out.row(j, s);
-        out.d_c[row + used..row + most].fill(0.0);
     }
 }
 
@@ -190,7 +191,7 @@ pub(crate) fn from_coefficients(from: &Coefficients, parameters: usize, out: &mu
                         used = k + 1;
                     }
                 }
-                trim(out, s, used, terms, parameters);
+                out.trim(s, used, terms);
             }
         }
         Coefficients::Zonal(series) => {
