@@ -76,18 +76,28 @@ pub(crate) struct Apparent {
     pub(crate) d_diffusivity: f64,
 }
 
+/// $(u - 1 + e^{-u})/u^2 = 1/2 - u/6 + \dots$ in powers of u.
+const BEND: [f64; 17] = {
+    let mut out = [0.5; 17];
+    let mut k = 1;
+    while k < 17 {
+        out[k] = -out[k - 1] / (k as f64 + 2.0);
+        k += 1;
+    }
+    out
+};
+
 /// $u - 1 + e^{-u}$ and $1 - e^{-u}$, given $e^{-u}$, without cancellation.
 #[inline]
 fn bend(u: f64, e: f64) -> (f64, f64) {
     if u > 1.0 {
         return (u - 1.0 + e, 1.0 - e);
     }
-    // u²/2 - u³/6 + ...
-    let mut sum = 1.0;
-    for k in (3..20).rev() {
-        sum = 1.0 - sum * u / f64::from(k);
+    let mut sum = BEND[BEND.len() - 1];
+    for c in BEND.iter().rev().skip(1) {
+        sum = sum * u + c;
     }
-    let bend = 0.5 * u * u * sum;
+    let bend = u * u * sum;
     (bend, u - bend)
 }
 
