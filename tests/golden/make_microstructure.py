@@ -7,6 +7,7 @@ exact decimals and the arithmetic has 40 digits. Units: ms/um^2, um^2/ms, rad, m
 
 from pathlib import Path
 
+import restricted
 from mpmath import acos, cos, cot, diag, exp, eye, matrix, mp, mpf, nstr, pi, quad, sin, sqrt
 
 mp.dps = 40
@@ -85,6 +86,8 @@ SIGNALS = {
     "zeppelin|watson": watson(zeppelin),
 }
 
+SIGNALS |= restricted.SIGNALS
+
 # Axes are exact decimals of length one.
 SETS = [
     ("ball", "lambda_iso=0.812"),
@@ -104,6 +107,7 @@ SETS += [
     ("stick|watson", "mu_x=0;mu_y=0.6;mu_z=0.8;lambda_par=2.6;odi=0.04"),
     ("zeppelin|watson", "mu_x=-0.6;mu_y=0.64;mu_z=0.48;lambda_par=1.9;lambda_perp=0.4;odi=0.6"),
 ]
+SETS += restricted.SETS
 
 # b, g, delta, Delta.
 MEASUREMENTS = [
