@@ -155,6 +155,9 @@ pub fn register() -> Vec<Arc<dyn Compartment>> {
         Arc::new(compartments::Stick),
         Arc::new(compartments::Zeppelin),
         Arc::new(compartments::DiffusionTensor),
+        Arc::new(compartments::CylinderExact),
+        Arc::new(compartments::SphereExact),
+        Arc::new(compartments::PlaneExact::default()),
     ]
 }
 

@@ -19,6 +19,7 @@ mod noise;
 mod parameter;
 mod posterior;
 mod prior;
+mod pulse;
 mod run;
 mod spec;
 mod tangent;

@@ -141,7 +141,7 @@ def degrees():
                 exact = signals(tables[kind, limit], p, q)
                 for m in range(limit - 2, 2, -2):
                     # Rounding of the dense exponential grows with P.
-                    if abs(signals(tables[kind, m], p, q) - exact).max() > 1e-9 + 1e-10 * p:
+                    if abs(signals(tables[kind, m], p, q) - exact).max() > 1e-9 + 1e-11 * p:
                         needed = max(needed, m + 2)
                         break
             row.append(needed)
