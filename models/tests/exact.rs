@@ -71,7 +71,8 @@ fn exact_signals_equal_reference() {
             big_delta_ms: vec![of("Delta_s") * 1e3],
         };
         let acquisition = Acquisition::from_b(&[b], &[g], Some(timing), None).unwrap();
-        let (size, d) = (given["diameter"] * 1e6, given.get("D_perp").map_or(1.7, |d| d * 1e9));
+        let d = given.get("D_perp").or(given.get("D")).unwrap() * 1e9;
+        let size = given["diameter"] * 1e6;
         let (mut scalars, mut t) = (vec![size, d], 0.0);
         if kind.oriented() {
             let (theta, phi) = (given["theta"], given["phi"]);
