@@ -18,6 +18,7 @@ mod model;
 mod noise;
 mod parameter;
 mod posterior;
+mod preset;
 mod prior;
 mod pulse;
 mod run;
@@ -36,8 +37,9 @@ pub use model::{Column, Component, Free, FreeKind, Model, ModelError, compose_mo
 pub use noise::{Constants, NoiseKind};
 pub use parameter::{ParameterSpec, Unit};
 pub use posterior::{Posterior, Sigma};
+pub use preset::{PRESETS, Preset};
 pub use prior::{Prior, PriorError, PriorSpec};
 pub use run::{BLOCK_ROWS, Job, RunSpec, SearchSpec, SigmaSpec, VoxelBatch};
-pub use spec::{CompartmentSpec, Dispersion, ModelSpec, NoiseSpec, PRESETS, Preset, SpecError};
+pub use spec::{CompartmentSpec, Dispersion, ModelSpec, NoiseSpec, SpecError};
 pub use tangent::Tangent;
 pub use zonal::{Profile, ZonalSeries, project};
