@@ -19,7 +19,7 @@ use microtome_kernels::normal::normal_equations;
 use microtome_models::{Evaluator, FreeKind, Lowered, Tangent};
 
 /// The signal-to-noise ratio at b = 0 that the question is asked for.
-pub const SNR: f64 = 30.0;
+const SNR: f64 = 30.0;
 
 /// The answer for one model on one acquisition.
 #[derive(Debug, Clone, PartialEq)]

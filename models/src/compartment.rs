@@ -166,6 +166,9 @@ pub fn register() -> Vec<Arc<dyn Compartment>> {
         Arc::new(compartments::SphereGpd),
         Arc::new(compartments::PlaneSgp::default()),
         Arc::new(compartments::PlaneCallaghan::default()),
+        Arc::new(compartments::CylinderExact),
+        Arc::new(compartments::SphereExact),
+        Arc::new(compartments::PlaneExact::default()),
     ]
 }
 

@@ -20,6 +20,7 @@ mod parameter;
 mod posterior;
 mod preset;
 mod prior;
+mod pulse;
 mod restricted;
 mod run;
 mod spec;
