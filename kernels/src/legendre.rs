@@ -396,9 +396,9 @@ mod tests {
 
     #[test]
     fn nodes_integrate_polynomials() {
-        for index in 0..RULES.len() {
+        for (index, size) in RULES.into_iter().enumerate() {
             let rule = half_rule(index);
-            for power in [0, 2, 4, 2 * RULES[index] - 2] {
+            for power in [0, 2, 4, 2 * size - 2] {
                 let sum: f64 = rule
                     .nodes
                     .iter()

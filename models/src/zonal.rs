@@ -115,8 +115,8 @@ pub fn project(shells: &[Shell], out: &mut ZonalSeries, profile: &mut Profile<'_
         if pulses != Some((shell.delta_ms, shell.big_delta_ms)) {
             (pulses, first) = (Some((shell.delta_ms, shell.big_delta_ms)), 0);
         }
-        for index in first..RULES.len() {
-            first = index;
+        let mut used_rule = first;
+        for index in first.. {
             let rule = half_rule(index);
             let nodes = rule.nodes.len();
             rows.clear();
@@ -129,10 +129,11 @@ pub fn project(shells: &[Shell], out: &mut ZonalSeries, profile: &mut Profile<'_
                 .chunks(nodes)
                 .flat_map(|row| &row[nodes - 2..])
                 .fold(0.0, |most: f64, c| most.max(c.abs()));
-            let enough = tail < 1e-12 || nodes >= out.stride || index + 1 == RULES.len();
+            let enough = tail < 1e-12 || nodes >= out.stride || index + 1 >= RULES.len();
             if !enough {
                 continue;
             }
+            used_rule = index;
             let most = nodes.min(out.stride);
             let mut used = 1;
             for (j, row) in coefficients[..rows.len()].chunks(nodes).enumerate() {
@@ -150,6 +151,7 @@ pub fn project(shells: &[Shell], out: &mut ZonalSeries, profile: &mut Profile<'_
             out.trim(s, used, most);
             break;
         }
+        first = used_rule;
     }
 }
 
