@@ -13,7 +13,8 @@
 //! $\sum 1/\mu^4(\mu^2-k)$ and $\sum 1/\mu^6(\mu^2-k)$ are tabulated. So eight modes are
 //! enough for axons, and 48 for every pore with $D\delta/R^2 \ge 4\cdot10^{-4}$
 //! (R up to 65 µm at D = 1.7 and δ = 1 ms). A wider one is as good as free and keeps
-//! the ratio $D_\mathrm{app}/D$ of that limit.
+//! the ratio $D_\mathrm{app}/D$ of that limit. The relative error is below $10^{-13}$
+//! from $D\delta/R^2 = 10^{-3}$ on.
 //!
 //! | symbol | unit | |
 //! |---|---|---|
@@ -210,15 +211,15 @@ mod tests {
             .collect()
     }
 
-    /// Rounding grows with 1/(x τ) of the lowest mode, at most 1e4 units in the last
-    /// place here; below [`SMALLEST`] the ratio is held and the modes end.
+    /// Rounding grows with 1/(xτ) of the lowest mode, to some hundred units in the
+    /// last place here; near [`SMALLEST`] the modes of the table end.
     #[test]
     fn rates_equal_table() {
         let mut compared = 0;
         for (modes, [diameter, diffusivity, delta, big_delta], expected) in table() {
             let step = 4.0 * diffusivity * delta / (diameter * diameter);
             let got = modes.apparent(Pulses { delta, big_delta }, diameter, diffusivity).value;
-            let bound = if step >= 1e-3 { 2e-13 } else { 2e-9 };
+            let bound = if step >= 1e-3 { 1e-13 } else { 1e-11 };
             if step < SMALLEST {
                 continue;
             }
