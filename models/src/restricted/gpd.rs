@@ -12,9 +12,9 @@
 //! vanish, and what they leave, $2u - 2$, sums exactly: the remainders of
 //! $\sum 1/\mu^4(\mu^2-k)$ and $\sum 1/\mu^6(\mu^2-k)$ are tabulated. So eight modes are
 //! enough for axons, and 48 for every pore with $D\delta/R^2 \ge 4\cdot10^{-4}$
-//! (R up to 65 µm at D = 1.7 and δ = 1 ms). A wider one is as good as free and keeps
-//! the ratio $D_\mathrm{app}/D$ of that limit. The relative error is below $10^{-13}$
-//! from $D\delta/R^2 = 10^{-3}$ on.
+//! (R up to 65 µm at D = 1.7 and δ = 1 ms); a wider one keeps the ratio
+//! $D_\mathrm{app}/D$ of that limit, which is near 1. The relative error is below
+//! $10^{-13}$ from $D\delta/R^2 = 10^{-3}$ on.
 //!
 //! | symbol | unit | |
 //! |---|---|---|
