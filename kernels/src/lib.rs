@@ -14,6 +14,7 @@ pub mod gaussian;
 pub mod graph;
 mod lanes;
 pub mod log;
+pub mod nc_chi;
 pub mod normal;
 pub mod philox;
 pub mod plan;
@@ -21,6 +22,7 @@ pub mod residual;
 pub mod rician;
 pub mod simd;
 pub mod special;
+pub mod student_t;
 pub mod text;
 
 pub use plan::Plan;
