@@ -9,6 +9,7 @@ mod chart;
 mod compartment;
 pub mod compartments;
 mod compile;
+pub mod dispersion;
 mod evaluate;
 #[cfg(feature = "graph")]
 mod graph;
@@ -21,6 +22,7 @@ mod prior;
 mod run;
 mod spec;
 mod tangent;
+mod zonal;
 
 pub use acquisition::{
     Acquisition, AcquisitionError, B0_MAX_MS_PER_UM2, GAMMA_RAD_PER_S_T, PulseTiming, Shell,
@@ -35,5 +37,6 @@ pub use parameter::{ParameterSpec, Unit};
 pub use posterior::{Posterior, Sigma};
 pub use prior::{Prior, PriorError, PriorSpec};
 pub use run::{BLOCK_ROWS, Job, RunSpec, SearchSpec, SigmaSpec, VoxelBatch};
-pub use spec::{CompartmentSpec, ModelSpec, NoiseSpec, PRESETS, Preset, SpecError};
+pub use spec::{CompartmentSpec, Dispersion, ModelSpec, NoiseSpec, PRESETS, Preset, SpecError};
 pub use tangent::Tangent;
+pub use zonal::{Profile, ZonalSeries, project};
