@@ -19,6 +19,7 @@ mod noise;
 mod parameter;
 mod posterior;
 mod prior;
+mod repeats;
 mod run;
 mod spec;
 mod tangent;
@@ -32,11 +33,14 @@ pub use compartment::{Coefficients, Compartment, Family, by_kind, register};
 pub use evaluate::{Evaluator, Lowered};
 pub use link::{FixedValue, LinkSpec};
 pub use model::{Column, Component, Free, FreeKind, Model, ModelError, compose_models};
-pub use noise::{Constants, NoiseKind};
+pub use noise::{COILS_MAX, Constants, NoiseKind, STUDENT_NU};
 pub use parameter::{ParameterSpec, Unit};
 pub use posterior::{Posterior, Sigma};
 pub use prior::{Prior, PriorError, PriorSpec};
+pub use repeats::{Repeats, RepeatsError};
 pub use run::{BLOCK_ROWS, Job, RunSpec, SearchSpec, SigmaSpec, VoxelBatch};
-pub use spec::{CompartmentSpec, Dispersion, ModelSpec, NoiseSpec, PRESETS, Preset, SpecError};
+pub use spec::{
+    CompartmentSpec, Dispersion, ModelSpec, NoiseError, NoiseSpec, PRESETS, Preset, SpecError,
+};
 pub use tangent::Tangent;
 pub use zonal::{Profile, ZonalSeries, project};
