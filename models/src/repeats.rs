@@ -245,8 +245,8 @@ mod tests {
 
     /// 3000 voxels of 12 repeats: σ² is unbiased for normal noise and high signal, and
     /// right to a few percent at low signal, where the plain sd of magnitudes is not. For
-    /// Student-t noise, whose σ² has no such mean, ln σ is right to terms of 1/n²; without
-    /// the loss by the location it would be 7 % low.
+    /// Student-t noise, whose σ² has no such mean, ln σ is right to 3 %; without the loss
+    /// by the location it would be 7 % low.
     #[test]
     fn sigma_of_repeats_is_that_of_the_noise() {
         let (repeats, voxels) = (b0_images(12), 3000);

@@ -134,10 +134,11 @@ impl StartScheme {
     /// # Shapes
     /// `y` `[measurement]`; `evaluator` is one of [`StartScheme::ranking`].
     ///
-    /// `floor` is the σ of Rician noise (0 for none): the ranking is by least
-    /// squares, to which the noise floor would look like water that does not
-    /// move, so $\sqrt{y^2 - \tfrac43\sigma^2}$ stands for y (between the mean
-    /// bias at high signal, $\sigma^2$, and that at none, $2\sigma^2$).
+    /// `floor` is the square that noise adds to magnitudes (0 for none): the ranking
+    /// is by least squares, to which the noise floor would look like water that does
+    /// not move, so $\sqrt{y^2 - \mathrm{floor}}$ stands for y. For N coils it is
+    /// $(2N - \tfrac23)\sigma^2$, between the mean bias at high signal,
+    /// $(2N-1)\sigma^2$, and that at none, $2N\sigma^2$.
     pub(crate) fn starts(&self, evaluator: &mut Evaluator, y: &[f64], floor: f64) -> Vec<Vec<f64>> {
         let mean_b0 = self.mean_b0(y);
         let e = self.directions(y, 1e-3 * mean_b0.max(f64::MIN_POSITIVE));
@@ -145,11 +146,7 @@ impl StartScheme {
         let compartments = self.ranking.model.components().len();
         let mut y_slots = vec![0.0; plan.slots()];
         for (slot, &i) in plan.slot_of().iter().zip(&self.ranked) {
-            y_slots[*slot] = if floor > 0.0 {
-                (y[i] * y[i] - 4.0 / 3.0 * floor * floor).max(0.0).sqrt()
-            } else {
-                y[i]
-            };
+            y_slots[*slot] = if floor > 0.0 { (y[i] * y[i] - floor).max(0.0).sqrt() } else { y[i] };
         }
         let mut e_signals = vec![0.0; compartments * plan.slots()];
         let mut gram = vec![0.0; compartments * compartments];

@@ -3,17 +3,24 @@
 //! $$\hat x = \arg\max_x \ln p(y\,|\,S(x),\sigma),\qquad \mathrm{cov} = (T^T J^T W J T)^{-1}$$
 //!
 //! with $W$ the curvature of the likelihood at the optimum (observed
-//! information in the signal, for Rician noise kept above $0.3/\sigma^2$) and $T$
+//! information in the signal, kept above $0.3/\sigma^2$ in steps) and $T$
 //! the tangent basis; the covariance of the result columns follows by the delta
 //! method.
 //!
 //! An unknown σ is estimated: for Gaussian noise $\hat\sigma^2 = \mathrm{RSS}/(n-p)$;
-//! for Rician noise by the fixed point of the score,
-//! $\sigma^2 = \frac{1}{2(n - p/2)}\sum(y^2 + S^2 - 2ySr)$, alternating with fits.
+//! for the others by scoring steps in ln σ, alternating with fits, to the zero of
+//!
+//! $$\frac{\partial\ln p}{\partial\ln\sigma} + cp,\qquad c = 1\text{ for magnitudes},\quad
+//!   c = \frac{\nu+2}{\nu+5}\text{ for Student-t noise}$$
+//!
+//! The loss of the p fitted parameters makes it unbiased to first order in $p/n$, as
+//! $n - p$ does for Gaussian noise: of $\psi = -\partial\ln p/\partial y$ the sum
+//! $\sum d\,\psi(d)$ over residuals loses $1 + \mathrm E[d\psi'']/2\mathrm E[\psi']$ a parameter.
 //!
 //! Source: Sijbers et al. 1998, doi:10.1109/42.712125 (Rician maximum
-//! likelihood); Efron & Hinkley 1978, doi:10.1093/biomet/65.3.457 (observed information).
-//! Validated by `tests/fit.rs`.
+//! likelihood); Lange, Little & Taylor 1989, doi:10.1080/01621459.1989.10478852
+//! (Student-t); Efron & Hinkley 1978, doi:10.1093/biomet/65.3.457 (observed information).
+//! Validated by `tests/fit.rs` and `tests/noise.rs`.
 
 use super::lm::{LevenbergMarquardt, Objective};
 use super::start::StartScheme;
@@ -33,7 +40,7 @@ pub enum Status {
     /// The data do not determine the parameters.
     Singular,
     /// NaN, infinite or all-zero signals, no positive b = 0 signal, negative signals
-    /// with Rician noise; a σ that is not positive, a fixed value that is not finite.
+    /// with Rician or non-central chi noise; a σ that is not positive, a fixed value that is not finite.
     InvalidSignal,
     /// The density could not be evaluated.
     Divergent,
@@ -138,13 +145,16 @@ struct NegativeLogLikelihood<'a> {
     mask: &'a [f64],
     noise: NoiseKind,
     sigma: f64,
-    /// The curvature of a Rician measurement is kept above this share of 1/σ².
+    /// The curvature of a measurement is kept above this share of 1/σ².
     floor: f64,
     scratch: &'a mut Scratch,
 }
 
 /// Iterations of each of several starts before the best goes on.
 const FIRST_ITERATIONS: u64 = 8;
+
+/// Longest step of ln σ.
+const LONGEST_STEP: f64 = 0.7;
 
 /// The floor of the curvature in the steps of a fit, which need a positive matrix.
 const CURVATURE_FLOOR: f64 = 0.3;
@@ -165,7 +175,7 @@ impl Objective for NegativeLogLikelihood<'_> {
             &mut s.score,
             &mut s.curvature,
         );
-        if self.noise == NoiseKind::Rician {
+        if self.noise != NoiseKind::Gaussian {
             let floor = self.floor / (self.sigma * self.sigma);
             for (c, m) in s.curvature.iter_mut().zip(self.mask) {
                 *c = c.max(floor) * m;
@@ -242,7 +252,7 @@ impl Fitter {
     pub fn is_valid(noise: NoiseKind, y: &[f64]) -> bool {
         y.iter().all(|v| v.is_finite())
             && y.iter().any(|v| *v != 0.0)
-            && (noise != NoiseKind::Rician || y.iter().all(|v| *v >= 0.0))
+            && (noise.coils().is_none() || y.iter().all(|v| *v >= 0.0))
     }
 
     /// Fits one voxel.
@@ -291,12 +301,16 @@ impl Fitter {
         // squares does not depend on it.
         let guess =
             sigma.unwrap_or_else(|| self.scheme.b0_sd(y).unwrap_or(0.0).max(0.02 * mean_b0));
-        let first_noise = if sigma.is_some() { noise } else { NoiseKind::Gaussian };
+        // Outliers make the surface of Student-t noise rough far from the optimum, so
+        // it is climbed from that of least squares.
+        let rough = matches!(noise, NoiseKind::StudentT { .. });
+        let first_noise = if sigma.is_some() && !rough { noise } else { NoiseKind::Gaussian };
         let starts = match start {
             Some(x) => vec![x.to_vec()],
             None => {
                 self.ranking.set_per_voxel(per_voxel);
-                let floor = if noise == NoiseKind::Rician { guess } else { 0.0 };
+                let channels = noise.coils().map_or(0.0, |n| 2.0 * f64::from(n));
+                let floor = (channels - 2.0 / 3.0).max(0.0) * guess * guess;
                 let mut starts = self.scheme.starts(&mut self.ranking, y, floor);
                 starts.truncate(self.options.max_starts.max(1));
                 starts
@@ -307,7 +321,16 @@ impl Fitter {
         };
         let parameters = self.tangent.dim() + usize::from(sigma.is_none());
         let sigma = match sigma {
-            Some(s) => s,
+            Some(s) => {
+                if rough {
+                    let limit = self.options.max_iterations;
+                    let Some(run) = self.minimise(best.x, noise, s, limit) else {
+                        return self.failed(Status::Divergent, sigma, mean_b0);
+                    };
+                    best = Run { iterations: best.iterations + run.iterations, ..run };
+                }
+                s
+            }
             None => {
                 let estimate = self.estimate_sigma(noise, &mut best);
                 // The fits end at a share of a nat, so a guess that was much too
@@ -390,7 +413,13 @@ impl Fitter {
         if noise == NoiseKind::Gaussian {
             return sigma;
         }
-        let n = self.evaluator.lowered().plan.measurements() as f64;
+        let parameters = self.evaluator.lowered().plan.measurements() as f64 - freedom;
+        let loss = match noise {
+            NoiseKind::StudentT { nu } => (nu + 2.0) / (nu + 5.0) * parameters,
+            _ => parameters,
+        };
+        // The information on σ of Rician noise at any signal, as for several coils.
+        let scale = noise.coils().map_or(noise, |coils| NoiseKind::NcChi { coils });
         for _ in 0..30 {
             let Some(run) =
                 self.minimise(best.x.clone(), noise, sigma, self.options.max_iterations)
@@ -399,18 +428,21 @@ impl Fitter {
             };
             let iterations = best.iterations + run.iterations;
             *best = Run { iterations, ..run };
-            // Σ(y² + S² - 2ySr) from the score: y r = σ² score + S.
             let plan = self.evaluator.lowered().plan.clone();
             let signal = self.evaluator.signal(&best.x);
             noise.score(&self.y, signal, plan.mask(), sigma, &mut self.scratch.score);
             let slope =
                 noise.ln_sigma_slope(&self.y, signal, plan.mask(), sigma, &self.scratch.score);
-            let square = (slope + 2.0 * n) * sigma * sigma;
-            let parameters = n - freedom;
-            let next = (square / (2.0 * n - parameters)).max(0.0).sqrt().max(1e-12 * sigma);
-            let change = (next / sigma - 1.0).abs();
-            sigma = next;
-            if change < 1e-4 {
+            let information = scale.ln_sigma_information(
+                &self.y,
+                signal,
+                plan.mask(),
+                sigma,
+                &mut self.scratch.score,
+            );
+            let step = ((slope + loss) / information).clamp(-LONGEST_STEP, LONGEST_STEP);
+            sigma *= step.exp();
+            if step.abs() < 1e-4 {
                 break;
             }
         }
