@@ -54,6 +54,18 @@ pub enum NoiseKind {
     },
 }
 
+impl std::fmt::Display for NoiseKind {
+    /// The name and the parameter: `nc_chi (coils = 8)`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())?;
+        match self {
+            NoiseKind::NcChi { coils } => write!(f, " (coils = {coils})"),
+            NoiseKind::StudentT { nu } => write!(f, " (nu = {nu})"),
+            NoiseKind::Gaussian | NoiseKind::Rician => Ok(()),
+        }
+    }
+}
+
 impl NoiseKind {
     /// The names of all kinds in files and flags.
     pub const NAMES: [&'static str; 4] = ["gaussian", "rician", "nc_chi", "student_t"];

@@ -398,7 +398,7 @@ fn plan(
             format!(
                 "{}, {free} degrees of freedom, {} noise",
                 input.model.text,
-                input.compiled.noise().name()
+                input.compiled.noise()
             ),
         ),
         (
