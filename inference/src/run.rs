@@ -97,7 +97,8 @@ impl Runner {
     /// Compiles a specification.
     ///
     /// # Errors
-    /// A model that does not compile or does not fit the acquisition; too many chains.
+    /// A model that does not compile or does not fit the acquisition; too many chains;
+    /// too few repeated b = 0 images where σ is to come from them.
     pub fn new(spec: &RunSpec) -> Result<Self, InferenceError> {
         if spec.search.chains > MAX_CHAINS {
             return Err(InferenceError::Chains { chains: spec.search.chains, most: MAX_CHAINS });
