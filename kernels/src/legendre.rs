@@ -17,6 +17,8 @@
 //! Gautschi 1967, doi:10.1137/1009002. Validated by `moments_equal_quadrature`,
 //! `moment_slopes_equal_differences` and `nodes_integrate_polynomials` below.
 
+use crate::lanes::{Lanes, dispatch};
+use crate::simd::Block;
 use std::sync::OnceLock;
 
 /// Most even orders that a series may have: $l = 0, 2, \dots, 2(\mathrm{MAX\_TERMS}-1)$.
@@ -58,6 +60,36 @@ const AT_ZERO: [f64; INNER_TERMS] = {
     out
 };
 
+/// The recurrence of the moments for $l = 2k$: `below` is $x$ times the first number,
+/// `here` the second less $x$ times the third, `above` $x$ times the fourth.
+const MOMENT_RECURRENCE: [[f64; 4]; INNER_TERMS + 1] = {
+    let mut out = [[0.0; 4]; INNER_TERMS + 1];
+    let mut k = 0;
+    while k <= INNER_TERMS {
+        let l = 2.0 * k as f64;
+        let both = (2.0 * l - 1.0) * (2.0 * l + 3.0);
+        out[k] = [
+            2.0 * (l - 1.0) / (2.0 * l - 1.0),
+            2.0 * l + 1.0,
+            2.0 * (2.0 * l + 1.0) / both,
+            2.0 * (l + 2.0) / (2.0 * l + 3.0),
+        ];
+        k += 1;
+    }
+    out
+};
+
+/// $A_l, B_l, C_l$ for $l = 2k$.
+const PRODUCT: [[f64; 3]; MAX_TERMS] = {
+    let mut out = [[0.0; 3]; MAX_TERMS];
+    let mut k = 0;
+    while k < MAX_TERMS {
+        out[k] = product_coefficients(k);
+        k += 1;
+    }
+    out
+};
+
 /// $P_0(t), P_2(t), \dots$
 ///
 /// # Shapes
@@ -89,65 +121,85 @@ pub fn gaussian_terms(x: f64) -> usize {
 }
 
 fn inner_terms(x: f64) -> usize {
-    let l = 22.0 + (156.0 * x.abs()).sqrt();
-    (0.5 * l) as usize + 1
+    // sqrt for the Gaussian decay of large x, a small constant for the factorial one.
+    (8.0 + 6.4 * x.abs().sqrt()) as usize
 }
 
-/// $F_l(x)\,e^{-\max(x,0)}$ and its derivative with respect to $x$
-/// (of the scaled function), for $l = 0, 2, \dots$
+#[inline(always)]
+fn moments_body<L: Lanes>(x: &Block, value: &mut [Block], slope: &mut [Block]) {
+    let n = value.len().min(slope.len()).min(MAX_TERMS);
+    let mut most = 0.0_f64;
+    for x in x {
+        most = most.max(x.abs());
+    }
+    // One term beyond what is asked for serves the derivative.
+    let start = (n + 1).max(inner_terms(most) + 2).min(INNER_TERMS - 1);
+    let (zero, one, two) = (L::splat(0.0), L::splat(1.0), L::splat(2.0));
+    let x = L::load(x);
+    let positive = x.ge(zero);
+    let mut f = [zero; INNER_TERMS];
+    // A bound of the stationary ratio ends the fraction: it matters for huge x only,
+    // where the terms do not die out within the table.
+    let [below, unit, shift, _] = MOMENT_RECURRENCE[start + 1];
+    let here = L::splat(shift).nmadd(x, L::splat(unit));
+    let size = here.abs().add(x.abs().mul(two));
+    let mut ratio = two.mul(L::splat(below)).mul(x).div(here.add(size));
+    let mut k = start;
+    while k > 0 {
+        let [below, unit, shift, above] = MOMENT_RECURRENCE[k];
+        let here = L::splat(shift).nmadd(x, L::splat(unit));
+        let bottom = L::splat(above).mul(x).madd(ratio, here);
+        ratio = L::splat(below).mul(x).div(bottom);
+        f[k] = ratio;
+        k -= 1;
+    }
+    f[0] = one;
+    let mut sum = one;
+    for k in 1..=start {
+        f[k] = f[k].mul(f[k - 1]);
+        let end = L::select(positive, one, L::splat(AT_ZERO[k]));
+        sum = L::splat(4.0 * k as f64 + 1.0).mul(end).madd(f[k], sum);
+    }
+    let scale = one.div(sum);
+    let shift = L::select(positive, one, zero);
+    let mut before = zero;
+    let mut now = f[0].mul(scale);
+    for k in 0..n {
+        let next = f[k + 1].mul(scale);
+        let [a, b, c] = PRODUCT[k];
+        let rest = L::splat(c).mul(before);
+        let middle = L::splat(b).sub(shift).madd(now, rest);
+        now.store(&mut value[k]);
+        L::splat(a).madd(next, middle).store(&mut slope[k]);
+        before = now;
+        now = next;
+    }
+}
+
+dispatch! {
+    fn moments_at / moments_body(x: &Block, value: &mut [Block], slope: &mut [Block])
+}
+
+/// $F_l(x)\,e^{-\max(x,0)}$ and its derivative with respect to $x$ (of the scaled
+/// function; at $x = 0$ that of the positive side), for $l = 0, 2, \dots$ and eight
+/// numbers $x$ at once.
 ///
 /// # Shapes
-/// `value` and `slope` `[term]` of equal length, at most [`MAX_TERMS`].
+/// `value` and `slope` `[term]` of equal length, at most [`MAX_TERMS`]; a block has
+/// one lane for each number.
 ///
 /// # Gradient
 /// $F_l' = A_lF_{l+2} + B_lF_l + C_lF_{l-2}$.
 ///
 /// # Example
 /// ```
-/// let (mut f, mut d) = ([0.0; 2], [0.0; 2]);
-/// microtome_kernels::legendre::gaussian_moments(0.0, &mut f, &mut d);
-/// assert_eq!(f, [1.0, 0.0]);
-/// assert!((d[0] - 1.0 / 3.0).abs() < 1e-16 && (d[1] - 2.0 / 15.0).abs() < 1e-16);
+/// let (mut f, mut d) = ([[0.0; 8]; 2], [[0.0; 8]; 2]);
+/// microtome_kernels::legendre::gaussian_moments(&[-1e-9; 8], &mut f, &mut d);
+/// assert!((f[0][0] - 1.0).abs() < 1e-8 && f[1][0].abs() < 1e-8);
+/// assert!((d[0][0] - 1.0 / 3.0).abs() < 1e-8 && (d[1][0] - 2.0 / 15.0).abs() < 1e-8);
 /// ```
-pub fn gaussian_moments(x: f64, value: &mut [f64], slope: &mut [f64]) {
-    let n = value.len().min(MAX_TERMS);
-    // One term beyond what is asked for serves the derivative.
-    let mut f = [0.0; INNER_TERMS];
-    let start = (n + 1).max(inner_terms(x) + 2).min(INNER_TERMS - 1);
-    let step = |k: usize| {
-        let l = 2.0 * k as f64;
-        let below = 2.0 * x * (l - 1.0) / (2.0 * l - 1.0);
-        let here = (2.0 * l + 1.0) * (1.0 - 2.0 * x / ((2.0 * l - 1.0) * (2.0 * l + 3.0)));
-        [below, here, 2.0 * x * (l + 2.0) / (2.0 * l + 3.0)]
-    };
-    // The stationary ratio ends the fraction: it matters for huge x only, where
-    // the terms do not die out within the table.
-    let [below, here, above] = step(start + 1);
-    let root = (here * here + 4.0 * above * below).sqrt();
-    let mut ratio = if x == 0.0 { 0.0 } else { 2.0 * below / (here + root) };
-    for k in (1..=start).rev() {
-        let [below, here, above] = step(k);
-        ratio = below / (here + above * ratio);
-        f[k] = ratio;
-    }
-    f[0] = 1.0;
-    let mut sum = 1.0;
-    for k in 1..=start {
-        f[k] *= f[k - 1];
-        let end = if x >= 0.0 { 1.0 } else { AT_ZERO[k] };
-        sum += (4.0 * k as f64 + 1.0) * f[k] * end;
-    }
-    let scale = 1.0 / sum;
-    for f in &mut f[..=start] {
-        *f *= scale;
-    }
-    for (k, (value, slope)) in value.iter_mut().zip(slope).take(n).enumerate() {
-        *value = f[k];
-        let [a, b, c] = product_coefficients(k);
-        let before = if k > 0 { f[k - 1] } else { 0.0 };
-        let shift = if x > 0.0 { 1.0 } else { 0.0 };
-        *slope = a * f[k + 1] + (b - shift) * f[k] + c * before;
-    }
+pub fn gaussian_moments(x: &Block, value: &mut [Block], slope: &mut [Block]) {
+    moments_at(crate::simd::level(), x, value, slope);
 }
 
 /// Nodes in $(0, 1)$, weights, and polynomials at the nodes, of the Gauss-Legendre
@@ -233,6 +285,15 @@ mod tests {
             .sum()
     }
 
+    /// Values and slopes of one lane among others.
+    fn row(x: f64, n: usize) -> (Vec<f64>, Vec<f64>) {
+        let (mut f, mut d) = (vec![[0.0; 8]; n], vec![[0.0; 8]; n]);
+        let mut lanes = [-7.0, 0.1, 12.0, -0.3, 0.0, 40.0, 1.0, -90.0];
+        lanes[3] = x;
+        gaussian_moments(&lanes, &mut f, &mut d);
+        (f.iter().map(|b| b[3]).collect(), d.iter().map(|b| b[3]).collect())
+    }
+
     #[test]
     fn nodes_integrate_polynomials() {
         for index in 0..RULES.len() {
@@ -254,8 +315,7 @@ mod tests {
         let n = 60;
         for x in [-320.0, -60.0, -24.0, -3.0, -0.1, -1e-7, 0.0, 1e-9, 0.3, 2.0, 31.8, 150.0, 600.0]
         {
-            let (mut f, mut d) = (vec![0.0; n], vec![0.0; n]);
-            gaussian_moments(x, &mut f, &mut d);
+            let f = row(x, n).0;
             for (k, f) in f.iter().enumerate() {
                 let truth = by_quadrature(x, k);
                 assert!(
@@ -271,11 +331,7 @@ mod tests {
     fn moment_slopes_equal_differences() {
         let n = 24;
         for x in [-24.0, -3.0, -0.1, 0.5, 12.0, 80.0] {
-            let row = |x: f64| {
-                let (mut f, mut d) = (vec![0.0; n], vec![0.0; n]);
-                gaussian_moments(x, &mut f, &mut d);
-                (f, d)
-            };
+            let row = |x: f64| row(x, n);
             let h = 1e-3;
             let (p, m, pp, mm) =
                 (row(x + h).0, row(x - h).0, row(x + 2.0 * h).0, row(x - 2.0 * h).0);
@@ -290,8 +346,7 @@ mod tests {
     fn terms_suffice() {
         for x in [-300.0, -100.0, -24.0, -4.0, -0.5, 0.5, 10.0, 100.0] {
             let n = gaussian_terms(x);
-            let (mut f, mut d) = (vec![0.0; MAX_TERMS], vec![0.0; MAX_TERMS]);
-            gaussian_moments(x, &mut f, &mut d);
+            let f = row(x, MAX_TERMS).0;
             let largest =
                 f.iter().enumerate().map(|(k, f)| (4 * k + 1) as f64 * f.abs()).fold(0.0, f64::max);
             if n < MAX_TERMS {

@@ -18,8 +18,11 @@ mod model;
 mod noise;
 mod parameter;
 mod posterior;
+mod preset;
 mod prior;
+mod pulse;
 mod repeats;
+mod restricted;
 mod run;
 mod spec;
 mod tangent;
@@ -36,11 +39,10 @@ pub use model::{Column, Component, Free, FreeKind, Model, ModelError, compose_mo
 pub use noise::{COILS_MAX, Constants, NoiseKind, STUDENT_NU};
 pub use parameter::{ParameterSpec, Unit};
 pub use posterior::{Posterior, Sigma};
+pub use preset::{PRESETS, Preset};
 pub use prior::{Prior, PriorError, PriorSpec};
 pub use repeats::{Repeats, RepeatsError};
 pub use run::{BLOCK_ROWS, Job, RunSpec, SearchSpec, SigmaSpec, VoxelBatch};
-pub use spec::{
-    CompartmentSpec, Dispersion, ModelSpec, NoiseError, NoiseSpec, PRESETS, Preset, SpecError,
-};
+pub use spec::{CompartmentSpec, Dispersion, ModelSpec, NoiseError, NoiseSpec, SpecError};
 pub use tangent::Tangent;
 pub use zonal::{Profile, ZonalSeries, project};

@@ -15,6 +15,7 @@ use crate::acquisition::Shell;
 use crate::compartment::Coefficients;
 use microtome_kernels::exp::exp_in_place;
 use microtome_kernels::legendre::{MAX_TERMS, RULES, gaussian_moments, gaussian_terms, half_rule};
+use microtome_kernels::simd::{Block, LANES};
 
 /// Largest diffusivity that the length of the series provides for, µm²/ms.
 const DIFFUSIVITY: f64 = 4.5;
@@ -34,6 +35,8 @@ pub struct ZonalSeries {
     pub d_c: Vec<f64>,
     /// Room for the coefficients of a compartment inside this one.
     pub(crate) inner: Option<Box<Coefficients>>,
+    /// Room for the moments of a Gaussian and their slopes, `[term]` each.
+    pub(crate) moments: [Vec<Block>; 2],
 }
 
 impl ZonalSeries {
@@ -47,6 +50,7 @@ impl ZonalSeries {
             c: vec![0.0; shells.len() * stride],
             d_c: vec![0.0; parameters * shells.len() * stride],
             inner: None,
+            moments: [vec![[0.0; LANES]; stride], vec![[0.0; LANES]; stride]],
         }
     }
 
@@ -167,32 +171,42 @@ pub(crate) fn from_coefficients(from: &Coefficients, parameters: usize, out: &mu
             }
         }
         Coefficients::Quadratic { a, c, d_a, d_c } => {
-            let (mut f, mut slope) = ([0.0; MAX_TERMS], [0.0; MAX_TERMS]);
             let mut amplitude: Vec<f64> =
                 a.iter().zip(c).map(|(a, c)| -a + (-c).max(0.0)).collect();
             exp_in_place(&mut amplitude);
-            for s in 0..shells {
-                let x = -c[s];
-                let terms = if x == 0.0 { 2 } else { gaussian_terms(x) }.min(n);
-                gaussian_moments(x, &mut f[..terms], &mut slope[..terms]);
-                let shift = if x > 0.0 { 1.0 } else { 0.0 };
-                let mut used = 1;
-                for k in 0..terms {
-                    let scale = (4.0 * k as f64 + 1.0) * amplitude[s];
-                    let value = scale * f[k];
-                    let second = scale * (slope[k] + shift * f[k]);
-                    out.c[s * n + k] = value;
-                    for j in 0..parameters {
-                        let row = out.row(j, s);
-                        let p = j * shells + s;
-                        out.d_c[row + k] = -d_a[p] * value - d_c[p] * second;
-                    }
-                    if value.abs() > NEGLIGIBLE || second.abs() > NEGLIGIBLE {
-                        used = k + 1;
-                    }
+            let [mut f, mut slope] = std::mem::take(&mut out.moments);
+            for first in (0..shells).step_by(LANES) {
+                let here = first..(first + LANES).min(shells);
+                let mut x = [0.0; LANES];
+                for (x, c) in x.iter_mut().zip(&c[here.clone()]) {
+                    *x = -c;
                 }
-                out.trim(s, used, terms);
+                let most = x.iter().map(|x| x.abs()).fold(0.0, f64::max);
+                let terms = gaussian_terms(most).min(n);
+                gaussian_moments(&x, &mut f[..terms], &mut slope[..terms]);
+                for s in here {
+                    let lane = s - first;
+                    let shift = if x[lane] >= 0.0 { 1.0 } else { 0.0 };
+                    let terms = gaussian_terms(x[lane]).min(terms);
+                    let mut used = 1;
+                    for k in 0..terms {
+                        let scale = (4.0 * k as f64 + 1.0) * amplitude[s];
+                        let value = scale * f[k][lane];
+                        let second = scale * (slope[k][lane] + shift * f[k][lane]);
+                        out.c[s * n + k] = value;
+                        for j in 0..parameters {
+                            let row = out.row(j, s);
+                            let p = j * shells + s;
+                            out.d_c[row + k] = -d_a[p] * value - d_c[p] * second;
+                        }
+                        if value.abs() > NEGLIGIBLE || second.abs() > NEGLIGIBLE {
+                            used = k + 1;
+                        }
+                    }
+                    out.trim(s, used, terms);
+                }
             }
+            out.moments = [f, slope];
         }
         Coefficients::Zonal(series) => {
             let most = series.stride.min(n);

@@ -19,7 +19,8 @@ use crate::acquisition::Shell;
 use crate::compartment::{Coefficients, Compartment, Family};
 use crate::parameter::{ParameterSpec, Unit};
 use crate::zonal::{NEGLIGIBLE, ZonalSeries, from_coefficients};
-use microtome_kernels::legendre::{MAX_TERMS, gaussian_moments};
+use microtome_kernels::legendre::gaussian_moments;
+use microtome_kernels::simd::{Block, LANES};
 use std::f64::consts::FRAC_PI_2;
 use std::sync::Arc;
 
@@ -71,16 +72,14 @@ impl WatsonDispersed {
     }
 }
 
-/// $w_k(\kappa)$ and $dw_k/d\kappa$.
-fn watson_moments(kappa: f64, terms: usize) -> ([f64; MAX_TERMS], [f64; MAX_TERMS]) {
-    let (mut w, mut d) = ([0.0; MAX_TERMS], [0.0; MAX_TERMS]);
-    gaussian_moments(kappa, &mut w[..terms], &mut d[..terms]);
-    let (scale, slope) = (1.0 / w[0], d[0] / w[0]);
-    for k in 0..terms {
-        w[k] *= scale;
-        d[k] = d[k] * scale - w[k] * slope;
+/// $w_k(\kappa)$ and $dw_k/d\kappa$ in lane 0 of the moments.
+fn watson_moments(kappa: f64, w: &mut [Block], d: &mut [Block]) {
+    gaussian_moments(&[kappa; LANES], w, d);
+    let (scale, slope) = (1.0 / w[0][0], d[0][0] / w[0][0]);
+    for (w, d) in w.iter_mut().zip(d) {
+        w[0] *= scale;
+        d[0] = d[0] * scale - w[0] * slope;
     }
-    (w, d)
 }
 
 impl Compartment for WatsonDispersed {
@@ -119,7 +118,8 @@ impl Compartment for WatsonDispersed {
         series.inner = Some(inner);
         let (kappa, d_kappa) = concentration(scalars[n]);
         let most = series.terms.iter().copied().max().unwrap_or(1);
-        let (w, d) = watson_moments(kappa, most);
+        let [mut w, mut d] = std::mem::take(&mut series.moments);
+        watson_moments(kappa, &mut w[..most], &mut d[..most]);
         let stride = series.stride;
         for s in 0..series.shells() {
             let terms = series.terms[s];
@@ -127,13 +127,13 @@ impl Compartment for WatsonDispersed {
             let mut used = 1;
             for k in 0..terms {
                 let c = series.c[s * stride + k];
-                series.c[s * stride + k] = c * w[k];
-                let slope = c * d[k] * d_kappa;
+                series.c[s * stride + k] = c * w[k][0];
+                let slope = c * d[k][0] * d_kappa;
                 series.d_c[odi + k] = slope;
-                let mut largest = (c * w[k]).abs().max(slope.abs());
+                let mut largest = (c * w[k][0]).abs().max(slope.abs());
                 for j in 0..n {
                     let row = series.row(j, s) + k;
-                    series.d_c[row] *= w[k];
+                    series.d_c[row] *= w[k][0];
                     largest = largest.max(series.d_c[row].abs());
                 }
                 if largest > NEGLIGIBLE {
@@ -142,6 +142,7 @@ impl Compartment for WatsonDispersed {
             }
             series.trim(s, used, terms);
         }
+        series.moments = [w, d];
     }
 
     fn reference(&self) -> &str {
