@@ -1,7 +1,7 @@
 //! Fits with the noise of several coils and with outliers: bias, standard errors,
 //! estimates of sigma, and draws of the posterior.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod voxels;
 
@@ -125,7 +125,7 @@ fn outliers_spoil_least_squares_and_not_student_fits() {
         let mut y = predict(&robust, &x);
         add_noise(&mut y, NoiseKind::Gaussian, sigma, &mut rng);
         for (i, v) in y.iter_mut().enumerate().skip(18) {
-            if (i as u64 + voxel) % 20 == 0 {
+            if (i as u64 + voxel).is_multiple_of(20) {
                 *v *= if i % 3 == 0 { 2.0 } else { 0.1 };
             }
         }
