@@ -15,6 +15,7 @@ pub mod graph;
 mod lanes;
 pub mod legendre;
 pub mod log;
+pub mod nc_chi;
 pub mod normal;
 pub mod philox;
 pub mod plan;
@@ -23,6 +24,7 @@ pub mod restricted;
 pub mod rician;
 pub mod simd;
 pub mod special;
+pub mod student_t;
 pub mod text;
 
 pub use plan::Plan;
