@@ -14,6 +14,7 @@ pub mod gaussian;
 pub mod graph;
 mod lanes;
 pub mod log;
+pub mod log_linear;
 pub mod normal;
 pub mod philox;
 pub mod plan;

@@ -9,6 +9,7 @@ mod chart;
 mod compartment;
 pub mod compartments;
 mod compile;
+mod cumulant;
 mod evaluate;
 #[cfg(feature = "graph")]
 mod graph;
@@ -27,6 +28,7 @@ pub use acquisition::{
 };
 pub use chart::Chart;
 pub use compartment::{Coefficients, Compartment, Family, by_kind, register};
+pub use cumulant::{Expansion, KURTOSIS_ELEMENTS, KurtosisMeasures, Measure, TensorMeasure};
 pub use evaluate::{Evaluator, Lowered};
 pub use link::{FixedValue, LinkSpec};
 pub use model::{Column, Component, Free, FreeKind, Model, ModelError, compose_models};
@@ -34,6 +36,6 @@ pub use noise::{Constants, NoiseKind};
 pub use parameter::{ParameterSpec, Unit};
 pub use posterior::{Posterior, Sigma};
 pub use prior::{Prior, PriorError, PriorSpec};
-pub use run::{BLOCK_ROWS, Job, RunSpec, SearchSpec, SigmaSpec, VoxelBatch};
+pub use run::{BLOCK_ROWS, FitMethod, Job, RunSpec, SearchSpec, SigmaSpec, VoxelBatch};
 pub use spec::{CompartmentSpec, ModelSpec, NoiseSpec, PRESETS, Preset, SpecError};
 pub use tangent::Tangent;

@@ -8,6 +8,7 @@
 //!
 //! Unknown keys, kinds and presets are errors that contain the word at fault.
 
+use crate::cumulant::Expansion;
 use crate::link::LinkSpec;
 use crate::noise::NoiseKind;
 use crate::prior::PriorSpec;
@@ -18,6 +19,9 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
+    /// Where the expansion of ln S ends: `expansion = "kurtosis"` for one tensor.
+    #[serde(default, skip_serializing_if = "Expansion::is_gaussian")]
+    pub expansion: Expansion,
     /// The compartments in order.
     #[serde(rename = "compartment")]
     pub compartments: Vec<CompartmentSpec>,
@@ -99,7 +103,34 @@ pub struct Preset {
 }
 
 /// The presets.
-pub const PRESETS: [Preset; 4] = [
+pub const PRESETS: [Preset; 8] = [
+    Preset {
+        name: "dti",
+        meaning: "diffusion tensor; --method ols, wls or nlls (the default); b up to about 1500 s/mm^2",
+        reference: "Basser, Mattiello & Le Bihan 1994, doi:10.1006/jmrb.1994.1037",
+        toml: "[[compartment]]\nkind = \"tensor\"\n",
+    },
+    Preset {
+        name: "dki",
+        meaning: "diffusion tensor and its kurtosis; --method ols or wls (the default); two shells, b up to about 2500 s/mm^2",
+        reference: "Jensen et al. 2005, doi:10.1002/mrm.20508; Tabesh et al. 2011, doi:10.1002/mrm.22655; \
+                    Veraart et al. 2013, doi:10.1016/j.neuroimage.2013.05.028",
+        toml: "expansion = \"kurtosis\"\n[[compartment]]\nkind = \"tensor\"\n",
+    },
+    Preset {
+        name: "fwdti",
+        meaning: "tensor of tissue and free water of 3 um^2/ms; two shells: on one the water fraction is not determined",
+        reference: "Pasternak et al. 2009, doi:10.1002/mrm.22055; Hoy et al. 2014, doi:10.1016/j.neuroimage.2014.09.053",
+        toml: "[[compartment]]\nkind = \"tensor\"\n[[compartment]]\nname = \"water\"\nkind = \"ball\"\n\
+               [link]\n\"water.lambda_iso\" = { fixed = 3.0 }\n",
+    },
+    Preset {
+        name: "ivim",
+        meaning: "water in tissue and blood that flows in capillaries (its fraction is the perfusion fraction, its diffusivity D*)",
+        reference: "Le Bihan et al. 1988, doi:10.1148/radiology.168.2.3393671",
+        toml: "[[compartment]]\nname = \"tissue\"\nkind = \"ball\"\n[[compartment]]\nname = \"blood\"\nkind = \"ball\"\n\
+               [range]\n\"tissue.lambda_iso\" = [0.1, 3.0]\n\"blood.lambda_iso\" = [3.0, 200.0]\n",
+    },
     Preset {
         name: "ball_stick",
         meaning: "one stick and a ball, each with its own diffusivity",
@@ -174,6 +205,14 @@ impl ModelSpec {
             check_kind(&c.kind)?;
         }
         Ok(spec)
+    }
+
+    /// Whether this is one tensor with all parameters free: what log-linear fits know.
+    pub fn is_lone_tensor(&self) -> bool {
+        self.compartments.len() == 1
+            && self.compartments.iter().all(|c| c.kind == "tensor")
+            && self.link.is_empty()
+            && self.range.is_empty()
     }
 
     /// The names of the compartments: as given, else the kind, numbered from the
