@@ -13,6 +13,7 @@ pub mod gaussian;
 #[cfg(feature = "graph")]
 pub mod graph;
 mod lanes;
+pub mod legendre;
 pub mod log;
 pub mod log_linear;
 pub mod normal;

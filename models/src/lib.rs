@@ -10,6 +10,7 @@ mod compartment;
 pub mod compartments;
 mod compile;
 mod cumulant;
+pub mod dispersion;
 mod evaluate;
 #[cfg(feature = "graph")]
 mod graph;
@@ -22,6 +23,7 @@ mod prior;
 mod run;
 mod spec;
 mod tangent;
+mod zonal;
 
 pub use acquisition::{
     Acquisition, AcquisitionError, B0_MAX_MS_PER_UM2, GAMMA_RAD_PER_S_T, PulseTiming, Shell,
@@ -37,5 +39,6 @@ pub use parameter::{ParameterSpec, Unit};
 pub use posterior::{Posterior, Sigma};
 pub use prior::{Prior, PriorError, PriorSpec};
 pub use run::{BLOCK_ROWS, FitMethod, Job, RunSpec, SearchSpec, SigmaSpec, VoxelBatch};
-pub use spec::{CompartmentSpec, ModelSpec, NoiseSpec, PRESETS, Preset, SpecError};
+pub use spec::{CompartmentSpec, Dispersion, ModelSpec, NoiseSpec, PRESETS, Preset, SpecError};
 pub use tangent::Tangent;
+pub use zonal::{Profile, ZonalSeries, project};

@@ -25,11 +25,11 @@ const PARAMETERS: [ParameterSpec; 2] = [
 ];
 
 impl Compartment for Zeppelin {
-    fn kind(&self) -> &'static str {
+    fn kind(&self) -> &str {
         "zeppelin"
     }
 
-    fn parameters(&self) -> &'static [ParameterSpec] {
+    fn parameters(&self) -> &[ParameterSpec] {
         &PARAMETERS
     }
 
@@ -54,7 +54,7 @@ impl Compartment for Zeppelin {
         }
     }
 
-    fn reference(&self) -> &'static str {
+    fn reference(&self) -> &str {
         "Panagiotaki et al. 2012, doi:10.1016/j.neuroimage.2011.09.081"
     }
 }
