@@ -1,12 +1,12 @@
 //! Cost and accuracy of tensor fits in CPU time of one thread, beside their floor:
-//! `cargo bench -p microtome-inference --bench tensor [-- FOLDER]`.
+//! `cargo bench -p microtome-inference --bench tensor`.
 //!
 //! The schemes are 18 b = 0 and 90 directions at b = 1 ms/µm² (108 measurements) and
 //! the same with b = 2 and 3 (288); the noise is Rician of SNR 30, the truths are
 //! prolate and general tensors of tissue. The floor of WLS is one pass of its flops at the
 //! rate of a loop of multiply-adds measured in the same run, plus its logarithms
-//! and exponentials at theirs. Medians of seven rounds. With a FOLDER the signals
-//! and truths are written there for `benches/peers/dti.py`.
+//! and exponentials at theirs. Medians of seven rounds.
+//! `benches/peers/dti.py` sets the release binary beside DIPY.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
@@ -28,13 +28,9 @@ const SIGMA: f64 = 1.0 / 30.0;
 
 fn main() {
     println!("instruction set: {}", microtome_kernels::simd::level().name());
-    let folder = std::env::args().skip(1).find(|a| !a.starts_with('-'));
-    for (name, shells) in [("b1", &[1.0][..]), ("all", &[1.0, 2.0, 3.0])] {
+    for shells in [&[1.0][..], &[1.0, 2.0, 3.0]] {
         let acquisition = scheme(18, 90, shells);
         let data = Data::new(&acquisition);
-        if let Some(folder) = &folder {
-            data.write(&acquisition, &format!("{folder}/{name}"));
-        }
         for method in [FitMethod::Ols, FitMethod::Wls, FitMethod::Nlls] {
             measure(&acquisition, &data, method);
         }
@@ -102,26 +98,6 @@ impl Data {
             signals.push(y);
         }
         Self { lowered, signals, truth }
-    }
-
-    /// FSL tables, signals and truths as text.
-    fn write(&self, acquisition: &Acquisition, stem: &str) {
-        let line = |values: &[f64]| {
-            let mut text = String::new();
-            values.iter().for_each(|v| write!(text, "{v:.17e} ").unwrap());
-            text.push('\n');
-            text
-        };
-        let b: Vec<f64> = acquisition.b_ms_per_um2().iter().map(|b| 1e3 * b).collect();
-        std::fs::write(format!("{stem}.bval"), line(&b)).unwrap();
-        let axis =
-            |i: usize| line(&acquisition.directions().iter().map(|g| g[i]).collect::<Vec<f64>>());
-        std::fs::write(format!("{stem}.bvec"), [axis(0), axis(1), axis(2)].concat()).unwrap();
-        let rows = |rows: Vec<&[f64]>| rows.into_iter().map(line).collect::<String>();
-        let signals = rows(self.signals.iter().map(Vec::as_slice).collect());
-        std::fs::write(format!("{stem}.signals.txt"), signals).unwrap();
-        let truth = rows(self.truth.iter().map(|t| &t[..]).collect());
-        std::fs::write(format!("{stem}.truth.txt"), truth).unwrap();
     }
 }
 

@@ -28,8 +28,7 @@ use super::voxel::{Fitter, Status, VoxelFit};
 use crate::InferenceError;
 use crate::dense::{cholesky, cholesky_inverse, cholesky_solve, eigen_3x3};
 use microtome_kernels::Plan;
-use microtome_kernels::log::log_in_place;
-use microtome_kernels::log_linear::{Weighted, weigh};
+use microtome_kernels::log_linear::{Weighted, floored_logs, weigh};
 use microtome_kernels::normal::{normal_equations, products};
 use microtome_kernels::residual::residual_sums;
 use microtome_models::compartments::DiffusionTensor;
@@ -263,18 +262,10 @@ impl LogLinearFitter<'_> {
     fn solve(&mut self, y: &[f64]) -> Status {
         let shared = self.shared;
         let p = self.beta.len();
-        let positive = y.iter().filter(|v| **v > 0.0);
-        let (count, least) =
-            positive.fold((0, f64::INFINITY), |(n, least), v| (n + 1, f64::min(least, *v)));
-        if count < p {
+        shared.plan.scatter(y, &mut self.y);
+        if floored_logs(&self.y, shared.plan.mask(), &mut self.log_y) < p {
             return Status::Singular;
         }
-        shared.plan.scatter(y, &mut self.y);
-        self.log_y.fill(1.0);
-        for (v, &slot) in y.iter().zip(shared.plan.slot_of()) {
-            self.log_y[slot] = v.max(least);
-        }
-        log_in_place(&mut self.log_y);
         products(&shared.pseudo_inverse, &self.log_y, &mut self.beta);
         self.weigh();
         if shared.method == FitMethod::Wls {
@@ -325,10 +316,12 @@ impl LogLinearFitter<'_> {
         let shared = self.shared;
         let (n, p) = (y.len(), self.beta.len());
         let mask = shared.plan.mask();
-        // The sum with the score is not needed; the mask stands in its place.
+        // The sums with a score are not needed; the mask stands in its place.
         let square = residual_sums(&self.y, &self.signal, mask, mask).square;
-        let mean = y.iter().sum::<f64>() / n as f64;
-        let total: f64 = y.iter().map(|v| (v - mean) * (v - mean)).sum();
+        let mut sum = [0.0];
+        products(mask, &self.y, &mut sum);
+        self.score.fill(sum[0] / n as f64);
+        let total = residual_sums(&self.y, &self.score, mask, mask).square;
         let (mut covariance, freedom) = self.covariance(n);
         let estimate = (square / freedom.max(1.0)).sqrt().max(f64::MIN_POSITIVE.sqrt());
         let scale = sigma.unwrap_or(estimate);
