@@ -12,7 +12,7 @@
 //! The variance of $\ln y$ is about $\sigma^2/S^2$, so $w$ are the weights of a
 //! weighted fit, and $s$ is the score that `normal::normal_equations` takes.
 //!
-//! Source: Salvador et al. 2005, doi:10.1002/hbm.20076, eq. 5.
+//! Source: Salvador et al. 2005, doi:10.1002/hbm.20076.
 //! Validated by `equals_plain_numbers` and `logarithms_have_a_floor` below.
 
 use crate::exp::exp_lanes;

@@ -13,6 +13,7 @@ use crate::cumulant::Expansion;
 use crate::dispersion::WatsonDispersed;
 use crate::link::LinkSpec;
 use crate::noise::NoiseKind;
+use crate::preset::PRESETS;
 use crate::prior::PriorSpec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -142,102 +143,6 @@ pub enum SpecError {
     },
 }
 
-/// A model with a name.
-#[derive(Debug, Clone, Copy)]
-pub struct Preset {
-    /// Its name for `--model`.
-    pub name: &'static str,
-    /// What it is.
-    pub meaning: &'static str,
-    /// The paper.
-    pub reference: &'static str,
-    toml: &'static str,
-}
-
-/// The presets.
-pub const PRESETS: [Preset; 9] = [
-    Preset {
-        name: "dti",
-        meaning: "diffusion tensor; --method ols, wls or nlls (the default); b up to about 1500 s/mm^2",
-        reference: "Basser, Mattiello & Le Bihan 1994, doi:10.1006/jmrb.1994.1037",
-        toml: "[[compartment]]\nkind = \"tensor\"\n",
-    },
-    Preset {
-        name: "dki",
-        meaning: "diffusion tensor and its kurtosis; --method ols or wls (the default); two shells, b up to about 2500 s/mm^2",
-        reference: "Jensen et al. 2005, doi:10.1002/mrm.20508; Tabesh et al. 2011, doi:10.1002/mrm.22655; \
-                    Veraart et al. 2013, doi:10.1016/j.neuroimage.2013.05.028",
-        toml: "expansion = \"kurtosis\"\n[[compartment]]\nkind = \"tensor\"\n",
-    },
-    Preset {
-        name: "fwdti",
-        meaning: "tensor of tissue and free water of 3 um^2/ms; two shells: on one the water fraction is not determined",
-        reference: "Pasternak et al. 2009, doi:10.1002/mrm.22055; Hoy et al. 2014, doi:10.1016/j.neuroimage.2014.09.053",
-        toml: "[[compartment]]\nkind = \"tensor\"\n[[compartment]]\nname = \"water\"\nkind = \"ball\"\n\
-               [link]\n\"water.lambda_iso\" = { fixed = 3.0 }\n",
-    },
-    Preset {
-        name: "ivim",
-        meaning: "water in tissue and blood that flows in capillaries (its fraction is the perfusion fraction, its diffusivity D*)",
-        reference: "Le Bihan et al. 1988, doi:10.1148/radiology.168.2.3393671",
-        toml: "[[compartment]]\nname = \"tissue\"\nkind = \"ball\"\n[[compartment]]\nname = \"blood\"\nkind = \"ball\"\n\
-               [range]\n\"tissue.lambda_iso\" = [0.1, 3.0]\n\"blood.lambda_iso\" = [3.0, 200.0]\n",
-    },
-    Preset {
-        name: "ball_stick",
-        meaning: "one stick and a ball, each with its own diffusivity",
-        reference: "Behrens et al. 2003, doi:10.1002/mrm.10609",
-        toml: "[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"ball\"\n",
-    },
-    Preset {
-        name: "ball_sticks_2",
-        meaning: "two sticks of one diffusivity and a ball",
-        reference: "Behrens et al. 2007, doi:10.1016/j.neuroimage.2006.09.018",
-        toml: "[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"ball\"\n\
-               [link]\n\"stick_2.lambda_par\" = { equal = \"stick.lambda_par\" }\n",
-    },
-    Preset {
-        name: "ball_sticks_3",
-        meaning: "three sticks of one diffusivity and a ball",
-        reference: "Behrens et al. 2007, doi:10.1016/j.neuroimage.2006.09.018",
-        toml: "[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"stick\"\n\
-               [[compartment]]\nkind = \"ball\"\n[link]\n\"stick_2.lambda_par\" = { equal = \"stick.lambda_par\" }\n\
-               \"stick_3.lambda_par\" = { equal = \"stick.lambda_par\" }\n",
-    },
-    Preset {
-        name: "stick_zeppelin_ball",
-        meaning: "stick and zeppelin of one direction and one parallel diffusivity, and a ball",
-        reference: "Panagiotaki et al. 2012, doi:10.1016/j.neuroimage.2011.09.081",
-        toml: "[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"zeppelin\"\n[[compartment]]\nkind = \"ball\"\n\
-               [link]\n\"zeppelin.mu\" = { equal = \"stick.mu\" }\n\"zeppelin.lambda_par\" = { equal = \"stick.lambda_par\" }\n",
-    },
-    Preset {
-        name: "noddi",
-        meaning: "dispersed sticks, dispersed tortuous zeppelin and free water (NODDI, Watson)",
-        reference: "Zhang et al. 2012, doi:10.1016/j.neuroimage.2012.03.072",
-        toml: r#"
-[[compartment]]
-name = "intra"
-kind = "stick"
-dispersion = "watson"
-[[compartment]]
-name = "extra"
-kind = "zeppelin"
-dispersion = "watson"
-[[compartment]]
-name = "csf"
-kind = "ball"
-[link]
-"intra.lambda_par" = { fixed = 1.7 }
-"extra.mu" = { equal = "intra.mu" }
-"extra.odi" = { equal = "intra.odi" }
-"extra.lambda_par" = { equal = "intra.lambda_par" }
-"extra.lambda_perp" = { tortuosity = { lambda_par = "intra.lambda_par", intra = "intra.fraction", extra = "extra.fraction" } }
-"csf.lambda_iso" = { fixed = 3.0 }
-"#,
-    },
-];
-
 impl ModelSpec {
     /// Reads an expression or the name of a preset.
     ///
@@ -254,7 +159,7 @@ impl ModelSpec {
     pub fn parse(expression: &str) -> Result<Self, SpecError> {
         let text = expression.trim();
         if let Some(preset) = PRESETS.iter().find(|p| p.name == text) {
-            return Self::from_toml(preset.toml);
+            return preset.spec();
         }
         let mut compartments = Vec::new();
         for term in text.split('+') {

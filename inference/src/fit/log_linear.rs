@@ -20,7 +20,7 @@
 //!   on it have no standard error, and MK, AK, RK are NaN there.
 //! * Ranges and priors play no part.
 //!
-//! Source: Basser, Mattiello & Le Bihan 1994, doi:10.1006/jmrb.1994.1037, eqs. 15 to 17; Salvador
+//! Source: Basser, Mattiello & Le Bihan 1994, doi:10.1006/jmrb.1994.1037 (the log-linear fit); Salvador
 //! et al. 2005, doi:10.1002/hbm.20076.
 //! Validated by `tests/log_linear.rs`.
 

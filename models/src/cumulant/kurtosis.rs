@@ -27,8 +27,8 @@
 //! | $\lambda_1\ge\lambda_2\ge\lambda_3 > 0$ | µm²/ms | eigenvalues of $D$ |
 //! | $\bar W$ | | $\frac15(W_{1111}+W_{2222}+W_{3333}+2W_{1122}+2W_{1133}+2W_{2233})$ |
 //!
-//! Source: Tabesh et al. 2011, doi:10.1002/mrm.22655, eqs. 8, 9, 12, 15; KFA: Hansen &
-//! Jespersen 2016, doi:10.1038/sdata.2016.72, eq. 4.
+//! Source: Tabesh et al. 2011, doi:10.1002/mrm.22655 (MK and RK in the frame of D); KFA: Hansen &
+//! Jespersen 2016, doi:10.1038/sdata.2016.72.
 //! Validated by `measures_equal_golden` (`tests/cumulant.rs`) and `gradient_equals_difference`.
 
 use std::sync::OnceLock;

@@ -6,7 +6,7 @@
 //!
 //! with the eigenvalues $\lambda_1\ge\lambda_2\ge\lambda_3$ in µm²/ms; FA has no unit.
 //!
-//! Source: Basser & Pierpaoli 1996, doi:10.1006/jmrb.1996.0086, eq. 17.
+//! Source: Basser & Pierpaoli 1996, doi:10.1006/jmrb.1996.0086.
 //! Validated by `gradient_equals_difference` below.
 
 use crate::cumulant::{KURTOSIS_ELEMENTS, KurtosisMeasures};

@@ -13,9 +13,9 @@
 //! The expansion of second order (`dti`) ends before $V$; that of fourth order (`dki`)
 //! has it. The coefficients are stored as (D, V where there is one, ln S0).
 //!
-//! Source: Basser, Mattiello & Le Bihan 1994, doi:10.1006/jmrb.1994.1037, eq. 10;
-//! Jensen et al. 2005, doi:10.1002/mrm.20508, eq. 15; Tabesh et al. 2011,
-//! doi:10.1002/mrm.22655, eq. 3 (with $V$ for $\bar D^2 W$).
+//! Source: Basser, Mattiello & Le Bihan 1994, doi:10.1006/jmrb.1994.1037;
+//! Jensen et al. 2005, doi:10.1002/mrm.20508; Tabesh et al. 2011,
+//! doi:10.1002/mrm.22655 (with $V$ for $\bar D^2 W$).
 //! Validated by `rows_are_the_expansion` below.
 
 mod kurtosis;
