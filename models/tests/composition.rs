@@ -384,7 +384,8 @@ fn cumulant_presets_are_what_they_say() {
         names(&two)[..5],
         ["tensor.fa", "tensor.md", "tensor.ad", "tensor.rd", "tensor_2.fa"]
     );
-    let prolate = file(&["tensor"], "\"tensor.lambda_3\" = { equal = \"tensor.lambda_2\" }");
+    let prolate =
+        file(&["tensor"], "[link]\n\"tensor.lambda_3\" = { equal = \"tensor.lambda_2\" }");
     let prolate = Model::new(ModelSpec::from_toml(&prolate).unwrap()).unwrap();
     let mut x = vec![0.0; prolate.values()];
     let at = |name: &str| prolate.value_names().iter().position(|n| *n == name).unwrap();

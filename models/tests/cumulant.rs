@@ -5,8 +5,11 @@
 
 use microtome_models::{KURTOSIS_ELEMENTS, KurtosisMeasures};
 
-/// The mixtures of `tests/golden/kurtosis.csv`: name, D, V, mk, ak, rk, kfa.
-fn golden() -> Vec<(String, [f64; 6], [f64; 15], [f64; 4])> {
+/// A mixture: name, D, V, and mk, ak, rk, kfa.
+type Mixture = (String, [f64; 6], [f64; 15], [f64; 4]);
+
+/// The mixtures of `tests/golden/kurtosis.csv`.
+fn golden() -> Vec<Mixture> {
     let text = include_str!("../../tests/golden/kurtosis.csv");
     let mut lines = text.lines();
     let header: Vec<&str> = lines.next().unwrap().split(',').collect();

@@ -71,7 +71,10 @@ fn refusals_name_the_method() {
         assert!(words.iter().all(|w| ended.stderr.contains(w)), "{line}: {}", ended.stderr);
         assert!(!bench.exists("o"), "{line}");
     }
-    bench.put("p.csv", "tensor.lambda_1\n1\n");
+    bench.put(
+        "p.csv",
+        "tensor.mu_theta,tensor.mu_phi,tensor.psi,tensor.lambda_1,tensor.lambda_2,tensor.lambda_3\n0,0,0,2,1,1\n",
+    );
     let line = "predict --model dki --parameters p.csv --bval a.bval --bvec a.bvec --out s.npy";
     let ended = bench.run(line).exits(1);
     assert!(ended.stderr.contains("fit --model dki"), "{}", ended.stderr);

@@ -211,9 +211,9 @@ mod tests {
                 [m[0], m[1], m[2], psi]
             };
             let (up, down) = (turned(h), turned(-h));
-            for k in 0..4 {
-                let difference = (up[k] - down[k]) / (2.0 * h);
-                assert!((turns[k][about] - difference).abs() < 1e-9, "{k} {about}");
+            for ((turn, up), down) in turns.iter().zip(up).zip(down) {
+                let difference = (up - down) / (2.0 * h);
+                assert!((turn[about] - difference).abs() < 1e-9, "{about}: {turn:?}");
             }
         }
     }
