@@ -36,6 +36,35 @@ pub enum InferenceError {
         /// The limit.
         most: usize,
     },
+    /// A method that the model or the job does not have.
+    #[error("method {method}: {reason}")]
+    Method {
+        /// Its word on the command line.
+        method: &'static str,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// An acquisition that leaves the coefficients of an expansion open.
+    #[error("the acquisition does not determine {what}; it needs {needs}")]
+    Undetermined {
+        /// Of what.
+        what: &'static str,
+        /// What would do.
+        needs: &'static str,
+    },
+    /// An acquisition without the shells or directions of a kurtosis tensor.
+    #[error(
+        "the kurtosis of the signal needs two non-zero shells and 15 directions; this acquisition has b from {low_s_per_mm2} \
+         to {high_s_per_mm2} s/mm2 and {directions} directions (counted up to 15); take dti, or data of another shell"
+    )]
+    KurtosisAcquisition {
+        /// Smallest b above zero.
+        low_s_per_mm2: f64,
+        /// Largest b.
+        high_s_per_mm2: f64,
+        /// Directions that differ, up to 15.
+        directions: usize,
+    },
     /// Arrow refused an array.
     #[error("Arrow: {0}")]
     Arrow(#[from] arrow_schema::ArrowError),

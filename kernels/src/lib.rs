@@ -15,6 +15,7 @@ pub mod graph;
 mod lanes;
 pub mod legendre;
 pub mod log;
+pub mod log_linear;
 pub mod nc_chi;
 pub mod normal;
 pub mod philox;

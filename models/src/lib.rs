@@ -9,6 +9,7 @@ mod chart;
 mod compartment;
 pub mod compartments;
 mod compile;
+mod cumulant;
 pub mod dispersion;
 mod evaluate;
 #[cfg(feature = "graph")]
@@ -33,6 +34,7 @@ pub use acquisition::{
 };
 pub use chart::Chart;
 pub use compartment::{Coefficients, Compartment, Family, by_kind, register};
+pub use cumulant::{Expansion, KURTOSIS_ELEMENTS, KurtosisMeasures, Measure, TensorMeasure};
 pub use evaluate::{Evaluator, Lowered};
 pub use link::{FixedValue, LinkSpec};
 pub use model::{Column, Component, Free, FreeKind, Model, ModelError, compose_models};
@@ -42,7 +44,7 @@ pub use posterior::{Posterior, Sigma};
 pub use preset::{PRESETS, Preset};
 pub use prior::{Prior, PriorError, PriorSpec};
 pub use repeats::{Repeats, RepeatsError};
-pub use run::{BLOCK_ROWS, Job, RunSpec, SearchSpec, SigmaSpec, VoxelBatch};
+pub use run::{BLOCK_ROWS, FitMethod, Job, RunSpec, SearchSpec, SigmaSpec, VoxelBatch};
 pub use spec::{CompartmentSpec, Dispersion, ModelSpec, NoiseError, NoiseSpec, SpecError};
 pub use tangent::Tangent;
 pub use zonal::{Profile, ZonalSeries, project};

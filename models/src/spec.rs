@@ -9,6 +9,7 @@
 //! Unknown keys, kinds and presets are errors that contain the word at fault.
 
 use crate::compartment::{Compartment, by_kind};
+use crate::cumulant::Expansion;
 use crate::dispersion::WatsonDispersed;
 use crate::link::LinkSpec;
 use crate::noise::{COILS_MAX, NoiseKind, STUDENT_NU};
@@ -22,6 +23,9 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
+    /// Where the expansion of ln S ends: `expansion = "kurtosis"` for one tensor.
+    #[serde(default, skip_serializing_if = "Expansion::is_gaussian")]
+    pub expansion: Expansion,
     /// The compartments in order.
     #[serde(rename = "compartment")]
     pub compartments: Vec<CompartmentSpec>,
@@ -299,6 +303,14 @@ impl ModelSpec {
             c.build()?;
         }
         Ok(spec)
+    }
+
+    /// Whether this is one tensor with all parameters free: what log-linear fits know.
+    pub fn is_lone_tensor(&self) -> bool {
+        self.compartments.len() == 1
+            && self.compartments.iter().all(|c| c.kind == "tensor")
+            && self.link.is_empty()
+            && self.range.is_empty()
     }
 
     /// The names of the compartments: as given, else the kind, numbered from the

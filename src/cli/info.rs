@@ -181,14 +181,25 @@ fn one_model(name: &str) -> anyhow::Result<(String, Value)> {
     }
     text.push_str(&indented(&say::table(&rows)));
     let columns: Vec<&str> = compiled.columns().iter().map(|c| c.name.as_str()).collect();
-    text.push_str(&format!("\nColumns\n  {}\n\nReferences\n", columns.join(", ")));
+    text.push_str(&format!("\nColumns\n  {}\n", columns.join(", ")));
+    let measures: Vec<&str> = compiled.measures().iter().map(|m| m.name.as_str()).collect();
+    if !measures.is_empty() {
+        text.push_str(&format!(
+            "\nColumns of a fit that follow from them\n  {}\n",
+            measures.join(", ")
+        ));
+    }
+    text.push_str("\nReferences\n");
     let mut references: Vec<&str> =
         compiled.components().iter().map(|c| c.kind.reference()).collect();
     references.dedup();
     for r in &references {
         text.push_str(&format!("  {r}\n"));
     }
-    Ok((text, json!({ "model": name, "free": free, "columns": columns, "references": references })))
+    let json = json!({
+        "model": name, "free": free, "columns": columns, "measures": measures, "references": references,
+    });
+    Ok((text, json))
 }
 
 /// A prior by its median and 90 % interval.

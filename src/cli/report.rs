@@ -9,7 +9,7 @@ use super::{Outcome, say, voxelwise};
 use anyhow::Context;
 use clap::{Args, ValueHint};
 use microtome::report::{ParameterRow, ReportData, html};
-use microtome_models::{Job, NoiseKind, RunSpec, SigmaSpec};
+use microtome_models::{FitMethod, Job, NoiseKind, RunSpec, SigmaSpec};
 use std::path::{Path, PathBuf};
 
 /// Writes DIR/report.html: what a run found, how sure it is, and whether to believe it.
@@ -165,8 +165,19 @@ fn methods(spec: &RunSpec, record: &Record) -> Vec<(String, String)> {
     out.push(match spec.job {
         Job::Fit => (
             "Fit".to_string(),
-            "Maximum likelihood by Levenberg-Marquardt from several starts; standard errors from the observed information."
-                .to_string(),
+            match spec.method() {
+                FitMethod::Nlls => {
+                    "Maximum likelihood by Levenberg-Marquardt from several starts; standard errors from the observed information."
+                }
+                FitMethod::Ols => {
+                    "Ordinary least squares of the logarithm of the signals; standard errors by the delta method."
+                }
+                FitMethod::Wls => {
+                    "Least squares of the logarithm of the signals, weighted by the squares of the signals that ordinary \
+                     least squares predict; standard errors by the delta method."
+                }
+            }
+            .to_string(),
         ),
         Job::Sample => (
             "Sampling".to_string(),

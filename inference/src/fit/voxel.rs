@@ -99,10 +99,33 @@ pub struct VoxelFit {
     pub r2: f64,
     /// Standard errors of the result columns; NaN where not determined.
     pub column_sd: Vec<f64>,
+    /// The measures of the model (FA and others), in their order.
+    pub measures: Vec<f64>,
+    /// Standard errors of the measures; NaN where not determined.
+    pub measure_sd: Vec<f64>,
     /// Iterations of the best run.
     pub iterations: u64,
     /// Mean b = 0 signal.
     pub mean_b0: f64,
+}
+
+impl VoxelFit {
+    /// The result of a voxel that has none.
+    pub(crate) fn failed(model: &Model, status: Status, sigma: Option<f64>, mean_b0: f64) -> Self {
+        let open = |n: usize| vec![f64::NAN; n];
+        Self {
+            x: open(model.values()),
+            sigma: sigma.unwrap_or(f64::NAN),
+            status,
+            ln_likelihood: f64::NAN,
+            r2: f64::NAN,
+            column_sd: open(model.columns().len()),
+            measures: open(model.measures().len()),
+            measure_sd: open(model.measures().len()),
+            iterations: 0,
+            mean_b0,
+        }
+    }
 }
 
 /// Fits voxels one after another on one thread.
@@ -575,7 +598,8 @@ impl Fitter {
         // The observed information itself; with the floor of the steps where noise
         // leaves it without an inverse.
         let mut cost = f64::NAN;
-        let (mut column_sd, mut determined) = (vec![f64::NAN; self.model().columns().len()], false);
+        let (columns, measures) = (self.model().columns().len(), self.model().measures().len());
+        let (mut column_sd, mut determined) = (vec![f64::NAN; columns + measures], false);
         for floor in [f64::NEG_INFINITY, CURVATURE_FLOOR] {
             let mut objective = NegativeLogLikelihood {
                 evaluator: &mut self.evaluator,
@@ -605,10 +629,26 @@ impl Fitter {
             (true, false) => Status::MaxIterations,
             (true, true) => Status::Converged,
         };
-        VoxelFit { x, sigma, status, ln_likelihood, r2, column_sd, iterations, mean_b0 }
+        let measure_sd = column_sd.split_off(columns);
+        let per_voxel = self.evaluator.per_voxel();
+        let measures = self.model().measures().iter();
+        let measures =
+            measures.map(|m| m.evaluate(self.model(), &x, per_voxel, &mut |_, _| ())).collect();
+        VoxelFit {
+            x,
+            sigma,
+            status,
+            ln_likelihood,
+            r2,
+            column_sd,
+            measures,
+            measure_sd,
+            iterations,
+            mean_b0,
+        }
     }
 
-    /// Standard errors of the columns (0 for constants), and whether the data
+    /// Standard errors of the columns (0 for constants) and the measures, and whether the data
     /// determine the parameters. Columns held by a bound, or that vanish because a
     /// fraction is zero, have none: NaN.
     fn standard_errors(&self, x: &[f64], gradient: &[f64], hessian: &[f64]) -> (Vec<f64>, bool) {
@@ -647,22 +687,29 @@ impl Fitter {
         let full_rank = cholesky(&mut a, n, 1e-10);
         let determined = full_rank && (fraction_gone || (0..dim).all(|i| frozen[i] || !dead[i]));
         let columns = model.columns();
+        let count = columns.len() + model.measures().len();
         if !full_rank {
-            return (vec![f64::NAN; columns.len()], false);
+            return (vec![f64::NAN; count], false);
         }
         let inverse = cholesky_inverse(&a, n);
         let mut basis = Vec::new();
         self.tangent.basis(x, &mut basis);
         let per_voxel = self.evaluator.per_voxel();
-        let sd = columns
-            .iter()
-            .map(|column| {
+        let sd = (0..count)
+            .map(|c| {
                 let mut slope = vec![0.0; dim];
-                column.evaluate(x, per_voxel, &mut |k, d| {
+                let sink = &mut |k: usize, d: f64| {
                     for &(_, j, b) in basis.iter().filter(|e| e.0 == k) {
                         slope[j] += d * b;
                     }
-                });
+                };
+                match columns.get(c) {
+                    Some(column) => column.evaluate(x, per_voxel, sink),
+                    None => {
+                        let measure = &model.measures()[c - columns.len()];
+                        measure.evaluate(model, x, per_voxel, sink)
+                    }
+                };
                 // Not determined, or held by a bound: no standard error.
                 let held = |i: usize| dead[i] || frozen[i];
                 let moves = |i: usize| slope[i] != 0.0;
@@ -676,22 +723,13 @@ impl Fitter {
                         variance += slope[p] / scale(p) * inverse[i * n + j] * slope[q] / scale(q);
                     }
                 }
-                variance.max(0.0).sqrt()
+                if variance.is_nan() { variance } else { variance.max(0.0).sqrt() }
             })
             .collect();
         (sd, determined)
     }
 
     fn failed(&self, status: Status, sigma: Option<f64>, mean_b0: f64) -> VoxelFit {
-        VoxelFit {
-            x: vec![f64::NAN; self.model().values()],
-            sigma: sigma.unwrap_or(f64::NAN),
-            status,
-            ln_likelihood: f64::NAN,
-            r2: f64::NAN,
-            column_sd: vec![f64::NAN; self.model().columns().len()],
-            iterations: 0,
-            mean_b0,
-        }
+        VoxelFit::failed(self.model(), status, sigma, mean_b0)
     }
 }
