@@ -30,9 +30,10 @@
 //! $\delta = 1$ ms have $P = 5\cdot10^{-4}$). Beyond, the degree of the polynomials is held at
 //! 64 and the error grows, but the signal stays in [0, 1].
 //!
-//! Source: Grebenkov 2007, doi:10.1103/RevModPhys.79.1077, eq. 59 to 62; Callaghan 1997,
-//! doi:10.1006/jmre.1997.1233; the real poles as in Nørsett 1978, Restricted Padé
-//! approximations to the exponential function, doi:10.1137/0715065.
+//! Source: Callaghan 1997, doi:10.1006/jmre.1997.1233, and Grebenkov 2007,
+//! doi:10.1103/RevModPhys.79.1077 (matrix formalism of the multiple correlation
+//! functions); one real pole of high order as in Nørsett 1978, Restricted Padé
+//! approximations to the exponential function, SIAM J. Numer. Anal. 15.
 //! Validated by `derivatives_equal_differences` below and `equals_reference` of
 //! `tests/restricted.rs`.
 
@@ -718,8 +719,8 @@ mod tests {
         let mut worst = [0.0_f64; 3];
         for geometry in [Geometry::Planes, Geometry::Cylinder, Geometry::Sphere] {
             for p in [1e-3, 0.03, 0.1, 0.4, 1.0, 5.0, 100.0, 1e4] {
-                for q in [0.01, 0.3, 1.0, 2.5, 6.0, 14.0, 30.0] {
-                    for gap in [0.0, 0.6, 7.0] {
+                for q in [0.01, 1.0, 2.5, 6.0, 30.0] {
+                    for gap in [0.0, 7.0] {
                         let mut points = Points::default();
                         points.fill(&[[p, q, gap]]);
                         let scheme = Scheme::of(geometry, &points);
