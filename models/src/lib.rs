@@ -21,6 +21,7 @@ mod posterior;
 mod preset;
 mod prior;
 mod pulse;
+mod restricted;
 mod run;
 mod spec;
 mod tangent;

@@ -48,6 +48,9 @@ pub struct CompartmentSpec {
     pub name: Option<String>,
     /// The kind, as `microtome info models` lists them.
     pub kind: String,
+    /// Gives a free axis to planes, which lie across the gradient otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub oriented: bool,
     /// Dispersion of the axis.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dispersion: Option<Dispersion>,
@@ -76,6 +79,11 @@ impl CompartmentSpec {
         let Some(mut kind) = by_kind(&self.kind) else {
             return Err(refused("kind", "it is not registered"));
         };
+        if self.oriented && !kind.oriented() {
+            kind = kind.with_axis().ok_or_else(|| {
+                refused("oriented", "this kind has no axis; planes can be given one")
+            })?;
+        }
         match self.dispersion {
             None => {}
             Some(Dispersion::Watson) => {

@@ -8,6 +8,7 @@ exact decimals and the arithmetic has 40 digits. Units: ms/um^2, um^2/ms, rad, m
 from pathlib import Path
 
 import exact_pore
+import restricted
 from mpmath import acos, cos, cot, diag, exp, eye, matrix, mp, mpf, nstr, pi, quad, sin, sqrt
 
 mp.dps = 40
@@ -111,6 +112,8 @@ SIGNALS = {
     "zeppelin|watson": watson(zeppelin),
 }
 
+SIGNALS |= restricted.SIGNALS
+
 # Axes are exact decimals of length one.
 SETS = [
     ("ball", "lambda_iso=0.812"),
@@ -130,12 +133,14 @@ SETS += [
     ("stick|watson", "mu_x=0;mu_y=0.6;mu_z=0.8;lambda_par=2.6;odi=0.04"),
     ("zeppelin|watson", "mu_x=-0.6;mu_y=0.64;mu_z=0.48;lambda_par=1.9;lambda_perp=0.4;odi=0.6"),
 ]
+SETS += restricted.SETS
 
 SETS += [
     ("cylinder_exact", "mu_x=0.36;mu_y=0.48;mu_z=0.8;lambda_par=1.4;diameter=7"),
     ("cylinder_exact", "mu_x=-0.6;mu_y=0.64;mu_z=0.48;lambda_par=1.7;diameter=2"),
     ("sphere_exact", "diameter=9"),
     ("sphere_exact", "diameter=4"),
+    ("sphere_exact", "diameter=7;lambda_intrinsic=1.1"),
     ("plane_exact", "separation=8"),
     ("plane_exact", "separation=3"),
 ]
