@@ -8,7 +8,7 @@
 //! | $P = D\delta/R^2$ | | diffusion during one pulse |
 //! | $Q = \gamma G\delta R$ | | phase across the pore |
 //! | $g = \Delta/\delta - 1$ | | gap between the pulses |
-//! | $\Lambda, B$ | | eigenvalues and coupling of [`super::modes`] |
+//! | $\Lambda, B$ | | eigenvalues and coupling of `modes.rs` |
 //! | $R$ | µm | radius, half the distance of planes |
 //!
 //! With $u_n = i^n w_n$ in angular order $n$ everything is real,
