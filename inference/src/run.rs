@@ -9,12 +9,15 @@
 //! Validated by `tests/run.rs`.
 
 use crate::diagnostics::Workspace;
-use crate::fit::{FitOptions, Fitter, StartScheme, Status};
+use crate::fit::{FitOptions, Fitter, LogLinear, StartScheme, Status};
 use crate::sample::{NutsOptions, Sampler};
 use crate::table::{self, voxel_batch};
 use crate::{Identifiability, InferenceError};
 use arrow_array::RecordBatch;
-use microtome_models::{FreeKind, Job, Lowered, Model, RunSpec, SigmaSpec, VoxelBatch};
+use microtome_models::{
+    Expansion, FitMethod, FreeKind, Job, Lowered, Model, ModelSpec, Repeats, RunSpec, SigmaSpec,
+    VoxelBatch,
+};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,8 +30,13 @@ const MAX_CHAINS: usize = 256;
 #[derive(Debug)]
 pub struct Runner {
     spec: RunSpec,
+    model: Arc<Model>,
     lowered: Lowered,
     scheme: StartScheme,
+    /// Where σ comes from, for [`SigmaSpec::RepeatedB0`].
+    repeats: Option<Repeats>,
+    /// The fit of a method that needs no likelihood.
+    log_linear: Option<LogLinear>,
     /// Prior standard deviation of each value that does not depend on the data.
     prior_sd: Vec<f64>,
 }
@@ -95,20 +103,30 @@ impl Runner {
     /// Compiles a specification.
     ///
     /// # Errors
-    /// A model that does not compile or does not fit the acquisition; too many chains.
+    /// A model that does not compile or does not fit the acquisition; too many chains;
+    /// too few repeated b = 0 images where σ is to come from them.
     pub fn new(spec: &RunSpec) -> Result<Self, InferenceError> {
         if spec.search.chains > MAX_CHAINS {
             return Err(InferenceError::Chains { chains: spec.search.chains, most: MAX_CHAINS });
         }
         let model = Arc::new(Model::new(spec.model.clone())?);
-        let lowered = Lowered::new(model.clone(), &spec.acquisition)?;
+        // The compartments of an expansion are those of its second order.
+        let gaussian = ModelSpec { expansion: Expansion::Gaussian, ..spec.model.clone() };
+        let compartments = Arc::new(Model::new(gaussian)?);
+        let lowered = Lowered::new(compartments, &spec.acquisition)?;
         let scheme = StartScheme::new(&lowered, &spec.acquisition)?;
-        Ok(Self { spec: spec.clone(), prior_sd: prior_sd(&model), scheme, lowered })
+        let repeats = match spec.sigma {
+            SigmaSpec::RepeatedB0 => Some(Repeats::new(&spec.acquisition)?),
+            _ => None,
+        };
+        let log_linear = log_linear(spec, &model, &lowered)?;
+        let prior_sd = prior_sd(&model);
+        Ok(Self { spec: spec.clone(), model, prior_sd, scheme, repeats, lowered, log_linear })
     }
 
     /// The model.
     pub fn model(&self) -> &Model {
-        &self.lowered.model
+        &self.model
     }
 
     /// What the acquisition can tell about the model; see [`Identifiability::of`].
@@ -160,9 +178,10 @@ impl Runner {
         if self.spec.sigma == SigmaSpec::PerVoxel && voxels.sigma.is_none() {
             return Err(InferenceError::Column { column: "sigma".into(), problem: "is missing" });
         }
-        match self.spec.job {
-            Job::Fit => self.fit(&voxels, stop),
-            Job::Sample => self.sample(&voxels, stop),
+        match (self.spec.job, &self.log_linear) {
+            (Job::Fit, Some(linear)) => self.fit_log_linear(linear, &voxels, stop),
+            (Job::Fit, None) => self.fit(&voxels, stop),
+            (Job::Sample, _) => self.sample(&voxels, stop),
         }
     }
 
@@ -170,6 +189,11 @@ impl Runner {
         match self.spec.sigma {
             SigmaSpec::Known(s) => Some(s),
             SigmaSpec::PerVoxel => voxels.sigma.as_ref().map(|s| s[v]),
+            SigmaSpec::RepeatedB0 => {
+                let n = voxels.measurements;
+                let y = &voxels.signals[v * n..(v + 1) * n];
+                self.repeats.as_ref().map(|r| r.sigma(self.model().noise(), y))
+            }
             SigmaSpec::Free => None,
         }
     }
@@ -191,6 +215,32 @@ impl Runner {
                         &fixed,
                         self.sigma(voxels, v),
                     ))
+                },
+            )
+            .collect::<Result<Vec<_>, _>>()?;
+        let status: Vec<Status> = fits.iter().map(|f| f.status).collect();
+        let main = table::fit::table(self.model(), voxels, &fits)?;
+        Ok(Tables { main, summary: None, fit: None, counts: Counts::of(&status) })
+    }
+
+    fn fit_log_linear(
+        &self,
+        linear: &LogLinear,
+        voxels: &VoxelBatch,
+        stop: &AtomicBool,
+    ) -> Result<Tables, InferenceError> {
+        let n = voxels.measurements;
+        let fits = (0..voxels.row.len())
+            .into_par_iter()
+            .with_min_len(64)
+            .map_init(
+                || linear.fitter(),
+                |fitter, v| {
+                    if stop.load(Ordering::Relaxed) {
+                        return Err(InferenceError::Interrupted);
+                    }
+                    let y = &voxels.signals[v * n..(v + 1) * n];
+                    Ok(fitter.fit(y, self.sigma(voxels, v), self.scheme.mean_b0(y)))
                 },
             )
             .collect::<Result<Vec<_>, _>>()?;
@@ -270,6 +320,27 @@ impl Runner {
             None => mean_b0 / 25.0 * unit_sd(1.0),
         });
         out
+    }
+}
+
+/// The log-linear fit of a specification that asks for one.
+fn log_linear(
+    spec: &RunSpec,
+    model: &Arc<Model>,
+    lowered: &Lowered,
+) -> Result<Option<LogLinear>, InferenceError> {
+    let method = spec.method();
+    let is_linear = method != FitMethod::Nlls || !spec.model.expansion.is_gaussian();
+    match spec.job {
+        Job::Sample if is_linear => Err(InferenceError::Method {
+            method: method.name(),
+            reason: "least squares of the logarithm have no posterior; take the verb fit, or sample a model of compartments".into(),
+        }),
+        Job::Fit if is_linear => {
+            let plan = lowered.plan.clone();
+            LogLinear::new(model.clone(), plan, &spec.acquisition, method).map(Some)
+        }
+        _ => Ok(None),
     }
 }
 
