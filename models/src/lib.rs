@@ -11,11 +11,13 @@ pub mod compartments;
 mod compile;
 pub mod dispersion;
 mod evaluate;
+mod frame;
 #[cfg(feature = "graph")]
 mod graph;
 mod link;
 mod model;
 mod noise;
+mod orthotropic;
 mod parameter;
 mod posterior;
 mod prior;
@@ -30,9 +32,11 @@ pub use acquisition::{
 pub use chart::Chart;
 pub use compartment::{Coefficients, Compartment, Family, by_kind, register};
 pub use evaluate::{Evaluator, Lowered};
+pub use frame::Frame;
 pub use link::{FixedValue, LinkSpec};
 pub use model::{Column, Component, Free, FreeKind, Model, ModelError, compose_models};
 pub use noise::{Constants, NoiseKind};
+pub use orthotropic::OrthotropicSeries;
 pub use parameter::{ParameterSpec, Unit};
 pub use posterior::{Posterior, Sigma};
 pub use prior::{Prior, PriorError, PriorSpec};

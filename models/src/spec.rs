@@ -9,7 +9,7 @@
 //! Unknown keys, kinds and presets are errors that contain the word at fault.
 
 use crate::compartment::{Compartment, by_kind};
-use crate::dispersion::WatsonDispersed;
+use crate::dispersion::{BinghamDispersed, WatsonDispersed};
 use crate::link::LinkSpec;
 use crate::noise::NoiseKind;
 use crate::prior::PriorSpec;
@@ -58,6 +58,8 @@ pub struct CompartmentSpec {
 pub enum Dispersion {
     /// Axisymmetric: parameter `odi`.
     Watson,
+    /// A fan: parameters `odi`, `psi` and `beta_fraction`.
+    Bingham,
 }
 
 impl CompartmentSpec {
@@ -75,14 +77,14 @@ impl CompartmentSpec {
         let Some(mut kind) = by_kind(&self.kind) else {
             return Err(refused("kind", "it is not registered"));
         };
-        match self.dispersion {
-            None => {}
-            Some(Dispersion::Watson) => {
-                let dispersed = WatsonDispersed::new(kind).ok_or_else(|| {
-                    refused("dispersion", "only an axisymmetric compartment with an axis disperses")
-                })?;
-                kind = Arc::new(dispersed);
-            }
+        if let Some(dispersion) = self.dispersion {
+            let dispersed: Option<Arc<dyn Compartment>> = match dispersion {
+                Dispersion::Watson => WatsonDispersed::new(kind).map(|c| Arc::new(c) as _),
+                Dispersion::Bingham => BinghamDispersed::new(kind).map(|c| Arc::new(c) as _),
+            };
+            kind = dispersed.ok_or_else(|| {
+                refused("dispersion", "only an axisymmetric compartment with an axis disperses")
+            })?;
         }
         Ok(kind)
     }
@@ -151,7 +153,7 @@ pub struct Preset {
 }
 
 /// The presets.
-pub const PRESETS: [Preset; 5] = [
+pub const PRESETS: [Preset; 7] = [
     Preset {
         name: "ball_stick",
         meaning: "one stick and a ball, each with its own diffusivity",
@@ -203,6 +205,48 @@ kind = "ball"
 "extra.lambda_par" = { equal = "intra.lambda_par" }
 "extra.lambda_perp" = { tortuosity = { lambda_par = "intra.lambda_par", intra = "intra.fraction", extra = "extra.fraction" } }
 "csf.lambda_iso" = { fixed = 3.0 }
+"#,
+    },
+    Preset {
+        name: "noddi_bingham",
+        meaning: "sticks and tortuous zeppelin dispersed in a fan, and free water (NODDI, Bingham)",
+        reference: "Tariq et al. 2016, doi:10.1016/j.neuroimage.2016.01.046",
+        toml: r#"
+[[compartment]]
+name = "intra"
+kind = "stick"
+dispersion = "bingham"
+[[compartment]]
+name = "extra"
+kind = "zeppelin"
+dispersion = "bingham"
+[[compartment]]
+name = "csf"
+kind = "ball"
+[link]
+"intra.lambda_par" = { fixed = 1.7 }
+"extra.mu" = { equal = "intra.mu" }
+"extra.odi" = { equal = "intra.odi" }
+"extra.psi" = { equal = "intra.psi" }
+"extra.beta_fraction" = { equal = "intra.beta_fraction" }
+"extra.lambda_par" = { equal = "intra.lambda_par" }
+"extra.lambda_perp" = { tortuosity = { lambda_par = "intra.lambda_par", intra = "intra.fraction", extra = "extra.fraction" } }
+"csf.lambda_iso" = { fixed = 3.0 }
+"#,
+    },
+    Preset {
+        name: "ball_rackets",
+        meaning: "sticks dispersed in a fan and a ball of one diffusivity (ball and rackets)",
+        reference: "Sotiropoulos et al. 2012, doi:10.1016/j.neuroimage.2012.01.061",
+        toml: r#"
+[[compartment]]
+name = "racket"
+kind = "stick"
+dispersion = "bingham"
+[[compartment]]
+kind = "ball"
+[link]
+"ball.lambda_iso" = { equal = "racket.lambda_par" }
 "#,
     },
 ];
