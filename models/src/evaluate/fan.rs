@@ -13,6 +13,7 @@ use crate::model::{AxisSource, Model, Source};
 use crate::orthotropic::OrthotropicSeries;
 use microtome_kernels::Plan;
 use microtome_kernels::family::orthotropic::{self, Column, FrameColumn, Series};
+use microtome_kernels::harmonic::{pairs, row};
 
 /// The compartments of one frame.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub(super) struct FanGroup {
     lengths: Vec<usize>,
     c: Vec<f64>,
     active: Vec<usize>,
+    /// Zero where the last evaluation did not fill them.
     columns: Vec<Vec<f64>>,
     moments: Vec<f64>,
 }
@@ -75,10 +77,25 @@ pub(super) fn signal_alone(plan: &Plan, of: &OrthotropicSeries, out: &mut [f64])
 }
 
 impl FanGroup {
+    /// Zeroes what the last evaluation filled.
+    fn clear(&mut self) {
+        let (terms, stride) = (self.terms, pairs(self.terms));
+        for (s, lengths) in self.lengths.chunks(terms).enumerate() {
+            for (j, &length) in lengths.iter().enumerate().take_while(|(_, n)| **n > 0) {
+                let at = s * stride + row(terms, j);
+                self.c[at..at + length].fill(0.0);
+                for column in &mut self.columns[..self.active.len()] {
+                    column[at..at + length].fill(0.0);
+                }
+            }
+        }
+        self.lengths.fill(0);
+        self.active.clear();
+    }
+
     /// Sums the members: amplitudes `scale * fraction`.
     fn fold(&mut self, states: &[State], scale: f64) {
-        self.c.fill(0.0);
-        self.lengths.fill(0);
+        self.clear();
         for &m in &self.members {
             let state = &states[m];
             let Some(from) = series(state) else { continue };
@@ -109,8 +126,6 @@ impl FanGroup {
                 let i = self.active.len() - 1;
                 if self.columns.len() == i {
                     self.columns.push(vec![0.0; self.c.len()]);
-                } else {
-                    self.columns[i].fill(0.0);
                 }
                 i
             }
@@ -149,7 +164,6 @@ impl FanGroup {
         jacobian: &mut [f64],
     ) {
         self.fold(states, scale);
-        self.active.clear();
         for i in 0..self.members.len() {
             let state = &states[self.members[i]];
             let Some(from) = series(state) else { continue };
