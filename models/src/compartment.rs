@@ -164,6 +164,20 @@ pub fn register() -> Vec<Arc<dyn Compartment>> {
         Arc::new(compartments::Stick),
         Arc::new(compartments::Zeppelin),
         Arc::new(compartments::DiffusionTensor),
+        Arc::new(compartments::TemporalZeppelin),
+        Arc::new(compartments::CylinderSgp),
+        Arc::new(compartments::CylinderCallaghan),
+        Arc::new(compartments::CylinderGpd),
+        Arc::new(compartments::CappedCylinderSgp),
+        Arc::new(compartments::CappedCylinderCallaghan),
+        Arc::new(compartments::SphereSgp),
+        Arc::new(compartments::SphereCallaghan),
+        Arc::new(compartments::SphereGpd),
+        Arc::new(compartments::PlaneSgp::default()),
+        Arc::new(compartments::PlaneCallaghan::default()),
+        Arc::new(compartments::CylinderExact),
+        Arc::new(compartments::SphereExact),
+        Arc::new(compartments::PlaneExact::default()),
     ]
 }
 

@@ -12,6 +12,7 @@ use crate::compartment::{Compartment, by_kind};
 use crate::dispersion::{BinghamDispersed, WatsonDispersed};
 use crate::link::LinkSpec;
 use crate::noise::NoiseKind;
+use crate::preset::PRESETS;
 use crate::prior::PriorSpec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -140,117 +141,6 @@ pub enum SpecError {
     },
 }
 
-/// A model with a name.
-#[derive(Debug, Clone, Copy)]
-pub struct Preset {
-    /// Its name for `--model`.
-    pub name: &'static str,
-    /// What it is.
-    pub meaning: &'static str,
-    /// The paper.
-    pub reference: &'static str,
-    toml: &'static str,
-}
-
-/// The presets.
-pub const PRESETS: [Preset; 7] = [
-    Preset {
-        name: "ball_stick",
-        meaning: "one stick and a ball, each with its own diffusivity",
-        reference: "Behrens et al. 2003, doi:10.1002/mrm.10609",
-        toml: "[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"ball\"\n",
-    },
-    Preset {
-        name: "ball_sticks_2",
-        meaning: "two sticks of one diffusivity and a ball",
-        reference: "Behrens et al. 2007, doi:10.1016/j.neuroimage.2006.09.018",
-        toml: "[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"ball\"\n\
-               [link]\n\"stick_2.lambda_par\" = { equal = \"stick.lambda_par\" }\n",
-    },
-    Preset {
-        name: "ball_sticks_3",
-        meaning: "three sticks of one diffusivity and a ball",
-        reference: "Behrens et al. 2007, doi:10.1016/j.neuroimage.2006.09.018",
-        toml: "[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"stick\"\n\
-               [[compartment]]\nkind = \"ball\"\n[link]\n\"stick_2.lambda_par\" = { equal = \"stick.lambda_par\" }\n\
-               \"stick_3.lambda_par\" = { equal = \"stick.lambda_par\" }\n",
-    },
-    Preset {
-        name: "stick_zeppelin_ball",
-        meaning: "stick and zeppelin of one direction and one parallel diffusivity, and a ball",
-        reference: "Panagiotaki et al. 2012, doi:10.1016/j.neuroimage.2011.09.081",
-        toml: "[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"zeppelin\"\n[[compartment]]\nkind = \"ball\"\n\
-               [link]\n\"zeppelin.mu\" = { equal = \"stick.mu\" }\n\"zeppelin.lambda_par\" = { equal = \"stick.lambda_par\" }\n",
-    },
-    Preset {
-        name: "noddi",
-        meaning: "dispersed sticks, dispersed tortuous zeppelin and free water (NODDI, Watson)",
-        reference: "Zhang et al. 2012, doi:10.1016/j.neuroimage.2012.03.072",
-        toml: r#"
-[[compartment]]
-name = "intra"
-kind = "stick"
-dispersion = "watson"
-[[compartment]]
-name = "extra"
-kind = "zeppelin"
-dispersion = "watson"
-[[compartment]]
-name = "csf"
-kind = "ball"
-[link]
-"intra.lambda_par" = { fixed = 1.7 }
-"extra.mu" = { equal = "intra.mu" }
-"extra.odi" = { equal = "intra.odi" }
-"extra.lambda_par" = { equal = "intra.lambda_par" }
-"extra.lambda_perp" = { tortuosity = { lambda_par = "intra.lambda_par", intra = "intra.fraction", extra = "extra.fraction" } }
-"csf.lambda_iso" = { fixed = 3.0 }
-"#,
-    },
-    Preset {
-        name: "noddi_bingham",
-        meaning: "sticks and tortuous zeppelin dispersed in a fan, and free water (NODDI, Bingham)",
-        reference: "Tariq et al. 2016, doi:10.1016/j.neuroimage.2016.01.046",
-        toml: r#"
-[[compartment]]
-name = "intra"
-kind = "stick"
-dispersion = "bingham"
-[[compartment]]
-name = "extra"
-kind = "zeppelin"
-dispersion = "bingham"
-[[compartment]]
-name = "csf"
-kind = "ball"
-[link]
-"intra.lambda_par" = { fixed = 1.7 }
-"extra.mu" = { equal = "intra.mu" }
-"extra.odi" = { equal = "intra.odi" }
-"extra.psi" = { equal = "intra.psi" }
-"extra.beta_fraction" = { equal = "intra.beta_fraction" }
-"extra.lambda_par" = { equal = "intra.lambda_par" }
-"extra.lambda_perp" = { tortuosity = { lambda_par = "intra.lambda_par", intra = "intra.fraction", extra = "extra.fraction" } }
-"csf.lambda_iso" = { fixed = 3.0 }
-"#,
-    },
-    Preset {
-        name: "ball_rackets",
-        meaning: "sticks dispersed in a fan and a ball of one diffusivity (ball and rackets)",
-        reference: "Sotiropoulos et al. 2012, doi:10.1016/j.neuroimage.2012.01.061",
-        toml: r#"
-[[compartment]]
-name = "racket"
-kind = "stick"
-dispersion = "bingham"
-[[compartment]]
-kind = "ball"
-[link]
-"ball.lambda_iso" = { equal = "racket.lambda_par" }
-"#,
-    },
-];
-
 impl ModelSpec {
     /// Reads an expression or the name of a preset.
     ///
@@ -267,7 +157,7 @@ impl ModelSpec {
     pub fn parse(expression: &str) -> Result<Self, SpecError> {
         let text = expression.trim();
         if let Some(preset) = PRESETS.iter().find(|p| p.name == text) {
-            return Self::from_toml(preset.toml);
+            return preset.spec();
         }
         let mut compartments = Vec::new();
         for term in text.split('+') {

@@ -7,7 +7,8 @@ exact decimals and the arithmetic has 40 digits. Units: ms/um^2, um^2/ms, rad, m
 
 from pathlib import Path
 
-from mpmath import acos, cos, diag, exp, eye, matrix, mp, mpf, nstr, sin, sqrt
+import restricted
+from mpmath import acos, besseli, cos, cot, diag, eigsy, exp, eye, matrix, mp, mpf, nstr, pi, quad, sin, sqrt
 
 mp.dps = 40
 
@@ -33,8 +34,8 @@ def zeppelin(p, b, g, delta, big_delta):
     return exp(-b * (p["lambda_par"] * t2 + p["lambda_perp"] * (1 - t2)))
 
 
-def tensor(p, b, g, delta, big_delta):
-    """D = R diag R', R = (minimal rotation of x to mu) (rotation about x by psi), by Rodrigues."""
+def frame(p):
+    """R = (minimal rotation of x to mu) (rotation about x by psi), by Rodrigues."""
     mu = p["mu"]
     sine = sqrt(mu[1] ** 2 + mu[2] ** 2)
     k = [mpf(0), -mu[2] / sine, mu[1] / sine]
@@ -42,13 +43,87 @@ def tensor(p, b, g, delta, big_delta):
     angle = acos(mu[0])
     minimal = eye(3) + sin(angle) * generator + (1 - cos(angle)) * generator**2
     about_x = matrix([[1, 0, 0], [0, cos(p["psi"]), -sin(p["psi"])], [0, sin(p["psi"]), cos(p["psi"])]])
-    r = minimal * about_x
+    return minimal * about_x
+
+
+def tensor(p, b, g, delta, big_delta):
+    """D = R diag R'."""
+    r = frame(p)
     d = r * diag([p["lambda_1"], p["lambda_2"], p["lambda_3"]]) * r.T
     g = matrix(g)
     return exp(-b * (g.T * d * g)[0])
 
 
-SIGNALS = {"ball": ball, "dot": no_motion, "stick": stick, "zeppelin": zeppelin, "tensor": tensor}
+def watson(kernel):
+    """The average over axes n of density exp(kappa (mu.n)^2), in polar coordinates about g.
+
+    With z = g.n and alpha the angle between g and mu, mu.n = z cos(alpha) + sqrt(1-z^2) sin(alpha) cos(phi).
+    """
+
+    def signal(p, b, g, delta, big_delta):
+        kappa = cot(pi * p["odi"] / 2)
+        ca = dot(g, p["mu"])
+        sa = sqrt(max(mpf(0), 1 - ca**2))
+        x = [mpf(1), mpf(0), mpf(0)]
+
+        def ring(z):
+            r = sqrt(1 - z**2)
+            density = lambda phi: exp(kappa * ((z * ca + r * sa * cos(phi)) ** 2 - 1))
+            return quad(density, [0, pi / 2, pi])
+
+        def average(f):
+            return quad(lambda z: f(z) * ring(z), [0, mpf(1) / 2, 1])
+
+        along = lambda z: kernel(dict(p, mu=[z, sqrt(1 - z**2), mpf(0)]), b, x, delta, big_delta)
+        with mp.workdps(20):
+            return average(along) / average(lambda z: mpf(1))
+
+    return signal
+
+
+def mean_of_quadratic(m):
+    """The integral of exp(n'Mn) over the sphere (up to 4 pi) times exp(-largest eigenvalue), and that eigenvalue.
+
+    About the third eigenvector the azimuth integrates to a Bessel function.
+    """
+    a, c, d = sorted(eigsy(m, eigvals_only=True))
+    f = lambda t: exp(a * t**2 + (c + d) / 2 * (1 - t**2) - d) * besseli(0, (d - c) / 2 * (1 - t**2))
+    return quad(f, [0, mpf(1) / 4, mpf(1) / 2, mpf(3) / 4, 1]), d
+
+
+def bingham(along, across):
+    """The average over axes n of density exp(kappa (mu.n)^2 + beta (m2.n)^2).
+
+    The signal exp(-b (across + (along - across) (g.n)^2)) is quadratic in n like the exponent of the density, so
+    both integrals are of exp(n'Mn).
+    """
+
+    def signal(p, b, g, delta, big_delta):
+        kappa = cot(pi * p["odi"] / 2)
+        r = frame(p)
+        density = r * diag([kappa, p["beta_fraction"] * kappa, 0]) * r.T
+        perp = p[across] if across else mpf(0)
+        g = matrix(g)
+        whole, shift = mean_of_quadratic(density - b * (p[along] - perp) * g * g.T)
+        plain, plain_shift = mean_of_quadratic(density)
+        return exp(-b * perp + shift - plain_shift) * whole / plain
+
+    return signal
+
+
+SIGNALS = {
+    "ball": ball,
+    "dot": no_motion,
+    "stick": stick,
+    "zeppelin": zeppelin,
+    "tensor": tensor,
+    "stick|watson": watson(stick),
+    "zeppelin|watson": watson(zeppelin),
+    "stick|bingham": bingham("lambda_par", None),
+    "zeppelin|bingham": bingham("lambda_par", "lambda_perp"),
+}
+
+SIGNALS |= restricted.SIGNALS
 
 # Axes are exact decimals of length one.
 SETS = [
@@ -62,6 +137,26 @@ SETS = [
     ("tensor", "mu_x=0.36;mu_y=0.48;mu_z=0.8;psi=0.7;lambda_1=2;lambda_2=1;lambda_3=0.3"),
     ("tensor", "mu_x=-0.6;mu_y=0.64;mu_z=-0.48;psi=2.9;lambda_1=0.4;lambda_2=1.5;lambda_3=0.9"),
     ("tensor", "mu_x=0;mu_y=1;mu_z=0;psi=0;lambda_1=1.6;lambda_2=0.7;lambda_3=0.2"),
+]
+
+SETS += [
+    ("stick|watson", "mu_x=0.36;mu_y=0.48;mu_z=0.8;lambda_par=1.7;odi=0.3"),
+    ("stick|watson", "mu_x=0;mu_y=0.6;mu_z=0.8;lambda_par=2.6;odi=0.04"),
+    ("zeppelin|watson", "mu_x=-0.6;mu_y=0.64;mu_z=0.48;lambda_par=1.9;lambda_perp=0.4;odi=0.6"),
+]
+SETS += restricted.SETS
+SETS += [
+    ("stick|bingham", "mu_x=0.36;mu_y=0.48;mu_z=0.8;lambda_par=1.7;odi=0.3;psi=0.7;beta_fraction=0.5"),
+    ("stick|bingham", "mu_x=0;mu_y=0.6;mu_z=0.8;lambda_par=2.6;odi=0.02;psi=2.5;beta_fraction=1"),
+    ("stick|bingham", "mu_x=0.6;mu_y=0;mu_z=-0.8;lambda_par=2.1;odi=0.05;psi=1.2;beta_fraction=0"),
+    (
+        "zeppelin|bingham",
+        "mu_x=-0.6;mu_y=0.64;mu_z=0.48;lambda_par=1.9;lambda_perp=0.4;odi=0.1;psi=0.3;beta_fraction=0.85",
+    ),
+    (
+        "zeppelin|bingham",
+        "mu_x=0;mu_y=1;mu_z=0;lambda_par=0.5;lambda_perp=1.1;odi=0.7;psi=1.9;beta_fraction=0.4",
+    ),
 ]
 
 # b, g, delta, Delta.
