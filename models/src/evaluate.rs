@@ -328,10 +328,7 @@ impl Evaluator {
         self.signal.fill(0.0);
         self.jacobian.fill(0.0);
         for (state, component) in self.states.iter().zip(self.lowered.model.components()) {
-            if matches!(
-                state.coefficients,
-                Coefficients::Zonal(_) | Coefficients::Orthotropic(_)
-            ) {
+            if matches!(state.coefficients, Coefficients::Zonal(_) | Coefficients::Orthotropic(_)) {
                 continue;
             }
             let amplitude = self.scale * state.fraction;

@@ -113,11 +113,7 @@ impl Lowered {
                     inputs.extend(mu);
                     let both = self.coefficients(kind, &inputs, values)?;
                     let n = both.dim(1)? - 9;
-                    family::orthotropic(
-                        &self.plan,
-                        &both.narrow(1, 0, n)?,
-                        &both.narrow(1, n, 9)?,
-                    )?
+                    family::orthotropic(&self.plan, &both.narrow(1, 0, n)?, &both.narrow(1, n, 9)?)?
                 }
             };
             let part = e.broadcast_mul(&fraction)?;

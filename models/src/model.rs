@@ -415,9 +415,8 @@ impl Model {
             };
             let elsewhere = |c: &&Component| {
                 let others = c.scalars.iter().zip(c.kind.parameters());
-                let others = others.filter(|(source, p)| {
-                    p.period.is_none() || **source != Source::Value(k)
-                });
+                let others =
+                    others.filter(|(source, p)| p.period.is_none() || **source != Source::Value(k));
                 others.map(|(source, _)| source).chain([&c.fraction]).any(uses)
             };
             !users.iter().any(elsewhere) && !self.followed(&users, &|v| v == k)

@@ -180,12 +180,8 @@ impl FanGroup {
                 }
             }
         }
-        let columns: Vec<Column<'_>> = self
-            .active
-            .iter()
-            .zip(&self.columns)
-            .map(|(&index, c)| Column { index, c })
-            .collect();
+        let columns: Vec<Column<'_>> =
+            self.active.iter().zip(&self.columns).map(|(&index, c)| Column { index, c }).collect();
         let turns = self.turns(states);
         orthotropic::accumulate(plan, self.kernel(), &columns, &turns, signal, jacobian);
     }
