@@ -107,6 +107,43 @@ fn sums<L: Lanes, const N: usize>(
     total
 }
 
+/// $\sum_k c_kq_k$ and $\sum_k c_kd_k$ of one table.
+#[inline(always)]
+fn value_and_slope<L: Lanes>(
+    at: BlockShells<'_>,
+    table: &[f64],
+    stride: usize,
+    start: usize,
+    q: &[L],
+    d: &[L],
+) -> [L; 2] {
+    match at {
+        BlockShells::One(s) => {
+            let row = &table[s * stride + start..][..q.len()];
+            let (pairs, rest) = row.as_chunks::<2>();
+            let (q_pairs, q_rest) = q.as_chunks::<2>();
+            let (d_pairs, d_rest) = d.as_chunks::<2>();
+            let mut even = [L::splat(0.0); 2];
+            let mut odd = [L::splat(0.0); 2];
+            for ((c, q), d) in pairs.iter().zip(q_pairs).zip(d_pairs) {
+                let (first, second) = (L::splat(c[0]), L::splat(c[1]));
+                even = [first.madd(q[0], even[0]), first.madd(d[0], even[1])];
+                odd = [second.madd(q[1], odd[0]), second.madd(d[1], odd[1])];
+            }
+            for ((c, q), d) in rest.iter().zip(q_rest).zip(d_rest) {
+                let c = L::splat(*c);
+                even = [c.madd(*q, even[0]), c.madd(*d, even[1])];
+            }
+            [even[0].add(odd[0]), even[1].add(odd[1])]
+        }
+        BlockShells::Each(_) => {
+            let [value]: [L; 1] = sums(at, [table], stride, start, q);
+            let [slope]: [L; 1] = sums(at, [table], stride, start, d);
+            [value, slope]
+        }
+    }
+}
+
 /// $Q_{lm}(u)$ of one order.
 #[inline(always)]
 fn polynomials<L: Lanes>(recurrence: &Recurrence, u: L, q: &mut [L]) {
@@ -265,12 +302,14 @@ fn accumulate_body<L: Lanes>(
             let [c, c_u, c_v] = angular.now;
             let q = &mut q[..length];
             polynomials(recurrence, p.u, q);
-            let [sum]: [L; 1] = sums(at, [series.c], stride, start, q);
-            e = c.madd(sum, e);
-            if !turns.is_empty() {
+            if turns.is_empty() {
+                let [sum]: [L; 1] = sums(at, [series.c], stride, start, q);
+                e = c.madd(sum, e);
+            } else {
                 let d = &mut d[..length];
                 slopes(recurrence, p.u, q, d);
-                let [slope]: [L; 1] = sums(at, [series.c], stride, start, d);
+                let [sum, slope] = value_and_slope(at, series.c, stride, start, q, d);
+                e = c.madd(sum, e);
                 e_u = c.madd(slope, c_u.madd(sum, e_u));
                 e_v = c_v.madd(sum, e_v);
             }
@@ -403,8 +442,8 @@ fn pullback_body<L: Lanes>(
                 for (total, q) in totals.iter_mut().zip(q.iter()) {
                     *total = w.madd(*q, *total);
                 }
-                let [sum]: [L; 1] = sums(BlockShells::One(s), [series.c], stride, start, q);
-                let [slope]: [L; 1] = sums(BlockShells::One(s), [series.c], stride, start, d);
+                let at = BlockShells::One(s);
+                let [sum, slope] = value_and_slope(at, series.c, stride, start, q, d);
                 reverse.turn(b, &p, &angular, sum, slope);
             }
             let row = &mut moments[s * stride + start..][..length];
@@ -434,8 +473,7 @@ fn pullback_body<L: Lanes>(
                     moments[s as usize * stride + start + k] += value;
                 }
             }
-            let [sum]: [L; 1] = sums(at, [series.c], stride, start, q);
-            let [slope]: [L; 1] = sums(at, [series.c], stride, start, d);
+            let [sum, slope] = value_and_slope(at, series.c, stride, start, q, d);
             reverse.turn(b, &p, &angular, sum, slope);
             angular.step(j, &p);
         }
