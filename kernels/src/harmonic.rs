@@ -11,10 +11,10 @@
 //! | $l, m$ | even degree and order, $m \le l$; $l = 2k$, $m = 2j$ |
 //!
 //! With $e_l^2 = l^2-m^2$ the degrees of one order obey
-//! $$uQ_l = \frac{e_{l+1}e_{l+2}}{(2l+1)(2l+3)}Q_{l+2}
-//!   + \frac1{2l+1}\left[\frac{e_{l+1}^2}{2l+3}+\frac{e_l^2}{2l-1}\right]Q_l
-//!   + \frac{e_le_{l-1}}{(2l+1)(2l-1)}Q_{l-2},\qquad
-//!   C_{j+1} = 2vC_j - (1-u)^2C_{j-1}$$
+//! $$uQ_l = \frac{e_{l+1}e_{l+2}Q_{l+2}}{(2l+1)(2l+3)} +
+//! \left[\frac{e_{l+1}^2}{2l+3}+\frac{e_l^2}{2l-1}\right]\frac{Q_l}{2l+1} +
+//! \frac{e_le_{l-1}Q_{l-2}}{(2l+1)(2l-1)},\qquad C_{j+1} = 2vC_j - (1-u)^2C_{j-1}$$
+//!
 //! The addition theorem reads $P_l(g\cdot n) = \sum_m H_{lm}(g)H_{lm}(n) + \dots$,
 //! where the dots are odd in a coordinate; so $|H_{lm}| \le 1$.
 //!

@@ -389,9 +389,9 @@ impl<L: Lanes> Reverse<'_, L> {
         let [c, c_u, c_v] = angular.now;
         let e_u = c.madd(slope, c_u.mul(sum));
         let by_cosines = p.by_cosines(e_u.mul(w), c_v.mul(sum).mul(w));
-        for a in 0..3 {
-            for i in 0..3 {
-                self.by_frame[a][i] = by_cosines[a].madd(p.g[i], self.by_frame[a][i]);
+        for (total, by_cosine) in self.by_frame.iter_mut().zip(by_cosines) {
+            for (total, g) in total.iter_mut().zip(p.g) {
+                *total = by_cosine.madd(g, *total);
             }
         }
     }
