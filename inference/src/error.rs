@@ -7,6 +7,9 @@ pub enum InferenceError {
     /// The model does not compile or does not fit the acquisition.
     #[error(transparent)]
     Model(#[from] microtome_models::ModelError),
+    /// The noise scale can't be had from repeated b = 0 images.
+    #[error(transparent)]
+    Repeats(#[from] microtome_models::RepeatsError),
     /// A batch lacks a column or has one of another type.
     #[error("batch of voxels: column `{column}` {problem}")]
     Column {

@@ -14,7 +14,7 @@ use crate::sample::{NutsOptions, Sampler};
 use crate::table::{self, voxel_batch};
 use crate::{Identifiability, InferenceError};
 use arrow_array::RecordBatch;
-use microtome_models::{FreeKind, Job, Lowered, Model, RunSpec, SigmaSpec, VoxelBatch};
+use microtome_models::{FreeKind, Job, Lowered, Model, Repeats, RunSpec, SigmaSpec, VoxelBatch};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +29,8 @@ pub struct Runner {
     spec: RunSpec,
     lowered: Lowered,
     scheme: StartScheme,
+    /// Where σ comes from, for [`SigmaSpec::RepeatedB0`].
+    repeats: Option<Repeats>,
     /// Prior standard deviation of each value that does not depend on the data.
     prior_sd: Vec<f64>,
 }
@@ -95,7 +97,8 @@ impl Runner {
     /// Compiles a specification.
     ///
     /// # Errors
-    /// A model that does not compile or does not fit the acquisition; too many chains.
+    /// A model that does not compile or does not fit the acquisition; too many chains;
+    /// too few repeated b = 0 images where σ is to come from them.
     pub fn new(spec: &RunSpec) -> Result<Self, InferenceError> {
         if spec.search.chains > MAX_CHAINS {
             return Err(InferenceError::Chains { chains: spec.search.chains, most: MAX_CHAINS });
@@ -103,7 +106,11 @@ impl Runner {
         let model = Arc::new(Model::new(spec.model.clone())?);
         let lowered = Lowered::new(model.clone(), &spec.acquisition)?;
         let scheme = StartScheme::new(&lowered, &spec.acquisition)?;
-        Ok(Self { spec: spec.clone(), prior_sd: prior_sd(&model), scheme, lowered })
+        let repeats = match spec.sigma {
+            SigmaSpec::RepeatedB0 => Some(Repeats::new(&spec.acquisition)?),
+            _ => None,
+        };
+        Ok(Self { spec: spec.clone(), prior_sd: prior_sd(&model), scheme, repeats, lowered })
     }
 
     /// The model.
@@ -170,6 +177,11 @@ impl Runner {
         match self.spec.sigma {
             SigmaSpec::Known(s) => Some(s),
             SigmaSpec::PerVoxel => voxels.sigma.as_ref().map(|s| s[v]),
+            SigmaSpec::RepeatedB0 => {
+                let n = voxels.measurements;
+                let y = &voxels.signals[v * n..(v + 1) * n];
+                self.repeats.as_ref().map(|r| r.sigma(self.model().noise(), y))
+            }
             SigmaSpec::Free => None,
         }
     }

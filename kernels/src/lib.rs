@@ -16,6 +16,7 @@ pub mod harmonic;
 mod lanes;
 pub mod legendre;
 pub mod log;
+pub mod nc_chi;
 pub mod normal;
 pub mod philox;
 pub mod plan;
@@ -24,6 +25,7 @@ pub mod restricted;
 pub mod rician;
 pub mod simd;
 pub mod special;
+pub mod student_t;
 pub mod text;
 
 pub use plan::Plan;

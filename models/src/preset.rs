@@ -79,4 +79,39 @@ pub const PRESETS: &[Preset] = &[
         "sticks dispersed in a fan and a ball of one diffusivity (ball and rackets)",
         "Sotiropoulos et al. 2012, doi:10.1016/j.neuroimage.2012.01.061"
     ),
+    preset!(
+        "activeax",
+        "one cylinder diameter, tortuous zeppelin and free water (ActiveAx, minimal model of white matter, in vivo)",
+        "Alexander et al. 2010, doi:10.1016/j.neuroimage.2010.05.043"
+    ),
+    preset!(
+        "activeax_ex_vivo",
+        "ActiveAx for fixed tissue: diffusivity 0.6, water of 2.0 um2/ms, and a dot",
+        "Alexander et al. 2010, doi:10.1016/j.neuroimage.2010.05.043"
+    ),
+    preset!(
+        "verdict",
+        "cells as spheres, extracellular ball, vessels as sticks of all directions (VERDICT)",
+        "Panagiotaki et al. 2014, doi:10.1158/0008-5472.CAN-13-2511"
+    ),
+    preset!(
+        "standard_model",
+        "dispersed sticks and dispersed zeppelin of one distribution, all diffusivities free (white-matter standard model)",
+        "Novikov et al. 2018, doi:10.1016/j.neuroimage.2018.03.006"
+    ),
+    preset!(
+        "bedpostx_1",
+        "one stick and a ball of one diffusivity (as bedpostx)",
+        "Behrens et al. 2007, doi:10.1016/j.neuroimage.2006.09.018"
+    ),
+    preset!(
+        "bedpostx_2",
+        "two sticks and a ball of one diffusivity, relevance prior on the further sticks (as bedpostx)",
+        "Behrens et al. 2007, doi:10.1016/j.neuroimage.2006.09.018"
+    ),
+    preset!(
+        "bedpostx_3",
+        "three sticks and a ball of one diffusivity, relevance prior on the further sticks (as bedpostx)",
+        "Behrens et al. 2007, doi:10.1016/j.neuroimage.2006.09.018"
+    ),
 ];

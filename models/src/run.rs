@@ -41,6 +41,8 @@ pub enum SigmaSpec {
     Known(f64),
     /// One value a voxel, a column of the batch.
     PerVoxel,
+    /// One value a voxel, from its repeated b = 0 images ([`crate::Repeats`]).
+    RepeatedB0,
     /// Estimated (fit) or sampled (sample).
     Free,
 }

@@ -24,6 +24,9 @@ Exit codes: 0 done; 1 wrong input (nothing is written); 2 more voxels failed tha
 References:
   Levenberg 1944, doi:10.1090/qam/10666; Marquardt 1963, doi:10.1137/0111030 (the search).
   Sijbers et al. 1998, doi:10.1109/42.712125 (Rician likelihood).
+  Constantinides et al. 1997, doi:10.1002/mrm.1910380524 (nc_chi); Lange et al. 1989,
+  doi:10.1080/01621459.1989.10478852 (student_t).
+  Koay & Basser 2006, doi:10.1016/j.jmr.2006.01.016 (--sigma b0).
   The references of compartments and presets: microtome info models.")]
 pub(crate) struct FitArgs {
     #[command(flatten)]

@@ -148,7 +148,7 @@ fn maps(spec: &RunSpec, model: &Model) -> Vec<Map> {
             description: description.into(),
         });
     };
-    if spec.sigma == SigmaSpec::Free {
+    if spec.sigma == SigmaSpec::Free || (!sampled && spec.sigma == SigmaSpec::RepeatedB0) {
         single(
             "sigma",
             desc,
@@ -241,10 +241,10 @@ pub(crate) fn write(
 fn sidecar(map: &Map, spec: &RunSpec) -> String {
     let method = match spec.job {
         Job::Fit => {
-            json!({ "FitMethod": "maximum likelihood", "Noise": spec.model.noise.kind.name() })
+            json!({ "FitMethod": "maximum likelihood", "Noise": spec.model.noise.kind.to_string() })
         }
         Job::Sample => json!({
-            "FitMethod": "no-U-turn sampler", "Noise": spec.model.noise.kind.name(),
+            "FitMethod": "no-U-turn sampler", "Noise": spec.model.noise.kind.to_string(),
             "Chains": spec.search.chains, "Burnin": spec.search.tune, "Samples": spec.search.draws,
         }),
     };

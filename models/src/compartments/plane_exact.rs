@@ -23,6 +23,7 @@ use crate::parameter::{ParameterSpec, diffusivity, intrinsic, size};
 use crate::pulse::{HalfOpenPore, pulse};
 use microtome_kernels::restricted::Geometry;
 use microtome_kernels::restricted::pulse::{Pulse, signals};
+use std::sync::Arc;
 
 /// Two impermeable planes at any pulse duration and any gradient.
 #[derive(Debug, Default)]
@@ -55,6 +56,10 @@ impl Compartment for PlaneExact {
 
     fn parameters(&self) -> &[ParameterSpec] {
         if self.oriented { &PARAMETERS } else { &PARAMETERS[..2] }
+    }
+
+    fn with_axis(&self) -> Option<Arc<dyn Compartment>> {
+        Some(Arc::new(Self { oriented: true }))
     }
 
     fn oriented(&self) -> bool {
