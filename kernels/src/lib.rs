@@ -12,6 +12,7 @@ pub mod family;
 pub mod gaussian;
 #[cfg(feature = "graph")]
 pub mod graph;
+pub mod harmonic;
 mod lanes;
 pub mod legendre;
 pub mod log;

@@ -6,6 +6,7 @@
 
 use crate::acquisition::Shell;
 use crate::compartments;
+use crate::orthotropic::OrthotropicSeries;
 use crate::parameter::ParameterSpec;
 use crate::zonal::{ZonalSeries, project};
 use std::sync::Arc;
@@ -21,6 +22,8 @@ pub enum Family {
     Tensor,
     /// Any even function of $g\cdot\mu$, by its Legendre series.
     Zonal,
+    /// A function that is even in the coordinates of a frame, by its harmonics.
+    Orthotropic,
 }
 
 /// The coefficients of one compartment at one parameter set.
@@ -58,6 +61,8 @@ pub enum Coefficients {
     },
     /// $E = \sum_k c_{s,k}P_{2k}(g\cdot\mu)$.
     Zonal(ZonalSeries),
+    /// $E = \sum_{l,m} c_{s,l}B_{lm}H_{lm}(g)$.
+    Orthotropic(Box<OrthotropicSeries>),
 }
 
 impl Coefficients {
@@ -66,6 +71,10 @@ impl Coefficients {
         let (row, table) = (vec![0.0; shells.len()], vec![0.0; shells.len() * parameters]);
         match family {
             Family::Zonal => Coefficients::Zonal(ZonalSeries::new(shells, parameters)),
+            Family::Orthotropic => Coefficients::Orthotropic(Box::new(OrthotropicSeries::new(
+                shells,
+                parameters.saturating_sub(3),
+            ))),
             Family::Isotropic => Coefficients::Isotropic { value: row, d_value: table },
             Family::Quadratic => {
                 Coefficients::Quadratic { a: row.clone(), c: row, d_a: table.clone(), d_c: table }

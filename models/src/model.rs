@@ -12,6 +12,7 @@
 use crate::acquisition::Acquisition;
 use crate::compartment::Compartment;
 use crate::cumulant::{self, Measure};
+use crate::frame::angle;
 use crate::link::tortuosity;
 use crate::noise::NoiseKind;
 use crate::parameter::{ParameterSpec, Unit};
@@ -422,39 +423,63 @@ impl Model {
 
     /// Reverses the free axis whose first value is `at`, with the parameters that
     /// must change with it: the signal stays. An axis stays as well where such a
-    /// parameter is fixed or shared by another compartment.
+    /// parameter is fixed or shared by a compartment that has another axis.
     pub fn flip_axis(&self, at: usize, x: &mut [f64]) {
-        let turns_alone = |c: &Component| {
+        let users: Vec<&Component> =
+            self.components.iter().filter(|c| c.axis == Some(AxisSource::Value(at))).collect();
+        // A value that turns the users of the axis together and does nothing else.
+        let turns_only = |k: usize| {
+            let uses = |source: &Source| {
+                let mut found = false;
+                source.evaluate(x, &[], 1.0, &mut |v, _| found |= v == k);
+                found
+            };
+            let elsewhere = |c: &&Component| {
+                let others = c.scalars.iter().zip(c.kind.parameters());
+                let others =
+                    others.filter(|(source, p)| p.period.is_none() || **source != Source::Value(k));
+                others.map(|(source, _)| source).chain([&c.fraction]).any(uses)
+            };
+            !users.iter().any(elsewhere) && !self.followed(&users, &|v| v == k)
+        };
+        let turns = |c: &&Component| {
             c.scalars.iter().zip(c.kind.parameters()).all(|(source, p)| match source {
                 _ if p.period.is_none() => true,
-                Source::Value(k) => !self.followed(&[c], &|v| v == *k),
+                Source::Value(k) => turns_only(*k),
                 _ => false,
             })
         };
-        let mut users = self.components.iter().filter(|c| c.axis == Some(AxisSource::Value(at)));
-        if !users.all(turns_alone) {
+        if !users.iter().all(turns) {
             return;
         }
-        let mut flipped = false;
-        for component in &self.components {
-            if component.axis != Some(AxisSource::Value(at)) {
-                continue;
-            }
-            let mut mu = [x[at], x[at + 1], x[at + 2]];
-            if flipped {
-                mu = mu.map(|c| -c);
-            }
-            let mut scalars: Vec<f64> =
-                component.scalars.iter().map(|s| s.evaluate(x, &[], 0.0, &mut |_, _| ())).collect();
+        let before = x.to_vec();
+        let axis = [before[at], before[at + 1], before[at + 2]];
+        for component in users {
+            let mut mu = axis;
+            let mut scalars: Vec<f64> = component
+                .scalars
+                .iter()
+                .map(|s| s.evaluate(&before, &[], 0.0, &mut |_, _| ()))
+                .collect();
             component.kind.flip_axis(&mut scalars, &mut mu);
             for (source, value) in component.scalars.iter().zip(&scalars) {
                 if let Source::Value(k) = source {
                     x[*k] = *value;
                 }
             }
-            if !flipped {
-                x[at..at + 3].copy_from_slice(&mu);
-                flipped = true;
+            x[at..at + 3].copy_from_slice(&mu);
+        }
+    }
+
+    /// Turns what turns about the free axis whose first value is `at` so that its
+    /// second axis is nearest to `direction`.
+    pub fn turn_towards(&self, at: usize, direction: [f64; 3], x: &mut [f64]) {
+        let mu = [x[at], x[at + 1], x[at + 2]];
+        for component in self.components.iter().filter(|c| c.axis == Some(AxisSource::Value(at))) {
+            for (source, p) in component.scalars.iter().zip(component.kind.parameters()) {
+                if let (Source::Value(k), Some(_)) = (source, p.period) {
+                    x[*k] = angle(mu, direction);
+                }
             }
         }
     }

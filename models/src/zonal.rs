@@ -223,7 +223,7 @@ pub(crate) fn from_coefficients(from: &Coefficients, parameters: usize, out: &mu
                 }
             }
         }
-        Coefficients::Tensor { .. } => {}
+        Coefficients::Tensor { .. } | Coefficients::Orthotropic(_) => {}
     }
 }
 

@@ -67,7 +67,9 @@ fn signals(kind: &dyn Compartment, shells: &[Shell], scalars: &[f64]) -> Vec<Vec
                         out[j + 1].push(sum(&series.d_c[row..][..series.stride]));
                     }
                 }
-                Coefficients::Tensor { .. } => panic!("{} is a tensor", kind.kind()),
+                Coefficients::Tensor { .. } | Coefficients::Orthotropic(_) => {
+                    panic!("{} is a tensor", kind.kind())
+                }
             }
         }
     }
