@@ -393,17 +393,8 @@ fn tensor_design(acquisition: &Acquisition) -> (Option<Vec<f64>>, Vec<usize>) {
     let rows: Vec<[f64; 7]> = used
         .iter()
         .map(|&i| {
-            let g = acquisition.directions()[i];
-            let w = -b[i];
-            [
-                w * g[0] * g[0],
-                w * g[1] * g[1],
-                w * g[2] * g[2],
-                2.0 * w * g[0] * g[1],
-                2.0 * w * g[0] * g[2],
-                2.0 * w * g[1] * g[2],
-                1.0,
-            ]
+            let [xx, yy, zz, xy, xz, yz] = acquisition.b_tensor(i);
+            [-xx, -yy, -zz, -2.0 * xy, -2.0 * xz, -2.0 * yz, 1.0]
         })
         .collect();
     let mut normal = vec![0.0; 49];

@@ -1,6 +1,6 @@
 //! Tensor: a full diffusion tensor with principal axis $\mu$.
 //!
-//! $$E = e^{-b\,g^T D g},\qquad D = \lambda_1\mu\mu^T + \lambda_2 e_2e_2^T + \lambda_3 e_3e_3^T$$
+//! $$E = e^{-B:D}\ (= e^{-b\,g^T D g}\ \text{for pulses}),\qquad D = \lambda_1\mu\mu^T + \lambda_2 e_2e_2^T + \lambda_3 e_3e_3^T$$
 //!
 //! $$e_2 = R\,(0,\cos\psi,\sin\psi)^T,\quad e_3 = R\,(0,-\sin\psi,\cos\psi)^T$$
 //!
@@ -147,6 +147,10 @@ impl Compartment for DiffusionTensor {
         for (scalar, axis) in scalars[1..].iter_mut().zip(axes) {
             *scalar = axis.0;
         }
+    }
+
+    fn refuses(&self, _shell: &Shell) -> Option<&'static str> {
+        None
     }
 
     fn reference(&self) -> &'static str {
