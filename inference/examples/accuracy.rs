@@ -42,7 +42,7 @@ fn main() {
     let acquisition = Acquisition::from_b(&b, &directions, None, None).unwrap();
     let presets: Vec<&str> = match arguments.get(4) {
         Some(one) => vec![one],
-        None => vec!["ball_stick", "stick_zeppelin_ball", "ball_sticks_2"],
+        None => vec!["ball_stick", "stick_zeppelin_ball", "ball_sticks_2", "noddi"],
     };
     for preset in presets {
         run(preset, &acquisition, 1.0 / snr);
@@ -57,6 +57,7 @@ fn truth(model: &Model, rng: &mut PhiloxRng) -> Vec<f64> {
             "lambda_perp" => 0.3 + 0.7 * rng.random::<f64>(),
             "lambda_iso" if model.components().len() > 2 => 2.5 + 0.5 * rng.random::<f64>(),
             "lambda_iso" => 0.8 + 1.7 * rng.random::<f64>(),
+            "odi" => 0.05 + 0.45 * rng.random::<f64>(),
             "s0" => 1.0,
             _ => 0.0,
         };
@@ -78,6 +79,16 @@ fn truth(model: &Model, rng: &mut PhiloxRng) -> Vec<f64> {
     f.iter_mut().for_each(|v| *v /= sum);
     for (k, v) in fractions.iter().zip(f) {
         x[*k] = v;
+    }
+    // NODDI's shares, as its paper reports them.
+    let at = |name: &str| names.iter().position(|n| *n == name);
+    if let (Some(intra), Some(extra), Some(csf)) =
+        (at("intra.fraction"), at("extra.fraction"), at("csf.fraction"))
+    {
+        let f_intra = 0.3 + 0.5 * rng.random::<f64>();
+        x[csf] = 0.4 * rng.random::<f64>();
+        x[intra] = (1.0 - x[csf]) * f_intra;
+        x[extra] = (1.0 - x[csf]) * (1.0 - f_intra);
     }
     // Exchangeable sticks are compared in the order that a fit returns.
     model.canonicalise(&mut x);
@@ -108,7 +119,9 @@ fn run(preset: &str, acquisition: &Acquisition, sigma: f64) {
         }
         data.push((x, y));
     }
-    let mut fitter = Fitter::new(&lowered, &scheme, FitOptions::default());
+    let max_starts = std::env::var("STARTS").map_or(3, |s| s.parse().unwrap());
+    let mut fitter =
+        Fitter::new(&lowered, &scheme, FitOptions { max_starts, ..FitOptions::default() });
     let clock = ThreadTime::now();
     let fits: Vec<_> = data.iter().map(|(_, y)| fitter.fit(y, &[], Some(sigma))).collect();
     let ms = clock.elapsed().as_secs_f64() * 1e3 / voxels as f64;
@@ -168,5 +181,25 @@ fn run(preset: &str, acquisition: &Acquisition, sigma: f64) {
             error(&fits),
             error(&oracle)
         );
+    }
+    let at = |name: &str| names.iter().position(|n| *n == name);
+    if let (Some(intra), Some(csf)) = (at("intra.fraction"), at("csf.fraction")) {
+        let f_intra = |x: &[f64]| x[intra] / (1.0 - x[csf]);
+        for (what, fits) in [("fit", &fits), ("from the truth", &oracle)] {
+            let pairs = data.iter().zip(fits.iter());
+            let differences: Vec<f64> =
+                pairs.map(|((x, _), f)| f_intra(&f.x) - f_intra(x)).collect();
+            let bias = |d: &[f64]| d.iter().sum::<f64>() / d.len() as f64;
+            let of = |k: usize| -> Vec<f64> {
+                data.iter().zip(fits.iter()).map(|((x, _), f)| f.x[k] - x[k]).collect()
+            };
+            let odi = at("intra.odi").map_or(f64::NAN, |k| bias(&of(k)));
+            println!(
+                "  f_intra, {what}: median |error| {:.5}; bias f_intra {:+.5}, f_iso {:+.5}, odi {odi:+.5}",
+                median(differences.iter().map(|d| d.abs()).collect()),
+                bias(&differences),
+                bias(&of(csf)),
+            );
+        }
     }
 }

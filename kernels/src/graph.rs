@@ -9,6 +9,7 @@
 //! | [`isotropic`] | `value [set, shell]` | `[set, measurement]` |
 //! | [`quadratic`] | `a [set, shell]`, `c [set, shell]`, `mu [set, 3]` | `[set, measurement]` |
 //! | [`tensor`] | `d [set, 6]` | `[set, measurement]` |
+//! | [`zonal`] | `c [set, shell * stride]`, `mu [set, 3]` | `[set, measurement]` |
 //!
 //! Tensors are `f64` or `f32`; the arithmetic is f64 on the CPU. Second
 //! derivatives are not available (Candle detaches them).
@@ -16,8 +17,11 @@
 //! Validated by `graph_equals_fused` of the models crate.
 
 use crate::family;
+use crate::legendre::MAX_TERMS;
 use crate::plan::Plan;
-use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Error, Layout, Result, Shape, Tensor};
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Error, Layout, Result, Shape, Tensor,
+};
 use std::sync::Arc;
 
 /// The numbers of a contiguous CPU storage, as f64.
@@ -212,4 +216,76 @@ impl CustomOp1 for DiffusionTensor {
 /// Shapes that do not fit the plan, types other than f64 and f32.
 pub fn tensor(plan: &Arc<Plan>, d: &Tensor) -> Result<Tensor> {
     d.contiguous()?.apply_op1(DiffusionTensor(plan.clone()))
+}
+
+struct Zonal(Arc<Plan>);
+
+/// Length of the rows of `c`, of which there is one a shell.
+fn zonal_stride(plan: &Plan, columns: usize) -> Result<usize> {
+    let stride = columns / plan.shells().max(1);
+    if stride == 0 || stride > MAX_TERMS || stride * plan.shells() != columns {
+        return Err(Error::Msg(format!(
+            "microtome op: c has {columns} columns, not 1 to {MAX_TERMS} for each of {} shells",
+            plan.shells()
+        )));
+    }
+    Ok(stride)
+}
+
+impl CustomOp2 for Zonal {
+    fn name(&self) -> &'static str {
+        "microtome-zonal"
+    }
+
+    fn cpu_fwd(
+        &self,
+        c: &CpuStorage,
+        lc: &Layout,
+        mu: &CpuStorage,
+        lm: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let plan = &self.0;
+        let (sets, columns) = lc.shape().dims2()?;
+        let stride = zonal_stride(plan, columns)?;
+        expect_sets("mu", expect_columns("mu", lm, 3)?, sets)?;
+        let mut out = vec![0.0; sets * plan.measurements()];
+        let (cv, mv) = (numbers(c, lc)?, numbers(mu, lm)?);
+        family::zonal::signal_batch(plan, sets, &cv, stride, &mv, &mut out);
+        Ok((storage_like(c, out), Shape::from((sets, plan.measurements()))))
+    }
+
+    fn bwd(
+        &self,
+        c: &Tensor,
+        mu: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let plan = &self.0;
+        let columns = c.dim(1)?;
+        let stride = zonal_stride(plan, columns)?;
+        let terms = vec![stride; plan.shells()];
+        let (cv, mv, weights) = (flat(c)?, flat(mu)?, flat(grad)?);
+        let mut slots = vec![0.0; plan.slots()];
+        let (mut dc, mut dmu) = (vec![0.0; cv.len()], Vec::new());
+        for (set, row) in dc.chunks_mut(columns).enumerate() {
+            let series = family::zonal::Series {
+                c: &cv[set * columns..(set + 1) * columns],
+                stride,
+                terms: &terms,
+                mu: [mv[3 * set], mv[3 * set + 1], mv[3 * set + 2]],
+            };
+            scatter_row(plan, &weights, set, &mut slots);
+            dmu.extend(family::zonal::pullback(plan, series, &slots, row));
+        }
+        Ok((tensor_like(c, dc)?, tensor_like(mu, dmu)?))
+    }
+}
+
+/// $E_i = \sum_k c_{s,k}P_{2k}(g_i\cdot\mu)$ of many sets.
+///
+/// # Errors
+/// Shapes that do not fit the plan, types other than f64 and f32.
+pub fn zonal(plan: &Arc<Plan>, c: &Tensor, mu: &Tensor) -> Result<Tensor> {
+    c.contiguous()?.apply_op2(&mu.contiguous()?, Zonal(plan.clone()))
 }

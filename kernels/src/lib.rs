@@ -14,6 +14,7 @@ pub mod gaussian;
 #[cfg(feature = "graph")]
 pub mod graph;
 mod lanes;
+pub mod legendre;
 pub mod log;
 pub mod normal;
 pub mod philox;

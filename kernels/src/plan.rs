@@ -182,6 +182,18 @@ impl Plan {
         self.packed.iter().enumerate().map(|(i, shells)| (self.first_packed + i, shells))
     }
 
+    /// The number of the first packed block.
+    #[inline(always)]
+    pub(crate) fn first_packed(&self) -> usize {
+        self.first_packed
+    }
+
+    /// The shells of the lanes of packed block `i`.
+    #[inline(always)]
+    pub(crate) fn packed_block(&self, i: usize) -> &[u32; LANES] {
+        &self.packed[i]
+    }
+
     /// The slots of every shell, padding left out.
     pub fn shell_slots(&self) -> &[Range<usize>] {
         &self.shell_slots

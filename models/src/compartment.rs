@@ -7,6 +7,7 @@
 use crate::acquisition::Shell;
 use crate::compartments;
 use crate::parameter::ParameterSpec;
+use crate::zonal::{ZonalSeries, project};
 use std::sync::Arc;
 
 /// Which loops evaluate a compartment (see `microtome_kernels::family`).
@@ -18,6 +19,8 @@ pub enum Family {
     Quadratic,
     /// $e^{-B:D}$.
     Tensor,
+    /// Any even function of $g\cdot\mu$, by its Legendre series.
+    Zonal,
 }
 
 /// The coefficients of one compartment at one parameter set.
@@ -53,13 +56,16 @@ pub enum Coefficients {
         /// $\partial D/\partial\mu$, one row a component of the axis.
         d_axis: [[f64; 6]; 3],
     },
+    /// $E = \sum_k c_{s,k}P_{2k}(g\cdot\mu)$.
+    Zonal(ZonalSeries),
 }
 
 impl Coefficients {
     /// Zeroed coefficients of a family.
-    pub fn new(family: Family, shells: usize, parameters: usize) -> Self {
-        let (row, table) = (vec![0.0; shells], vec![0.0; shells * parameters]);
+    pub fn new(family: Family, shells: &[Shell], parameters: usize) -> Self {
+        let (row, table) = (vec![0.0; shells.len()], vec![0.0; shells.len() * parameters]);
         match family {
+            Family::Zonal => Coefficients::Zonal(ZonalSeries::new(shells, parameters)),
             Family::Isotropic => Coefficients::Isotropic { value: row, d_value: table },
             Family::Quadratic => {
                 Coefficients::Quadratic { a: row.clone(), c: row, d_a: table.clone(), d_c: table }
@@ -76,10 +82,10 @@ impl Coefficients {
 /// What a tissue compartment must say of itself.
 pub trait Compartment: Send + Sync + std::fmt::Debug {
     /// The name in model expressions and files.
-    fn kind(&self) -> &'static str;
+    fn kind(&self) -> &str;
 
     /// The scalar parameters, in order.
-    fn parameters(&self) -> &'static [ParameterSpec];
+    fn parameters(&self) -> &[ParameterSpec];
 
     /// Whether it has an axis `mu` (a unit vector).
     fn oriented(&self) -> bool;
@@ -108,12 +114,40 @@ pub trait Compartment: Send + Sync + std::fmt::Debug {
         }
     }
 
-    /// Fills `out` (of [`Compartment::family`]) for one parameter set.
+    /// Room for the coefficients on these shells.
+    fn coefficients(&self, shells: &[Shell]) -> Coefficients {
+        Coefficients::new(self.family(), shells, self.parameters().len())
+    }
+
+    /// Fills `out` (made by [`Compartment::coefficients`]) for one parameter set.
+    ///
+    /// The default is for the zonal family: it projects [`Compartment::profile`].
     ///
     /// # Shapes
     /// `scalars` in the order of [`Compartment::parameters`]; `mu` is a unit
     /// vector when [`Compartment::oriented`], else unused.
-    fn lower(&self, shells: &[Shell], scalars: &[f64], mu: [f64; 3], out: &mut Coefficients);
+    fn lower(&self, shells: &[Shell], scalars: &[f64], _mu: [f64; 3], out: &mut Coefficients) {
+        if let Coefficients::Zonal(series) = out {
+            project(shells, series, &mut |shell, t, value, d_value| {
+                self.profile(shell, scalars, t, value, d_value);
+            });
+        }
+    }
+
+    /// The signal of a zonal compartment on one shell with b > 0, at the cosines
+    /// $t = g\cdot\mu$ in (0, 1); it is even in t. Other families leave it alone.
+    ///
+    /// # Shapes
+    /// `t` and `value` `[node]`, `d_value` `[parameter, node]`; both arrive zeroed.
+    fn profile(
+        &self,
+        _shell: &Shell,
+        _scalars: &[f64],
+        _t: &[f64],
+        _value: &mut [f64],
+        _d_value: &mut [f64],
+    ) {
+    }
 
     /// Reverses the axis without changing the signal; compartments that are not
     /// axisymmetric change other parameters with it.
@@ -126,7 +160,7 @@ pub trait Compartment: Send + Sync + std::fmt::Debug {
     fn canonicalise(&self, _scalars: &mut [f64], _mu: &mut [f64; 3]) {}
 
     /// The paper that defines it.
-    fn reference(&self) -> &'static str;
+    fn reference(&self) -> &str;
 }
 
 /// What an axisymmetric compartment of Gaussian diffusion refuses.
@@ -144,6 +178,17 @@ pub fn register() -> Vec<Arc<dyn Compartment>> {
         Arc::new(compartments::Stick),
         Arc::new(compartments::Zeppelin),
         Arc::new(compartments::DiffusionTensor),
+        Arc::new(compartments::TemporalZeppelin),
+        Arc::new(compartments::CylinderSgp),
+        Arc::new(compartments::CylinderCallaghan),
+        Arc::new(compartments::CylinderGpd),
+        Arc::new(compartments::CappedCylinderSgp),
+        Arc::new(compartments::CappedCylinderCallaghan),
+        Arc::new(compartments::SphereSgp),
+        Arc::new(compartments::SphereCallaghan),
+        Arc::new(compartments::SphereGpd),
+        Arc::new(compartments::PlaneSgp::default()),
+        Arc::new(compartments::PlaneCallaghan::default()),
     ]
 }
 

@@ -9,11 +9,14 @@
 //!
 //! Validated by `jacobian_equals_dual_numbers` and `graph_equals_fused`.
 
+mod axial;
+
 use crate::acquisition::{Acquisition, Shell};
 use crate::compartment::Coefficients;
 use crate::model::{AxisSource, Model};
+use axial::AxialGroup;
 use microtome_kernels::Plan;
-use microtome_kernels::family::{isotropic, quadratic, tensor};
+use microtome_kernels::family::{isotropic, quadratic, tensor, zonal};
 use std::sync::Arc;
 
 /// A model on an acquisition, ready to be evaluated by many threads.
@@ -73,6 +76,7 @@ struct State {
 pub struct Evaluator {
     lowered: Lowered,
     states: Vec<State>,
+    groups: Vec<AxialGroup>,
     scale: f64,
     scale_slopes: Vec<(usize, f64)>,
     per_voxel: Vec<f64>,
@@ -90,14 +94,14 @@ impl Evaluator {
     /// Scratch memory for a model on an acquisition.
     pub fn new(lowered: &Lowered) -> Self {
         let (slots, shells) = (lowered.plan.slots(), lowered.plan.shells());
-        let states = lowered
+        let states: Vec<State> = lowered
             .model
             .components()
             .iter()
             .map(|c| {
                 let n = c.kind.parameters().len();
                 State {
-                    coefficients: Coefficients::new(c.kind.family(), shells, n),
+                    coefficients: c.kind.coefficients(&lowered.shells),
                     scalar_slopes: Vec::new(),
                     fraction_slopes: Vec::new(),
                     fraction: 0.0,
@@ -111,6 +115,7 @@ impl Evaluator {
         let values = lowered.model.values();
         Self {
             lowered: lowered.clone(),
+            groups: groups(&lowered.model, &states),
             states,
             scale: 1.0,
             scale_slopes: Vec::new(),
@@ -202,7 +207,11 @@ impl Evaluator {
                 Coefficients::Tensor { d, .. } => {
                     tensor::signal(plan, d, amplitude, &mut state.e, &mut self.signal);
                 }
+                Coefficients::Zonal(_) => {}
             }
+        }
+        for group in &mut self.groups {
+            group.signal(plan, &self.states, self.scale, &mut self.signal);
         }
         &self.signal
     }
@@ -226,6 +235,11 @@ impl Evaluator {
                 }
                 Coefficients::Tensor { d, .. } => {
                     tensor::accumulate(plan, d, 1.0, &[], row, &mut [])
+                }
+                Coefficients::Zonal(z) => {
+                    let (stride, terms) = (z.stride, z.terms.as_slice());
+                    let series = zonal::Series { c: &z.c, stride, terms, mu: state.mu };
+                    zonal::accumulate(plan, series, &[], None, row, &mut []);
                 }
             }
         }
@@ -283,11 +297,15 @@ impl Evaluator {
                     }
                     zeroth
                 }
+                Coefficients::Zonal(_) => continue,
             };
             for &(k, d) in &state.fraction_slopes {
                 gradient[k] += d * self.scale * d_amplitude;
             }
             d_scale += state.fraction * d_amplitude;
+        }
+        for group in &mut self.groups {
+            d_scale += group.pullback(plan, &self.states, self.scale, weight, gradient);
         }
         for &(k, d) in &self.scale_slopes {
             gradient[k] += d * d_scale;
@@ -305,6 +323,9 @@ impl Evaluator {
         self.signal.fill(0.0);
         self.jacobian.fill(0.0);
         for (state, component) in self.states.iter().zip(self.lowered.model.components()) {
+            if matches!(state.coefficients, Coefficients::Zonal(_)) {
+                continue;
+            }
             let amplitude = self.scale * state.fraction;
             // dA/dx_k of every value that matters to this compartment.
             self.active.clear();
@@ -415,7 +436,12 @@ impl Evaluator {
                     let (s, j) = (&mut self.signal, &mut self.jacobian);
                     tensor::accumulate(plan, d, amplitude, &columns[..total], s, j);
                 }
+                Coefficients::Zonal(_) => {}
             }
+        }
+        for group in &mut self.groups {
+            let (s, j) = (&mut self.signal, &mut self.jacobian);
+            group.signal_and_jacobian(plan, &self.states, self.scale, &self.scale_slopes, s, j);
         }
         (&self.signal, &self.jacobian)
     }
@@ -434,6 +460,22 @@ impl Evaluator {
         }
         out
     }
+}
+
+/// The zonal compartments by axis, in order of their first member.
+fn groups(model: &Model, states: &[State]) -> Vec<AxialGroup> {
+    let mut found: Vec<(AxisSource, Vec<usize>)> = Vec::new();
+    for (i, component) in model.components().iter().enumerate() {
+        let Some(axis) = &component.axis else { continue };
+        if !matches!(states[i].coefficients, Coefficients::Zonal(_)) {
+            continue;
+        }
+        match found.iter_mut().find(|(a, _)| a == axis) {
+            Some((_, members)) => members.push(i),
+            None => found.push((axis.clone(), vec![i])),
+        }
+    }
+    found.into_iter().map(|(axis, members)| AxialGroup::new(axis, states, members)).collect()
 }
 
 /// Most values that one compartment can depend on: its own scalars, what links

@@ -104,6 +104,11 @@ impl Lowered {
                     inputs.extend(mu);
                     family::tensor(&self.plan, &self.coefficients(kind, &inputs, values)?)?
                 }
+                Family::Zonal => {
+                    let mu =
+                        mu.ok_or_else(|| Error::Msg("a zonal compartment without an axis".into()))?;
+                    family::zonal(&self.plan, &self.coefficients(kind, &inputs, values)?, &mu)?
+                }
             };
             let part = e.broadcast_mul(&fraction)?;
             total = Some(match total {
@@ -162,10 +167,11 @@ struct Lowering {
 
 impl Lowering {
     fn columns(&self) -> usize {
-        match self.kind.family() {
-            Family::Isotropic => self.shells.len(),
-            Family::Quadratic => 2 * self.shells.len(),
-            Family::Tensor => 6,
+        match self.scratch() {
+            Coefficients::Isotropic { value, .. } => value.len(),
+            Coefficients::Quadratic { a, c, .. } => a.len() + c.len(),
+            Coefficients::Tensor { d, .. } => d.len(),
+            Coefficients::Zonal(series) => series.c.len(),
         }
     }
 
@@ -179,7 +185,7 @@ impl Lowering {
     }
 
     fn scratch(&self) -> Coefficients {
-        Coefficients::new(self.kind.family(), self.shells.len(), self.kind.parameters().len())
+        self.kind.coefficients(&self.shells)
     }
 }
 
@@ -202,6 +208,7 @@ impl CustomOp1 for Lowering {
                     out.extend_from_slice(c);
                 }
                 Coefficients::Tensor { d, .. } => out.extend_from_slice(d),
+                Coefficients::Zonal(series) => out.extend_from_slice(&series.c),
             }
         }
         Ok((family::storage_like(storage, out), Shape::from((sets, self.columns()))))
@@ -234,6 +241,11 @@ impl CustomOp1 for Lowering {
                 }
                 Coefficients::Tensor { d_scalar, d_axis, .. } => {
                     for (o, row) in out.iter_mut().zip(d_scalar.iter().chain(d_axis)) {
+                        *o = dot(row, g);
+                    }
+                }
+                Coefficients::Zonal(series) => {
+                    for (o, row) in out.iter_mut().zip(series.d_c.chunks(series.c.len().max(1))) {
                         *o = dot(row, g);
                     }
                 }

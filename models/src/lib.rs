@@ -9,6 +9,7 @@ mod chart;
 mod compartment;
 pub mod compartments;
 mod compile;
+pub mod dispersion;
 mod evaluate;
 #[cfg(feature = "graph")]
 mod graph;
@@ -18,9 +19,11 @@ mod noise;
 mod parameter;
 mod posterior;
 mod prior;
+mod restricted;
 mod run;
 mod spec;
 mod tangent;
+mod zonal;
 
 pub use acquisition::{
     Acquisition, AcquisitionError, B0_MAX_MS_PER_UM2, Correlation, GAMMA_RAD_PER_S_T,
@@ -36,5 +39,6 @@ pub use parameter::{ParameterSpec, Unit};
 pub use posterior::{Posterior, Sigma};
 pub use prior::{Prior, PriorError, PriorSpec};
 pub use run::{BLOCK_ROWS, Job, RunSpec, SearchSpec, SigmaSpec, VoxelBatch};
-pub use spec::{CompartmentSpec, ModelSpec, NoiseSpec, PRESETS, Preset, SpecError};
+pub use spec::{CompartmentSpec, Dispersion, ModelSpec, NoiseSpec, PRESETS, Preset, SpecError};
 pub use tangent::Tangent;
+pub use zonal::{Profile, ZonalSeries, project};

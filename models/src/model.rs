@@ -10,7 +10,7 @@
 //! Validated by `tests/composition.rs`.
 
 use crate::acquisition::{Acquisition, Shell};
-use crate::compartment::{Compartment, by_kind};
+use crate::compartment::Compartment;
 use crate::link::tortuosity;
 use crate::noise::NoiseKind;
 use crate::parameter::{ParameterSpec, Unit};
@@ -705,9 +705,7 @@ pub(crate) fn kinds(
 ) -> Result<BTreeMap<String, Arc<dyn Compartment>>, ModelError> {
     let mut out = BTreeMap::new();
     for (name, c) in spec.names().into_iter().zip(&spec.compartments) {
-        if let Some(kind) = by_kind(&c.kind)
-            && out.insert(name.clone(), kind).is_some()
-        {
+        if out.insert(name.clone(), c.build()?).is_some() {
             return Err(ModelError::DuplicateName { name });
         }
     }

@@ -8,11 +8,14 @@
 //!
 //! Unknown keys, kinds and presets are errors that contain the word at fault.
 
+use crate::compartment::{Compartment, by_kind};
+use crate::dispersion::WatsonDispersed;
 use crate::link::LinkSpec;
 use crate::noise::NoiseKind;
 use crate::prior::PriorSpec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A composed model, as written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -36,7 +39,7 @@ pub struct ModelSpec {
 }
 
 /// One compartment, as written.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct CompartmentSpec {
     /// Its name; the kind when left out.
@@ -44,6 +47,45 @@ pub struct CompartmentSpec {
     pub name: Option<String>,
     /// The kind, as `microtome info models` lists them.
     pub kind: String,
+    /// Dispersion of the axis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dispersion: Option<Dispersion>,
+}
+
+/// The distribution of the axes of a compartment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dispersion {
+    /// Axisymmetric: parameter `odi`.
+    Watson,
+}
+
+impl CompartmentSpec {
+    /// The compartment as written, with what modifies it.
+    ///
+    /// # Errors
+    /// Unknown kinds, and modifiers that do not apply to the kind.
+    pub fn build(&self) -> Result<Arc<dyn Compartment>, SpecError> {
+        check_kind(&self.kind)?;
+        let refused = |modifier: &str, reason: &str| SpecError::Modifier {
+            kind: self.kind.clone(),
+            modifier: modifier.into(),
+            reason: reason.into(),
+        };
+        let Some(mut kind) = by_kind(&self.kind) else {
+            return Err(refused("kind", "it is not registered"));
+        };
+        match self.dispersion {
+            None => {}
+            Some(Dispersion::Watson) => {
+                let dispersed = WatsonDispersed::new(kind).ok_or_else(|| {
+                    refused("dispersion", "only an axisymmetric compartment with an axis disperses")
+                })?;
+                kind = Arc::new(dispersed);
+            }
+        }
+        Ok(kind)
+    }
 }
 
 /// The noise table.
@@ -78,6 +120,16 @@ pub enum SpecError {
         /// Known presets.
         presets: String,
     },
+    /// A modifier that a kind does not take.
+    #[error("compartment kind `{kind}`: `{modifier}` does not apply: {reason}")]
+    Modifier {
+        /// The kind.
+        kind: String,
+        /// The key of the model file.
+        modifier: String,
+        /// Why.
+        reason: String,
+    },
     /// Not valid TOML, or an unknown key.
     #[error("model file: {message}")]
     Toml {
@@ -99,7 +151,7 @@ pub struct Preset {
 }
 
 /// The presets.
-pub const PRESETS: [Preset; 4] = [
+pub const PRESETS: [Preset; 5] = [
     Preset {
         name: "ball_stick",
         meaning: "one stick and a ball, each with its own diffusivity",
@@ -128,6 +180,31 @@ pub const PRESETS: [Preset; 4] = [
         toml: "[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"zeppelin\"\n[[compartment]]\nkind = \"ball\"\n\
                [link]\n\"zeppelin.mu\" = { equal = \"stick.mu\" }\n\"zeppelin.lambda_par\" = { equal = \"stick.lambda_par\" }\n",
     },
+    Preset {
+        name: "noddi",
+        meaning: "dispersed sticks, dispersed tortuous zeppelin and free water (NODDI, Watson)",
+        reference: "Zhang et al. 2012, doi:10.1016/j.neuroimage.2012.03.072",
+        toml: r#"
+[[compartment]]
+name = "intra"
+kind = "stick"
+dispersion = "watson"
+[[compartment]]
+name = "extra"
+kind = "zeppelin"
+dispersion = "watson"
+[[compartment]]
+name = "csf"
+kind = "ball"
+[link]
+"intra.lambda_par" = { fixed = 1.7 }
+"extra.mu" = { equal = "intra.mu" }
+"extra.odi" = { equal = "intra.odi" }
+"extra.lambda_par" = { equal = "intra.lambda_par" }
+"extra.lambda_perp" = { tortuosity = { lambda_par = "intra.lambda_par", intra = "intra.fraction", extra = "extra.fraction" } }
+"csf.lambda_iso" = { fixed = 3.0 }
+"#,
+    },
 ];
 
 impl ModelSpec {
@@ -155,7 +232,8 @@ impl ModelSpec {
                 return Err(SpecError::EmptyTerm { expression: expression.to_string() });
             }
             check_kind(kind)?;
-            compartments.push(CompartmentSpec { name: None, kind: kind.to_string() });
+            compartments
+                .push(CompartmentSpec { kind: kind.to_string(), ..CompartmentSpec::default() });
         }
         Ok(Self { compartments, ..Self::default() })
     }
@@ -171,7 +249,7 @@ impl ModelSpec {
             return Err(SpecError::Toml { message: "there is no [[compartment]]".into() });
         }
         for c in &spec.compartments {
-            check_kind(&c.kind)?;
+            c.build()?;
         }
         Ok(spec)
     }
@@ -198,7 +276,8 @@ fn check_kind(kind: &str) -> Result<(), SpecError> {
     if crate::compartment::by_kind(kind).is_some() {
         return Ok(());
     }
-    let kinds: Vec<_> = crate::compartment::register().iter().map(|c| c.kind()).collect();
+    let register = crate::compartment::register();
+    let kinds: Vec<_> = register.iter().map(|c| c.kind()).collect();
     let presets: Vec<_> = PRESETS.iter().map(|p| p.name).collect();
     Err(SpecError::Unknown {
         word: kind.to_string(),

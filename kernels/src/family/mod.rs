@@ -5,6 +5,7 @@
 //! | [`isotropic`] | $E = v_s$ | ball, dot |
 //! | [`quadratic`] | $E = e^{-a_s - c_s t^2}$, $t = g_i\cdot\mu$ | stick, zeppelin |
 //! | [`tensor`] | $E = e^{-B_i : D}$ | full tensor |
+//! | [`zonal`] | $E = \sum_k c_{s,k}P_{2k}(t)$ | dispersed and restricted ones |
 //!
 //! Each family offers the same loops over the slots of a [`Plan`]:
 //!
@@ -27,6 +28,7 @@
 pub mod isotropic;
 pub mod quadratic;
 pub mod tensor;
+pub mod zonal;
 
 use crate::plan::Plan;
 use rayon::prelude::*;

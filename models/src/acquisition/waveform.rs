@@ -44,6 +44,8 @@ pub struct Waveform {
     duration: Vec<f64>,
     /// Components of γg along the axis of symmetry and across it, `[piece]`.
     components: Vec<Vec<f64>>,
+    /// Along the axis, and the mean of the two directions across.
+    steps: [Steps; 2],
     /// Whether M has the symmetry of the b-tensor at all rates.
     symmetric: bool,
 }
@@ -66,6 +68,15 @@ pub struct Correlation {
     pub along: [f64; 2],
     /// $M_\perp$ and $dM_\perp/da$, in each direction across.
     pub across: [f64; 2],
+}
+
+/// Fast limits of one component of γg at b = 1.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Steps {
+    /// $\sum h_ig_i^2$, 1/(µm² ms).
+    pub(crate) energy: f64,
+    /// $\tfrac12[g_1^2 + g_n^2 + \sum(g_i - g_{i+1})^2]$, 1/(µm² ms²).
+    pub(crate) jumps: f64,
 }
 
 impl Waveform {
@@ -106,6 +117,11 @@ impl Waveform {
         Correlation { along, across: [0.5 * (y[0] + z[0]), 0.5 * (y[1] + z[1])] }
     }
 
+    /// Fast limits of M along the axis and across it.
+    pub(crate) fn steps(&self) -> [Steps; 2] {
+        self.steps
+    }
+
     /// From samples at b = 1 in a canonical frame.
     fn new(samples: Samples) -> Result<Self, AcquisitionError> {
         let wrong = |what: String| AcquisitionError::Waveform { what };
@@ -121,14 +137,20 @@ impl Waveform {
         let (duration, pieces) = runs(&samples);
         let frame = frame_of(&measured.tensor, &measured.shape);
         let linear = measured.shape.b_delta == Some(1.0);
-        let components = (0..if linear { 1 } else { 3 })
+        let components: Vec<Vec<f64>> = (0..if linear { 1 } else { 3 })
             .map(|k| pieces.iter().map(|g| GAMMA_PER_MS_UM * dot(*g, frame[k])).collect())
             .collect();
+        let limits = |k: usize| components.get(k).map_or(Steps::default(), |g| fast(&duration, g));
+        let (y, z) = (limits(1), limits(2));
+        let across =
+            Steps { energy: 0.5 * (y.energy + z.energy), jumps: 0.5 * (y.jumps + z.jumps) };
+        let steps = [limits(0), across];
         let mut out = Self {
             b_delta: measured.shape.b_delta,
             samples,
             duration,
             components,
+            steps,
             symmetric: true,
         };
         out.symmetric = linear || out.has_symmetric_spectra();
@@ -307,6 +329,14 @@ fn runs(samples: &Samples) -> (Vec<f64>, Vec<[f64; 3]>) {
         }
     }
     (duration, pieces)
+}
+
+/// The fast limits of one component.
+fn fast(duration: &[f64], g: &[f64]) -> Steps {
+    let energy = duration.iter().zip(g).map(|(h, g)| h * g * g).sum();
+    let inner: f64 = g.windows(2).map(|w| (w[0] - w[1]) * (w[0] - w[1])).sum();
+    let ends = [g.first(), g.last()].into_iter().flatten().map(|g| g * g).sum::<f64>();
+    Steps { energy, jumps: 0.5 * (inner + ends) }
 }
 
 fn largest(gradient: &[[f64; 3]]) -> f64 {

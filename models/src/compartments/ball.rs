@@ -22,11 +22,11 @@ pub struct Ball;
 const PARAMETERS: [ParameterSpec; 1] = [diffusivity("lambda_iso", "isotropic diffusivity")];
 
 impl Compartment for Ball {
-    fn kind(&self) -> &'static str {
+    fn kind(&self) -> &str {
         "ball"
     }
 
-    fn parameters(&self) -> &'static [ParameterSpec] {
+    fn parameters(&self) -> &[ParameterSpec] {
         &PARAMETERS
     }
 
@@ -54,7 +54,7 @@ impl Compartment for Ball {
         None
     }
 
-    fn reference(&self) -> &'static str {
+    fn reference(&self) -> &str {
         "Behrens et al. 2003, doi:10.1002/mrm.10609"
     }
 }

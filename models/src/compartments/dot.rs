@@ -14,11 +14,11 @@ use crate::parameter::ParameterSpec;
 pub struct Dot;
 
 impl Compartment for Dot {
-    fn kind(&self) -> &'static str {
+    fn kind(&self) -> &str {
         "dot"
     }
 
-    fn parameters(&self) -> &'static [ParameterSpec] {
+    fn parameters(&self) -> &[ParameterSpec] {
         &[]
     }
 
@@ -40,7 +40,7 @@ impl Compartment for Dot {
         None
     }
 
-    fn reference(&self) -> &'static str {
+    fn reference(&self) -> &str {
         "Panagiotaki et al. 2012, doi:10.1016/j.neuroimage.2011.09.081"
     }
 }

@@ -26,11 +26,11 @@ pub struct Stick;
 const PARAMETERS: [ParameterSpec; 1] = [diffusivity("lambda_par", "diffusivity along the axis")];
 
 impl Compartment for Stick {
-    fn kind(&self) -> &'static str {
+    fn kind(&self) -> &str {
         "stick"
     }
 
-    fn parameters(&self) -> &'static [ParameterSpec] {
+    fn parameters(&self) -> &[ParameterSpec] {
         &PARAMETERS
     }
 
@@ -56,7 +56,7 @@ impl Compartment for Stick {
         needs_axis(shell)
     }
 
-    fn reference(&self) -> &'static str {
+    fn reference(&self) -> &str {
         "Behrens et al. 2003, doi:10.1002/mrm.10609"
     }
 }

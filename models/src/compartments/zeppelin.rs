@@ -31,11 +31,11 @@ const PARAMETERS: [ParameterSpec; 2] = [
 ];
 
 impl Compartment for Zeppelin {
-    fn kind(&self) -> &'static str {
+    fn kind(&self) -> &str {
         "zeppelin"
     }
 
-    fn parameters(&self) -> &'static [ParameterSpec] {
+    fn parameters(&self) -> &[ParameterSpec] {
         &PARAMETERS
     }
 
@@ -65,7 +65,7 @@ impl Compartment for Zeppelin {
         needs_axis(shell)
     }
 
-    fn reference(&self) -> &'static str {
+    fn reference(&self) -> &str {
         "Panagiotaki et al. 2012, doi:10.1016/j.neuroimage.2011.09.081"
     }
 }
