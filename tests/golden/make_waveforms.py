@@ -4,7 +4,7 @@
 with J_1'(mu) = 0, k = 1 (cylinder, gradient across) or j_1'(mu) = 0, k = 2 (sphere), 3000 modes. Every pair of samples
 is integrated exactly and added up (no recursion). Waveforms, T/m, ms:
 cosine: 0.06 cos(2 pi 0.05 (k + 1/2)) for k < 40, zero for 10 samples, then the negative; dt = 1; along x.
-pulses: 0.05 for k < 6, -0.05 for 20 <= k < 26, 30 samples, dt = 0.7; along x.
+pulses: 0.12 for k < 6, -0.12 for 20 <= k < 26, 30 samples, dt = 0.7; along x.
 spatial: x the cosine of half the amplitude, y its double frequency (0.05 cos(2 pi 0.1 (k + 1/2))), z 0.04 for k < 9 and
 -0.04 for 60 <= k < 69; 90 samples, dt = 1; spheres only.
 Run from anywhere: `python3 tests/golden/make_waveforms.py`; needs numpy and scipy.
@@ -36,7 +36,7 @@ def pair(amplitude, delta, separation, times):
 
 WAVEFORMS = {
     "cosine": (1.0, [train(0.06, 0.05)]),
-    "pulses": (0.7, [pair(0.05, 6, 20, 30)]),
+    "pulses": (0.7, [pair(0.12, 6, 20, 30)]),
     "spatial": (1.0, [train(0.03, 0.05), train(0.05, 0.1), pair(0.04, 9, 60, 90)]),
 }
 
