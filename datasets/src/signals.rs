@@ -112,13 +112,18 @@ impl SignalSource {
                 rows,
             });
         }
-        let index: Vec<usize> = match &self.mask {
-            Some(mask) => mask.indices_from(range.start).take(range.len()).collect(),
-            None => range.collect(),
-        };
+        let index = self.indices(range);
         let signals = self.data.read(&index)?;
         let ijk = self.geometry.as_ref().map(|g| index.iter().map(|&i| g.ijk(i)).collect());
         Ok(Rows { voxel: index.iter().map(|&i| i as i64).collect(), ijk, signals })
+    }
+
+    /// Voxels of the whole file, of a range of rows.
+    pub(crate) fn indices(&self, range: Range<usize>) -> Vec<usize> {
+        match &self.mask {
+            Some(mask) => mask.indices_from(range.start).take(range.len()).collect(),
+            None => range.collect(),
+        }
     }
 
     /// Reads one number a row: a noise level or a fixed parameter.
@@ -197,7 +202,7 @@ impl SignalSource {
         Ok(image.data)
     }
 
-    fn mismatch(&self, path: &Path, found: String) -> DatasetError {
+    pub(crate) fn mismatch(&self, path: &Path, found: String) -> DatasetError {
         let inside = match &self.mask {
             Some(mask) => format!(" ({} inside the mask)", mask.inside()),
             None => String::new(),

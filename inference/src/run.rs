@@ -14,7 +14,9 @@ use crate::fit::{FitOptions, Fitter, StartScheme, Status};
 use crate::sample::{NutsOptions, Sampler};
 use crate::table::{self, voxel_batch};
 use arrow_array::RecordBatch;
-use microtome_models::{FreeKind, Job, Lowered, Model, RunSpec, SigmaSpec, VoxelBatch};
+use microtome_models::{
+    FreeKind, GradientNonlinearity, Job, Lowered, Model, RunSpec, SigmaSpec, VoxelBatch,
+};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,6 +48,16 @@ pub struct Counts {
     pub gradients: u64,
     /// Voxels by status.
     pub by_status: BTreeMap<&'static str, u64>,
+}
+
+/// What gradient nonlinearity makes of a voxel.
+enum Deviation {
+    /// Nothing: it has the nominal gradients.
+    None,
+    /// Its own acquisition.
+    Own(Box<Fitter>),
+    /// Numbers that are no deviation.
+    Invalid,
 }
 
 impl Counts {
@@ -111,23 +123,43 @@ impl Runner {
         &self.lowered.model
     }
 
-    fn fitter(&self) -> Fitter {
+    fn fit_options(&self) -> FitOptions {
         let search = &self.spec.search;
-        let options =
-            FitOptions { max_iterations: search.max_iterations, max_starts: search.max_starts };
-        Fitter::new(&self.lowered, &self.scheme, options)
+        FitOptions { max_iterations: search.max_iterations, max_starts: search.max_starts }
     }
 
-    fn sampler(&self) -> Sampler {
+    fn fitter(&self) -> Fitter {
+        Fitter::new(&self.lowered, &self.scheme, self.fit_options())
+    }
+
+    /// A fitter on the gradients of one voxel; `None` where they are the nominal
+    /// ones, so that such a voxel has the results of a run without deviations.
+    fn fitter_of(&self, voxels: &VoxelBatch, v: usize) -> Deviation {
+        let Some(values) = &voxels.grad_dev else { return Deviation::None };
+        let columns: [f64; 9] = std::array::from_fn(|k| values[9 * v + k]);
+        let Some(l) = GradientNonlinearity::from_fsl(&columns) else { return Deviation::Invalid };
+        if l.is_zero() {
+            return Deviation::None;
+        }
+        let acquisition = l.apply(&self.spec.acquisition);
+        let lowered = Lowered::new(self.lowered.model.clone(), &acquisition);
+        match (lowered, self.scheme.for_voxel(&acquisition)) {
+            (Ok(lowered), Ok(scheme)) => {
+                Deviation::Own(Box::new(Fitter::new(&lowered, &scheme, self.fit_options())))
+            }
+            _ => Deviation::Invalid,
+        }
+    }
+
+    fn nuts_options(&self) -> NutsOptions {
         let search = &self.spec.search;
-        let options = NutsOptions {
+        NutsOptions {
             chains: search.chains,
             tune: search.tune,
             draws: search.draws,
             target_accept: search.target_accept,
             ..NutsOptions::default()
-        };
-        Sampler::new(self.fitter(), options)
+        }
     }
 
     /// Works on one batch, its voxels in parallel on rayon's current pool.
@@ -155,6 +187,9 @@ impl Runner {
         if self.spec.sigma == SigmaSpec::PerVoxel && voxels.sigma.is_none() {
             return Err(InferenceError::Column { column: "sigma".into(), problem: "is missing" });
         }
+        if voxels.grad_dev.is_some() {
+            self.model().check_nonlinearity(&self.spec.acquisition)?;
+        }
         match self.spec.job {
             Job::Fit => self.fit(&voxels, stop),
             Job::Sample => self.sample(&voxels, stop),
@@ -181,11 +216,12 @@ impl Runner {
                         return Err(InferenceError::Interrupted);
                     }
                     let fixed: Vec<f64> = voxels.fixed.iter().map(|f| f[v]).collect();
-                    Ok(fitter.fit(
-                        &voxels.signals[v * n..(v + 1) * n],
-                        &fixed,
-                        self.sigma(voxels, v),
-                    ))
+                    let (y, sigma) = (&voxels.signals[v * n..(v + 1) * n], self.sigma(voxels, v));
+                    Ok(match self.fitter_of(voxels, v) {
+                        Deviation::None => fitter.fit(y, &fixed, sigma),
+                        Deviation::Own(mut own) => own.fit(y, &fixed, sigma),
+                        Deviation::Invalid => fitter.fit(&vec![f64::NAN; n], &fixed, sigma),
+                    })
                 },
             )
             .collect::<Result<Vec<_>, _>>()?;
@@ -199,7 +235,7 @@ impl Runner {
         let results = (0..voxels.row.len())
             .into_par_iter()
             .map_init(
-                || (self.sampler(), Workspace::new()),
+                || (Sampler::new(self.fitter(), self.nuts_options()), Workspace::new()),
                 |(sampler, workspace), v| {
                     if stop.load(Ordering::Relaxed) {
                         return Err(InferenceError::Interrupted);
@@ -207,8 +243,15 @@ impl Runner {
                     let fixed: Vec<f64> = voxels.fixed.iter().map(|f| f[v]).collect();
                     let y = &voxels.signals[v * n..(v + 1) * n];
                     let sigma = self.sigma(voxels, v);
-                    let mut posterior =
-                        sampler.sample(y, &fixed, sigma, self.spec.seed, voxels.row[v]);
+                    let (seed, row) = (self.spec.seed, voxels.row[v]);
+                    let mut posterior = match self.fitter_of(voxels, v) {
+                        Deviation::None => sampler.sample(y, &fixed, sigma, seed, row),
+                        Deviation::Own(own) => Sampler::new(*own, self.nuts_options())
+                            .sample(y, &fixed, sigma, seed, row),
+                        Deviation::Invalid => {
+                            sampler.sample(&vec![f64::NAN; n], &fixed, sigma, seed, row)
+                        }
+                    };
                     let prior_sd = self.prior_sd_of(posterior.fit.mean_b0);
                     let rows = table::summary::voxel(
                         self.model(),

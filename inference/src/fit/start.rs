@@ -91,6 +91,22 @@ impl StartScheme {
         })
     }
 
+    /// The starts on the acquisition of one voxel, whose gradients deviate from
+    /// those of this scheme: the same points, measurements and counts.
+    ///
+    /// # Errors
+    /// An acquisition that lacks what a compartment needs.
+    pub(crate) fn for_voxel(&self, acquisition: &Acquisition) -> Result<Self, ModelError> {
+        let model = self.ranking.model.clone();
+        let (tensor, used) = tensor_design(acquisition);
+        Ok(Self {
+            ranking: Lowered::new(model, &acquisition.subset(&self.ranked))?,
+            tensor,
+            used,
+            ..self.clone()
+        })
+    }
+
     /// The model on the measurements that rank the points.
     pub(crate) fn ranking(&self) -> &Lowered {
         &self.ranking
