@@ -118,6 +118,15 @@ impl SignalSource {
         Ok(Rows { voxel: index.iter().map(|&i| i as i64).collect(), ijk, signals })
     }
 
+    /// The row of a voxel of the whole file; `None` outside the mask.
+    pub fn row_of(&self, voxel: i64) -> Option<usize> {
+        let voxel = usize::try_from(voxel).ok().filter(|v| *v < self.data.rows)?;
+        match &self.mask {
+            Some(mask) => mask.indices_from(0).position(|v| v == voxel),
+            None => Some(voxel),
+        }
+    }
+
     /// Voxels of the whole file, of a range of rows.
     pub(crate) fn indices(&self, range: Range<usize>) -> Vec<usize> {
         match &self.mask {
