@@ -111,21 +111,14 @@ pub(super) fn group(keys: &Keys<'_>) -> (Vec<Shell>, Vec<usize>) {
         let (te, tr) = (of(keys.te_ms, i).unwrap_or(0.0), of(keys.tr_ms, i).unwrap_or(0.0));
         [big_delta, delta, b[i], te, shape, tr, waveform(i) as f64]
     };
+    let all: Vec<[f64; 7]> = (0..b.len()).map(key).collect();
     let mut order: Vec<usize> = (0..b.len()).collect();
-    let compare = |x: &[f64; 7], y: &[f64; 7]| {
-        x.iter()
-            .zip(y)
-            .map(|(p, q)| p.total_cmp(q))
-            .find(|o| o.is_ne())
-            .unwrap_or(std::cmp::Ordering::Equal)
-    };
-    order.sort_by(|&i, &j| compare(&key(i), &key(j)));
+    order.sort_by(|&i, &j| compare(&all[i], &all[j]));
     let mut shells: Vec<Shell> = Vec::new();
     let mut shell_of = vec![0; b.len()];
-    let mut last: Option<[f64; 7]> = None;
+    let mut last: Option<usize> = None;
     for i in order {
-        let k = key(i);
-        if last.is_none_or(|l| compare(&l, &k).is_ne()) {
+        if last.is_none_or(|l| compare(&all[l], &all[i]).is_ne()) {
             shells.push(Shell {
                 b: b[i],
                 delta_ms: timing.map(|t| t.delta_ms[i]),
@@ -135,9 +128,17 @@ pub(super) fn group(keys: &Keys<'_>) -> (Vec<Shell>, Vec<usize>) {
                 tr_ms: of(keys.tr_ms, i),
                 waveform: waveform(i).checked_sub(1).map(|w| keys.waveforms[w].clone()),
             });
-            last = Some(k);
+            last = Some(i);
         }
         shell_of[i] = shells.len() - 1;
     }
     (shells, shell_of)
+}
+
+fn compare(x: &[f64; 7], y: &[f64; 7]) -> std::cmp::Ordering {
+    x.iter()
+        .zip(y)
+        .map(|(p, q)| p.total_cmp(q))
+        .find(|o| o.is_ne())
+        .unwrap_or(std::cmp::Ordering::Equal)
 }
