@@ -20,6 +20,7 @@ pub mod normal;
 pub mod philox;
 pub mod plan;
 pub mod residual;
+pub mod restricted;
 pub mod rician;
 pub mod simd;
 pub mod special;

@@ -12,6 +12,7 @@ use crate::compartment::{Compartment, by_kind};
 use crate::dispersion::WatsonDispersed;
 use crate::link::LinkSpec;
 use crate::noise::NoiseKind;
+use crate::preset::PRESETS;
 use crate::prior::PriorSpec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -47,6 +48,9 @@ pub struct CompartmentSpec {
     pub name: Option<String>,
     /// The kind, as `microtome info models` lists them.
     pub kind: String,
+    /// Gives a free axis to planes, which lie across the gradient otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub oriented: bool,
     /// Dispersion of the axis.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dispersion: Option<Dispersion>,
@@ -75,6 +79,11 @@ impl CompartmentSpec {
         let Some(mut kind) = by_kind(&self.kind) else {
             return Err(refused("kind", "it is not registered"));
         };
+        if self.oriented && !kind.oriented() {
+            kind = kind.with_axis().ok_or_else(|| {
+                refused("oriented", "this kind has no axis; planes can be given one")
+            })?;
+        }
         match self.dispersion {
             None => {}
             Some(Dispersion::Watson) => {
@@ -138,75 +147,6 @@ pub enum SpecError {
     },
 }
 
-/// A model with a name.
-#[derive(Debug, Clone, Copy)]
-pub struct Preset {
-    /// Its name for `--model`.
-    pub name: &'static str,
-    /// What it is.
-    pub meaning: &'static str,
-    /// The paper.
-    pub reference: &'static str,
-    toml: &'static str,
-}
-
-/// The presets.
-pub const PRESETS: [Preset; 5] = [
-    Preset {
-        name: "ball_stick",
-        meaning: "one stick and a ball, each with its own diffusivity",
-        reference: "Behrens et al. 2003, doi:10.1002/mrm.10609",
-        toml: "[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"ball\"\n",
-    },
-    Preset {
-        name: "ball_sticks_2",
-        meaning: "two sticks of one diffusivity and a ball",
-        reference: "Behrens et al. 2007, doi:10.1016/j.neuroimage.2006.09.018",
-        toml: "[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"ball\"\n\
-               [link]\n\"stick_2.lambda_par\" = { equal = \"stick.lambda_par\" }\n",
-    },
-    Preset {
-        name: "ball_sticks_3",
-        meaning: "three sticks of one diffusivity and a ball",
-        reference: "Behrens et al. 2007, doi:10.1016/j.neuroimage.2006.09.018",
-        toml: "[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"stick\"\n\
-               [[compartment]]\nkind = \"ball\"\n[link]\n\"stick_2.lambda_par\" = { equal = \"stick.lambda_par\" }\n\
-               \"stick_3.lambda_par\" = { equal = \"stick.lambda_par\" }\n",
-    },
-    Preset {
-        name: "stick_zeppelin_ball",
-        meaning: "stick and zeppelin of one direction and one parallel diffusivity, and a ball",
-        reference: "Panagiotaki et al. 2012, doi:10.1016/j.neuroimage.2011.09.081",
-        toml: "[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"zeppelin\"\n[[compartment]]\nkind = \"ball\"\n\
-               [link]\n\"zeppelin.mu\" = { equal = \"stick.mu\" }\n\"zeppelin.lambda_par\" = { equal = \"stick.lambda_par\" }\n",
-    },
-    Preset {
-        name: "noddi",
-        meaning: "dispersed sticks, dispersed tortuous zeppelin and free water (NODDI, Watson)",
-        reference: "Zhang et al. 2012, doi:10.1016/j.neuroimage.2012.03.072",
-        toml: r#"
-[[compartment]]
-name = "intra"
-kind = "stick"
-dispersion = "watson"
-[[compartment]]
-name = "extra"
-kind = "zeppelin"
-dispersion = "watson"
-[[compartment]]
-name = "csf"
-kind = "ball"
-[link]
-"intra.lambda_par" = { fixed = 1.7 }
-"extra.mu" = { equal = "intra.mu" }
-"extra.odi" = { equal = "intra.odi" }
-"extra.lambda_par" = { equal = "intra.lambda_par" }
-"extra.lambda_perp" = { tortuosity = { lambda_par = "intra.lambda_par", intra = "intra.fraction", extra = "extra.fraction" } }
-"csf.lambda_iso" = { fixed = 3.0 }
-"#,
-    },
-];
-
 impl ModelSpec {
     /// Reads an expression or the name of a preset.
     ///
@@ -223,7 +163,7 @@ impl ModelSpec {
     pub fn parse(expression: &str) -> Result<Self, SpecError> {
         let text = expression.trim();
         if let Some(preset) = PRESETS.iter().find(|p| p.name == text) {
-            return Self::from_toml(preset.toml);
+            return preset.spec();
         }
         let mut compartments = Vec::new();
         for term in text.split('+') {

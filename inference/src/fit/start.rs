@@ -112,6 +112,19 @@ impl StartScheme {
         &self.ranking
     }
 
+    /// Up to twelve points spread over the ranges, with axes that differ.
+    pub(crate) fn spread_points(&self) -> Vec<Vec<f64>> {
+        const DIRECTIONS: [[f64; 3]; 4] =
+            [[0.36, 0.48, 0.8], [0.8, -0.6, 0.0], [0.0, 0.6, -0.8], [-0.48, 0.64, 0.6]];
+        let mut points: Vec<Vec<f64>> = self.points.iter().take(12).cloned().collect();
+        for (i, x) in points.iter_mut().enumerate() {
+            for (j, &at) in self.axes.iter().enumerate() {
+                x[at..at + 3].copy_from_slice(&DIRECTIONS[(i + j) % DIRECTIONS.len()]);
+            }
+        }
+        points
+    }
+
     /// The mean b = 0 signal of a voxel, or the largest signal without b = 0.
     pub fn mean_b0(&self, y: &[f64]) -> f64 {
         if self.b0.is_empty() {

@@ -147,7 +147,7 @@ impl Round {
         }
         // Zeros of order n are above n: beyond this order all exponentials vanish.
         let highest = (-NEGLIGIBLE.ln() / theta).sqrt();
-        let orders = roots.orders().min(highest as usize + 2);
+        let orders = roots.orders().min((highest as usize).saturating_add(2));
         out.orders.resize(orders + 2, 0.0);
         let mut slopes = vec![0.0; orders];
         out.fill_orders(largest);
@@ -276,5 +276,84 @@ impl Round {
         let inverse = 1.0 / (x + root);
         let g = quotient * inverse;
         (g, (slope - g) * inverse)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Sixth-order central differences.
+    fn difference(f: &dyn Fn(f64) -> f64, h: f64) -> f64 {
+        let d = |k: f64| f(k * h) - f(-k * h);
+        (45.0 * d(1.0) - 9.0 * d(2.0) + d(3.0)) / (60.0 * h)
+    }
+
+    fn echo(shape: Shape, x: f64, theta: f64) -> Echo {
+        match shape {
+            Shape::Plates => plates(x, theta),
+            // The modes are those of a whole shell, not of this x only.
+            _ => Round::new(shape, theta, x.max(12.0)).echo(x),
+        }
+    }
+
+    #[test]
+    fn slopes_equal_differences() {
+        for shape in [Shape::Plates, Shape::Cylinder, Shape::Sphere] {
+            for theta in [0.02, 0.07, 0.3, 1.0, 5.0] {
+                for i in 0..240 {
+                    let x = 0.013 + 0.05 * f64::from(i);
+                    let here = echo(shape, x, theta);
+                    let by_x = difference(&|h| echo(shape, x + h, theta).value, 0.004);
+                    let error = (here.d_dephasing - by_x).abs();
+                    assert!(error < 2e-11, "{shape:?} {x} {theta}: {error:e}");
+                    let by_theta = difference(&|h| echo(shape, x, theta + h).value, 0.02 * theta);
+                    let error = theta * (here.d_theta - by_theta).abs();
+                    assert!(error < 2e-9, "{shape:?} {x} {theta}: theta {error:e}");
+                }
+            }
+        }
+    }
+
+    /// At a mode, and across the edge of the series about it, value and slope run on:
+    /// the second difference is that of a smooth function.
+    #[test]
+    fn regular_at_the_modes() {
+        for shape in [Shape::Plates, Shape::Cylinder, Shape::Sphere] {
+            for n in 0..6 {
+                let root = match shape {
+                    Shape::Plates => PI * f64::from(n + 1),
+                    _ => roots_of(shape).of_order(n as usize)[0],
+                };
+                for edge in [0.0, NEAR, -NEAR] {
+                    let at = |h: f64| echo(shape, root + edge + h, 0.05);
+                    let (h, here) = (1e-9, at(0.0));
+                    for side in [h, -h] {
+                        let there = at(side);
+                        let predicted = here.value + side * here.d_dephasing;
+                        // A part is weight (up to 8) times g² (up to 1/4), and F is exact
+                        // to 2e-16 before the division by 2 NEAR.
+                        let error = (there.value - predicted).abs();
+                        assert!(error < 2e-14, "{shape:?} {n} {edge}: {error:e}");
+                        let jump = (there.d_dephasing - here.d_dephasing).abs();
+                        assert!(jump < 3e-9, "{shape:?} {n} {edge}: {jump:e}");
+                    }
+                    assert!(here.value.is_finite() && here.value > 0.0 && here.value < 1.0);
+                }
+            }
+        }
+    }
+
+    /// Without diffusion the spins refocus: the parts of all modes sum to 1. What the
+    /// list of modes lacks is the tail of 1/β⁴.
+    #[test]
+    fn modes_are_complete() {
+        for shape in [Shape::Plates, Shape::Cylinder, Shape::Sphere] {
+            for x in [0.5, 3.0, 8.0] {
+                let e = echo(shape, x, 0.0).value;
+                assert!(e < 1.0 && 1.0 - e < 1e-3, "{shape:?} {x}: {e}");
+            }
+        }
     }
 }

@@ -144,10 +144,11 @@ impl Modes {
                 slope += weights[k] * squares[k] * (2.0 * rise + inner);
             }
             let (slow, fast) = (self.slow[i + 1], self.fast[i + 1] / step);
-            let total = sum + 2.0 * (slow - fast);
             // The exponentials of what is left are smaller than the last ones here; in
-            // the slope they stand beside factors u and v.
+            // the slope they stand beside factors u and v. With touching pulses e^-v
+            // stays 1, and is counted.
             let (eu, ev) = (e[BLOCK - 1], e[2 * BLOCK - 1]);
+            let total = sum + 2.0 * (slow - fast) - ev * fast;
             let u = squares[BLOCK - 1] * step;
             let rest = (eu + ev) * (2.0 + 2.0 * u * (1.0 + gap)) * fast;
             if rest <= 1e-15 * total || i + 2 == self.slow.len() {
@@ -195,5 +196,99 @@ pub(crate) fn for_each_shell(
         };
         last = Some((pulses, encoded));
         each(s, encoded);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Rows of `gpd.csv`: modes, [diameter, diffusivity, δ, Δ], apparent diffusivity.
+    fn table() -> Vec<(Modes, [f64; 4], f64)> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/gpd.csv");
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines()
+            .skip(1)
+            .map(|line| {
+                let cells: Vec<&str> = line.split(',').collect();
+                let number = |i: usize| cells[i].parse::<f64>().unwrap();
+                let modes = if cells[0] == "cylinder" { CYLINDER } else { SPHERE };
+                (modes, [number(1), number(2), number(3), number(4)], number(5))
+            })
+            .collect()
+    }
+
+    /// Rounding grows with 1/(x τ) of the lowest mode, at most 1e4 units in the last
+    /// place here; below [`SMALLEST`] the ratio is held and the modes end.
+    #[test]
+    fn rates_equal_table() {
+        let mut compared = 0;
+        for (modes, [diameter, diffusivity, delta, big_delta], expected) in table() {
+            let step = 4.0 * diffusivity * delta / (diameter * diameter);
+            let got = modes.apparent(Pulses { delta, big_delta }, diameter, diffusivity).value;
+            let bound = if step >= 1e-3 { 2e-13 } else { 2e-9 };
+            if step < SMALLEST {
+                continue;
+            }
+            let error = (got / expected - 1.0).abs();
+            assert!(error < bound, "{diameter} {diffusivity} {delta} {big_delta}: {error:e}");
+            compared += 1;
+        }
+        assert!(compared > 480, "{compared}");
+    }
+
+    /// Eighth-order central differences in the logarithms of size and diffusivity.
+    #[test]
+    fn slopes_equal_differences() {
+        for (modes, [diameter, diffusivity, delta, big_delta], _) in table() {
+            let pulses = Pulses { delta, big_delta };
+            if 4.0 * diffusivity * delta / (diameter * diameter) < 1.2 * SMALLEST {
+                continue;
+            }
+            let at =
+                |i: f64, j: f64| modes.apparent(pulses, diameter * i.exp(), diffusivity * j.exp());
+            let slope = |f: &dyn Fn(f64) -> f64| {
+                let h = 0.02;
+                [(1.0, 0.8), (2.0, -0.2), (3.0, 4.0 / 105.0), (4.0, -1.0 / 280.0)]
+                    .map(|(k, w)| w * (f(k * h) - f(-k * h)) / h)
+                    .iter()
+                    .sum::<f64>()
+            };
+            let here = at(0.0, 0.0);
+            let by_size = slope(&|h| at(h, 0.0).value);
+            let by_diffusivity = slope(&|h| at(0.0, h).value);
+            let bound = 1e-10 * here.value;
+            assert!((here.d_diameter * diameter - by_size).abs() < bound, "{diameter} {pulses:?}");
+            let d = here.d_diffusivity * diffusivity;
+            assert!((d - by_diffusivity).abs() < bound, "{diffusivity} {d} {by_diffusivity}");
+        }
+    }
+
+    /// Limits: a narrow pore obeys Neuman's R⁴ law, a wide one is free.
+    #[test]
+    fn limits() {
+        let pulses = Pulses { delta: 10.0, big_delta: 30.0 };
+        let narrow = CYLINDER.apparent(pulses, 0.02, 1.7).value;
+        let law = 7.0 / 48.0 * 0.01_f64.powi(4) / (1.7 * 10.0 * pulses.tau());
+        assert!((narrow / law - 1.0).abs() < 1e-4, "{narrow:e} {law:e}");
+        for modes in [CYLINDER, SPHERE] {
+            let wide = modes.apparent(pulses, 1e5, 1.7);
+            assert!(wide.value > 1.6 && wide.value < 1.7, "{wide:?}");
+            for diameter in [0.0, 1e-300, 1e-160, 1e-20, 1e-3, 1e9, 1e200] {
+                for diffusivity in [0.0, 1e-300, 1.7, 1e3] {
+                    for big_delta in [10.0, 30.0] {
+                        let pulses = Pulses { delta: 10.0, big_delta };
+                        let a = modes.apparent(pulses, diameter, diffusivity);
+                        let all = [a.value, a.d_diameter, a.d_diffusivity];
+                        assert!(
+                            all.iter().all(|v| v.is_finite()),
+                            "{diameter} {diffusivity} {a:?}"
+                        );
+                        assert!(a.value >= 0.0 && a.value <= diffusivity, "{diameter} {a:?}");
+                    }
+                }
+            }
+        }
     }
 }

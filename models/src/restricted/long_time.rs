@@ -70,3 +70,23 @@ impl Shape {
         [f * f, 2.0 * f * slope]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sixth-order central differences on both sides of w = 1 and across it.
+    #[test]
+    fn slopes_equal_differences() {
+        for shape in [Shape::Plates, Shape::Cylinder, Shape::Sphere] {
+            assert_eq!(shape.form(0.0)[0], 1.0);
+            for i in 1..600 {
+                let (w, h) = (0.07 * f64::from(i), 0.01);
+                let f = |k: f64| shape.form(w + k * h)[0] - shape.form(w - k * h)[0];
+                let difference = (45.0 * f(1.0) - 9.0 * f(2.0) + f(3.0)) / (60.0 * h);
+                let [_, slope] = shape.form(w);
+                assert!((slope - difference).abs() < 1e-12, "{shape:?} {w}: {slope} {difference}");
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Presets: published models by name, each a model file of `models/presets`.
+//!
+//! A preset is nothing but its file, so `--model noddi` and a copy of `noddi.toml` with
+//! a changed line are the same kind of thing.
+//!
+//! Validated by `presets_have_these_values_and_columns` and, where the reference tables
+//! have them, `signals_equal_reference`.
+
+use crate::spec::{ModelSpec, SpecError};
+
+/// A model with a name.
+#[derive(Debug, Clone, Copy)]
+pub struct Preset {
+    /// Its name for `--model`.
+    pub name: &'static str,
+    /// What it is.
+    pub meaning: &'static str,
+    /// The paper.
+    pub reference: &'static str,
+    /// Its model file.
+    pub toml: &'static str,
+}
+
+impl Preset {
+    /// Its specification.
+    ///
+    /// # Errors
+    /// None for the files in this crate.
+    pub fn spec(&self) -> Result<ModelSpec, SpecError> {
+        ModelSpec::from_toml(self.toml)
+    }
+}
+
+macro_rules! preset {
+    ($name:literal, $meaning:literal, $reference:literal) => {
+        Preset {
+            name: $name,
+            meaning: $meaning,
+            reference: $reference,
+            toml: include_str!(concat!("../presets/", $name, ".toml")),
+        }
+    };
+}
+
+/// The presets.
+pub const PRESETS: &[Preset] = &[
+    preset!(
+        "ball_stick",
+        "one stick and a ball, each with its own diffusivity",
+        "Behrens et al. 2003, doi:10.1002/mrm.10609"
+    ),
+    preset!(
+        "ball_sticks_2",
+        "two sticks of one diffusivity and a ball",
+        "Behrens et al. 2007, doi:10.1016/j.neuroimage.2006.09.018"
+    ),
+    preset!(
+        "ball_sticks_3",
+        "three sticks of one diffusivity and a ball",
+        "Behrens et al. 2007, doi:10.1016/j.neuroimage.2006.09.018"
+    ),
+    preset!(
+        "stick_zeppelin_ball",
+        "stick and zeppelin of one direction and one parallel diffusivity, and a ball",
+        "Panagiotaki et al. 2012, doi:10.1016/j.neuroimage.2011.09.081"
+    ),
+    preset!(
+        "noddi",
+        "dispersed sticks, dispersed tortuous zeppelin and free water (NODDI, Watson)",
+        "Zhang et al. 2012, doi:10.1016/j.neuroimage.2012.03.072"
+    ),
+    preset!(
+        "activeax",
+        "one cylinder diameter, tortuous zeppelin and free water (ActiveAx, minimal model of white matter, in vivo)",
+        "Alexander et al. 2010, doi:10.1016/j.neuroimage.2010.05.043"
+    ),
+    preset!(
+        "activeax_ex_vivo",
+        "ActiveAx for fixed tissue: diffusivity 0.6, water of 2.0 um2/ms, and a dot",
+        "Alexander et al. 2010, doi:10.1016/j.neuroimage.2010.05.043"
+    ),
+    preset!(
+        "verdict",
+        "cells as spheres, extracellular ball, vessels as sticks of all directions (VERDICT)",
+        "Panagiotaki et al. 2014, doi:10.1158/0008-5472.CAN-13-2511"
+    ),
+    preset!(
+        "standard_model",
+        "dispersed sticks and dispersed zeppelin of one distribution, all diffusivities free (white-matter standard model)",
+        "Novikov et al. 2018, doi:10.1016/j.neuroimage.2018.03.006"
+    ),
+    preset!(
+        "bedpostx_1",
+        "one stick and a ball of one diffusivity (as bedpostx)",
+        "Behrens et al. 2007, doi:10.1016/j.neuroimage.2006.09.018"
+    ),
+    preset!(
+        "bedpostx_2",
+        "two sticks and a ball of one diffusivity, relevance prior on the further sticks (as bedpostx)",
+        "Behrens et al. 2007, doi:10.1016/j.neuroimage.2006.09.018"
+    ),
+    preset!(
+        "bedpostx_3",
+        "three sticks and a ball of one diffusivity, relevance prior on the further sticks (as bedpostx)",
+        "Behrens et al. 2007, doi:10.1016/j.neuroimage.2006.09.018"
+    ),
+];
