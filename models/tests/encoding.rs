@@ -164,7 +164,7 @@ fn spherical_encoding_has_no_direction() {
     let g = [[f64::NAN; 3], [0.0; 3], [1.0, 0.0, 0.0], [0.0, 0.6, 0.8]];
     let a = Acquisition::from_b_tensor(&[2.0; 4], &g, &[0.0; 4], None, None).unwrap();
     assert_eq!(a.shells().len(), 1);
-    let wanted = (-2.0 / 3.0 * (1.7 + 2.0 * 0.3) as f64).exp();
+    let wanted = (-2.0_f64 / 3.0 * (1.7 + 2.0 * 0.3)).exp();
     for mu in [[0.0, 0.0, 1.0], [0.6, 0.8, 0.0]] {
         for s in predict("zeppelin", &a, mu, &[1.7, 0.3]) {
             assert!((s - wanted).abs() < 1e-15);
