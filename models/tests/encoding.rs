@@ -363,6 +363,24 @@ fn reading_checks_again() {
         assert!(error.to_string().contains(word), "{error}");
     }
     assert_eq!(pulses.shells()[1].tr_ms, Some(5000.0));
+    // What follows from a whole tensor must agree with what stands beside it.
+    let z =
+        Acquisition::from_whole_b_tensors(&[b_tensor(2.0, [0.0, 0.0, 1.0], 0.5)], None).unwrap();
+    let text = toml::to_string(&z).unwrap();
+    for (from, to, word) in [
+        ("b_delta = [0.5]", "b_delta = [0.4]", "b_delta"),
+        ("b = [2.0]", "b = [2.1]", "the trace"),
+        ("directions = [[0.0, 0.0, 1.0]]", "directions = [[0.0, 1.0, 0.0]]", "the axis"),
+    ] {
+        assert!(text.contains(from), "{text}");
+        let error = toml::from_str::<Acquisition>(&text.replacen(from, to, 1)).unwrap_err();
+        assert!(error.to_string().contains(word), "{error}");
+    }
+    let text = toml::to_string(&waves).unwrap();
+    let swapped = text.replacen("waveform_of = [0, 1, 2]", "waveform_of = [0, 2, 1]", 1);
+    assert!(swapped != text, "{text}");
+    let error = toml::from_str::<Acquisition>(&swapped).unwrap_err().to_string();
+    assert!(error.contains("waveform"), "{error}");
 }
 
 #[test]

@@ -80,7 +80,8 @@ pub enum AcquisitionError {
     },
     /// A b-tensor that is none.
     #[error(
-        "measurement {measurement} (counted from 0): the b-tensor {what}; it must be finite, symmetric and without negative eigenvalues,          and its trace is b"
+        "measurement {measurement} (counted from 0): the b-tensor {what}; it must be finite, symmetric and without negative eigenvalues, \
+         and its trace is b"
     )]
     Tensor {
         /// Index of the measurement.

@@ -98,6 +98,25 @@ impl Lists {
                     "has b_delta {found:?}, but {stated:?} stands beside it"
                 )));
             }
+            let Some(g) = self.directions.get(measurement) else {
+                break; // The counts are checked next.
+            };
+            // Direction and shape say what the tensor says, to its symmetry.
+            let b = tensor[0] + tensor[1] + tensor[2];
+            let other = stated.map(|b_delta| super::b_tensor::axisymmetric(b, *g, b_delta));
+            let near = |p: &f64, q: &f64| (p - q).abs() <= 2e-3 * b;
+            if other.is_some_and(|other| !tensor.iter().zip(&other).all(|(p, q)| near(p, q))) {
+                return Err(wrong(format!("does not have the axis {g:?} that stands beside it")));
+            }
+            let waveform = self.waveform_of.as_ref().and_then(|of| of.get(measurement));
+            let shape = waveform.and_then(|k| self.waveforms.get(k.checked_sub(1)?));
+            let differs = |w: &Arc<Waveform>| match (w.b_delta(), stated) {
+                (Some(a), Some(b)) => (a - b).abs() > 1e-5,
+                (a, b) => a != *b,
+            };
+            if shape.is_some_and(differs) {
+                return Err(wrong("is not that of its waveform".into()));
+            }
         }
         Ok(())
     }
