@@ -9,13 +9,14 @@
 //! Validated by `tests/run.rs`.
 
 use crate::diagnostics::Workspace;
-use crate::fit::{FitOptions, Fitter, StartScheme, Status};
+use crate::fit::{FitOptions, Fitter, LogLinear, StartScheme, Status};
 use crate::sample::{NutsOptions, Sampler};
 use crate::table::{self, voxel_batch};
 use crate::{Identifiability, InferenceError};
 use arrow_array::RecordBatch;
 use microtome_models::{
-    FreeKind, GradientNonlinearity, Job, Lowered, Model, RunSpec, SigmaSpec, VoxelBatch,
+    Acquisition, Expansion, FitMethod, FreeKind, GradientNonlinearity, Job, Lowered, Model,
+    ModelSpec, Repeats, RunSpec, SigmaSpec, VoxelBatch,
 };
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -29,8 +30,13 @@ const MAX_CHAINS: usize = 256;
 #[derive(Debug)]
 pub struct Runner {
     spec: RunSpec,
+    model: Arc<Model>,
     lowered: Lowered,
     scheme: StartScheme,
+    /// Where σ comes from, for [`SigmaSpec::RepeatedB0`].
+    repeats: Option<Repeats>,
+    /// The fit of a method that needs no likelihood.
+    log_linear: Option<LogLinear>,
     /// Prior standard deviation of each value that does not depend on the data.
     prior_sd: Vec<f64>,
 }
@@ -51,11 +57,11 @@ pub struct Counts {
 }
 
 /// What gradient nonlinearity makes of a voxel.
-enum Deviation {
+enum Deviation<T> {
     /// Nothing: it has the nominal gradients.
     None,
-    /// Its own acquisition.
-    Own(Box<Fitter>),
+    /// Something on its own acquisition.
+    Own(Box<T>),
     /// Numbers that are no deviation.
     Invalid,
 }
@@ -107,20 +113,30 @@ impl Runner {
     /// Compiles a specification.
     ///
     /// # Errors
-    /// A model that does not compile or does not fit the acquisition; too many chains.
+    /// A model that does not compile or does not fit the acquisition; too many chains;
+    /// too few repeated b = 0 images where σ is to come from them.
     pub fn new(spec: &RunSpec) -> Result<Self, InferenceError> {
         if spec.search.chains > MAX_CHAINS {
             return Err(InferenceError::Chains { chains: spec.search.chains, most: MAX_CHAINS });
         }
         let model = Arc::new(Model::new(spec.model.clone())?);
-        let lowered = Lowered::new(model.clone(), &spec.acquisition)?;
+        // The compartments of an expansion are those of its second order.
+        let gaussian = ModelSpec { expansion: Expansion::Gaussian, ..spec.model.clone() };
+        let compartments = Arc::new(Model::new(gaussian)?);
+        let lowered = Lowered::new(compartments, &spec.acquisition)?;
         let scheme = StartScheme::new(&lowered, &spec.acquisition)?;
-        Ok(Self { spec: spec.clone(), prior_sd: prior_sd(&model), scheme, lowered })
+        let repeats = match spec.sigma {
+            SigmaSpec::RepeatedB0 => Some(Repeats::new(&spec.acquisition)?),
+            _ => None,
+        };
+        let log_linear = log_linear(spec, &model, &lowered)?;
+        let prior_sd = prior_sd(&model);
+        Ok(Self { spec: spec.clone(), model, prior_sd, scheme, repeats, lowered, log_linear })
     }
 
     /// The model.
     pub fn model(&self) -> &Model {
-        &self.lowered.model
+        &self.model
     }
 
     /// What the acquisition can tell about the model; see [`Identifiability::of`].
@@ -137,16 +153,25 @@ impl Runner {
         Fitter::new(&self.lowered, &self.scheme, self.fit_options())
     }
 
-    /// A fitter on the gradients of one voxel; `None` where they are the nominal
-    /// ones, so that such a voxel has the results of a run without deviations.
-    fn fitter_of(&self, voxels: &VoxelBatch, v: usize) -> Deviation {
+    /// The acquisition that a voxel had; `None` where it is the nominal one, so
+    /// that such a voxel has the results of a run without deviations.
+    fn seen_by(&self, voxels: &VoxelBatch, v: usize) -> Deviation<Acquisition> {
         let Some(values) = &voxels.grad_dev else { return Deviation::None };
         let columns: [f64; 9] = std::array::from_fn(|k| values[9 * v + k]);
-        let Some(l) = GradientNonlinearity::from_fsl(&columns) else { return Deviation::Invalid };
-        if l.is_zero() {
-            return Deviation::None;
+        match GradientNonlinearity::from_fsl(&columns) {
+            None => Deviation::Invalid,
+            Some(l) if l.is_zero() => Deviation::None,
+            Some(l) => Deviation::Own(Box::new(l.apply(&self.spec.acquisition))),
         }
-        let acquisition = l.apply(&self.spec.acquisition);
+    }
+
+    /// A fitter on the acquisition of one voxel.
+    fn fitter_of(&self, voxels: &VoxelBatch, v: usize) -> Deviation<Fitter> {
+        let acquisition = match self.seen_by(voxels, v) {
+            Deviation::None => return Deviation::None,
+            Deviation::Invalid => return Deviation::Invalid,
+            Deviation::Own(acquisition) => acquisition,
+        };
         let lowered = Lowered::new(self.lowered.model.clone(), &acquisition);
         match (lowered, self.scheme.for_voxel(&acquisition)) {
             (Ok(lowered), Ok(scheme)) => {
@@ -154,6 +179,20 @@ impl Runner {
             }
             _ => Deviation::Invalid,
         }
+    }
+
+    /// A log-linear fit on the acquisition of one voxel.
+    fn log_linear_of(&self, voxels: &VoxelBatch, v: usize) -> Deviation<LogLinear> {
+        let acquisition = match self.seen_by(voxels, v) {
+            Deviation::None => return Deviation::None,
+            Deviation::Invalid => return Deviation::Invalid,
+            Deviation::Own(acquisition) => acquisition,
+        };
+        let own = Lowered::new(self.lowered.model.clone(), &acquisition).ok().and_then(|lowered| {
+            let (model, method) = (self.lowered.model.clone(), self.spec.method());
+            LogLinear::new(model, lowered.plan.clone(), &acquisition, method).ok()
+        });
+        own.map_or(Deviation::Invalid, |own| Deviation::Own(Box::new(own)))
     }
 
     fn nuts_options(&self) -> NutsOptions {
@@ -195,9 +234,10 @@ impl Runner {
         if voxels.grad_dev.is_some() {
             self.model().check_nonlinearity(&self.spec.acquisition)?;
         }
-        match self.spec.job {
-            Job::Fit => self.fit(&voxels, stop),
-            Job::Sample => self.sample(&voxels, stop),
+        match (self.spec.job, &self.log_linear) {
+            (Job::Fit, Some(linear)) => self.fit_log_linear(linear, &voxels, stop),
+            (Job::Fit, None) => self.fit(&voxels, stop),
+            (Job::Sample, _) => self.sample(&voxels, stop),
         }
     }
 
@@ -205,6 +245,11 @@ impl Runner {
         match self.spec.sigma {
             SigmaSpec::Known(s) => Some(s),
             SigmaSpec::PerVoxel => voxels.sigma.as_ref().map(|s| s[v]),
+            SigmaSpec::RepeatedB0 => {
+                let n = voxels.measurements;
+                let y = &voxels.signals[v * n..(v + 1) * n];
+                self.repeats.as_ref().map(|r| r.sigma(self.model().noise(), y))
+            }
             SigmaSpec::Free => None,
         }
     }
@@ -226,6 +271,37 @@ impl Runner {
                         Deviation::None => fitter.fit(y, &fixed, sigma),
                         Deviation::Own(mut own) => own.fit(y, &fixed, sigma),
                         Deviation::Invalid => fitter.fit(&vec![f64::NAN; n], &fixed, sigma),
+                    })
+                },
+            )
+            .collect::<Result<Vec<_>, _>>()?;
+        let status: Vec<Status> = fits.iter().map(|f| f.status).collect();
+        let main = table::fit::table(self.model(), voxels, &fits)?;
+        Ok(Tables { main, summary: None, fit: None, counts: Counts::of(&status) })
+    }
+
+    fn fit_log_linear(
+        &self,
+        linear: &LogLinear,
+        voxels: &VoxelBatch,
+        stop: &AtomicBool,
+    ) -> Result<Tables, InferenceError> {
+        let n = voxels.measurements;
+        let fits = (0..voxels.row.len())
+            .into_par_iter()
+            .with_min_len(64)
+            .map_init(
+                || linear.fitter(),
+                |fitter, v| {
+                    if stop.load(Ordering::Relaxed) {
+                        return Err(InferenceError::Interrupted);
+                    }
+                    let y = &voxels.signals[v * n..(v + 1) * n];
+                    let (sigma, mean_b0) = (self.sigma(voxels, v), self.scheme.mean_b0(y));
+                    Ok(match self.log_linear_of(voxels, v) {
+                        Deviation::None => fitter.fit(y, sigma, mean_b0),
+                        Deviation::Own(own) => own.fitter().fit(y, sigma, mean_b0),
+                        Deviation::Invalid => fitter.fit(&vec![f64::NAN; n], sigma, f64::NAN),
                     })
                 },
             )
@@ -313,6 +389,33 @@ impl Runner {
             None => mean_b0 / 25.0 * unit_sd(1.0),
         });
         out
+    }
+}
+
+/// The log-linear fit of a specification that asks for one.
+fn log_linear(
+    spec: &RunSpec,
+    model: &Arc<Model>,
+    lowered: &Lowered,
+) -> Result<Option<LogLinear>, InferenceError> {
+    let method = spec.method();
+    let is_linear = method != FitMethod::Nlls || !spec.model.expansion.is_gaussian();
+    if !spec.model.expansion.is_gaussian() && !spec.acquisition.is_linear() {
+        return Err(InferenceError::Method {
+            method: method.name(),
+            reason: "the kurtosis expansion is that of linear encoding; leave out the measurements with b_delta other than 1".into(),
+        });
+    }
+    match spec.job {
+        Job::Sample if is_linear => Err(InferenceError::Method {
+            method: method.name(),
+            reason: "least squares of the logarithm have no posterior; take the verb fit, or sample a model of compartments".into(),
+        }),
+        Job::Fit if is_linear => {
+            let plan = lowered.plan.clone();
+            LogLinear::new(model.clone(), plan, &spec.acquisition, method).map(Some)
+        }
+        _ => Ok(None),
     }
 }
 

@@ -12,8 +12,8 @@ use arrow_schema::DataType;
 use microtome_inference::{InferenceError, Runner, Tables, process, record_batch, voxel_batch};
 use microtome_kernels::philox::PhiloxRng;
 use microtome_models::{
-    Acquisition, GradientNonlinearity, Job, Model, NoiseKind, RunSpec, SearchSpec, SigmaSpec,
-    VoxelBatch,
+    Acquisition, FitMethod, GradientNonlinearity, Job, Model, NoiseKind, RunSpec, SearchSpec,
+    SigmaSpec, VoxelBatch,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -813,4 +813,35 @@ fn nonlinearity_that_is_none_is_a_status_or_an_error() {
     let error = runner.process(&record_batch(&input).unwrap(), &AtomicBool::new(false));
     let error = error.unwrap_err().to_string();
     assert!(error.contains("`stick`") && error.contains("--grad-dev"), "{error}");
+}
+
+#[test]
+fn nonlinearity_in_log_linear_fits() {
+    let nominal = acquisition();
+    let l: [f64; 9] = [0.04, 0.03, -0.02, 0.01, -0.06, 0.02, 0.05, -0.01, 0.03];
+    let seen = GradientNonlinearity::from_fsl(&l).unwrap().apply(&nominal);
+    let lowered = lowered("tensor", NoiseKind::Gaussian, &seen);
+    let x = truth(&lowered.model, &mut PhiloxRng::new(5, 0, 0));
+    let input = VoxelBatch {
+        row: vec![0],
+        voxel: vec![0],
+        measurements: nominal.len(),
+        signals: predict(&lowered, &x),
+        grad_dev: Some(l.to_vec()),
+        ..VoxelBatch::default()
+    };
+    let mut spec = spec(Job::Fit, "tensor", SigmaSpec::Known(SIGMA));
+    spec.model.noise.kind = NoiseKind::Gaussian;
+    spec.search.method = Some(FitMethod::Wls);
+    let table = run(&spec, &input).main;
+    let plain = run(&spec, &VoxelBatch { grad_dev: None, ..input.clone() }).main;
+    let trace = |table: &RecordBatch| -> f64 {
+        (1..4).map(|k| numbers(table, &format!("tensor.lambda_{k}"))[0]).sum()
+    };
+    let names = lowered.model.value_names();
+    let wanted: f64 =
+        names.iter().zip(&x).filter(|(n, _)| n.contains("lambda")).map(|(_, x)| x).sum();
+    // Noiseless signals of a tensor are log-linear, so the fit is exact.
+    assert!((trace(&table) - wanted).abs() < 1e-9, "{} {wanted}", trace(&table));
+    assert!((trace(&plain) - wanted).abs() > 1e-3);
 }

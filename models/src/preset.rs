@@ -45,6 +45,27 @@ macro_rules! preset {
 /// The presets.
 pub const PRESETS: &[Preset] = &[
     preset!(
+        "dti",
+        "diffusion tensor; --method ols, wls or nlls (the default); b up to about 1500 s/mm^2",
+        "Basser, Mattiello & Le Bihan 1994, doi:10.1006/jmrb.1994.1037"
+    ),
+    preset!(
+        "dki",
+        "diffusion tensor and its kurtosis; --method ols or wls (the default); two shells, b up to about 2500 s/mm^2",
+        "Jensen et al. 2005, doi:10.1002/mrm.20508; Tabesh et al. 2011, doi:10.1002/mrm.22655; \
+         Veraart et al. 2013, doi:10.1016/j.neuroimage.2013.05.028"
+    ),
+    preset!(
+        "fwdti",
+        "tensor of tissue and free water of 3 um^2/ms; two shells: one does not determine the water fraction",
+        "Pasternak et al. 2009, doi:10.1002/mrm.22055; Hoy et al. 2014, doi:10.1016/j.neuroimage.2014.09.053"
+    ),
+    preset!(
+        "ivim",
+        "tissue and blood that flows in capillaries: blood.fraction is f, blood.lambda_iso is D*",
+        "Le Bihan et al. 1988, doi:10.1148/radiology.168.2.3393671"
+    ),
+    preset!(
         "ball_stick",
         "one stick and a ball, each with its own diffusivity",
         "Behrens et al. 2003, doi:10.1002/mrm.10609"

@@ -7,11 +7,14 @@ use super::scheme::Scheme;
 use anyhow::{Context, bail};
 use microtome_datasets::{GradientDeviations, SignalSource, content_hash};
 use microtome_models::{
-    BLOCK_ROWS, FreeKind, Job, Model, RunSpec, SearchSpec, SigmaSpec, VoxelBatch,
+    BLOCK_ROWS, FreeKind, Job, Model, Repeats, RunSpec, SearchSpec, SigmaSpec, VoxelBatch,
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+/// The word of `--sigma` for repeated b = 0 images.
+pub(crate) const REPEATED_B0: &str = "b0";
 
 /// An open and checked input.
 pub(crate) struct Input {
@@ -71,6 +74,10 @@ impl Input {
                 Some(GradientDeviations::open(path, &source)?)
             }
         };
+        if sigma_spec == SigmaSpec::RepeatedB0 {
+            Repeats::new(&scheme.acquisition)
+                .with_context(|| format!("--sigma b0 with {}", scheme.file.display()))?;
+        }
         let mut fixed = Vec::new();
         let mut files = BTreeMap::new();
         for (name, path) in compiled.per_voxel() {
@@ -239,9 +246,12 @@ fn read_sigma(
         }
         return Ok((SigmaSpec::Known(value), None));
     }
+    if text == REPEATED_B0 {
+        return Ok((SigmaSpec::RepeatedB0, None));
+    }
     let path = Path::new(text);
     if !path.exists() {
-        bail!("--sigma {text}: is neither a number nor a file");
+        bail!("--sigma {text}: is neither a number nor a file, nor `{REPEATED_B0}`");
     }
     let values = source.read_scalars(path)?;
     if let Some(row) = values.iter().position(|v| !(v.is_finite() && *v > 0.0)) {

@@ -10,9 +10,9 @@ use super::truth::{Truth, unit};
 use anyhow::Context;
 use microtome::report::{Predictive, VoxelParameter, VoxelPosterior};
 use microtome_datasets::{GradientDeviations, SignalSource, TableReader};
-use microtome_kernels::philox::{Philox, normal_pair};
+use microtome_kernels::philox::PhiloxRng;
 use microtome_models::{
-    Acquisition, Evaluator, FreeKind, GradientNonlinearity, Lowered, Model, NoiseKind, Prior,
+    Acquisition, Evaluator, FreeKind, GradientNonlinearity, Lowered, Model, Prior, Repeats,
     SigmaSpec,
 };
 use std::collections::BTreeMap;
@@ -140,6 +140,12 @@ impl Example<'_> {
             model.value_names().into_iter().map(column).collect::<anyhow::Result<Vec<_>>>()?;
         let fixed =
             model.per_voxel().iter().map(|(n, _)| column(n)).collect::<anyhow::Result<Vec<_>>>()?;
+        let of_repeats = match spec.sigma {
+            SigmaSpec::RepeatedB0 => {
+                Repeats::new(&spec.acquisition)?.sigma(spec.model.noise.kind, signals)
+            }
+            _ => f64::NAN,
+        };
         let rows = self.draws.chain.len();
         let sets = if rows > 1 { rows.min(DRAWS) } else { DRAWS };
         let n = spec.acquisition.len();
@@ -154,10 +160,12 @@ impl Example<'_> {
             evaluator.set_per_voxel(&per_voxel);
             let sigma = match spec.sigma {
                 SigmaSpec::Known(s) => s,
-                _ => column("sigma")?[row],
+                SigmaSpec::RepeatedB0 => of_repeats,
+                SigmaSpec::PerVoxel | SigmaSpec::Free => column("sigma")?[row],
             };
             for (m, signal) in evaluator.predict(&x).into_iter().enumerate() {
-                predicted[m].push(noisy(spec.model.noise.kind, signal, sigma, s as u32, m as u64));
+                let mut rng = PhiloxRng::at_step(0, s as u32, m as u64, 0);
+                predicted[m].push(spec.model.noise.kind.draw(signal, sigma, &mut rng));
             }
             if let Some(axis) = &axis {
                 let mu =
@@ -192,15 +200,6 @@ impl Example<'_> {
             out.residual.push((y - mean) / variance.sqrt());
         }
         Ok(out)
-    }
-}
-
-/// A measurement of a signal.
-fn noisy(kind: NoiseKind, signal: f64, sigma: f64, draw: u32, measurement: u64) -> f64 {
-    let [a, b] = normal_pair(Philox::new(0).block(draw, 0, measurement, 0));
-    match kind {
-        NoiseKind::Gaussian => signal + sigma * a,
-        NoiseKind::Rician => (signal + sigma * a).hypot(sigma * b),
     }
 }
 

@@ -8,7 +8,7 @@
 //! | $P = D\delta/R^2$ | | diffusion during one pulse |
 //! | $Q = \gamma G\delta R$ | | phase across the pore |
 //! | $g = \Delta/\delta - 1$ | | gap between the pulses |
-//! | $\Lambda, B$ | | eigenvalues and coupling of [`super::modes`] |
+//! | $\Lambda, B$ | | eigenvalues and coupling of `modes.rs` |
 //! | $R$ | µm | radius, half the distance of planes |
 //!
 //! With $u_n = i^n w_n$ in angular order $n$ everything is real,
@@ -620,7 +620,7 @@ impl Chebyshev {
         TABLE[blocks - 1].get_or_init(|| {
             let n = blocks * LANES;
             let angle = |j: usize| std::f64::consts::PI * (j as f64 + 0.5) / n as f64;
-            let sign = |j: usize| if j % 2 == 0 { 1.0 } else { -1.0 };
+            let sign = |j: usize| if j.is_multiple_of(2) { 1.0 } else { -1.0 };
             Chebyshev {
                 points: (0..n).map(|j| 0.5 + 0.5 * angle(j).cos()).collect(),
                 weights: (0..n).map(|j| sign(j) * angle(j).sin()).collect(),
