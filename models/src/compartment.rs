@@ -107,6 +107,22 @@ pub trait Compartment: Send + Sync + std::fmt::Debug {
         false
     }
 
+    /// Why there is no signal for the encoding of a shell, if there is none.
+    ///
+    /// By default a compartment has a signal for encoding along one direction, and
+    /// for pairs of pulses only when it needs the timing. One whose formula holds
+    /// for other encodings says so here; a compartment made of another one (its
+    /// orientations dispersed, its sizes distributed) asks that one.
+    fn refuses(&self, shell: &Shell) -> Option<&'static str> {
+        if !shell.is_linear() {
+            Some("has a signal for linear encoding (b_delta = 1) only")
+        } else if self.needs_timing() && shell.waveform.is_some() {
+            Some("is defined for pairs of pulses, not for free waveforms")
+        } else {
+            None
+        }
+    }
+
     /// Room for the coefficients on these shells.
     fn coefficients(&self, shells: &[Shell]) -> Coefficients {
         Coefficients::new(self.family(), shells, self.parameters().len())
@@ -160,6 +176,13 @@ pub trait Compartment: Send + Sync + std::fmt::Debug {
 
     /// The paper that defines it.
     fn reference(&self) -> &str;
+}
+
+/// What an axisymmetric compartment of Gaussian diffusion refuses.
+pub(crate) fn needs_axis(shell: &Shell) -> Option<&'static str> {
+    shell.b_delta.is_none().then_some(
+        "needs b-tensors with an axis of symmetry (two eigenvalues equal to 1e-3 of b); `ball` and `tensor` take any",
+    )
 }
 
 /// Every compartment there is: adding one is one line here.

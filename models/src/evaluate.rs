@@ -42,11 +42,17 @@ impl Lowered {
             return Err(crate::ModelError::ExpansionOnly);
         }
         model.check(acquisition)?;
-        let plan = Plan::new(
+        let weighting: Vec<[f64; 6]> = (0..acquisition.len())
+            .map(|i| {
+                let [xx, yy, zz, xy, xz, yz] = acquisition.b_tensor(i);
+                [xx, yy, zz, 2.0 * xy, 2.0 * xz, 2.0 * yz]
+            })
+            .collect();
+        let plan = Plan::with_weighting(
             acquisition.shells().len(),
             acquisition.shell_of(),
             acquisition.directions(),
-            acquisition.b_ms_per_um2(),
+            &weighting,
         );
         Ok(Self { model, plan: Arc::new(plan), shells: acquisition.shells().to_vec() })
     }

@@ -32,7 +32,8 @@ mod tangent;
 mod zonal;
 
 pub use acquisition::{
-    Acquisition, AcquisitionError, B0_MAX_MS_PER_UM2, GAMMA_RAD_PER_S_T, PulseTiming, Shell,
+    Acquisition, AcquisitionError, B0_MAX_MS_PER_UM2, Correlation, GAMMA_RAD_PER_S_T,
+    GradientNonlinearity, Oscillation, OscillationShape, PulseTiming, Shell, Waveform,
 };
 pub use chart::Chart;
 pub use compartment::{Coefficients, Compartment, Family, by_kind, register};

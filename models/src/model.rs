@@ -9,7 +9,7 @@
 //!
 //! Validated by `tests/composition.rs`.
 
-use crate::acquisition::Acquisition;
+use crate::acquisition::{Acquisition, Shell};
 use crate::compartment::Compartment;
 use crate::cumulant::{self, Measure};
 use crate::frame::angle;
@@ -115,6 +115,34 @@ pub enum ModelError {
     NeedsTiming {
         /// The compartment.
         compartment: String,
+    },
+    /// An encoding that a compartment has no signal for.
+    #[error(
+        "compartment `{compartment}` {reason}; measurement {measurement} (counted from 0) has b = {b_s_per_mm2} s/mm2 and b_delta {shape}: \
+         leave such measurements out, or take another compartment"
+    )]
+    Encoding {
+        /// The compartment.
+        compartment: String,
+        /// What it lacks.
+        reason: &'static str,
+        /// The first such measurement.
+        measurement: usize,
+        /// Its b-value in s/mm².
+        b_s_per_mm2: f64,
+        /// Its b_delta in words.
+        shape: String,
+    },
+    /// Gradient nonlinearity with encodings that lose their symmetry by it.
+    #[error(
+        "compartment `{compartment}` {reason}, which gradient nonlinearity (--grad-dev) takes from every encoding but the linear one; \
+         leave --grad-dev out, or the measurements with b_delta other than 1"
+    )]
+    Nonlinearity {
+        /// The compartment.
+        compartment: String,
+        /// What it lacks.
+        reason: &'static str,
     },
     /// An expansion of fourth order of something else than a free tensor.
     #[error(
@@ -607,13 +635,46 @@ impl Model {
     /// Checks that the acquisition has what the compartments need.
     ///
     /// # Errors
-    /// A compartment that needs δ and Δ when the scheme has none.
+    /// A compartment that needs δ and Δ when the scheme has none; one that has no
+    /// signal for the encoding of a measurement.
     pub fn check(&self, acquisition: &Acquisition) -> Result<(), ModelError> {
-        match self.components.iter().find(|c| c.kind.needs_timing()) {
-            Some(c) if acquisition.timing().is_none() => {
-                Err(ModelError::NeedsTiming { compartment: c.name.clone() })
+        for c in &self.components {
+            let shells = acquisition.shells().iter().enumerate().filter(|(_, s)| s.b > 0.0);
+            for (s, shell) in shells {
+                let Some(reason) = c.kind.refuses(shell) else { continue };
+                let members = acquisition.shell_of().iter().position(|of| *of == s);
+                return Err(ModelError::Encoding {
+                    compartment: c.name.clone(),
+                    reason,
+                    measurement: members.unwrap_or(0),
+                    b_s_per_mm2: (shell.b * 1e9).round() / 1e6,
+                    shape: shell.b_delta.map_or("undefined".into(), |v| format!("{v}")),
+                });
             }
-            _ => Ok(()),
+            let pulses = acquisition.timing().is_some() || !acquisition.waveforms().is_empty();
+            if c.kind.needs_timing() && !pulses {
+                return Err(ModelError::NeedsTiming { compartment: c.name.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the compartments have a signal for what gradient nonlinearity
+    /// makes of the acquisition: other b-tensors than linear ones lose their axis
+    /// of symmetry.
+    ///
+    /// # Errors
+    /// A compartment that needs the symmetry.
+    pub fn check_nonlinearity(&self, acquisition: &Acquisition) -> Result<(), ModelError> {
+        if acquisition.is_linear() {
+            return Ok(());
+        }
+        let shell = Shell { b: 1.0, b_delta: None, ..Shell::default() };
+        match self.components.iter().find_map(|c| c.kind.refuses(&shell).map(|r| (c, r))) {
+            Some((c, reason)) => {
+                Err(ModelError::Nonlinearity { compartment: c.name.clone(), reason })
+            }
+            None => Ok(()),
         }
     }
 

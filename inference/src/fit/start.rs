@@ -99,6 +99,22 @@ impl StartScheme {
         })
     }
 
+    /// The starts on the acquisition of one voxel, whose gradients deviate from
+    /// those of this scheme: the same points, measurements and counts.
+    ///
+    /// # Errors
+    /// An acquisition that lacks what a compartment needs.
+    pub(crate) fn for_voxel(&self, acquisition: &Acquisition) -> Result<Self, ModelError> {
+        let model = self.ranking.model.clone();
+        let (tensor, used) = tensor_design(acquisition);
+        Ok(Self {
+            ranking: Lowered::new(model, &acquisition.subset(&self.ranked))?,
+            tensor,
+            used,
+            ..self.clone()
+        })
+    }
+
     /// The model on the measurements that rank the points.
     pub(crate) fn ranking(&self) -> &Lowered {
         &self.ranking
@@ -442,17 +458,8 @@ fn tensor_design(acquisition: &Acquisition) -> (Option<Vec<f64>>, Vec<usize>) {
     let rows: Vec<[f64; 7]> = used
         .iter()
         .map(|&i| {
-            let g = acquisition.directions()[i];
-            let w = -b[i];
-            [
-                w * g[0] * g[0],
-                w * g[1] * g[1],
-                w * g[2] * g[2],
-                2.0 * w * g[0] * g[1],
-                2.0 * w * g[0] * g[2],
-                2.0 * w * g[1] * g[2],
-                1.0,
-            ]
+            let [xx, yy, zz, xy, xz, yz] = acquisition.b_tensor(i);
+            [-xx, -yy, -zz, -2.0 * xy, -2.0 * xz, -2.0 * yz, 1.0]
         })
         .collect();
     let mut normal = vec![0.0; 49];

@@ -1,6 +1,6 @@
 //! Tensor: a full diffusion tensor with principal axis $\mu$.
 //!
-//! $$E = e^{-b\,g^T D g},\qquad D = \lambda_1\mu\mu^T + \lambda_2 e_2e_2^T + \lambda_3 e_3e_3^T$$
+//! $$E = e^{-B:D}\ (= e^{-b\,g^T D g}\ \text{for pulses}),\qquad D = \lambda_1\mu\mu^T + \lambda_2 e_2e_2^T + \lambda_3 e_3e_3^T$$
 //!
 //! with $\mu, e_2, e_3$ the frame of $\mu$ and $\psi$ (`frame.rs`).
 //!
@@ -124,6 +124,10 @@ impl Compartment for DiffusionTensor {
         for (scalar, axis) in scalars[1..].iter_mut().zip(axes) {
             *scalar = axis.0;
         }
+    }
+
+    fn refuses(&self, _shell: &Shell) -> Option<&'static str> {
+        None
     }
 
     fn reference(&self) -> &str {
