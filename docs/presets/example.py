@@ -45,10 +45,11 @@ def show(path, *columns):
 
     table = pq.read_table(path).to_pandas()
     if "parameter" in table:
-        print(f"{'':24}{'mean':>10}{'sd':>10}{'5 %':>10}{'95 %':>10}{'R-hat':>10}")
+        print(f"{'':32}{'mean':>10}{'sd':>10}{'5 %':>10}{'95 %':>10}{'R-hat':>10}")
         for row in table[table.parameter.isin(columns)].itertuples():
             name = f"{row.parameter}, voxel {row.voxel}" if table.voxel.nunique() > 1 else row.parameter
-            print(f"{name:24}" + "".join(f"{v:>10.3f}" for v in (row.mean, row.sd, row.q05, row.q95, row.rhat)))
+            numbers = (row.mean, row.sd, row.q05, row.q95, row.rhat)
+            print(f"{name:32}" + "".join(f"{v:>10.3f}" if v == v else f"{'-':>10}" for v in numbers))
         return
     if "csf.fraction" in table:
         table["f_iso"] = table["csf.fraction"]
