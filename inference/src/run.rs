@@ -14,7 +14,9 @@ use crate::fit::{FitOptions, Fitter, StartScheme, Status};
 use crate::sample::{NutsOptions, Sampler};
 use crate::table::{self, voxel_batch};
 use arrow_array::RecordBatch;
-use microtome_models::{FreeKind, Job, Lowered, Model, RunSpec, SigmaSpec, VoxelBatch};
+use microtome_models::{
+    FreeKind, Job, Lowered, Model, NoiseKind, RunSpec, ShellMeans, SigmaSpec, VoxelBatch,
+};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +31,8 @@ pub struct Runner {
     spec: RunSpec,
     lowered: Lowered,
     scheme: StartScheme,
+    /// How signals become the data of a model of spherical means.
+    means: Option<ShellMeans>,
     /// Prior standard deviation of each value that does not depend on the data.
     prior_sd: Vec<f64>,
 }
@@ -100,10 +104,18 @@ impl Runner {
         if spec.search.chains > MAX_CHAINS {
             return Err(InferenceError::Chains { chains: spec.search.chains, most: MAX_CHAINS });
         }
-        let model = Arc::new(Model::new(spec.model.clone())?);
-        let lowered = Lowered::new(model.clone(), &spec.acquisition)?;
-        let scheme = StartScheme::new(&lowered, &spec.acquisition)?;
-        Ok(Self { spec: spec.clone(), prior_sd: prior_sd(&model), scheme, lowered })
+        let mut written = spec.model.clone();
+        let means = spec.model.spherical_mean.then(|| ShellMeans::new(&spec.acquisition));
+        if means.is_some() {
+            check_noise_of_means(spec)?;
+            // Means are normal; their bias is taken off when they are made.
+            written.noise.kind = NoiseKind::Gaussian;
+        }
+        let acquisition = means.as_ref().map_or(&spec.acquisition, ShellMeans::acquisition);
+        let model = Arc::new(Model::new(written)?);
+        let lowered = Lowered::new(model.clone(), acquisition)?;
+        let scheme = StartScheme::new(&lowered, acquisition)?;
+        Ok(Self { spec: spec.clone(), prior_sd: prior_sd(&model), scheme, means, lowered })
     }
 
     /// The model.
@@ -140,8 +152,8 @@ impl Runner {
         batch: &RecordBatch,
         stop: &AtomicBool,
     ) -> Result<Tables, InferenceError> {
-        let voxels = voxel_batch(batch)?;
-        let expected = self.lowered.plan.measurements();
+        let mut voxels = voxel_batch(batch)?;
+        let expected = self.spec.acquisition.len();
         if voxels.measurements != expected {
             return Err(InferenceError::Measurements { expected, got: voxels.measurements });
         }
@@ -155,10 +167,25 @@ impl Runner {
         if self.spec.sigma == SigmaSpec::PerVoxel && voxels.sigma.is_none() {
             return Err(InferenceError::Column { column: "sigma".into(), problem: "is missing" });
         }
+        if let Some(means) = &self.means {
+            self.average(means, &mut voxels);
+        }
         match self.spec.job {
             Job::Fit => self.fit(&voxels, stop),
             Job::Sample => self.sample(&voxels, stop),
         }
+    }
+
+    /// Replaces the signals of every voxel by their means.
+    fn average(&self, means: &ShellMeans, voxels: &mut VoxelBatch) {
+        let (n, noise) = (voxels.measurements, self.spec.model.noise.kind);
+        let mut signals = Vec::with_capacity(voxels.row.len() * means.members().len());
+        for v in 0..voxels.row.len() {
+            let sigma = self.sigma(voxels, v).unwrap_or(f64::NAN);
+            signals.extend(means.average(noise, &voxels.signals[v * n..(v + 1) * n], sigma));
+        }
+        voxels.signals = signals;
+        voxels.measurements = means.members().len();
     }
 
     fn sigma(&self, voxels: &VoxelBatch, v: usize) -> Option<f64> {
@@ -265,6 +292,15 @@ impl Runner {
             None => mean_b0 / 25.0 * unit_sd(1.0),
         });
         out
+    }
+}
+
+/// Rician means are corrected with the noise scale, so it must be known.
+fn check_noise_of_means(spec: &RunSpec) -> Result<(), InferenceError> {
+    match spec.model.noise.kind {
+        NoiseKind::Gaussian => Ok(()),
+        NoiseKind::Rician if spec.sigma != SigmaSpec::Free => Ok(()),
+        noise => Err(InferenceError::NoiseOfMeans { noise: noise.name() }),
     }
 }
 

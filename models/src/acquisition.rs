@@ -144,6 +144,9 @@ pub struct Acquisition {
     directions: Vec<[f64; 3]>,
     timing: Option<PulseTiming>,
     te_ms: Option<Vec<f64>>,
+    /// How many measurements each was averaged from, for means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    repeats: Option<Vec<f64>>,
     shells: Vec<Shell>,
     shell_of: Vec<usize>,
 }
@@ -227,7 +230,7 @@ impl Acquisition {
             }
         }
         let (shells, shell_of) = group(&b, timing.as_ref(), te_ms.as_deref());
-        Ok(Self { b, directions: unit, timing, te_ms, shells, shell_of })
+        Ok(Self { b, directions: unit, timing, te_ms, repeats: None, shells, shell_of })
     }
 
     /// From q-values, 1/µm: b = (2πq)² τ.
@@ -275,9 +278,23 @@ impl Acquisition {
             b,
             timing,
             te_ms,
+            repeats: self.repeats.as_deref().map(pick),
             shells,
             shell_of,
         }
+    }
+
+    /// An acquisition of means over directions, each of `repeats` measurements.
+    pub(crate) fn of_means(
+        &self,
+        b: Vec<f64>,
+        timing: Option<PulseTiming>,
+        te_ms: Option<Vec<f64>>,
+        repeats: Vec<f64>,
+    ) -> Self {
+        let (shells, shell_of) = group(&b, timing.as_ref(), te_ms.as_deref());
+        let directions = b.iter().map(|b| [0.0, 0.0, f64::from(*b > 0.0)]).collect();
+        Self { b, directions, timing, te_ms, repeats: Some(repeats), shells, shell_of }
     }
 
     /// Number of measurements.
@@ -308,6 +325,12 @@ impl Acquisition {
     /// Echo times, ms, when known.
     pub fn te_ms(&self) -> Option<&[f64]> {
         self.te_ms.as_deref()
+    }
+
+    /// How many measurements each is the mean of, when they are means: the variance
+    /// of the noise is smaller by this factor.
+    pub fn repeats(&self) -> Option<&[f64]> {
+        self.repeats.as_deref()
     }
 
     /// The shells in order of (Δ, δ, b, TE).

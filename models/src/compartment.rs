@@ -7,6 +7,7 @@
 use crate::acquisition::Shell;
 use crate::compartments;
 use crate::parameter::ParameterSpec;
+use crate::spherical_mean;
 use crate::zonal::{ZonalSeries, project};
 use std::sync::Arc;
 
@@ -98,6 +99,11 @@ pub trait Compartment: Send + Sync + std::fmt::Debug {
         false
     }
 
+    /// Whether TE must be known.
+    fn needs_echo_time(&self) -> bool {
+        false
+    }
+
     /// Room for the coefficients on these shells.
     fn coefficients(&self, shells: &[Shell]) -> Coefficients {
         Coefficients::new(self.family(), shells, self.parameters().len())
@@ -106,6 +112,8 @@ pub trait Compartment: Send + Sync + std::fmt::Debug {
     /// Fills `out` (made by [`Compartment::coefficients`]) for one parameter set.
     ///
     /// The default is for the zonal family: it projects [`Compartment::profile`].
+    /// `out` may have room for more parameters behind those of this compartment,
+    /// which belong to a modifier around it and stay as they are.
     ///
     /// # Shapes
     /// `scalars` in the order of [`Compartment::parameters`]; `mu` is a unit
@@ -131,6 +139,23 @@ pub trait Compartment: Send + Sync + std::fmt::Debug {
         _value: &mut [f64],
         _d_value: &mut [f64],
     ) {
+    }
+
+    /// The mean of the signal over all directions, and its derivatives; the default
+    /// follows from the coefficients.
+    ///
+    /// # Shapes
+    /// `lowered` as [`Compartment::lower`] filled it for `scalars`; `value` `[shell]`,
+    /// `d_value` `[parameter, shell]`.
+    fn spherical_mean(
+        &self,
+        _shells: &[Shell],
+        _scalars: &[f64],
+        lowered: &Coefficients,
+        value: &mut [f64],
+        d_value: &mut [f64],
+    ) {
+        spherical_mean::of_coefficients(lowered, self.parameters().len(), value, d_value);
     }
 
     /// Reverses the axis without changing the signal; compartments that are not

@@ -20,7 +20,9 @@ mod parameter;
 mod posterior;
 mod prior;
 mod run;
+mod shell_means;
 mod spec;
+mod spherical_mean;
 mod tangent;
 mod zonal;
 
@@ -37,6 +39,8 @@ pub use parameter::{ParameterSpec, Unit};
 pub use posterior::{Posterior, Sigma};
 pub use prior::{Prior, PriorError, PriorSpec};
 pub use run::{BLOCK_ROWS, Job, RunSpec, SearchSpec, SigmaSpec, VoxelBatch};
+pub use shell_means::ShellMeans;
 pub use spec::{CompartmentSpec, Dispersion, ModelSpec, NoiseSpec, PRESETS, Preset, SpecError};
+pub use spherical_mean::SphericalMean;
 pub use tangent::Tangent;
 pub use zonal::{Profile, ZonalSeries, project};

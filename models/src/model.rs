@@ -644,7 +644,7 @@ pub(crate) fn kinds(
 ) -> Result<BTreeMap<String, Arc<dyn Compartment>>, ModelError> {
     let mut out = BTreeMap::new();
     for (name, c) in spec.names().into_iter().zip(&spec.compartments) {
-        if out.insert(name.clone(), c.build()?).is_some() {
+        if out.insert(name.clone(), spec.build(c)?).is_some() {
             return Err(ModelError::DuplicateName { name });
         }
     }

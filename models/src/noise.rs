@@ -105,6 +105,7 @@ pub struct Constants {
     kind: NoiseKind,
     n: f64,
     sum_ln_y: f64,
+    half_ln_weights: f64,
 }
 
 impl Constants {
@@ -112,13 +113,27 @@ impl Constants {
     /// integers) is left out of $\sum\ln y$, which does not depend on any parameter.
     pub fn new(kind: NoiseKind, y: &[f64]) -> Self {
         let sum_ln_y = y.iter().filter(|v| **v > 0.0).map(|v| v.ln()).sum();
-        Self { kind, n: y.len() as f64, sum_ln_y }
+        Self { kind, n: y.len() as f64, sum_ln_y, half_ln_weights: 0.0 }
+    }
+
+    /// The constant of measurements with weights, which are means: normal, with the
+    /// variance of the noise divided by the weight.
+    ///
+    /// # Shapes
+    /// `weights` `[slot]`, 0 in padding.
+    #[must_use]
+    pub fn of_means(mut self, weights: &[f64]) -> Self {
+        let means = weights.iter().filter(|w| **w > 1.0);
+        self.half_ln_weights = means.map(|w| 0.5 * w.ln()).sum();
+        self
     }
 
     /// The constant at a noise scale.
     pub fn at(&self, sigma: f64) -> f64 {
         match self.kind {
-            NoiseKind::Gaussian => -self.n * (sigma.ln() + 0.5 * std::f64::consts::TAU.ln()),
+            NoiseKind::Gaussian => {
+                self.half_ln_weights - self.n * (sigma.ln() + 0.5 * std::f64::consts::TAU.ln())
+            }
             NoiseKind::Rician => self.sum_ln_y - 2.0 * self.n * sigma.ln(),
         }
     }

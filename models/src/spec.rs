@@ -13,6 +13,7 @@ use crate::dispersion::WatsonDispersed;
 use crate::link::LinkSpec;
 use crate::noise::NoiseKind;
 use crate::prior::PriorSpec;
+use crate::spherical_mean::SphericalMean;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +22,10 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
+    /// Whether the data of a fit are the means of each shell over its directions:
+    /// axes and dispersion drop out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spherical_mean: bool,
     /// The compartments in order.
     #[serde(rename = "compartment")]
     pub compartments: Vec<CompartmentSpec>,
@@ -66,6 +71,22 @@ impl CompartmentSpec {
     /// # Errors
     /// Unknown kinds, and modifiers that do not apply to the kind.
     pub fn build(&self) -> Result<Arc<dyn Compartment>, SpecError> {
+        self.build_with(self.dispersion)
+    }
+
+    /// The spherical mean of the compartment as written: no axis, no dispersion.
+    ///
+    /// # Errors
+    /// As [`CompartmentSpec::build`].
+    pub fn build_mean(&self) -> Result<Arc<dyn Compartment>, SpecError> {
+        self.build()?;
+        Ok(SphericalMean::of(self.build_with(None)?))
+    }
+
+    fn build_with(
+        &self,
+        dispersion: Option<Dispersion>,
+    ) -> Result<Arc<dyn Compartment>, SpecError> {
         check_kind(&self.kind)?;
         let refused = |modifier: &str, reason: &str| SpecError::Modifier {
             kind: self.kind.clone(),
@@ -75,7 +96,7 @@ impl CompartmentSpec {
         let Some(mut kind) = by_kind(&self.kind) else {
             return Err(refused("kind", "it is not registered"));
         };
-        match self.dispersion {
+        match dispersion {
             None => {}
             Some(Dispersion::Watson) => {
                 let dispersed = WatsonDispersed::new(kind).ok_or_else(|| {
@@ -151,7 +172,7 @@ pub struct Preset {
 }
 
 /// The presets.
-pub const PRESETS: [Preset; 5] = [
+pub const PRESETS: [Preset; 7] = [
     Preset {
         name: "ball_stick",
         meaning: "one stick and a ball, each with its own diffusivity",
@@ -205,6 +226,35 @@ kind = "ball"
 "csf.lambda_iso" = { fixed = 3.0 }
 "#,
     },
+    Preset {
+        name: "smt",
+        meaning: "microscopic tensor from the means of two or more shells (spherical mean technique)",
+        reference: "Kaden, Kruggel & Alexander 2016, doi:10.1002/mrm.25734",
+        toml: r#"
+spherical_mean = true
+[[compartment]]
+kind = "zeppelin"
+[link]
+"zeppelin.lambda_perp" = { fractional = { of = "zeppelin.lambda_par", factor_name = "perp_to_par" } }
+"#,
+    },
+    Preset {
+        name: "smt_mc",
+        meaning: "sticks and tortuous zeppelin from the means of two or more shells (multi-compartment spherical mean technique)",
+        reference: "Kaden et al. 2016, doi:10.1016/j.neuroimage.2016.06.002",
+        toml: r#"
+spherical_mean = true
+[[compartment]]
+name = "intra"
+kind = "stick"
+[[compartment]]
+name = "extra"
+kind = "zeppelin"
+[link]
+"extra.lambda_par" = { equal = "intra.lambda_par" }
+"extra.lambda_perp" = { tortuosity = { lambda_par = "intra.lambda_par", intra = "intra.fraction", extra = "extra.fraction" } }
+"#,
+    },
 ];
 
 impl ModelSpec {
@@ -252,6 +302,15 @@ impl ModelSpec {
             c.build()?;
         }
         Ok(spec)
+    }
+
+    /// A compartment as the model has it: its spherical mean where the model is one
+    /// of means.
+    ///
+    /// # Errors
+    /// As [`CompartmentSpec::build`].
+    pub fn build(&self, compartment: &CompartmentSpec) -> Result<Arc<dyn Compartment>, SpecError> {
+        if self.spherical_mean { compartment.build_mean() } else { compartment.build() }
     }
 
     /// The names of the compartments: as given, else the kind, numbered from the

@@ -11,7 +11,9 @@ use anyhow::Context;
 use microtome::report::{Predictive, VoxelParameter, VoxelPosterior};
 use microtome_datasets::{SignalSource, TableReader};
 use microtome_kernels::philox::{Philox, normal_pair};
-use microtome_models::{Evaluator, FreeKind, Lowered, Model, NoiseKind, Prior, SigmaSpec};
+use microtome_models::{
+    Acquisition, Evaluator, FreeKind, Lowered, Model, NoiseKind, Prior, ShellMeans, SigmaSpec,
+};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -122,11 +124,25 @@ impl Example<'_> {
         Ok(out)
     }
 
-    /// Predicted signals against the measured ones.
+    /// Predicted signals against the measured ones; means against means where the
+    /// model is one of spherical means.
     pub(crate) fn predictive(&self, signals: &[f64]) -> anyhow::Result<Predictive> {
         let spec = &self.record.spec;
+        let mut kind = spec.model.noise.kind;
+        let (mut acquisition, mut signals) = (spec.acquisition.clone(), signals.to_vec());
+        if spec.model.spherical_mean {
+            let means = ShellMeans::new(&acquisition);
+            let sigma = match spec.sigma {
+                SigmaSpec::Known(s) => s,
+                _ => self.draws.columns.get("sigma").map_or(f64::NAN, |s| s[0]),
+            };
+            signals = means.average(kind, &signals, sigma);
+            acquisition = means.acquisition().clone();
+            kind = NoiseKind::Gaussian;
+        }
+        let signals = signals.as_slice();
         let model = Arc::new(Model::new(spec.model.clone())?);
-        let lowered = Lowered::new(model.clone(), &spec.acquisition)?;
+        let lowered = Lowered::new(model.clone(), &acquisition)?;
         let mut evaluator = Evaluator::new(&lowered);
         let column = |name: &str| {
             let values = self.draws.columns.get(name);
@@ -138,7 +154,7 @@ impl Example<'_> {
             model.per_voxel().iter().map(|(n, _)| column(n)).collect::<anyhow::Result<Vec<_>>>()?;
         let rows = self.draws.chain.len();
         let sets = if rows > 1 { rows.min(DRAWS) } else { DRAWS };
-        let n = spec.acquisition.len();
+        let n = acquisition.len();
         let mut predicted = vec![Vec::with_capacity(sets); n];
         let mut cosine = vec![0.0; n];
         let axis =
@@ -153,12 +169,13 @@ impl Example<'_> {
                 _ => column("sigma")?[row],
             };
             for (m, signal) in evaluator.predict(&x).into_iter().enumerate() {
-                predicted[m].push(noisy(spec.model.noise.kind, signal, sigma, s as u32, m as u64));
+                let sigma = acquisition.repeats().map_or(sigma, |r| sigma / r[m].sqrt());
+                predicted[m].push(noisy(kind, signal, sigma, s as u32, m as u64));
             }
             if let Some(axis) = &axis {
                 let mu =
                     ["x", "y", "z"].map(|a| self.draws.columns[&format!("{axis}.mu_{a}")][row]);
-                for (c, g) in cosine.iter_mut().zip(spec.acquisition.directions()) {
+                for (c, g) in cosine.iter_mut().zip(acquisition.directions()) {
                     *c += (g[0] * mu[0] + g[1] * mu[1] + g[2] * mu[2]).abs() / sets as f64;
                 }
             }
@@ -168,11 +185,11 @@ impl Example<'_> {
             measured: signals.to_vec(),
             ..Predictive::default()
         };
-        let (order, labels) = shells(self.record);
+        let (order, labels) = shells(&acquisition);
         out.shell_labels = labels;
-        out.shell = spec.acquisition.shell_of().iter().map(|s| order[*s]).collect();
+        out.shell = acquisition.shell_of().iter().map(|s| order[*s]).collect();
         if axis.is_some() {
-            let b = spec.acquisition.b_ms_per_um2();
+            let b = acquisition.b_ms_per_um2();
             out.cosine =
                 cosine.iter().zip(b).map(|(c, b)| if *b > 0.0 { *c } else { f64::NAN }).collect();
         }
@@ -201,8 +218,8 @@ fn noisy(kind: NoiseKind, signal: f64, sigma: f64, draw: u32, measurement: u64) 
 }
 
 /// The number of each shell by increasing b, and their names.
-fn shells(record: &Record) -> (Vec<usize>, Vec<String>) {
-    let shells = record.spec.acquisition.shells();
+fn shells(acquisition: &Acquisition) -> (Vec<usize>, Vec<String>) {
+    let shells = acquisition.shells();
     let mut order: Vec<usize> = (0..shells.len()).collect();
     order.sort_by(|a, b| shells[*a].b.total_cmp(&shells[*b].b));
     let mut rank = vec![0; shells.len()];

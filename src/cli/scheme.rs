@@ -4,6 +4,7 @@ use super::flags::AcquisitionFlags;
 use anyhow::bail;
 use microtome_datasets::{FslTimes, read_fsl, read_scheme};
 use microtome_models::Acquisition;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// An acquisition and the file that it came from.
@@ -12,6 +13,24 @@ pub(crate) struct Scheme {
     pub(crate) acquisition: Acquisition,
     /// The b-values or the scheme, for messages.
     pub(crate) file: PathBuf,
+    /// The `shell` column of a CSV scheme.
+    labels: Option<Vec<i64>>,
+}
+
+impl Scheme {
+    /// The shells of the measurements (with repetition) of each label of the `shell`
+    /// column, by rising label; without it each shell alone.
+    pub(crate) fn labelled_shells(&self) -> Vec<Vec<usize>> {
+        let shell_of = self.acquisition.shell_of();
+        let Some(labels) = &self.labels else {
+            return (0..self.acquisition.shells().len()).map(|s| vec![s]).collect();
+        };
+        let mut groups: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
+        for (label, shell) in labels.iter().zip(shell_of) {
+            groups.entry(*label).or_default().push(*shell);
+        }
+        groups.into_values().collect()
+    }
 }
 
 impl AcquisitionFlags {
@@ -41,7 +60,11 @@ impl AcquisitionFlags {
                     );
                 }
                 let file = read_scheme(scheme)?;
-                Ok(Scheme { acquisition: file.acquisition, file: scheme.clone() })
+                Ok(Scheme {
+                    acquisition: file.acquisition,
+                    file: scheme.clone(),
+                    labels: file.shell_labels,
+                })
             }
             (None, Some(bval), Some(bvec)) => {
                 let times = FslTimes {
@@ -49,7 +72,8 @@ impl AcquisitionFlags {
                     big_delta_ms: self.big_delta_ms,
                     te_ms: self.te_ms,
                 };
-                Ok(Scheme { acquisition: read_fsl(bval, bvec, times)?, file: bval.clone() })
+                let acquisition = read_fsl(bval, bvec, times)?;
+                Ok(Scheme { acquisition, file: bval.clone(), labels: None })
             }
             (None, Some(_), None) => bail!("--bval needs --bvec"),
             (None, None, Some(_)) => bail!("--bvec needs --bval"),
