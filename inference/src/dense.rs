@@ -73,6 +73,60 @@ pub fn cholesky_inverse(l: &[f64], n: usize) -> Vec<f64> {
     out
 }
 
+/// Eigenvalues (falling) and unit eigenvectors (rows) of a symmetric matrix by
+/// cyclic Jacobi rotations.
+///
+/// # Shapes
+/// `a` `[n, n]`; values `[n]`, vectors `[n, n]`.
+///
+/// Source: Golub & Van Loan, *Matrix Computations*, 4th ed., algorithm 8.5.2.
+pub fn eigen_symmetric(a: &[f64], n: usize) -> (Vec<f64>, Vec<f64>) {
+    let mut m = a.to_vec();
+    let mut v = vec![0.0; n * n];
+    for i in 0..n {
+        v[i * n + i] = 1.0;
+    }
+    let scale = m.iter().fold(0.0_f64, |s, x| s.max(x.abs()));
+    for _ in 0..60 {
+        let mut off = 0.0;
+        for p in 0..n {
+            for q in p + 1..n {
+                let apq = m[p * n + q];
+                off += apq.abs();
+                if apq == 0.0 {
+                    continue;
+                }
+                let theta = (m[q * n + q] - m[p * n + p]) / (2.0 * apq);
+                let sign = if theta < 0.0 { -1.0 } else { 1.0 };
+                let t = sign / (theta.abs() + (theta * theta + 1.0).sqrt());
+                let c = 1.0 / (t * t + 1.0).sqrt();
+                let s = t * c;
+                for k in 0..n {
+                    let (x, y) = (m[k * n + p], m[k * n + q]);
+                    m[k * n + p] = c * x - s * y;
+                    m[k * n + q] = s * x + c * y;
+                }
+                for k in 0..n {
+                    let (x, y) = (m[p * n + k], m[q * n + k]);
+                    m[p * n + k] = c * x - s * y;
+                    m[q * n + k] = s * x + c * y;
+                    let (x, y) = (v[p * n + k], v[q * n + k]);
+                    v[p * n + k] = c * x - s * y;
+                    v[q * n + k] = s * x + c * y;
+                }
+            }
+        }
+        if off <= 1e-15 * scale {
+            break;
+        }
+    }
+    let mut order: Vec<usize> = (0..n).collect();
+    order.sort_by(|&i, &j| m[j * n + j].total_cmp(&m[i * n + i]));
+    let values = order.iter().map(|&i| m[i * n + i]).collect();
+    let vectors = order.iter().flat_map(|&i| v[i * n..(i + 1) * n].to_vec()).collect();
+    (values, vectors)
+}
+
 /// Eigenvalues (falling) and unit eigenvectors of a symmetric 3x3 matrix.
 pub fn eigen_3x3(a: [[f64; 3]; 3]) -> ([f64; 3], [[f64; 3]; 3]) {
     let mut m = a;
@@ -132,6 +186,22 @@ mod tests {
         }
         let mut singular = [1.0, 1.0, 1.0, 1.0];
         assert!(!cholesky(&mut singular, 2, 1e-12));
+    }
+
+    #[test]
+    fn eigenvectors_of_any_size_satisfy_their_equation() {
+        let n = 6;
+        let entry = |i: usize, j: usize| ((i * j + 3 * (i + j) + 1) % 7) as f64 - 2.0;
+        let a: Vec<f64> = (0..n * n).map(|k| entry(k / n, k % n)).collect();
+        let (values, vectors) = eigen_symmetric(&a, n);
+        assert!(values.windows(2).all(|w| w[0] >= w[1]));
+        for (l, v) in values.iter().zip(vectors.chunks(n)) {
+            for i in 0..n {
+                let av: f64 = (0..n).map(|k| a[i * n + k] * v[k]).sum();
+                assert!((av - l * v[i]).abs() < 1e-12, "{av} {}", l * v[i]);
+            }
+            assert!((v.iter().map(|x| x * x).sum::<f64>() - 1.0).abs() < 1e-13);
+        }
     }
 
     #[test]

@@ -8,10 +8,12 @@ pub mod dense;
 pub mod diagnostics;
 mod error;
 pub mod fit;
+mod identifiability;
 mod run;
 pub mod sample;
 mod table;
 
 pub use error::InferenceError;
+pub use identifiability::Identifiability;
 pub use run::{Counts, Runner, Tables, process};
 pub use table::{record_batch, voxel_batch};

@@ -8,11 +8,11 @@
 //!
 //! Validated by `tests/run.rs`.
 
-use crate::InferenceError;
 use crate::diagnostics::Workspace;
 use crate::fit::{FitOptions, Fitter, StartScheme, Status};
 use crate::sample::{NutsOptions, Sampler};
 use crate::table::{self, voxel_batch};
+use crate::{Identifiability, InferenceError};
 use arrow_array::RecordBatch;
 use microtome_models::{
     FreeKind, Job, Lowered, Model, NoiseKind, RunSpec, ShellMeans, SigmaSpec, VoxelBatch,
@@ -121,6 +121,11 @@ impl Runner {
     /// The model.
     pub fn model(&self) -> &Model {
         &self.lowered.model
+    }
+
+    /// What the acquisition can tell about the model; see [`Identifiability::of`].
+    pub fn identifiability(&self) -> Option<Identifiability> {
+        Identifiability::of(&self.lowered, &self.scheme)
     }
 
     fn fitter(&self) -> Fitter {

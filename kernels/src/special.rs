@@ -1,5 +1,7 @@
-//! The logarithm of the Bessel function $I_0$, the ratio $r = I_1/I_0$ and its
-//! derivative, as vector code.
+//! Special functions: the logarithm of the Bessel function $I_0$, the ratio
+//! $r = I_1/I_0$ and its derivative, as vector code; in files of their own the
+//! Bessel functions of [`bessel`] with their zeros ([`roots`]) and Dawson's
+//! integral with its relatives ([`dawson`]).
 //!
 //! $$\ln i_0^e(x) = \ln\left(e^{-|x|} I_0(x)\right),\qquad r(x) = \frac{I_1(x)}{I_0(x)}
 //!   = \frac{d\ln I_0}{dx},\qquad r' = 1 - \frac{r}{x} - r^2$$
@@ -22,7 +24,10 @@
 //! Source: Abramowitz & Stegun 1964, *Handbook of Mathematical Functions*, 9.6.10
 //! and 9.7.1. Validated by `table` (against 50-digit values) and `symmetries` below.
 
+pub mod bessel;
 mod coefficients;
+pub mod dawson;
+pub mod roots;
 
 use crate::lanes::{Lanes, dispatch, horner, horner_derivative};
 use crate::log::log_lanes;
@@ -206,6 +211,23 @@ pub fn bessel_ratio(x: f64) -> f64 {
 /// ```
 pub fn bessel_ratio_derivative(x: f64) -> f64 {
     log_bessel_at(level(), x)[2]
+}
+
+/// Rows of a golden table of functions: name, order, argument, value.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+fn table(file: &str) -> Vec<(String, f64, f64, f64)> {
+    let path = format!("{}/../tests/golden/{file}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(path)
+        .unwrap()
+        .lines()
+        .skip(1)
+        .map(|line| {
+            let cells: Vec<&str> = line.split(',').collect();
+            let number = |i: usize| cells[i].parse::<f64>().unwrap();
+            (cells[0].to_string(), number(1), number(2), number(3))
+        })
+        .collect()
 }
 
 #[cfg(test)]

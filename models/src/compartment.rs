@@ -6,6 +6,7 @@
 
 use crate::acquisition::Shell;
 use crate::compartments;
+use crate::exchange::Karger;
 use crate::parameter::ParameterSpec;
 use crate::spherical_mean;
 use crate::zonal::{ZonalSeries, project};
@@ -174,13 +175,27 @@ pub trait Compartment: Send + Sync + std::fmt::Debug {
 
 /// Every compartment there is: adding one is one line here.
 pub fn register() -> Vec<Arc<dyn Compartment>> {
-    vec![
+    let mut kinds: Vec<Arc<dyn Compartment>> = vec![
         Arc::new(compartments::Ball),
         Arc::new(compartments::Dot),
         Arc::new(compartments::Stick),
         Arc::new(compartments::Zeppelin),
         Arc::new(compartments::DiffusionTensor),
-    ]
+        Arc::new(compartments::TemporalZeppelin),
+        Arc::new(compartments::CylinderSgp),
+        Arc::new(compartments::CylinderCallaghan),
+        Arc::new(compartments::CylinderGpd),
+        Arc::new(compartments::CappedCylinderSgp),
+        Arc::new(compartments::CappedCylinderCallaghan),
+        Arc::new(compartments::SphereSgp),
+        Arc::new(compartments::SphereCallaghan),
+        Arc::new(compartments::SphereGpd),
+        Arc::new(compartments::PlaneSgp::default()),
+        Arc::new(compartments::PlaneCallaghan::default()),
+    ];
+    let (stick, zeppelin) = (Arc::new(compartments::Stick), Arc::new(compartments::Zeppelin));
+    kinds.extend(Karger::new(stick, zeppelin).map(|k| Arc::new(k) as Arc<dyn Compartment>));
+    kinds
 }
 
 /// The compartment of a kind.

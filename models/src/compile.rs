@@ -176,7 +176,10 @@ impl Compiler<'_> {
             }
             for parameter in kind.parameters() {
                 let full = format!("{name}.{}", parameter.name);
-                match (self.spec.link.get(&full), parameter.default) {
+                // A prior or a range of the user frees a parameter that has a default.
+                let freed =
+                    self.spec.prior.contains_key(&full) || self.spec.range.contains_key(&full);
+                match (self.spec.link.get(&full), parameter.default.filter(|_| !freed)) {
                     (None, Some(value)) => {
                         self.scalars.insert(full, Source::Fixed(value));
                     }

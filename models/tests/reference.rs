@@ -1,15 +1,40 @@
 //! Predicted signals against tables that were computed without this library.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
-use microtome_models::{Acquisition, Evaluator, Lowered, Model, ModelSpec, PulseTiming, register};
+use microtome_models::{
+    Acquisition, Evaluator, Family, FixedValue, LinkSpec, Lowered, Model, ModelSpec, PulseTiming,
+    register,
+};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// `kind`, or `kind|modifier` as the tables name a compartment with a modifier.
+fn model(text: &str) -> ModelSpec {
+    let mut parts = text.split('|');
+    let mut toml = format!("[[compartment]]\nname = \"c\"\nkind = \"{}\"\n", parts.next().unwrap());
+    for modifier in parts {
+        toml += match modifier {
+            "watson" => "dispersion = \"watson\"\n",
+            _ => panic!("{text}: what is {modifier}?"),
+        };
+    }
+    ModelSpec::from_toml(&toml).unwrap()
+}
+
 /// The signals of one compartment with `s0 = 1`; parameters by their names
-/// within the compartment.
+/// within the compartment, those with a default as links.
 fn predict(kind: &str, parameters: &BTreeMap<String, f64>, acquisition: &Acquisition) -> Vec<f64> {
-    let model = Model::new(ModelSpec::parse(kind).unwrap()).unwrap();
+    let mut spec = model(kind);
+    let compartment = spec.compartments[0].build().unwrap();
+    for parameter in compartment.parameters().iter().filter(|p| p.default.is_some()) {
+        if let Some(&value) = parameters.get(parameter.name) {
+            let link = LinkSpec::Fixed(FixedValue::Number(value));
+            spec.link.insert(format!("c.{}", parameter.name), link);
+        }
+    }
+    let given = spec.link.len();
+    let model = Model::new(spec).unwrap();
     let x: Vec<f64> = model
         .value_names()
         .iter()
@@ -20,7 +45,8 @@ fn predict(kind: &str, parameters: &BTreeMap<String, f64>, acquisition: &Acquisi
             None => 1.0,
         })
         .collect();
-    assert_eq!(x.len(), parameters.len() + 1, "{kind} does not have all of {parameters:?}");
+    let read = x.len() + given;
+    assert_eq!(read, parameters.len() + 1, "{kind} does not have all of {parameters:?}");
     Evaluator::new(&Lowered::new(Arc::new(model), acquisition).unwrap()).predict(&x)
 }
 
@@ -58,7 +84,16 @@ fn signals_equal_golden() {
             .collect();
         let signal = predict(&row[0], &parameters, &acquisition)[0];
         let expected = of("signal");
-        assert!((signal / expected - 1.0).abs() < 1e-13, "row {}: {row:?}: {signal}", line + 2);
+        // A series is exact to 1e-14 of a signal of 1, a closed form to its own size.
+        // Projected series leave out coefficients below 1e-13, sums over the modes of a
+        // pore parts below 1e-14.
+        let series = model(&row[0]).compartments[0].build().unwrap().family() == Family::Zonal;
+        let bound = match series {
+            true if row[0].contains("watson") => 1e-14,
+            _ if series || row[0].contains("callaghan") => 1e-12 + 1e-13 * expected,
+            _ => 1e-13 * expected,
+        };
+        assert!((signal - expected).abs() < bound, "row {}: {row:?}: {signal}", line + 2);
         *seen.entry(&row[0]).or_default() += 1;
     }
     for compartment in register() {
@@ -100,15 +135,30 @@ fn signals_equal_reference() {
     }
     let (header, signals) = rows(&folder.join("signals.csv"));
     let mut compared = 0;
-    for (model, kind) in
-        [("G1Ball", "ball"), ("S1Dot", "dot"), ("C1Stick", "stick"), ("G2Zeppelin", "zeppelin")]
-    {
+    for (model, kind) in [
+        ("G1Ball", "ball"),
+        ("S1Dot", "dot"),
+        ("C1Stick", "stick"),
+        ("G2Zeppelin", "zeppelin"),
+        ("G3TemporalZeppelin", "temporal_zeppelin"),
+        ("C2Cylinder", "cylinder_sgp"),
+        ("C3Cylinder", "cylinder_callaghan"),
+        ("C4Cylinder", "cylinder_gpd"),
+        ("S2Sphere", "sphere_sgp"),
+        ("S3Sphere", "sphere_callaghan"),
+        ("S4Sphere", "sphere_gpd"),
+        ("P2Plane", "plane_sgp"),
+        ("P3Plane", "plane_callaghan"),
+        ("CC2CappedCylinder", "capped_cylinder_sgp"),
+        ("WatsonStick", "stick|watson"),
+        ("WatsonZeppelin", "zeppelin|watson"),
+    ] {
         let mut predictions: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for row in signals.iter().filter(|r| r[0] == model) {
             let predicted = predictions.entry(row[1].clone()).or_insert_with(|| {
                 let given =
                     sets.get(&(row[0].clone(), row[1].clone())).cloned().unwrap_or_default();
-                predict(kind, &inside(given), &acquisition)
+                predict(kind, &inside(kind, given), &acquisition)
             });
             let measurement: usize = row[2].parse().unwrap();
             let expected = number(row, &header, "signal_independent");
@@ -121,15 +171,25 @@ fn signals_equal_reference() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 3 * 672 + 112);
+    assert_eq!(compared, 15 * 672 + 112);
 }
 
-/// Diffusivities in um2/ms, the axis as three components.
-fn inside(given: BTreeMap<String, f64>) -> BTreeMap<String, f64> {
+/// Names and units of this library: um2/ms, um, um2, the axis as three components.
+fn inside(kind: &str, given: BTreeMap<String, f64>) -> BTreeMap<String, f64> {
+    let intrinsic =
+        if kind.starts_with("cylinder") { "lambda_perp_intrinsic" } else { "lambda_intrinsic" };
     let mut out = BTreeMap::new();
     for (name, value) in &given {
-        if name.starts_with("lambda") {
-            out.insert(name.clone(), value * 1e9);
+        match name.as_str() {
+            "theta" | "phi" => {}
+            "A" => drop(out.insert("a".into(), value * 1e12)),
+            "D" | "D_perp" => drop(out.insert(intrinsic.into(), value * 1e9)),
+            "diameter" if kind.starts_with("plane") => {
+                out.insert("separation".into(), value * 1e6);
+            }
+            "diameter" | "length" => drop(out.insert(name.clone(), value * 1e6)),
+            _ if name.starts_with("lambda") => drop(out.insert(name.clone(), value * 1e9)),
+            _ => drop(out.insert(name.clone(), *value)),
         }
     }
     if let (Some(theta), Some(phi)) = (given.get("theta"), given.get("phi")) {

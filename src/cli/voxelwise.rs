@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use cpu_time::ProcessTime;
 use microtome_datasets::{PartStore, content_hash, write_table};
 use microtome_inference::{Runner, record_batch};
-use microtome_models::{BLOCK_ROWS, Job, SearchSpec};
+use microtome_models::{B0_MAX_MS_PER_UM2, BLOCK_ROWS, Job, SearchSpec};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -57,7 +57,10 @@ pub(crate) fn run(request: &Request<'_>) -> anyhow::Result<Ended> {
     let runner =
         Runner::new(&input.spec).with_context(|| format!("--model {}", input.model.text))?;
     let blocks = shard_blocks(input.blocks(), shard);
-    for warning in &input.warnings {
+    let shells = input.spec.acquisition.shells();
+    let weighted = shells.iter().filter(|s| s.b > B0_MAX_MS_PER_UM2).count();
+    let undetermined = runner.identifiability().and_then(|i| i.warning(weighted));
+    for warning in input.warnings.iter().chain(&undetermined) {
         say::note(&format!("warning: {warning}"));
     }
     let identity = Identity {

@@ -7,7 +7,8 @@ exact decimals and the arithmetic has 40 digits. Units: ms/um^2, um^2/ms, rad, m
 
 from pathlib import Path
 
-from mpmath import acos, cos, diag, exp, eye, matrix, mp, mpf, nstr, sin, sqrt
+import restricted
+from mpmath import acos, cos, cot, diag, exp, expm, eye, log, matrix, mp, mpf, nstr, pi, quad, sin, sqrt
 
 mp.dps = 40
 
@@ -48,7 +49,56 @@ def tensor(p, b, g, delta, big_delta):
     return exp(-b * (g.T * d * g)[0])
 
 
-SIGNALS = {"ball": ball, "dot": no_motion, "stick": stick, "zeppelin": zeppelin, "tensor": tensor}
+def watson(kernel):
+    """The average over axes n of density exp(kappa (mu.n)^2), in polar coordinates about g.
+
+    With z = g.n and alpha the angle between g and mu, mu.n = z cos(alpha) + sqrt(1-z^2) sin(alpha) cos(phi).
+    """
+
+    def signal(p, b, g, delta, big_delta):
+        kappa = cot(pi * p["odi"] / 2)
+        ca = dot(g, p["mu"])
+        sa = sqrt(max(mpf(0), 1 - ca**2))
+        x = [mpf(1), mpf(0), mpf(0)]
+
+        def ring(z):
+            r = sqrt(1 - z**2)
+            density = lambda phi: exp(kappa * ((z * ca + r * sa * cos(phi)) ** 2 - 1))
+            return quad(density, [0, pi / 2, pi])
+
+        def average(f):
+            return quad(lambda z: f(z) * ring(z), [0, mpf(1) / 2, 1])
+
+        along = lambda z: kernel(dict(p, mu=[z, sqrt(1 - z**2), mpf(0)]), b, x, delta, big_delta)
+        with mp.workdps(20):
+            return average(along) / average(lambda z: mpf(1))
+
+    return signal
+
+
+def karger(p, b, g, delta, big_delta):
+    """exp of the rate matrix itself."""
+    first = stick({"mu": p["mu"], "lambda_par": p["stick_lambda_par"]}, b, g, delta, big_delta)
+    tensor_of = {"lambda_par": p["zeppelin_lambda_par"], "lambda_perp": p["zeppelin_lambda_perp"]}
+    second = zeppelin({"mu": p["mu"], **tensor_of}, b, g, delta, big_delta)
+    f, x = p["intra_fraction"], (big_delta - delta / 3) / p["exchange_time_ms"]
+    rates = matrix([[(1 - f) * x - log(first), -f * x], [-(1 - f) * x, f * x - log(second)]])
+    e = expm(-rates) * matrix([f, 1 - f])
+    return e[0] + e[1]
+
+
+SIGNALS = {
+    "ball": ball,
+    "dot": no_motion,
+    "stick": stick,
+    "zeppelin": zeppelin,
+    "tensor": tensor,
+    "karger": karger,
+    "stick|watson": watson(stick),
+    "zeppelin|watson": watson(zeppelin),
+}
+
+SIGNALS |= restricted.SIGNALS
 
 # Axes are exact decimals of length one.
 SETS = [
@@ -63,6 +113,17 @@ SETS = [
     ("tensor", "mu_x=-0.6;mu_y=0.64;mu_z=-0.48;psi=2.9;lambda_1=0.4;lambda_2=1.5;lambda_3=0.9"),
     ("tensor", "mu_x=0;mu_y=1;mu_z=0;psi=0;lambda_1=1.6;lambda_2=0.7;lambda_3=0.2"),
 ]
+
+SETS += [
+    ("stick|watson", "mu_x=0.36;mu_y=0.48;mu_z=0.8;lambda_par=1.7;odi=0.3"),
+    ("stick|watson", "mu_x=0;mu_y=0.6;mu_z=0.8;lambda_par=2.6;odi=0.04"),
+    ("zeppelin|watson", "mu_x=-0.6;mu_y=0.64;mu_z=0.48;lambda_par=1.9;lambda_perp=0.4;odi=0.6"),
+]
+SETS += [
+    ("karger", "mu_x=0.36;mu_y=0.48;mu_z=0.8;stick_lambda_par=2.1;zeppelin_lambda_par=1.4;"
+     "zeppelin_lambda_perp=0.6;intra_fraction=0.55;exchange_time_ms=20"),
+]
+SETS += restricted.SETS
 
 # b, g, delta, Delta.
 MEASUREMENTS = [

@@ -40,6 +40,9 @@ pub struct StartScheme {
     tensor: Option<Vec<f64>>,
     used: Vec<usize>,
     b0: Vec<usize>,
+    /// What the signal of each b = 0 image is multiplied by to stand for TE = 0, where
+    /// compartments have T2.
+    echo_factor: Vec<f64>,
     /// Start points of the values; axes and scale are filled in a voxel.
     points: Vec<Vec<f64>>,
     axes: Vec<usize>,
@@ -81,6 +84,10 @@ impl StartScheme {
         Ok(Self {
             tensor,
             used,
+            echo_factor: acquisition
+                .b0_measurements()
+                .map(|i| model.echo_factor(acquisition.te_ms().map(|t| t[i])))
+                .collect(),
             b0: acquisition.b0_measurements().collect(),
             points: points(lowered, linear_amplitudes),
             starts: if axes.len() <= 1 && compartments <= 2 { 1 } else { 3 },
@@ -96,12 +103,30 @@ impl StartScheme {
         &self.ranking
     }
 
-    /// The mean b = 0 signal of a voxel, or the largest signal without b = 0.
+    /// Up to twelve points spread over the ranges, with axes that differ.
+    pub(crate) fn spread_points(&self) -> Vec<Vec<f64>> {
+        const DIRECTIONS: [[f64; 3]; 4] =
+            [[0.36, 0.48, 0.8], [0.8, -0.6, 0.0], [0.0, 0.6, -0.8], [-0.48, 0.64, 0.6]];
+        let mut points: Vec<Vec<f64>> = self.points.iter().take(12).cloned().collect();
+        for (i, x) in points.iter_mut().enumerate() {
+            for (j, &at) in self.axes.iter().enumerate() {
+                x[at..at + 3].copy_from_slice(&DIRECTIONS[(i + j) % DIRECTIONS.len()]);
+            }
+        }
+        points
+    }
+
+    /// The mean b = 0 signal of a voxel (at TE = 0 by a typical T2, where compartments
+    /// have one), or the largest signal without b = 0.
     pub fn mean_b0(&self, y: &[f64]) -> f64 {
         if self.b0.is_empty() {
             return y.iter().copied().fold(0.0, f64::max);
         }
-        self.b0.iter().map(|&i| y[i]).sum::<f64>() / self.b0.len() as f64
+        self.b0_signals(y).sum::<f64>() / self.b0.len() as f64
+    }
+
+    fn b0_signals(&self, y: &[f64]) -> impl Iterator<Item = f64> {
+        self.b0.iter().zip(&self.echo_factor).map(|(&i, factor)| factor * y[i])
     }
 
     /// Standard deviation of the b = 0 signals, when there are at least four.
@@ -111,7 +136,8 @@ impl StartScheme {
             return None;
         }
         let mean = self.mean_b0(y);
-        let square: f64 = self.b0.iter().map(|&i| (y[i] - mean).powi(2)).sum();
+        let at_zero = self.b0_signals(y).zip(&self.echo_factor);
+        let square: f64 = at_zero.map(|(v, factor)| ((v - mean) / factor).powi(2)).sum();
         Some((square / (n - 1) as f64).sqrt())
     }
 

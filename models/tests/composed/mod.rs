@@ -5,7 +5,7 @@
 #[path = "../dual/mod.rs"]
 pub mod dual;
 
-use dual::{Dual, Vector, ball, dot, stick, tensor, tortuosity, zeppelin};
+use dual::{Dual, Vector, ball, dot, stick, tensor, tortuosity, watson, zeppelin};
 use microtome_models::{Acquisition, FreeKind, Lowered, Model, ModelSpec, PulseTiming};
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ pub struct Case {
     /// Whether the derivative across the unit sphere is defined, too (the tensor's
     /// rotation is defined for unit vectors only).
     pub off_sphere: bool,
+    /// Whether the oracle is too slow for every random set.
+    pub slow: bool,
     /// The signal of one measurement, by hand.
     pub oracle: fn(&Named<'_>, f64, [f64; 3]) -> Dual,
 }
@@ -105,9 +107,36 @@ kind = "ball"
 "zeppelin.lambda_perp" = { fractional = { of = "zeppelin.lambda_par", factor_name = "outer" } }
 "#;
 
+/// NODDI with a free diffusivity, and a stick of the same axis without dispersion.
+const DISPERSED: &str = r#"
+[[compartment]]
+name = "intra"
+kind = "stick"
+dispersion = "watson"
+[[compartment]]
+name = "extra"
+kind = "zeppelin"
+dispersion = "watson"
+[[compartment]]
+name = "lone"
+kind = "stick"
+[[compartment]]
+name = "csf"
+kind = "ball"
+[link]
+"extra.mu" = { equal = "intra.mu" }
+"extra.odi" = { equal = "intra.odi" }
+"lone.mu" = { equal = "intra.mu" }
+"extra.lambda_par" = { equal = "intra.lambda_par" }
+"extra.lambda_perp" = { tortuosity = { lambda_par = "intra.lambda_par", intra = "intra.fraction", extra = "extra.fraction" } }
+"csf.lambda_iso" = { fixed = 3.0 }
+[range]
+"intra.odi" = [0.1, 0.99]
+"#;
+
 /// All models.
 pub fn cases() -> Vec<Case> {
-    let case = |text, oracle| Case { text, per_voxel: &[], off_sphere: true, oracle };
+    let case = |text, oracle| Case { text, per_voxel: &[], off_sphere: true, slow: false, oracle };
     vec![
         case("ball", |v, b, _| v.get("s0") * ball(b, v.get("ball.lambda_iso"))),
         case("dot", |v, _, _| v.get("s0") * dot()),
@@ -188,6 +217,27 @@ pub fn cases() -> Vec<Case> {
                 + v.get("ball.fraction") * ball(b, iso);
             v.get("s0") * total
         }),
+        Case {
+            slow: true,
+            off_sphere: false,
+            ..case(DISPERSED, |v, b, g| {
+                let (mu, odi) = (v.mu("intra"), v.get("intra.odi"));
+                let par = v.get("intra.lambda_par");
+                let (intra, extra) = (v.get("intra.fraction"), v.get("extra.fraction"));
+                let perp = tortuosity(par, intra, extra);
+                // The axis of a member of the bundle may be any unit vector at this cosine.
+                let at = |z: f64| [z, (1.0 - z * z).sqrt(), 0.0].map(Dual::constant);
+                let x = [1.0, 0.0, 0.0];
+                let bundle = watson(g, mu, odi, |z| {
+                    intra * stick(b, x, at(z), par) + extra * zeppelin(b, x, at(z), par, perp)
+                });
+                let lone = stick(b, g, mu, v.get("lone.lambda_par"));
+                let total = bundle
+                    + v.get("lone.fraction") * lone
+                    + v.get("csf.fraction") * ball(b, Dual::constant(3.0));
+                v.get("s0") * total
+            })
+        },
     ]
 }
 

@@ -171,3 +171,59 @@ fn rotated_as_x_to(mu: Vector, v: Vector) -> Vector {
 pub fn tortuosity(lambda_par: Dual, intra: Dual, extra: Dual) -> Dual {
     lambda_par * (Dual::constant(1.0) - intra / (intra + extra))
 }
+
+/// The average of `kernel(g.n)` over axes n of a Watson density about `mu`, by a
+/// product rule on the sphere with its pole at g: Gauss-Legendre in g.n (the Golub
+/// nodes by Newton), the trapezoidal rule around. Exact to rounding for odi >= 0.1.
+pub fn watson(g: [f64; 3], mu: Vector, odi: Dual, kernel: impl Fn(f64) -> Dual) -> Dual {
+    const AROUND: usize = 40;
+    let half_turn = odi * std::f64::consts::FRAC_PI_2;
+    let kappa = half_turn.cos() / half_turn.sin();
+    // Without weighting the direction does not matter. Two directions across g:
+    let g = if g == [0.0; 3] { [1.0, 0.0, 0.0] } else { g };
+    let least = (0..3).min_by(|&i, &j| g[i].abs().total_cmp(&g[j].abs())).unwrap_or(0);
+    let mut e = [0.0; 3];
+    e[least] = 1.0;
+    let cross = |a: [f64; 3], b: [f64; 3]| {
+        [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
+    };
+    let u = cross(g, e);
+    let norm = (u[0] * u[0] + u[1] * u[1] + u[2] * u[2]).sqrt();
+    let u = u.map(|c| c / norm);
+    let v = cross(g, u);
+    let (along_g, along_u, along_v) = (along(g, mu), along(u, mu), along(v, mu));
+    let (mut total, mut weight) = (Dual::constant(0.0), Dual::constant(0.0));
+    for (z, w) in gauss_legendre() {
+        let r = (1.0 - z * z).sqrt();
+        let mut ring = Dual::constant(0.0);
+        for k in 0..AROUND {
+            let (s, c) = (std::f64::consts::TAU * k as f64 / AROUND as f64).sin_cos();
+            let cosine = along_g * z + along_u * (r * c) + along_v * (r * s);
+            ring = ring + (kappa * (cosine * cosine - Dual::constant(1.0))).exp();
+        }
+        weight = weight + ring * w;
+        total = total + ring * kernel(z) * w;
+    }
+    total / weight
+}
+
+/// 24 nodes and weights on (0, 1).
+fn gauss_legendre() -> Vec<(f64, f64)> {
+    let n = 24;
+    (0..n)
+        .map(|i| {
+            let mut x = (std::f64::consts::PI * (i as f64 + 0.75) / (n as f64 + 0.5)).cos();
+            let mut slope = 1.0;
+            for _ in 0..20 {
+                let (mut before, mut p) = (0.0, 1.0);
+                for l in 0..n {
+                    let l = l as f64;
+                    (before, p) = (p, ((2.0 * l + 1.0) * x * p - l * before) / (l + 1.0));
+                }
+                slope = n as f64 * (x * p - before) / (x * x - 1.0);
+                x -= p / slope;
+            }
+            (0.5 * (x + 1.0), 1.0 / ((1.0 - x * x) * slope * slope))
+        })
+        .collect()
+}

@@ -1,0 +1,87 @@
+//! Presets: published models by name, each a model file of `models/presets`.
+//!
+//! A preset is nothing but its file, so `--model noddi` and a copy of `noddi.toml` with
+//! a changed line are the same kind of thing.
+//!
+//! Validated by `presets_have_these_values_and_columns` and, where the reference tables
+//! have them, `signals_equal_reference`.
+
+use crate::spec::{ModelSpec, SpecError};
+
+/// A model with a name.
+#[derive(Debug, Clone, Copy)]
+pub struct Preset {
+    /// Its name for `--model`.
+    pub name: &'static str,
+    /// What it is.
+    pub meaning: &'static str,
+    /// The paper.
+    pub reference: &'static str,
+    /// Its model file.
+    pub toml: &'static str,
+}
+
+impl Preset {
+    /// Its specification.
+    ///
+    /// # Errors
+    /// None for the files in this crate.
+    pub fn spec(&self) -> Result<ModelSpec, SpecError> {
+        ModelSpec::from_toml(self.toml)
+    }
+}
+
+macro_rules! preset {
+    ($name:literal, $meaning:literal, $reference:literal) => {
+        Preset {
+            name: $name,
+            meaning: $meaning,
+            reference: $reference,
+            toml: include_str!(concat!("../presets/", $name, ".toml")),
+        }
+    };
+}
+
+/// The presets.
+pub const PRESETS: &[Preset] = &[
+    preset!(
+        "ball_stick",
+        "one stick and a ball, each with its own diffusivity",
+        "Behrens et al. 2003, doi:10.1002/mrm.10609"
+    ),
+    preset!(
+        "ball_sticks_2",
+        "two sticks of one diffusivity and a ball",
+        "Behrens et al. 2007, doi:10.1016/j.neuroimage.2006.09.018"
+    ),
+    preset!(
+        "ball_sticks_3",
+        "three sticks of one diffusivity and a ball",
+        "Behrens et al. 2007, doi:10.1016/j.neuroimage.2006.09.018"
+    ),
+    preset!(
+        "stick_zeppelin_ball",
+        "stick and zeppelin of one direction and one parallel diffusivity, and a ball",
+        "Panagiotaki et al. 2012, doi:10.1016/j.neuroimage.2011.09.081"
+    ),
+    preset!(
+        "noddi",
+        "dispersed sticks, dispersed tortuous zeppelin and free water (NODDI, Watson)",
+        "Zhang et al. 2012, doi:10.1016/j.neuroimage.2012.03.072"
+    ),
+    preset!(
+        "smt",
+        "microscopic tensor from the means of two or more shells (spherical mean technique)",
+        "Kaden, Kruggel & Alexander 2016, doi:10.1002/mrm.25734"
+    ),
+    preset!(
+        "smt_mc",
+        "sticks and tortuous zeppelin from the means of two or more shells",
+        "Kaden et al. 2016, doi:10.1016/j.neuroimage.2016.06.002"
+    ),
+    preset!(
+        "sandi",
+        "sticks, spheres and free water around them, from shell means (soma and neurite density)",
+        "Palombo et al. 2020, doi:10.1016/j.neuroimage.2020.116835"
+    ),
+];
