@@ -84,4 +84,14 @@ pub const PRESETS: &[Preset] = &[
         "sticks, spheres and free water around them, from shell means (soma and neurite density)",
         "Palombo et al. 2020, doi:10.1016/j.neuroimage.2020.116835"
     ),
+    preset!(
+        "mte_noddi",
+        "NODDI with T2 inside and outside the neurites; two or more echo times",
+        "Gong et al. 2020, doi:10.1016/j.neuroimage.2020.116906"
+    ),
+    preset!(
+        "nexi",
+        "neurites in exchange with the water around them, from shell means; two or more diffusion times",
+        "Jelescu et al. 2022, doi:10.1016/j.neuroimage.2022.119277"
+    ),
 ];

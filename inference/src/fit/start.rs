@@ -12,7 +12,7 @@
 //!    remains. (Where a link makes scalars depend on fractions, or fractions are
 //!    fixed, only $S_0$ is solved and the fractions are part of the point.)
 //! 4. The best one (at most one axis and two compartments) or the three best that are apart
-//!    (other models, which have several modes) start a fit each; after eight
+//!    (other models, and those of shell means, sizes or exchange, which have several modes) start a fit each; after eight
 //!    iterations the best of them goes on.
 //!
 //! Nothing is random, so a fit depends on its voxel only.
@@ -80,6 +80,15 @@ impl StartScheme {
         let fixed_fractions = compartments > 1 && free_fractions < compartments;
         let linear_amplitudes =
             !model.is_nonlinear_in_fractions() && !fixed_fractions && model.scale_is_free();
+        // Shell means are few numbers, sizes and exchange bend the signal: such fits
+        // have modes at the bounds as well.
+        let spec = model.spec();
+        let bent = spec.spherical_mean
+            || spec
+                .compartments
+                .iter()
+                .any(|c| c.size_distribution.is_some() || c.kind == "karger");
+        let one_mode = axes.len() <= 1 && compartments <= 2 && !bent;
         let (tensor, used) = tensor_design(acquisition);
         Ok(Self {
             tensor,
@@ -90,7 +99,7 @@ impl StartScheme {
                 .collect(),
             b0: acquisition.b0_measurements().collect(),
             points: points(lowered, linear_amplitudes),
-            starts: if axes.len() <= 1 && compartments <= 2 { 1 } else { 3 },
+            starts: if one_mode { 1 } else { 3 },
             axes,
             linear_amplitudes,
             ranked,
@@ -180,7 +189,8 @@ impl StartScheme {
         let mut e_signals = vec![0.0; compartments * plan.slots()];
         let mut gram = vec![0.0; compartments * compartments];
         let mut right = vec![0.0; compartments];
-        let energy: f64 = y_slots.iter().map(|v| v * v).sum();
+        let weighted: Vec<f64> = y_slots.iter().zip(plan.mask()).map(|(y, m)| m * y).collect();
+        let energy: f64 = y_slots.iter().zip(&weighted).map(|(y, w)| y * w).sum();
         let mut found: Vec<Start> = Vec::new();
         for (index, point) in self.points.iter().enumerate() {
             for axes in axis_sets(self.axes.len(), &e, index) {
@@ -190,7 +200,7 @@ impl StartScheme {
                 }
                 let cost = if self.linear_amplitudes {
                     evaluator.compartment_signals(&x, &mut e_signals);
-                    normal_equations(&e_signals, plan.mask(), &y_slots, &mut gram, &mut right);
+                    normal_equations(&e_signals, plan.mask(), &weighted, &mut gram, &mut right);
                     let amplitudes = non_negative(&gram, &right);
                     set_amplitudes(&self.ranking, &amplitudes, mean_b0, &mut x);
                     energy + quadratic(&gram, &right, &amplitudes)
@@ -358,6 +368,8 @@ fn points(lowered: &Lowered, linear_amplitudes: bool) -> Vec<Vec<f64>> {
         };
     }
     let count = [1, 5, 10, 20, 28][dimensions.min(4)] + 6 * dimensions.saturating_sub(4);
+    // Shell means have more modes, and a point costs less.
+    let count = if model.spec().spherical_mean { 4 * count } else { count };
     // The root of t^(d+1) = t + 1.
     let mut phi = 2.0_f64;
     for _ in 0..60 {
