@@ -9,15 +9,16 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::ColumnPath;
 
 use crate::atomic::AtomicFile;
 use crate::error::{DatasetError, Result};
@@ -43,7 +44,14 @@ impl TableWriter {
         let mut pairs: Vec<(&String, &String)> = schema.metadata().iter().collect();
         pairs.sort();
         let pairs = pairs.into_iter().map(|(k, v)| KeyValue::new(k.clone(), v.clone())).collect();
-        let properties = WriterProperties::builder()
+        // Measured numbers do not repeat: a dictionary of them costs time and room.
+        let numbers = schema.fields().iter().filter(|f| *f.data_type() == DataType::Float64);
+        let plain = |builder: WriterPropertiesBuilder, name: &String| {
+            builder.set_column_dictionary_enabled(ColumnPath::from(name.as_str()), false)
+        };
+        let properties = numbers
+            .map(|f| f.name())
+            .fold(WriterProperties::builder(), plain)
             .set_compression(Compression::SNAPPY)
             .set_created_by(concat!("microtome version ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_max_row_group_row_count(group_rows)

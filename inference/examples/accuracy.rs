@@ -10,7 +10,7 @@
 use cpu_time::ThreadTime;
 use microtome_inference::fit::{FitOptions, Fitter, StartScheme};
 use microtome_kernels::philox::PhiloxRng;
-use microtome_models::{Acquisition, Evaluator, Lowered, Model, ModelSpec, NoiseKind};
+use microtome_models::{Acquisition, Evaluator, Lowered, Model, ModelSpec, NoiseKind, PulseTiming};
 use rand::RngExt;
 use std::sync::Arc;
 
@@ -39,7 +39,9 @@ fn main() {
         rows.iter().map(|r| [r[0], r[1], r[2]]).collect()
     };
     let snr: f64 = arguments.get(3).map_or(30.0, |s| s.parse().unwrap());
-    let acquisition = Acquisition::from_b(&b, &directions, None, None).unwrap();
+    // The pulse times of the Wu-Minn HCP protocol, for the models that need them.
+    let timing = PulseTiming { delta_ms: vec![10.6; b.len()], big_delta_ms: vec![43.1; b.len()] };
+    let acquisition = Acquisition::from_b(&b, &directions, Some(timing), None).unwrap();
     let presets: Vec<&str> = match arguments.get(4) {
         Some(one) => vec![one],
         None => vec!["ball_stick", "stick_zeppelin_ball", "ball_sticks_2", "noddi"],
@@ -58,6 +60,7 @@ fn truth(model: &Model, rng: &mut PhiloxRng) -> Vec<f64> {
             "lambda_iso" if model.components().len() > 2 => 2.5 + 0.5 * rng.random::<f64>(),
             "lambda_iso" => 0.8 + 1.7 * rng.random::<f64>(),
             "odi" => 0.05 + 0.45 * rng.random::<f64>(),
+            "diameter" => 3.0 + 7.0 * rng.random::<f64>(),
             "s0" => 1.0,
             _ => 0.0,
         };
@@ -101,7 +104,10 @@ fn median(mut v: Vec<f64>) -> f64 {
 }
 
 fn run(preset: &str, acquisition: &Acquisition, sigma: f64) {
-    let mut spec = ModelSpec::parse(preset).unwrap();
+    let mut spec = match preset.ends_with(".toml") {
+        true => ModelSpec::from_toml(&std::fs::read_to_string(preset).unwrap()).unwrap(),
+        false => ModelSpec::parse(preset).unwrap(),
+    };
     spec.noise.kind = NoiseKind::Rician;
     let model = Arc::new(Model::new(spec).unwrap());
     let lowered = Lowered::new(model.clone(), acquisition).unwrap();

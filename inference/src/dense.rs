@@ -58,16 +58,31 @@ pub fn backward(l: &[f64], n: usize, b: &mut [f64]) {
     }
 }
 
-/// (L Lᵀ)⁻¹.
+/// (L Lᵀ)⁻¹ = Mᵀ M with M = L⁻¹.
 pub fn cholesky_inverse(l: &[f64], n: usize) -> Vec<f64> {
+    let mut m = vec![0.0; n * n];
+    for i in 0..n {
+        let pivot = 1.0 / l[i * n + i];
+        m[i * n + i] = pivot;
+        for j in 0..i {
+            let mut s = 0.0;
+            for k in j..i {
+                s -= l[i * n + k] * m[k * n + j];
+            }
+            m[i * n + j] = s * pivot;
+        }
+    }
     let mut out = vec![0.0; n * n];
-    let mut column = vec![0.0; n];
-    for j in 0..n {
-        column.fill(0.0);
-        column[j] = 1.0;
-        cholesky_solve(l, n, &mut column);
-        for i in 0..n {
-            out[i * n + j] = column[i];
+    for (k, row) in m.chunks_exact(n.max(1)).enumerate() {
+        for (i, weight) in row.iter().enumerate().take(k + 1) {
+            for (o, v) in out[i * n..=i * n + i].iter_mut().zip(row) {
+                *o += weight * v;
+            }
+        }
+    }
+    for i in 0..n {
+        for j in 0..i {
+            out[j * n + i] = out[i * n + j];
         }
     }
     out

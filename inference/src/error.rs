@@ -7,6 +7,9 @@ pub enum InferenceError {
     /// The model does not compile or does not fit the acquisition.
     #[error(transparent)]
     Model(#[from] microtome_models::ModelError),
+    /// The noise scale can't be had from repeated b = 0 images.
+    #[error(transparent)]
+    Repeats(#[from] microtome_models::RepeatsError),
     /// A batch lacks a column or has one of another type.
     #[error("batch of voxels: column `{column}` {problem}")]
     Column {
@@ -32,6 +35,35 @@ pub enum InferenceError {
         chains: usize,
         /// The limit.
         most: usize,
+    },
+    /// A method that the model or the job does not have.
+    #[error("method {method}: {reason}")]
+    Method {
+        /// Its word on the command line.
+        method: &'static str,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// An acquisition that leaves the coefficients of an expansion open.
+    #[error("the acquisition does not determine {what}; it needs {needs}")]
+    Undetermined {
+        /// Of what.
+        what: &'static str,
+        /// What would do.
+        needs: &'static str,
+    },
+    /// An acquisition without the shells or directions of a kurtosis tensor.
+    #[error(
+        "the kurtosis of the signal needs two non-zero shells and 15 directions; this acquisition has b from {low_s_per_mm2} \
+         to {high_s_per_mm2} s/mm2 and {directions} directions (counted up to 15); take dti, or data of another shell"
+    )]
+    KurtosisAcquisition {
+        /// Smallest b above zero.
+        low_s_per_mm2: f64,
+        /// Largest b.
+        high_s_per_mm2: f64,
+        /// Directions that differ, up to 15.
+        directions: usize,
     },
     /// Arrow refused an array.
     #[error("Arrow: {0}")]

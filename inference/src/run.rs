@@ -9,13 +9,14 @@
 //! Validated by `tests/run.rs`.
 
 use crate::diagnostics::Workspace;
-use crate::fit::{FitOptions, Fitter, StartScheme, Status};
+use crate::fit::{FitOptions, Fitter, LogLinear, StartScheme, Status};
 use crate::sample::{NutsOptions, Sampler};
 use crate::table::{self, voxel_batch};
 use crate::{Identifiability, InferenceError};
 use arrow_array::RecordBatch;
 use microtome_models::{
-    FreeKind, Job, Lowered, Model, NoiseKind, RunSpec, ShellMeans, SigmaSpec, VoxelBatch,
+    Expansion, FitMethod, FreeKind, Job, Lowered, Model, ModelSpec, NoiseKind, Repeats, RunSpec,
+    ShellMeans, SigmaSpec, VoxelBatch,
 };
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -29,10 +30,15 @@ const MAX_CHAINS: usize = 256;
 #[derive(Debug)]
 pub struct Runner {
     spec: RunSpec,
+    model: Arc<Model>,
     lowered: Lowered,
     scheme: StartScheme,
     /// How signals become the data of a model of spherical means.
     means: Option<ShellMeans>,
+    /// Where σ comes from, for [`SigmaSpec::RepeatedB0`].
+    repeats: Option<Repeats>,
+    /// The fit of a method that needs no likelihood.
+    log_linear: Option<LogLinear>,
     /// Prior standard deviation of each value that does not depend on the data.
     prior_sd: Vec<f64>,
 }
@@ -99,7 +105,8 @@ impl Runner {
     /// Compiles a specification.
     ///
     /// # Errors
-    /// A model that does not compile or does not fit the acquisition; too many chains.
+    /// A model that does not compile or does not fit the acquisition; too many chains;
+    /// too few repeated b = 0 images where σ is to come from them.
     pub fn new(spec: &RunSpec) -> Result<Self, InferenceError> {
         if spec.search.chains > MAX_CHAINS {
             return Err(InferenceError::Chains { chains: spec.search.chains, most: MAX_CHAINS });
@@ -112,15 +119,25 @@ impl Runner {
             written.noise.kind = NoiseKind::Gaussian;
         }
         let acquisition = means.as_ref().map_or(&spec.acquisition, ShellMeans::acquisition);
-        let model = Arc::new(Model::new(written)?);
-        let lowered = Lowered::new(model.clone(), acquisition)?;
+        let model = Arc::new(Model::new(written.clone())?);
+        // The compartments of an expansion are those of its second order.
+        let gaussian = ModelSpec { expansion: Expansion::Gaussian, ..written };
+        let compartments = Arc::new(Model::new(gaussian)?);
+        let lowered = Lowered::new(compartments, acquisition)?;
         let scheme = StartScheme::new(&lowered, acquisition)?;
-        Ok(Self { spec: spec.clone(), prior_sd: prior_sd(&model), scheme, means, lowered })
+        let repeats = match spec.sigma {
+            SigmaSpec::RepeatedB0 => Some(Repeats::new(&spec.acquisition)?),
+            _ => None,
+        };
+        let log_linear = log_linear(spec, &model, &lowered)?;
+        let prior_sd = prior_sd(&model);
+        let spec = spec.clone();
+        Ok(Self { spec, model, prior_sd, scheme, means, repeats, lowered, log_linear })
     }
 
     /// The model.
     pub fn model(&self) -> &Model {
-        &self.lowered.model
+        &self.model
     }
 
     /// What the acquisition can tell about the model; see [`Identifiability::of`].
@@ -175,9 +192,10 @@ impl Runner {
         if let Some(means) = &self.means {
             self.average(means, &mut voxels);
         }
-        match self.spec.job {
-            Job::Fit => self.fit(&voxels, stop),
-            Job::Sample => self.sample(&voxels, stop),
+        match (self.spec.job, &self.log_linear) {
+            (Job::Fit, Some(linear)) => self.fit_log_linear(linear, &voxels, stop),
+            (Job::Fit, None) => self.fit(&voxels, stop),
+            (Job::Sample, _) => self.sample(&voxels, stop),
         }
     }
 
@@ -185,6 +203,10 @@ impl Runner {
     fn average(&self, means: &ShellMeans, voxels: &mut VoxelBatch) {
         let (n, noise) = (voxels.measurements, self.spec.model.noise.kind);
         let mut signals = Vec::with_capacity(voxels.row.len() * means.members().len());
+        if let Some(repeats) = &self.repeats {
+            let of = |y: &[f64]| repeats.sigma(noise, y);
+            voxels.sigma = Some(voxels.signals.chunks(n.max(1)).map(of).collect());
+        }
         for v in 0..voxels.row.len() {
             let sigma = self.sigma(voxels, v).unwrap_or(f64::NAN);
             signals.extend(means.average(noise, &voxels.signals[v * n..(v + 1) * n], sigma));
@@ -197,6 +219,12 @@ impl Runner {
         match self.spec.sigma {
             SigmaSpec::Known(s) => Some(s),
             SigmaSpec::PerVoxel => voxels.sigma.as_ref().map(|s| s[v]),
+            SigmaSpec::RepeatedB0 if self.means.is_some() => voxels.sigma.as_ref().map(|s| s[v]),
+            SigmaSpec::RepeatedB0 => {
+                let n = voxels.measurements;
+                let y = &voxels.signals[v * n..(v + 1) * n];
+                self.repeats.as_ref().map(|r| r.sigma(self.model().noise(), y))
+            }
             SigmaSpec::Free => None,
         }
     }
@@ -218,6 +246,32 @@ impl Runner {
                         &fixed,
                         self.sigma(voxels, v),
                     ))
+                },
+            )
+            .collect::<Result<Vec<_>, _>>()?;
+        let status: Vec<Status> = fits.iter().map(|f| f.status).collect();
+        let main = table::fit::table(self.model(), voxels, &fits)?;
+        Ok(Tables { main, summary: None, fit: None, counts: Counts::of(&status) })
+    }
+
+    fn fit_log_linear(
+        &self,
+        linear: &LogLinear,
+        voxels: &VoxelBatch,
+        stop: &AtomicBool,
+    ) -> Result<Tables, InferenceError> {
+        let n = voxels.measurements;
+        let fits = (0..voxels.row.len())
+            .into_par_iter()
+            .with_min_len(64)
+            .map_init(
+                || linear.fitter(),
+                |fitter, v| {
+                    if stop.load(Ordering::Relaxed) {
+                        return Err(InferenceError::Interrupted);
+                    }
+                    let y = &voxels.signals[v * n..(v + 1) * n];
+                    Ok(fitter.fit(y, self.sigma(voxels, v), self.scheme.mean_b0(y)))
                 },
             )
             .collect::<Result<Vec<_>, _>>()?;
@@ -306,6 +360,27 @@ fn check_noise_of_means(spec: &RunSpec) -> Result<(), InferenceError> {
         NoiseKind::Gaussian => Ok(()),
         NoiseKind::Rician if spec.sigma != SigmaSpec::Free => Ok(()),
         noise => Err(InferenceError::NoiseOfMeans { noise: noise.name() }),
+    }
+}
+
+/// The log-linear fit of a specification that asks for one.
+fn log_linear(
+    spec: &RunSpec,
+    model: &Arc<Model>,
+    lowered: &Lowered,
+) -> Result<Option<LogLinear>, InferenceError> {
+    let method = spec.method();
+    let is_linear = method != FitMethod::Nlls || !spec.model.expansion.is_gaussian();
+    match spec.job {
+        Job::Sample if is_linear => Err(InferenceError::Method {
+            method: method.name(),
+            reason: "least squares of the logarithm have no posterior; take the verb fit, or sample a model of compartments".into(),
+        }),
+        Job::Fit if is_linear => {
+            let plan = lowered.plan.clone();
+            LogLinear::new(model.clone(), plan, &spec.acquisition, method).map(Some)
+        }
+        _ => Ok(None),
     }
 }
 

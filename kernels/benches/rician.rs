@@ -1,10 +1,12 @@
-//! Time of one measurement of the Rician likelihood, with as many exponentials for scale.
+//! Time of one measurement of the likelihoods, with as many exponentials for scale.
 #![allow(missing_docs)]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use microtome_kernels::exp::exp_in_place;
+use microtome_kernels::nc_chi::nc_chi;
 use microtome_kernels::rician::{rician, rician_at, rician_value, rician_with_curvature};
 use microtome_kernels::simd::SimdLevel;
+use microtome_kernels::student_t::student_t;
 use std::hint::black_box;
 
 /// Signals with x = S² in a range, in an order that mixes it.
@@ -48,6 +50,16 @@ fn likelihood(c: &mut Criterion) {
                 });
             });
         }
+        let voxel = &cases[4].1;
+        for coils in [4, 32] {
+            group.bench_function(format!("voxel/nc_chi_{coils}/score"), |b| {
+                b.iter(|| nc_chi(black_box(voxel), voxel, &mask, 1.0, coils, &mut score));
+            });
+        }
+        let zeros = vec![0.0; n];
+        group.bench_function("voxel/student_t/score", |b| {
+            b.iter(|| student_t(black_box(voxel), &zeros, &mask, 1.0, 5.0, &mut score));
+        });
         let large = &cases[0].1;
         for level in SimdLevel::available() {
             group.bench_function(format!("large/score/{}", level.name()), |b| {

@@ -40,6 +40,7 @@ pub(crate) trait Lanes: Copy {
     /// `c - self * b`, fused where the level has it.
     fn nmadd(self, b: Self, c: Self) -> Self;
     fn abs(self) -> Self;
+    fn sqrt(self) -> Self;
     fn copysign(self, sign: Self) -> Self;
     /// `self >= o`, false for NaN.
     fn ge(self, o: Self) -> Self::Mask;
@@ -156,6 +157,10 @@ impl<const FMA: bool> Lanes for Array<FMA> {
         Self(self.0.map(f64::abs))
     }
     #[inline(always)]
+    fn sqrt(self) -> Self {
+        Self(self.0.map(f64::sqrt))
+    }
+    #[inline(always)]
     fn copysign(self, sign: Self) -> Self {
         self.zip(sign, f64::copysign)
     }
@@ -265,6 +270,7 @@ mod x86 {
             madd(b, c) = _mm512_fmadd_pd;
             nmadd(b, c) = _mm512_fnmadd_pd;
             abs() = _mm512_abs_pd;
+            sqrt() = _mm512_sqrt_pd;
             copysign(s) = |a, s| {
                 let sign = _mm512_set1_pd(-0.0);
                 _mm512_or_pd(_mm512_andnot_pd(sign, a), _mm512_and_pd(sign, s))
@@ -321,6 +327,7 @@ mod x86 {
             madd(b, c) = _mm256_fmadd_pd;
             nmadd(b, c) = _mm256_fnmadd_pd;
             abs() = |a| _mm256_andnot_pd(_mm256_set1_pd(-0.0), a);
+            sqrt() = _mm256_sqrt_pd;
             copysign(s) = |a, s| {
                 let sign = _mm256_set1_pd(-0.0);
                 _mm256_or_pd(_mm256_andnot_pd(sign, a), _mm256_and_pd(sign, s))

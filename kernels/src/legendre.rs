@@ -15,10 +15,11 @@
 //!
 //! Source: NIST DLMF 14.10.3 (recurrence), 18.17 (integrals); Miller's algorithm:
 //! Gautschi 1967, doi:10.1137/1009002. Validated by `moments_equal_quadrature`,
-//! `moment_slopes_equal_differences` and `nodes_integrate_polynomials` below.
+//! `moment_slopes_equal_differences`, `nodes_integrate_polynomials` and
+//! `projection_inverts_the_series` below.
 
 use crate::lanes::{Lanes, dispatch};
-use crate::simd::Block;
+use crate::simd::{Block, LANES, blocks};
 use std::sync::OnceLock;
 
 /// Most even orders that a series may have: $l = 0, 2, \dots, 2(\mathrm{MAX\_TERMS}-1)$.
@@ -210,9 +211,59 @@ pub struct HalfRule {
     pub nodes: Vec<f64>,
     /// $w_i$, of sum 1.
     pub weights: Vec<f64>,
-    /// $(4k+1)\,w_i P_{2k}(t_i)$ `[term, node]`: rows that project a function on
-    /// its Legendre coefficients; as many terms as nodes.
-    pub projection: Vec<f64>,
+    /// $(4k+1)\,w_i P_{2k}(t_i)$ `[node, term]`, as many terms as nodes.
+    projection: Vec<f64>,
+}
+
+/// `out[r, k]` = Σᵢ `table[i, k]` `values[r, i]` for `R` rows and the terms of one block.
+#[inline(always)]
+fn project_rows<L: Lanes, const R: usize>(
+    table: &[Block],
+    blocks: usize,
+    block: usize,
+    values: &[f64],
+    out: &mut [f64],
+) {
+    let n = blocks * LANES;
+    let mut sums = [L::splat(0.0); R];
+    let mut i = 0;
+    while i < n {
+        let p = L::load(&table[i * blocks + block]);
+        for r in 0..R {
+            sums[r] = L::splat(values[r * n + i]).madd(p, sums[r]);
+        }
+        i += 1;
+    }
+    for r in 0..R {
+        let mut lanes = [0.0; LANES];
+        sums[r].store(&mut lanes);
+        out[r * n + block * LANES..][..LANES].copy_from_slice(&lanes);
+    }
+}
+
+#[inline(always)]
+fn project_body<L: Lanes>(rule: &HalfRule, values: &[f64], out: &mut [f64]) {
+    let (table, n) = (blocks(&rule.projection), rule.nodes.len());
+    let blocks = n / LANES;
+    let rows = values.len() / n;
+    for block in 0..blocks {
+        let mut r = 0;
+        while r + 4 <= rows {
+            project_rows::<L, 4>(table, blocks, block, &values[r * n..], &mut out[r * n..]);
+            r += 4;
+        }
+        while r + 2 <= rows {
+            project_rows::<L, 2>(table, blocks, block, &values[r * n..], &mut out[r * n..]);
+            r += 2;
+        }
+        if r < rows {
+            project_rows::<L, 1>(table, blocks, block, &values[r * n..], &mut out[r * n..]);
+        }
+    }
+}
+
+dispatch! {
+    fn project_at / project_body(rule: &HalfRule, values: &[f64], out: &mut [f64])
 }
 
 impl HalfRule {
@@ -244,19 +295,39 @@ impl HalfRule {
         let nodes: Vec<f64> = pairs.iter().map(|p| p.0).collect();
         let weights: Vec<f64> = pairs.iter().map(|p| p.1).collect();
         let mut projection = vec![0.0; n * n];
-        let mut p = vec![0.0; n];
-        for (i, (t, w)) in nodes.iter().zip(&weights).enumerate() {
-            even_polynomials(*t, &mut p);
-            for (k, p) in p.iter().enumerate() {
-                projection[k * n + i] = (4.0 * k as f64 + 1.0) * w * p;
+        for (row, (t, w)) in projection.chunks_mut(n).zip(nodes.iter().zip(&weights)) {
+            even_polynomials(*t, row);
+            for (k, p) in row.iter_mut().enumerate() {
+                *p *= (4.0 * k as f64 + 1.0) * w;
             }
         }
         Self { nodes, weights, projection }
     }
+
+    /// Legendre coefficients $(4k+1)\int_0^1 f(t)P_{2k}(t)\,dt$ of functions given at
+    /// the nodes.
+    ///
+    /// # Shapes
+    /// `values` `[function, node]`, `out` `[function, term]`, as many terms as nodes.
+    ///
+    /// # Example
+    /// ```
+    /// use microtome_kernels::legendre::half_rule;
+    /// let rule = half_rule(0);
+    /// let square: Vec<f64> = rule.nodes.iter().map(|t| t * t).collect();
+    /// let mut c = vec![0.0; square.len()];
+    /// rule.project(&square, &mut c);
+    /// // t² = (1 + 2 P2)/3
+    /// assert!((c[0] - 1.0 / 3.0).abs() < 1e-15 && (c[1] - 2.0 / 3.0).abs() < 1e-14);
+    /// assert!(c[2..].iter().all(|c| c.abs() < 1e-13));
+    /// ```
+    pub fn project(&self, values: &[f64], out: &mut [f64]) {
+        project_at(crate::simd::level(), self, values, out);
+    }
 }
 
-/// Sizes of the rules that [`half_rule`] offers.
-pub const RULES: [usize; 5] = [12, 24, 48, 96, 192];
+/// Sizes of the rules that [`half_rule`] offers, whole blocks each.
+pub const RULES: [usize; 5] = [16, 24, 48, 96, 192];
 
 /// The folded Gauss-Legendre rule number `index` of [`RULES`]; the last for any
 /// larger index.
@@ -294,11 +365,40 @@ mod tests {
         (f.iter().map(|b| b[3]).collect(), d.iter().map(|b| b[3]).collect())
     }
 
+    /// P₀, P₂, … at the nodes have unit coefficients, in one to five rows at a time.
+    #[test]
+    fn projection_inverts_the_series() {
+        for level in crate::simd::SimdLevel::available() {
+            for index in 0..3 {
+                let rule = half_rule(index);
+                let n = rule.nodes.len();
+                let mut values = vec![0.0; n * n];
+                let mut p = vec![0.0; n];
+                for (i, t) in rule.nodes.iter().enumerate() {
+                    even_polynomials(*t, &mut p);
+                    for (k, p) in p.iter().enumerate() {
+                        values[k * n + i] = *p;
+                    }
+                }
+                for rows in 1..=5 {
+                    for first in (0..=n - rows).step_by(rows) {
+                        let mut out = vec![f64::NAN; rows * n];
+                        project_at(level, rule, &values[first * n..][..rows * n], &mut out);
+                        for (i, c) in out.iter().enumerate() {
+                            let expected = if i % n == first + i / n { 1.0 } else { 0.0 };
+                            assert!((c - expected).abs() < 1e-12, "{index} {rows} {first} {i} {c}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn nodes_integrate_polynomials() {
-        for index in 0..RULES.len() {
+        for (index, size) in RULES.into_iter().enumerate() {
             let rule = half_rule(index);
-            for power in [0, 2, 4, 2 * RULES[index] - 2] {
+            for power in [0, 2, 4, 2 * size - 2] {
                 let sum: f64 = rule
                     .nodes
                     .iter()

@@ -15,13 +15,17 @@ pub mod graph;
 mod lanes;
 pub mod legendre;
 pub mod log;
+pub mod log_linear;
+pub mod nc_chi;
 pub mod normal;
 pub mod philox;
 pub mod plan;
 pub mod residual;
+pub mod restricted;
 pub mod rician;
 pub mod simd;
 pub mod special;
+pub mod student_t;
 pub mod text;
 
 pub use plan::Plan;

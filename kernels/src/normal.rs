@@ -2,7 +2,7 @@
 //!
 //! $$N_{jk} = \sum_i w_i J_{ji}J_{ki},\qquad r_j = \sum_i s_i J_{ji}$$
 //!
-//! from a Jacobian stored one row a parameter over padded slots. Tiles of two by
+//! and products of rows with a vector alone, from a Jacobian stored one row a parameter over padded slots. Tiles of two by
 //! four rows are accumulated at a time (eight sums in flight hide the latency of
 //! the additions), each by eight lanes and a fixed tree.
 //!
@@ -10,6 +10,38 @@
 
 use crate::lanes::{Lanes, dispatch};
 use crate::simd::blocks;
+
+#[inline(always)]
+fn products_body<L: Lanes>(rows: &[f64], x: &[f64], out: &mut [f64]) {
+    let count = out.len();
+    if count == 0 {
+        return;
+    }
+    let x = blocks(x);
+    let length = x.len();
+    let rows = &blocks(rows)[..count * length];
+    // Past the last row the last one is repeated and its sums are not used.
+    let row = |j: usize| {
+        let j = j.min(count - 1);
+        &rows[j * length..(j + 1) * length]
+    };
+    let mut j = 0;
+    while j < count {
+        let (p, q, t, u) = (row(j), row(j + 1), row(j + 2), row(j + 3));
+        let mut totals = [L::splat(0.0); 4];
+        for b in 0..length {
+            let s = L::load(&x[b]);
+            totals[0] = s.madd(L::load(&p[b]), totals[0]);
+            totals[1] = s.madd(L::load(&q[b]), totals[1]);
+            totals[2] = s.madd(L::load(&t[b]), totals[2]);
+            totals[3] = s.madd(L::load(&u[b]), totals[3]);
+        }
+        for (i, total) in totals.into_iter().enumerate().take(count - j) {
+            out[j + i] = total.tree_sum();
+        }
+        j += 4;
+    }
+}
 
 #[inline(always)]
 fn normal_body<L: Lanes>(
@@ -25,29 +57,13 @@ fn normal_body<L: Lanes>(
     }
     let (weight, score) = (blocks(weight), blocks(score));
     let length = weight.len().min(score.len());
-    let (weight, score) = (&weight[..length], &score[..length]);
+    let weight = &weight[..length];
+    products_body::<L>(jacobian, score[..length].as_flattened(), r);
     let jacobian = &blocks(jacobian)[..rows * length];
-    // Past the last row the last one is repeated and its sums are not used.
     let row = |j: usize| {
         let j = j.min(rows - 1);
         &jacobian[j * length..(j + 1) * length]
     };
-    let mut j = 0;
-    while j < rows {
-        let (p, q, t, u) = (row(j), row(j + 1), row(j + 2), row(j + 3));
-        let mut totals = [L::splat(0.0); 4];
-        for b in 0..length {
-            let s = L::load(&score[b]);
-            totals[0] = s.madd(L::load(&p[b]), totals[0]);
-            totals[1] = s.madd(L::load(&q[b]), totals[1]);
-            totals[2] = s.madd(L::load(&t[b]), totals[2]);
-            totals[3] = s.madd(L::load(&u[b]), totals[3]);
-        }
-        for (i, total) in totals.into_iter().enumerate().take(rows - j) {
-            r[j + i] = total.tree_sum();
-        }
-        j += 4;
-    }
     let mut j = 0;
     while j < rows {
         let (first, second) = (row(j), row(j + 1));
@@ -87,6 +103,19 @@ dispatch! {
     fn normal_at / normal_body(jacobian: &[f64], weight: &[f64], score: &[f64], n: &mut [f64], r: &mut [f64])
 }
 
+dispatch! {
+    fn products_at / products_body(rows: &[f64], x: &[f64], out: &mut [f64])
+}
+
+/// The products of rows with a vector: $o_j = \sum_i R_{ji}x_i$.
+///
+/// # Shapes
+/// `rows` `[row, slot]`, `x` `[slot]` (padded to a multiple of eight, zero in
+/// padding or where the rows are), `out` `[row]`.
+pub fn products(rows: &[f64], x: &[f64], out: &mut [f64]) {
+    products_at(crate::simd::level(), rows, x, out);
+}
+
 /// The normal matrix and right side.
 ///
 /// # Shapes
@@ -116,6 +145,9 @@ mod tests {
             let score: Vec<f64> = (0..slots).map(|i| value(i + 3)).collect();
             let (mut n, mut r) = (vec![9.0; rows * rows], vec![9.0; rows]);
             normal_equations(&jacobian, &weight, &score, &mut n, &mut r);
+            let mut alone = vec![9.0; rows];
+            products(&jacobian, &score, &mut alone);
+            assert_eq!(alone, r);
             for j in 0..rows {
                 let plain: f64 = (0..slots).map(|i| jacobian[j * slots + i] * score[i]).sum();
                 assert!((r[j] - plain).abs() < 1e-13);

@@ -1,7 +1,7 @@
 //! Sums over the residuals of a voxel, from which the slope of a likelihood in
 //! $\ln\sigma$ and the residual sum of squares follow:
 //!
-//! $$\#\{m > 0\},\quad \sum m\,(y-S)^2,\quad \sum m\,(y^2-S^2),\quad \sum S\,\mathrm{score}$$
+//! $$\#\{m > 0\},\quad \sum m\,(y-S)^2,\quad \sum m\,(y^2-S^2),\quad \sum S\,\mathrm{score},\quad \sum(y-S)\,\mathrm{score}$$
 //!
 //! | symbol | |
 //! |---|---|
@@ -26,12 +26,15 @@ pub struct ResidualSums {
     pub power: f64,
     /// $\sum S\,\mathrm{score}$.
     pub work: f64,
+    /// $\sum (y-S)\,\mathrm{score}$.
+    pub pull: f64,
 }
 
 #[inline(always)]
 fn sums_body<L: Lanes>(y: &[f64], s: &[f64], mask: &[f64], score: &[f64]) -> ResidualSums {
     let (zero, one) = (L::splat(0.0), L::splat(1.0));
-    let (mut count, mut square, mut power, mut work) = (zero, zero, zero, zero);
+    let (mut count, mut square, mut power) = (zero, zero, zero);
+    let (mut work, mut pull) = (zero, zero);
     let slots = blocks(y).iter().zip(blocks(s)).zip(blocks(mask)).zip(blocks(score));
     for (((y, s), mask), score) in slots {
         let (y, s, mask) = (L::load(y), L::load(s), L::load(mask));
@@ -41,13 +44,16 @@ fn sums_body<L: Lanes>(y: &[f64], s: &[f64], mask: &[f64], score: &[f64]) -> Res
         count = count.add(L::select(mask.ge(one), one, zero));
         square = weighted.madd(difference, square);
         power = weighted.madd(y.add(s), power);
-        work = s.madd(L::load(score), work);
+        let score = L::load(score);
+        work = s.madd(score, work);
+        pull = difference.madd(score, pull);
     }
     ResidualSums {
         count: count.tree_sum(),
         square: square.tree_sum(),
         power: power.tree_sum(),
         work: work.tree_sum(),
+        pull: pull.tree_sum(),
     }
 }
 
@@ -81,5 +87,6 @@ mod tests {
         assert!((sums.square - plain(&|i| mask[i] * (y[i] - s[i]).powi(2))).abs() < 1e-13);
         assert!((sums.power - plain(&|i| mask[i] * (y[i] * y[i] - s[i] * s[i]))).abs() < 1e-13);
         assert!((sums.work - plain(&|i| s[i] * score[i])).abs() < 1e-13);
+        assert!((sums.pull - plain(&|i| (y[i] - s[i]) * score[i])).abs() < 1e-13);
     }
 }

@@ -159,6 +159,12 @@ pub trait Compartment: Send + Sync + std::fmt::Debug {
         spherical_mean::of_coefficients(lowered, self.parameters().len(), value, d_value);
     }
 
+    /// The same compartment with a free axis, for kinds that are taken along the
+    /// gradient otherwise (`oriented = true` in a model file).
+    fn with_axis(&self) -> Option<Arc<dyn Compartment>> {
+        None
+    }
+
     /// Reverses the axis without changing the signal; compartments that are not
     /// axisymmetric change other parameters with it.
     fn flip_axis(&self, _scalars: &mut [f64], mu: &mut [f64; 3]) {
@@ -192,6 +198,9 @@ pub fn register() -> Vec<Arc<dyn Compartment>> {
         Arc::new(compartments::SphereGpd),
         Arc::new(compartments::PlaneSgp::default()),
         Arc::new(compartments::PlaneCallaghan::default()),
+        Arc::new(compartments::CylinderExact),
+        Arc::new(compartments::SphereExact),
+        Arc::new(compartments::PlaneExact::default()),
     ];
     let (stick, zeppelin) = (Arc::new(compartments::Stick), Arc::new(compartments::Zeppelin));
     kinds.extend(Karger::new(stick, zeppelin).map(|k| Arc::new(k) as Arc<dyn Compartment>));

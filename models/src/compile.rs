@@ -52,6 +52,9 @@ const SCALE: ParameterSpec = ParameterSpec {
 
 pub(crate) fn compile(spec: ModelSpec) -> Result<Model, ModelError> {
     let kinds = kinds(&spec)?;
+    if !spec.expansion.is_gaussian() && !spec.is_lone_tensor() {
+        return Err(ModelError::Expansion);
+    }
     let mut compiler = Compiler {
         names: spec.names(),
         spec: &spec,
@@ -73,6 +76,13 @@ pub(crate) fn compile(spec: ModelSpec) -> Result<Model, ModelError> {
 
 fn used_twice(name: &str) -> ModelError {
     ModelError::Link { name: name.into(), reason: "this name is used twice".into() }
+}
+
+/// The typical size of a parameter: as declared, or in the middle (of the logarithm)
+/// of a positive range that does not hold it.
+fn typical(scale: f64, [low, high]: [f64; 2]) -> f64 {
+    let outside = scale <= low || scale >= high;
+    if outside && low > 0.0 && high.is_finite() { (low * high).sqrt() } else { scale }
 }
 
 struct Compiler<'a> {
@@ -296,7 +306,7 @@ impl Compiler<'_> {
             at: self.next,
             len,
             range,
-            scale: parameter.scale,
+            scale: typical(parameter.scale, range),
             unit: parameter.unit,
             prior,
         });

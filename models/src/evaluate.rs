@@ -33,8 +33,12 @@ impl Lowered {
     /// Brings a model and an acquisition together.
     ///
     /// # Errors
-    /// An acquisition that lacks what a compartment needs.
+    /// An acquisition that lacks what a compartment needs; an expansion, which has no
+    /// signal of its own.
     pub fn new(model: Arc<Model>, acquisition: &Acquisition) -> Result<Self, crate::ModelError> {
+        if !model.spec().expansion.is_gaussian() {
+            return Err(crate::ModelError::ExpansionOnly);
+        }
         model.check(acquisition)?;
         let plan = Plan::new(
             acquisition.shells().len(),

@@ -11,6 +11,7 @@
 
 use crate::acquisition::Acquisition;
 use crate::compartment::Compartment;
+use crate::cumulant::{self, Measure};
 use crate::link::tortuosity;
 use crate::noise::NoiseKind;
 use crate::parameter::{ParameterSpec, Unit};
@@ -123,6 +124,16 @@ pub enum ModelError {
         /// The compartment.
         compartment: String,
     },
+    /// An expansion of fourth order of something else than a free tensor.
+    #[error(
+        "expansion = \"kurtosis\" is that of one tensor, without links and ranges; write [[compartment]] kind = \"tensor\" and nothing else, or take --model dki"
+    )]
+    Expansion,
+    /// An expansion where signals of all parameters are needed.
+    #[error(
+        "the kurtosis expansion is a linear fit (`fit --model dki`); it has no likelihood, posterior or predicted signals"
+    )]
+    ExpansionOnly,
 }
 
 /// Where the number of a scalar comes from.
@@ -271,6 +282,7 @@ pub struct Model {
     free: Vec<Free>,
     values: usize,
     columns: Vec<Column>,
+    measures: Vec<Measure>,
     per_voxel: Vec<(String, PathBuf)>,
     sigma_prior: Option<Prior>,
 }
@@ -302,16 +314,19 @@ impl Model {
     }
 
     pub(crate) fn assemble(parts: crate::compile::Parts) -> Self {
-        Self {
+        let mut model = Self {
             spec: parts.spec,
             components: parts.components,
             scale: parts.scale,
             values: parts.free.iter().map(|f| f.at + f.len).max().unwrap_or(0),
             free: parts.free,
             columns: parts.columns,
+            measures: Vec::new(),
             per_voxel: parts.per_voxel,
             sigma_prior: parts.sigma_prior,
-        }
+        };
+        model.measures = cumulant::measures(&model);
+        model
     }
 
     /// The specification it was compiled from.
@@ -370,6 +385,12 @@ impl Model {
     /// The result columns, linked and fixed parameters included.
     pub fn columns(&self) -> &[Column] {
         &self.columns
+    }
+
+    /// The columns of a fit that follow from the parameters: FA and diffusivities of
+    /// tensors, the measures of an expansion.
+    pub fn measures(&self) -> &[Measure] {
+        &self.measures
     }
 
     /// The result columns of one voxel from its values.

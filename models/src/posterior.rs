@@ -222,7 +222,7 @@ impl<'a> Posterior<'a> {
         normal_equations(jacobian, &self.curvature, &self.score, &mut self.normal, &mut self.right);
         let mut slopes = vec![0.0; total_values * dim];
         self.chart.jacobian(z, &self.x, &mut slopes);
-        // H = Zᵀ N Z, the σ row by its own curvature 2n/σ² (both likelihoods, to leading order).
+        // H = Zᵀ N Z, the σ row by its own information.
         let mut half = vec![0.0; values * dim];
         for a in 0..values {
             for b in 0..values {
@@ -244,10 +244,16 @@ impl<'a> Posterior<'a> {
             }
         }
         if total_values > values {
-            let n = plan.measurements() as f64;
+            let information = model.noise().ln_sigma_information(
+                &self.y,
+                signal,
+                plan.mask(),
+                sigma,
+                &mut self.score,
+            );
             for i in 0..dim {
                 for j in 0..dim {
-                    hessian[i * dim + j] += 2.0 * n / (sigma * sigma)
+                    hessian[i * dim + j] += information / (sigma * sigma)
                         * slopes[values * dim + i]
                         * slopes[values * dim + j];
                 }

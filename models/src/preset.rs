@@ -45,6 +45,27 @@ macro_rules! preset {
 /// The presets.
 pub const PRESETS: &[Preset] = &[
     preset!(
+        "dti",
+        "diffusion tensor; --method ols, wls or nlls (the default); b up to about 1500 s/mm^2",
+        "Basser, Mattiello & Le Bihan 1994, doi:10.1006/jmrb.1994.1037"
+    ),
+    preset!(
+        "dki",
+        "diffusion tensor and its kurtosis; --method ols or wls (the default); two shells, b up to about 2500 s/mm^2",
+        "Jensen et al. 2005, doi:10.1002/mrm.20508; Tabesh et al. 2011, doi:10.1002/mrm.22655; \
+         Veraart et al. 2013, doi:10.1016/j.neuroimage.2013.05.028"
+    ),
+    preset!(
+        "fwdti",
+        "tensor of tissue and free water of 3 um^2/ms; two shells: one does not determine the water fraction",
+        "Pasternak et al. 2009, doi:10.1002/mrm.22055; Hoy et al. 2014, doi:10.1016/j.neuroimage.2014.09.053"
+    ),
+    preset!(
+        "ivim",
+        "tissue and blood that flows in capillaries: blood.fraction is f, blood.lambda_iso is D*",
+        "Le Bihan et al. 1988, doi:10.1148/radiology.168.2.3393671"
+    ),
+    preset!(
         "ball_stick",
         "one stick and a ball, each with its own diffusivity",
         "Behrens et al. 2003, doi:10.1002/mrm.10609"
@@ -68,6 +89,41 @@ pub const PRESETS: &[Preset] = &[
         "noddi",
         "dispersed sticks, dispersed tortuous zeppelin and free water (NODDI, Watson)",
         "Zhang et al. 2012, doi:10.1016/j.neuroimage.2012.03.072"
+    ),
+    preset!(
+        "activeax",
+        "one cylinder diameter, tortuous zeppelin and free water (ActiveAx, minimal model of white matter, in vivo)",
+        "Alexander et al. 2010, doi:10.1016/j.neuroimage.2010.05.043"
+    ),
+    preset!(
+        "activeax_ex_vivo",
+        "ActiveAx for fixed tissue: diffusivity 0.6, water of 2.0 um2/ms, and a dot",
+        "Alexander et al. 2010, doi:10.1016/j.neuroimage.2010.05.043"
+    ),
+    preset!(
+        "verdict",
+        "cells as spheres, extracellular ball, vessels as sticks of all directions (VERDICT)",
+        "Panagiotaki et al. 2014, doi:10.1158/0008-5472.CAN-13-2511"
+    ),
+    preset!(
+        "standard_model",
+        "dispersed sticks and dispersed zeppelin of one distribution, all diffusivities free (white-matter standard model)",
+        "Novikov et al. 2018, doi:10.1016/j.neuroimage.2018.03.006"
+    ),
+    preset!(
+        "bedpostx_1",
+        "one stick and a ball of one diffusivity (as bedpostx)",
+        "Behrens et al. 2007, doi:10.1016/j.neuroimage.2006.09.018"
+    ),
+    preset!(
+        "bedpostx_2",
+        "two sticks and a ball of one diffusivity, relevance prior on the further sticks (as bedpostx)",
+        "Behrens et al. 2007, doi:10.1016/j.neuroimage.2006.09.018"
+    ),
+    preset!(
+        "bedpostx_3",
+        "three sticks and a ball of one diffusivity, relevance prior on the further sticks (as bedpostx)",
+        "Behrens et al. 2007, doi:10.1016/j.neuroimage.2006.09.018"
     ),
     preset!(
         "smt",

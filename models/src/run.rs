@@ -41,8 +41,37 @@ pub enum SigmaSpec {
     Known(f64),
     /// One value a voxel, a column of the batch.
     PerVoxel,
+    /// One value a voxel, from its repeated b = 0 images ([`crate::Repeats`]).
+    RepeatedB0,
     /// Estimated (fit) or sampled (sample).
     Free,
+}
+
+/// How a fit is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FitMethod {
+    /// Non-linear: the maximum of the likelihood (least squares for Gaussian noise).
+    Nlls,
+    /// Ordinary least squares of the logarithm of the signals.
+    Ols,
+    /// Least squares of the logarithm with the squares of the signals that OLS
+    /// predicts as weights.
+    Wls,
+}
+
+impl FitMethod {
+    /// All methods.
+    pub const ALL: [FitMethod; 3] = [FitMethod::Nlls, FitMethod::Ols, FitMethod::Wls];
+
+    /// The word on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            FitMethod::Nlls => "nlls",
+            FitMethod::Ols => "ols",
+            FitMethod::Wls => "wls",
+        }
+    }
 }
 
 /// Settings of the search.
@@ -61,6 +90,9 @@ pub struct SearchSpec {
     pub draws: usize,
     /// Wanted mean acceptance probability of NUTS.
     pub target_accept: f64,
+    /// The method of a fit; what the model calls for when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<FitMethod>,
 }
 
 impl Default for SearchSpec {
@@ -72,6 +104,7 @@ impl Default for SearchSpec {
             tune: 200,
             draws: 1000,
             target_accept: 0.8,
+            method: None,
         }
     }
 }
@@ -92,6 +125,18 @@ pub struct RunSpec {
     pub search: SearchSpec,
     /// Seed of all random numbers.
     pub seed: u64,
+}
+
+impl RunSpec {
+    /// The method of the fit: the one asked for, else `wls` for an expansion that has
+    /// no likelihood and `nlls` for all others.
+    pub fn method(&self) -> FitMethod {
+        self.search.method.unwrap_or(if self.model.expansion.is_gaussian() {
+            FitMethod::Nlls
+        } else {
+            FitMethod::Wls
+        })
+    }
 }
 
 /// Voxels to work on: plain data between files and searches.

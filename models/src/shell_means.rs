@@ -14,7 +14,8 @@
 //! bias: $\overline{y^2} = \overline{S^2} + 2\sigma^2$. So a spread of two parameters,
 //! $S = A e^{-ct^2}$ with $t$ uniform in (0, 1) (a fibre), is matched to both moments,
 //! $$A^2\int_0^1 e^{-2ct^2}dt = \overline{y^2} - 2\sigma^2,\qquad \int_0^1 m\big(Ae^{-ct^2}\big)dt = \bar y,$$
-//! and $A\int_0^1 e^{-ct^2}dt$ takes the place of $\bar y$. Both moments are averages
+//! and $A\int_0^1 e^{-ct^2}dt$ takes the place of $\bar y$ (moments that leave no spread are
+//! those of one signal, $m(S) = \bar y$). Both moments are averages
 //! over the shell before anything nonlinear is done to them. The corrected mean is
 //! then taken as normal with $\sigma/\sqrt{n_s}$, and the noise must be known.
 //!
@@ -103,7 +104,7 @@ impl ShellMeans {
     /// # Units
     /// `sigma` in the unit of the signals; it is used for Rician noise only.
     pub fn average(&self, noise: NoiseKind, y: &[f64], sigma: f64) -> Vec<f64> {
-        let correct = noise != NoiseKind::Gaussian;
+        let correct = noise == NoiseKind::Rician;
         self.members
             .iter()
             .map(|group| {
@@ -142,22 +143,31 @@ fn rician_mean(mean: f64, square: f64, sigma: f64) -> f64 {
         let a = amplitude(c);
         average(&|u| magnitude(a * (-c * u).exp()))
     };
-    // Wider spreads of one second moment have a smaller mean.
-    let (mut low, mut high) = (0.0, 60.0);
     let target = mean / sigma;
-    if !(magnitudes(low) > target) {
-        high = 0.0;
+    if target.is_nan() {
+        return f64::NAN;
     }
-    for _ in 0..48 {
+    // Wider spreads of one second moment have a smaller mean. Moments that leave no
+    // spread are those of one signal.
+    if magnitudes(0.0) > target {
+        let c = crossing(60.0, |c| target - magnitudes(c));
+        return sigma * amplitude(c) * average(&|u| (-c * u).exp());
+    }
+    sigma * crossing(target, |s| magnitude(s) - target)
+}
+
+/// Where a rising function changes its sign between 0 and `high`, or the end nearer to it.
+fn crossing(high: f64, rising: impl Fn(f64) -> f64) -> f64 {
+    let (mut low, mut high) = (0.0, high);
+    for _ in 0..50 {
         let middle = 0.5 * (low + high);
-        if magnitudes(middle) > target {
+        if rising(middle) < 0.0 {
             low = middle;
         } else {
             high = middle;
         }
     }
-    let c = 0.5 * (low + high);
-    if mean.is_nan() { f64::NAN } else { sigma * amplitude(c) * average(&|u| (-c * u).exp()) }
+    0.5 * (low + high)
 }
 
 #[cfg(test)]
@@ -201,6 +211,10 @@ mod tests {
     fn rician_means_are_corrected() {
         assert!((magnitude(0.0) - 1.253_314_137_315_500_3).abs() < 1e-15);
         // mpmath: sqrt(pi/2) L_1/2(-x) at S = 1 and 10.
+        for s in [0.0, 0.5, 3.0, 40.0] {
+            let one = 0.1 * magnitude(s);
+            assert!((rician_mean(one, one * one, 0.1) - 0.1 * s).abs() < 1e-9, "{s}");
+        }
         assert!((magnitude(1.0) - 1.548_572_460_551_145).abs() < 1e-14);
         assert!((magnitude(10.0) - 10.050_126_936_677_42).abs() < 1e-12);
         // A fibre and water, a crossing, a fibre alone, two sigmas.

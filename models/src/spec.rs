@@ -9,10 +9,11 @@
 //! Unknown keys, kinds and presets are errors that contain the word at fault.
 
 use crate::compartment::{Compartment, by_kind};
+use crate::cumulant::Expansion;
 use crate::dispersion::WatsonDispersed;
 use crate::exchange::Karger;
 use crate::link::LinkSpec;
-use crate::noise::NoiseKind;
+use crate::noise::{COILS_MAX, NoiseKind, STUDENT_NU};
 use crate::preset::PRESETS;
 use crate::prior::PriorSpec;
 use crate::relaxation::Relaxed;
@@ -30,6 +31,9 @@ pub struct ModelSpec {
     /// axes and dispersion drop out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub spherical_mean: bool,
+    /// Where the expansion of ln S ends: `expansion = "kurtosis"` for one tensor.
+    #[serde(default, skip_serializing_if = "Expansion::is_gaussian")]
+    pub expansion: Expansion,
     /// The compartments in order.
     #[serde(rename = "compartment")]
     pub compartments: Vec<CompartmentSpec>,
@@ -66,6 +70,9 @@ pub struct CompartmentSpec {
     /// Whether the signal decays with TE: parameter `t2_ms`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub t2: bool,
+    /// Gives a free axis to planes, which lie across the gradient otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub oriented: bool,
     /// Dispersion of the axis.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dispersion: Option<Dispersion>,
@@ -129,6 +136,11 @@ impl CompartmentSpec {
                 refused("of", "water is exchanged between two axisymmetric compartments, at least one with an axis")
             })?);
         }
+        if self.oriented && !kind.oriented() {
+            kind = kind.with_axis().ok_or_else(|| {
+                refused("oriented", "this kind has no axis; planes can be given one")
+            })?;
+        }
         if self.size_distribution.is_some() {
             let sizes = GammaSizes::new(kind);
             kind = Arc::new(sizes.ok_or_else(|| {
@@ -152,12 +164,119 @@ impl CompartmentSpec {
     }
 }
 
-/// The noise table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(deny_unknown_fields)]
+/// The noise table: `kind`, and `coils` or `nu` where the kind has one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Default)]
+#[serde(try_from = "NoiseTable", into = "NoiseTable")]
 pub struct NoiseSpec {
     /// The distribution of a measurement about the signal.
     pub kind: NoiseKind,
+}
+
+/// The noise table, as written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoiseTable {
+    kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    coils: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nu: Option<f64>,
+}
+
+impl NoiseSpec {
+    /// The noise of a kind's name with the parameters that were given.
+    ///
+    /// # Errors
+    /// An unknown kind; a parameter that the kind does not have, or that is out of its
+    /// range; `nc_chi` without its number of coils.
+    pub fn new(kind: &str, coils: Option<i64>, nu: Option<f64>) -> Result<Self, NoiseError> {
+        let foreign = |key, of| NoiseError::Foreign { key, kind: kind.to_string(), of };
+        if coils.is_some() && kind != "nc_chi" && NoiseKind::NAMES.contains(&kind) {
+            return Err(foreign("coils", "nc_chi"));
+        }
+        if nu.is_some() && kind != "student_t" && NoiseKind::NAMES.contains(&kind) {
+            return Err(foreign("nu", "student_t"));
+        }
+        let kind = match kind {
+            "gaussian" => NoiseKind::Gaussian,
+            "rician" => NoiseKind::Rician,
+            "nc_chi" => {
+                let given = coils.ok_or(NoiseError::NoCoils)?;
+                let coils = u32::try_from(given).ok().filter(|n| (1..=COILS_MAX).contains(n));
+                NoiseKind::NcChi { coils: coils.ok_or(NoiseError::Coils { given })? }
+            }
+            "student_t" => {
+                let nu = nu.unwrap_or(STUDENT_NU);
+                if !(nu.is_finite() && nu > 0.0) {
+                    return Err(NoiseError::Nu { given: nu });
+                }
+                NoiseKind::StudentT { nu }
+            }
+            word => return Err(NoiseError::Unknown { word: word.to_string() }),
+        };
+        Ok(Self { kind })
+    }
+}
+
+impl TryFrom<NoiseTable> for NoiseSpec {
+    type Error = NoiseError;
+
+    fn try_from(table: NoiseTable) -> Result<Self, NoiseError> {
+        Self::new(&table.kind, table.coils, table.nu)
+    }
+}
+
+impl From<NoiseSpec> for NoiseTable {
+    fn from(spec: NoiseSpec) -> Self {
+        let mut table = Self { kind: spec.kind.name().to_string(), coils: None, nu: None };
+        match spec.kind {
+            NoiseKind::NcChi { coils } => table.coils = Some(coils.into()),
+            NoiseKind::StudentT { nu } => table.nu = Some(nu),
+            NoiseKind::Gaussian | NoiseKind::Rician => {}
+        }
+        table
+    }
+}
+
+/// Why a noise can't be.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoiseError {
+    /// Not a kind.
+    #[error("noise `{word}` is unknown; use {}", NoiseKind::NAMES.join(", "))]
+    Unknown {
+        /// The word at fault.
+        word: String,
+    },
+    /// A parameter of another kind.
+    #[error("noise {kind} has no `{key}`, which belongs to {of}; leave it out")]
+    Foreign {
+        /// The parameter.
+        key: &'static str,
+        /// The kind that was given.
+        kind: String,
+        /// The kind that has it.
+        of: &'static str,
+    },
+    /// No number of coils.
+    #[error(
+        "noise nc_chi needs `coils`, the number of receive coils whose magnitudes were added as a root of a sum of squares (1 to {COILS_MAX}); 1 is Rician noise"
+    )]
+    NoCoils,
+    /// A number of coils out of range.
+    #[error("noise nc_chi: coils = {given}; a whole number from 1 to {COILS_MAX} is needed")]
+    Coils {
+        /// As given.
+        given: i64,
+    },
+    /// Degrees of freedom that are not positive.
+    #[error(
+        "noise student_t: nu = {given}; the degrees of freedom are a positive number ({STUDENT_NU} when left out; the larger, the more Gaussian)"
+    )]
+    Nu {
+        /// As given.
+        given: f64,
+    },
 }
 
 /// Why a model can't be read.
@@ -258,6 +377,14 @@ impl ModelSpec {
         if self.spherical_mean { compartment.build_mean() } else { compartment.build() }
     }
 
+    /// Whether this is one tensor with all parameters free: what log-linear fits know.
+    pub fn is_lone_tensor(&self) -> bool {
+        self.compartments.len() == 1
+            && self.compartments.iter().all(|c| c.kind == "tensor")
+            && self.link.is_empty()
+            && self.range.is_empty()
+    }
+
     /// The names of the compartments: as given, else the kind, numbered from the
     /// second of a kind on.
     pub fn names(&self) -> Vec<String> {
@@ -288,4 +415,52 @@ fn check_kind(kind: &str) -> Result<(), SpecError> {
         kinds: kinds.join(", "),
         presets: presets.join(", "),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn with_noise(table: &str) -> Result<ModelSpec, SpecError> {
+        ModelSpec::from_toml(&format!("[[compartment]]\nkind = \"ball\"\n[noise]\n{table}\n"))
+    }
+
+    #[test]
+    fn noise_tables_round_trip() {
+        for (table, kind) in [
+            ("kind = \"gaussian\"", NoiseKind::Gaussian),
+            ("kind = \"rician\"", NoiseKind::Rician),
+            ("kind = \"nc_chi\"\ncoils = 8", NoiseKind::NcChi { coils: 8 }),
+            ("kind = \"student_t\"\nnu = 4.5", NoiseKind::StudentT { nu: 4.5 }),
+            ("kind = \"student_t\"", NoiseKind::StudentT { nu: STUDENT_NU }),
+        ] {
+            let spec = with_noise(table).unwrap();
+            assert_eq!(spec.noise.kind, kind);
+            let text = toml::to_string(&spec).unwrap();
+            assert_eq!(ModelSpec::from_toml(&text).unwrap(), spec);
+        }
+    }
+
+    #[test]
+    fn errors_of_noise_tables_name_the_key() {
+        for (table, words) in [
+            ("kind = \"poisson\"", ["poisson", "nc_chi"]),
+            ("kind = \"nc_chi\"", ["coils", "1 to 64"]),
+            ("kind = \"nc_chi\"\ncoils = 0", ["coils = 0", "1 to 64"]),
+            ("kind = \"nc_chi\"\ncoils = 65", ["coils = 65", "1 to 64"]),
+            ("kind = \"nc_chi\"\ncoils = 2.5", ["coils", "2.5"]),
+            ("kind = \"nc_chi\"\ncoils = 4\nnu = 3.0", ["`nu`", "student_t"]),
+            ("kind = \"student_t\"\nnu = -1.0", ["nu = -1", "positive"]),
+            ("kind = \"student_t\"\nnu = inf", ["nu = inf", "positive"]),
+            ("kind = \"rician\"\ncoils = 4", ["`coils`", "nc_chi"]),
+            ("kind = \"gaussian\"\nnu = 4.0", ["`nu`", "student_t"]),
+            ("kind = \"rician\"\nsigma = 4.0", ["sigma", "coils"]),
+            ("coils = 4", ["kind", "missing"]),
+        ] {
+            let error = with_noise(table).unwrap_err().to_string();
+            assert!(words.iter().all(|w| error.contains(w)), "{table}: {error}");
+        }
+    }
 }

@@ -103,53 +103,55 @@ pub fn project(shells: &[Shell], out: &mut ZonalSeries, profile: &mut Profile<'_
     out.clear();
     let n_shells = shells.len();
     let parameters = out.d_c.len() / (out.stride * n_shells).max(1);
-    let (mut value, mut d_value) = (Vec::new(), Vec::new());
+    // Value and slopes at the nodes, and their coefficients: [1 + parameter, node].
+    let (mut rows, mut coefficients) = (Vec::new(), Vec::new());
+    // The rule that served the shell before with the same pulses: b rises within them.
+    let (mut pulses, mut first) = (None, 0);
     for (s, shell) in shells.iter().enumerate() {
         if shell.b == 0.0 {
             out.c[s * out.stride] = 1.0;
             continue;
         }
-        for index in 0..RULES.len() {
+        if pulses != Some((shell.delta_ms, shell.big_delta_ms)) {
+            (pulses, first) = (Some((shell.delta_ms, shell.big_delta_ms)), 0);
+        }
+        let mut used_rule = first;
+        for index in first.. {
             let rule = half_rule(index);
             let nodes = rule.nodes.len();
-            value.clear();
-            value.resize(nodes, 0.0);
-            d_value.clear();
-            d_value.resize(parameters * nodes, 0.0);
-            profile(shell, &rule.nodes, &mut value, &mut d_value);
-            let coefficient = |k: usize, row: &[f64]| -> f64 {
-                let weights = &rule.projection[k * nodes..(k + 1) * nodes];
-                weights.iter().zip(row).map(|(w, v)| w * v).sum()
-            };
-            let tail = (nodes - 2..nodes)
-                .map(|k| {
-                    let slopes = d_value.chunks(nodes).map(|row| coefficient(k, row).abs());
-                    slopes.fold(coefficient(k, &value).abs(), f64::max)
-                })
-                .fold(0.0, f64::max);
-            let enough = tail < 1e-12 || nodes >= out.stride || index + 1 == RULES.len();
+            rows.clear();
+            rows.resize((1 + parameters) * nodes, 0.0);
+            coefficients.resize(rows.len(), 0.0);
+            let (value, d_value) = rows.split_at_mut(nodes);
+            profile(shell, &rule.nodes, value, d_value);
+            rule.project(&rows, &mut coefficients[..rows.len()]);
+            let tail = coefficients[..rows.len()]
+                .chunks(nodes)
+                .flat_map(|row| &row[nodes - 2..])
+                .fold(0.0, |most: f64, c| most.max(c.abs()));
+            let enough = tail < 1e-12 || nodes >= out.stride || index + 1 >= RULES.len();
             if !enough {
                 continue;
             }
+            used_rule = index;
             let most = nodes.min(out.stride);
             let mut used = 1;
-            for k in 0..most {
-                let c = coefficient(k, &value);
-                out.c[s * out.stride + k] = c;
-                let mut largest = c.abs();
-                for j in 0..parameters {
-                    let d = coefficient(k, &d_value[j * nodes..(j + 1) * nodes]);
-                    let row = out.row(j, s);
-                    out.d_c[row + k] = d;
-                    largest = largest.max(d.abs());
-                }
-                if largest > NEGLIGIBLE {
-                    used = k + 1;
-                }
+            for (j, row) in coefficients[..rows.len()].chunks(nodes).enumerate() {
+                let target = match j {
+                    0 => &mut out.c[s * out.stride..][..most],
+                    _ => {
+                        let at = out.row(j - 1, s);
+                        &mut out.d_c[at..][..most]
+                    }
+                };
+                target.copy_from_slice(&row[..most]);
+                let last = row[..most].iter().rposition(|c| c.abs() > NEGLIGIBLE);
+                used = used.max(last.map_or(0, |k| k + 1));
             }
             out.trim(s, used, most);
             break;
         }
+        first = used_rule;
     }
 }
 

@@ -358,6 +358,46 @@ fn models_beyond_the_fixed_sizes_are_refused() {
 }
 
 #[test]
+fn cumulant_presets_are_what_they_say() {
+    let preset = |name: &str| Model::new(ModelSpec::parse(name).unwrap()).unwrap();
+    let names = |model: &Model| -> Vec<String> {
+        model.measures().iter().map(|m| m.name.clone()).collect()
+    };
+    let (dti, dki, fwdti, ivim) = (preset("dti"), preset("dki"), preset("fwdti"), preset("ivim"));
+    assert_eq!(dti.spec(), &ModelSpec::parse("tensor").unwrap());
+    assert_eq!(names(&dti), ["fa", "md", "ad", "rd"]);
+    assert_eq!(names(&fwdti), ["fa", "md", "ad", "rd"]);
+    assert_eq!(names(&dki)[..8], ["fa", "md", "ad", "rd", "mk", "ak", "rk", "kfa"]);
+    assert_eq!((names(&dki).len(), &*names(&dki)[22]), (23, "kurtosis.w_xyzz"));
+    assert!(names(&ivim).is_empty());
+    assert_eq!(dki.value_names(), dti.value_names());
+    let free = |model: &Model, name: &str| model.free().iter().find(|f| f.name == name).cloned();
+    assert!(free(&fwdti, "water.lambda_iso").is_none());
+    let blood = free(&ivim, "blood.lambda_iso").unwrap();
+    assert_eq!(blood.range, [3.0, 200.0]);
+    // Starts are put about the middle of the logarithm of a range without the usual 1.
+    assert!((blood.scale - 600_f64.sqrt()).abs() < 1e-12);
+    assert_eq!(free(&ivim, "tissue.lambda_iso").unwrap().scale, 1.0);
+    // Measures of several tensors have their names in front, and follow links.
+    let two = Model::new(ModelSpec::parse("tensor + tensor").unwrap()).unwrap();
+    assert_eq!(
+        names(&two)[..5],
+        ["tensor.fa", "tensor.md", "tensor.ad", "tensor.rd", "tensor_2.fa"]
+    );
+    let prolate =
+        file(&["tensor"], "[link]\n\"tensor.lambda_3\" = { equal = \"tensor.lambda_2\" }");
+    let prolate = Model::new(ModelSpec::from_toml(&prolate).unwrap()).unwrap();
+    let mut x = vec![0.0; prolate.values()];
+    let at = |name: &str| prolate.value_names().iter().position(|n| *n == name).unwrap();
+    // The named order is not that of size.
+    (x[at("tensor.lambda_1")], x[at("tensor.lambda_2")]) = (0.5, 2.0);
+    let mut slope = vec![0.0; x.len()];
+    let rd = prolate.measures()[3].evaluate(&prolate, &x, &[], &mut |k, d| slope[k] += d);
+    assert_eq!(rd, 1.25);
+    assert_eq!((slope[at("tensor.lambda_1")], slope[at("tensor.lambda_2")]), (0.5, 0.5));
+}
+
+#[test]
 fn presets_have_these_values_and_columns() {
     let stick = ["stick.mu_x", "stick.mu_y", "stick.mu_z", "stick.lambda_par"];
     let second = ["stick_2.mu_x", "stick_2.mu_y", "stick_2.mu_z"];

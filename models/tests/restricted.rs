@@ -181,15 +181,11 @@ fn tiny_sizes_are_the_limit() {
 #[test]
 fn oriented_plates_are_plates_times_free_diffusion() {
     let shells = shells();
-    let pairs: [(Arc<dyn Compartment>, Arc<dyn Compartment>, Vec<f64>); 2] = [
-        (Arc::new(PlaneSgp::default()), Arc::new(PlaneSgp { oriented: true }), vec![6.0]),
-        (
-            Arc::new(PlaneCallaghan::default()),
-            Arc::new(PlaneCallaghan { oriented: true }),
-            vec![11.0, 1.2],
-        ),
+    let kinds: [[Arc<dyn Compartment>; 2]; 2] = [
+        [Arc::new(PlaneSgp::default()), Arc::new(PlaneSgp { oriented: true })],
+        [Arc::new(PlaneCallaghan::default()), Arc::new(PlaneCallaghan { oriented: true })],
     ];
-    for (plain, oriented, scalars) in pairs {
+    for ([plain, oriented], scalars) in kinds.into_iter().zip([vec![6.0], vec![11.0, 1.2]]) {
         assert!(oriented.oriented() && !plain.oriented());
         let mut more = scalars.clone();
         more.push(0.9);

@@ -9,6 +9,7 @@
 //! Validated by `config_round_trip` and `unknown_config_key` in `tests/cli/`.
 
 use super::command;
+use super::input::REPEATED_B0;
 use anyhow::{Context, bail};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
@@ -116,7 +117,7 @@ fn is_path(name: &str, arg: &Arg, value: &str) -> bool {
     let file = |endings: &[&str]| endings.iter().any(|e| value.to_ascii_lowercase().ends_with(e));
     match name {
         "model" => file(&[".toml"]),
-        "sigma" => value.parse::<f64>().is_err(),
+        "sigma" => value.parse::<f64>().is_err() && value != REPEATED_B0,
         _ => arg.get_value_parser().type_id() == clap::builder::ValueParser::path_buf().type_id(),
     }
 }

@@ -172,7 +172,7 @@ impl Data {
 }
 
 fn model() -> ModelFlags {
-    ModelFlags { model: "ball_stick".into(), noise: Some("rician".into()) }
+    ModelFlags { model: "ball_stick".into(), noise: Some("rician".into()), coils: None, nu: None }
 }
 
 fn prepare(out: &Path) -> anyhow::Result<Data> {

@@ -4,19 +4,21 @@ use super::Outcome;
 use super::config::{self, Setting};
 use super::flags::{AcquisitionFlags, CommonFlags, DataFlags, ModelFlags, RunFlags};
 use super::voxelwise::{self, Request};
+use anyhow::bail;
 use clap::Args;
-use microtome_models::{Job, SearchSpec};
+use microtome_models::{FitMethod, Job, SearchSpec};
 
-/// Fits a model to every voxel by maximum likelihood.
+/// Fits a model to every voxel by maximum likelihood (dti and dki also log-linearly).
 ///
 /// Writes DIR/fit.parquet (one row a voxel: status, parameters, `<parameter>.sd`,
-/// sigma, r2), maps when the signals are an image, and run.json. Diffusivities
+/// sigma, r2; of a tensor also fa, md, ad, rd, of dki mk, ak, rk, kfa), maps when the signals are an image, and run.json. Diffusivities
 /// are in um^2/ms (1 um^2/ms = 1e-3 mm^2/s), in tables and maps; directions are
 /// unit vectors in the frame of the gradient directions.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-Example:
+Examples:
   microtome fit --model ball_stick --dwi dwi.nii.gz --bval dwi.bval --bvec dwi.bvec --mask mask.nii.gz --out fit
+  microtome fit --model dti --method wls --dwi dwi.nii.gz --bval dwi.bval --bvec dwi.bvec --out dti
 
 Exit codes: 0 done; 1 wrong input (nothing is written); 2 more voxels failed than
 --max-failed allows; 130 interrupted (finished blocks are kept, the same line resumes).
@@ -24,6 +26,10 @@ Exit codes: 0 done; 1 wrong input (nothing is written); 2 more voxels failed tha
 References:
   Levenberg 1944, doi:10.1090/qam/10666; Marquardt 1963, doi:10.1137/0111030 (the search).
   Sijbers et al. 1998, doi:10.1109/42.712125 (Rician likelihood).
+  Constantinides et al. 1997, doi:10.1002/mrm.1910380524 (nc_chi); Lange et al. 1989,
+  doi:10.1080/01621459.1989.10478852 (student_t).
+  Koay & Basser 2006, doi:10.1016/j.jmr.2006.01.016 (--sigma b0).
+  Basser et al. 1994, doi:10.1006/jmrb.1994.1037 (ols); Salvador et al. 2005, doi:10.1002/hbm.20076 (wls).
   The references of compartments and presets: microtome info models.")]
 pub(crate) struct FitArgs {
     #[command(flatten)]
@@ -32,6 +38,11 @@ pub(crate) struct FitArgs {
     pub(crate) acquisition: AcquisitionFlags,
     #[command(flatten)]
     pub(crate) model: ModelFlags,
+    /// Method: nlls (the likelihood; the default), or for dti and dki ols or wls (least
+    /// squares of the logarithm, plain or weighted by the squares of the signals that
+    /// ols predicts; dki has only these, wls when left out).
+    #[arg(long, value_name = "NAME", help_heading = "Search")]
+    pub(crate) method: Option<String>,
     #[command(flatten)]
     pub(crate) run: RunFlags,
     #[command(flatten)]
@@ -39,6 +50,17 @@ pub(crate) struct FitArgs {
 }
 
 impl FitArgs {
+    fn search(&self) -> anyhow::Result<SearchSpec> {
+        let method = match &self.method {
+            None => None,
+            Some(word) => match FitMethod::ALL.into_iter().find(|m| m.name() == word) {
+                Some(method) => Some(method),
+                None => bail!("--method {word}: unknown; use nlls, ols or wls"),
+            },
+        };
+        Ok(SearchSpec { method, ..SearchSpec::default() })
+    }
+
     pub(crate) fn run(self, settings: &[Setting]) -> anyhow::Result<Outcome> {
         let request = Request {
             job: Job::Fit,
@@ -47,7 +69,7 @@ impl FitArgs {
             data: &self.data,
             run: &self.run,
             common: &self.common,
-            search: SearchSpec::default(),
+            search: self.search()?,
             settings,
             command_line: config::line("fit", settings),
         };

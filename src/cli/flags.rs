@@ -80,9 +80,17 @@ pub(crate) struct ModelFlags {
     /// or a model file ending in .toml.
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: String,
-    /// Noise: gaussian or rician; overrides the model file (default gaussian).
+    /// Noise: gaussian, rician, nc_chi (with --coils) or student_t (outliers);
+    /// overrides the model file (default gaussian).
     #[arg(long, value_name = "KIND")]
     pub(crate) noise: Option<String>,
+    /// Receive coils of nc_chi noise, whose magnitudes were added as a root of a sum of
+    /// squares: 1 to 64.
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) coils: Option<i64>,
+    /// Degrees of freedom of student_t noise (default 5); the fewer, the more outliers.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub(crate) nu: Option<f64>,
 }
 
 /// The voxels.
@@ -95,9 +103,11 @@ pub(crate) struct DataFlags {
     /// Voxels to work on: an image of the same grid or one value a voxel, not 0 inside.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) mask: Option<PathBuf>,
-    /// Noise standard deviation in the unit of the signals: a number, or a file
-    /// with one value a voxel (.npy, .csv, image); estimated when left out.
-    #[arg(long, value_name = "X|FILE")]
+    /// Noise scale in the unit of the signals (one channel of magnitudes): a number, a
+    /// file with one value a voxel (.npy, .csv, image), or b0 for that of each voxel's
+    /// repeated b=0 images, corrected for the noise floor; estimated with the model
+    /// when left out.
+    #[arg(long, value_name = "X|FILE|b0")]
     pub(crate) sigma: Option<String>,
 }
 

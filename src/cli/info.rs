@@ -144,20 +144,17 @@ fn all_models() -> (String, Value) {
     text.push_str(
         "\nOf every model\n\n  s0     signal   scale; default prior lognormal(log of the mean b=0 signal of the voxel, 0.5)\n  \
          sigma  signal   noise scale; default prior lognormal(log(mean b=0 signal / 25), 1); known with --sigma\n  \
-         noise           gaussian (default) or rician\n\nMore of one model: microtome info models NAME\n",
+         noise           gaussian (default), rician, nc_chi (coils) or student_t (nu)\n\nMore of one model: microtome info models NAME\n",
     );
-    let noise = [NoiseKind::Gaussian.name(), NoiseKind::Rician.name()];
+    let noise = NoiseKind::NAMES;
     (text, json!({ "compartments": kinds, "presets": presets, "noise": noise }))
 }
 
 fn one_model(name: &str) -> anyhow::Result<(String, Value)> {
     let named = model::read(name)?;
     let compiled = Model::new(named.spec.clone()).with_context(|| format!("--model {name}"))?;
-    let mut text = format!(
-        "{name}: {} with {} noise\n",
-        named.spec.names().join(" + "),
-        compiled.noise().name()
-    );
+    let mut text =
+        format!("{name}: {} with {} noise\n", named.spec.names().join(" + "), compiled.noise());
     if let Some(p) = PRESETS.iter().find(|p| p.name == name) {
         text.push_str(&format!("{} ({})\n", p.meaning, p.reference));
     }
@@ -184,14 +181,25 @@ fn one_model(name: &str) -> anyhow::Result<(String, Value)> {
     }
     text.push_str(&indented(&say::table(&rows)));
     let columns: Vec<&str> = compiled.columns().iter().map(|c| c.name.as_str()).collect();
-    text.push_str(&format!("\nColumns\n  {}\n\nReferences\n", columns.join(", ")));
+    text.push_str(&format!("\nColumns\n  {}\n", columns.join(", ")));
+    let measures: Vec<&str> = compiled.measures().iter().map(|m| m.name.as_str()).collect();
+    if !measures.is_empty() {
+        text.push_str(&format!(
+            "\nColumns of a fit that follow from them\n  {}\n",
+            measures.join(", ")
+        ));
+    }
+    text.push_str("\nReferences\n");
     let mut references: Vec<&str> =
         compiled.components().iter().map(|c| c.kind.reference()).collect();
     references.dedup();
     for r in &references {
         text.push_str(&format!("  {r}\n"));
     }
-    Ok((text, json!({ "model": name, "free": free, "columns": columns, "references": references })))
+    let json = json!({
+        "model": name, "free": free, "columns": columns, "measures": measures, "references": references,
+    });
+    Ok((text, json))
 }
 
 /// A prior by its median and 90 % interval.

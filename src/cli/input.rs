@@ -7,11 +7,15 @@ use super::scheme::Scheme;
 use anyhow::{Context, bail};
 use microtome_datasets::{SignalSource, content_hash};
 use microtome_models::{
-    BLOCK_ROWS, FreeKind, Job, Model, RunSpec, SearchSpec, ShellMeans, SigmaSpec, VoxelBatch,
+    BLOCK_ROWS, FreeKind, Job, Model, Repeats, RunSpec, SearchSpec, ShellMeans, SigmaSpec,
+    VoxelBatch,
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+/// The word of `--sigma` for repeated b = 0 images.
+pub(crate) const REPEATED_B0: &str = "b0";
 
 /// An open and checked input.
 pub(crate) struct Input {
@@ -66,6 +70,10 @@ impl Input {
             ));
         }
         let (sigma_spec, sigma) = read_sigma(data, &source)?;
+        if sigma_spec == SigmaSpec::RepeatedB0 {
+            Repeats::new(&scheme.acquisition)
+                .with_context(|| format!("--sigma b0 with {}", scheme.file.display()))?;
+        }
         let mut fixed = Vec::new();
         let mut files = BTreeMap::new();
         for (name, path) in compiled.per_voxel() {
@@ -225,9 +233,12 @@ fn read_sigma(
         }
         return Ok((SigmaSpec::Known(value), None));
     }
+    if text == REPEATED_B0 {
+        return Ok((SigmaSpec::RepeatedB0, None));
+    }
     let path = Path::new(text);
     if !path.exists() {
-        bail!("--sigma {text}: is neither a number nor a file");
+        bail!("--sigma {text}: is neither a number nor a file, nor `{REPEATED_B0}`");
     }
     let values = source.read_scalars(path)?;
     if let Some(row) = values.iter().position(|v| !(v.is_finite() && *v > 0.0)) {

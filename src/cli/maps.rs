@@ -12,7 +12,7 @@ use super::frame::{self, Voxel};
 use super::model::label;
 use super::record::write_text;
 use microtome_datasets::{ImageGeometry, MapWriter};
-use microtome_models::{Job, Model, RunSpec, SigmaSpec};
+use microtome_models::{FitMethod, Job, Model, RunSpec, SigmaSpec};
 use rayon::prelude::*;
 use serde_json::json;
 use std::path::Path;
@@ -88,7 +88,11 @@ impl Map {
 fn maps(spec: &RunSpec, model: &Model) -> Vec<Map> {
     let sampled = spec.job == Job::Sample;
     let desc = if sampled { "mean" } else { "estimate" };
-    let words = if sampled { "posterior mean" } else { "maximum-likelihood estimate" };
+    let words = match (sampled, spec.method()) {
+        (true, _) => "posterior mean",
+        (false, FitMethod::Nlls) => "maximum-likelihood estimate",
+        (false, _) => "log-linear least-squares estimate",
+    };
     let mut out = Vec::new();
     for column in model.columns() {
         if column.is_constant() {
@@ -123,6 +127,17 @@ fn maps(spec: &RunSpec, model: &Model) -> Vec<Map> {
             description: format!("{}, {words}", column.name),
         }));
     }
+    for measure in model.measures().iter().filter(|_| !sampled) {
+        let both = [(desc, Part::Mean, "estimate"), ("sd", Part::Sd, "standard deviation")];
+        out.extend(both.map(|(desc, part, words)| Map {
+            param: label(&measure.name),
+            desc,
+            part,
+            parameters: vec![measure.name.clone()],
+            unit: measure.unit.symbol().into(),
+            description: format!("{}: {}, {words}", measure.name, measure.meaning),
+        }));
+    }
     if sampled {
         for component in model.components().iter().filter(|c| c.kind.oriented()) {
             let name = format!("{}.mu_cone90_deg", component.name);
@@ -148,7 +163,7 @@ fn maps(spec: &RunSpec, model: &Model) -> Vec<Map> {
             description: description.into(),
         });
     };
-    if spec.sigma == SigmaSpec::Free {
+    if spec.sigma == SigmaSpec::Free || (!sampled && spec.sigma == SigmaSpec::RepeatedB0) {
         single(
             "sigma",
             desc,
@@ -241,10 +256,15 @@ pub(crate) fn write(
 fn sidecar(map: &Map, spec: &RunSpec) -> String {
     let method = match spec.job {
         Job::Fit => {
-            json!({ "FitMethod": "maximum likelihood", "Noise": spec.model.noise.kind.name() })
+            let method = match spec.method() {
+                FitMethod::Nlls => "maximum likelihood",
+                FitMethod::Ols => "ordinary least squares of the logarithm",
+                FitMethod::Wls => "weighted least squares of the logarithm",
+            };
+            json!({ "FitMethod": method, "Noise": spec.model.noise.kind.to_string() })
         }
         Job::Sample => json!({
-            "FitMethod": "no-U-turn sampler", "Noise": spec.model.noise.kind.name(),
+            "FitMethod": "no-U-turn sampler", "Noise": spec.model.noise.kind.to_string(),
             "Chains": spec.search.chains, "Burnin": spec.search.tune, "Samples": spec.search.draws,
         }),
     };

@@ -1,8 +1,8 @@
 //! From model flags to a model specification.
 
 use super::flags::ModelFlags;
-use anyhow::{Context, bail};
-use microtome_models::{ModelSpec, NoiseKind};
+use anyhow::Context;
+use microtome_models::{ModelSpec, NoiseError, NoiseKind, NoiseSpec};
 use std::path::{Path, PathBuf};
 
 /// A model, its short name, and the folder that its relative paths start from.
@@ -20,17 +20,33 @@ impl ModelFlags {
     /// Reads the model.
     pub(crate) fn read(&self) -> anyhow::Result<NamedModel> {
         let mut model = read(&self.model)?;
-        if let Some(noise) = &self.noise {
-            model.spec.noise.kind = match noise.as_str() {
-                "gaussian" => NoiseKind::Gaussian,
-                "rician" => NoiseKind::Rician,
-                "nc_chi" | "student_t" => {
-                    bail!("--noise {noise}: not available in this version; use gaussian or rician")
-                }
-                _ => bail!("--noise {noise}: unknown; use gaussian or rician"),
-            };
-        }
+        model.spec.noise = self.noise(model.spec.noise)?;
         Ok(model)
+    }
+
+    /// The noise of the model file with what the flags say otherwise. A parameter of the
+    /// file stays where `--noise` names the same kind.
+    fn noise(&self, file: NoiseSpec) -> anyhow::Result<NoiseSpec> {
+        if self.noise.is_none() && self.coils.is_none() && self.nu.is_none() {
+            return Ok(file);
+        }
+        let kind = self.noise.as_deref().unwrap_or(file.kind.name());
+        let (mut coils, mut nu) = (self.coils, self.nu);
+        match file.kind {
+            NoiseKind::NcChi { coils: n } if kind == "nc_chi" => coils = coils.or(Some(n.into())),
+            NoiseKind::StudentT { nu: n } if kind == "student_t" => nu = nu.or(Some(n)),
+            _ => {}
+        }
+        let flags = [
+            self.noise.as_ref().map(|v| format!("--noise {v}")),
+            self.coils.map(|v| format!("--coils {v}")),
+            self.nu.map(|v| format!("--nu {v}")),
+        ];
+        let line = flags.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        NoiseSpec::new(kind, coils, nu).map_err(|e| match e {
+            NoiseError::NoCoils => anyhow::anyhow!("{line}: {e}; give --coils N"),
+            _ => anyhow::anyhow!("{line}: {e}"),
+        })
     }
 }
 

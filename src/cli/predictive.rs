@@ -10,9 +10,10 @@ use super::truth::{Truth, unit};
 use anyhow::Context;
 use microtome::report::{Predictive, VoxelParameter, VoxelPosterior};
 use microtome_datasets::{SignalSource, TableReader};
-use microtome_kernels::philox::{Philox, normal_pair};
+use microtome_kernels::philox::PhiloxRng;
 use microtome_models::{
-    Acquisition, Evaluator, FreeKind, Lowered, Model, NoiseKind, Prior, ShellMeans, SigmaSpec,
+    Acquisition, Evaluator, FreeKind, Lowered, Model, NoiseKind, Prior, Repeats, ShellMeans,
+    SigmaSpec,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -128,12 +129,19 @@ impl Example<'_> {
     /// model is one of spherical means.
     pub(crate) fn predictive(&self, signals: &[f64]) -> anyhow::Result<Predictive> {
         let spec = &self.record.spec;
+        let of_repeats = match spec.sigma {
+            SigmaSpec::RepeatedB0 => {
+                Repeats::new(&spec.acquisition)?.sigma(spec.model.noise.kind, signals)
+            }
+            _ => f64::NAN,
+        };
         let mut kind = spec.model.noise.kind;
         let (mut acquisition, mut signals) = (spec.acquisition.clone(), signals.to_vec());
         if spec.model.spherical_mean {
             let means = ShellMeans::new(&acquisition);
             let sigma = match spec.sigma {
                 SigmaSpec::Known(s) => s,
+                SigmaSpec::RepeatedB0 => of_repeats,
                 _ => self.draws.columns.get("sigma").map_or(f64::NAN, |s| s[0]),
             };
             signals = means.average(kind, &signals, sigma);
@@ -166,11 +174,13 @@ impl Example<'_> {
             evaluator.set_per_voxel(&per_voxel);
             let sigma = match spec.sigma {
                 SigmaSpec::Known(s) => s,
-                _ => column("sigma")?[row],
+                SigmaSpec::RepeatedB0 => of_repeats,
+                SigmaSpec::PerVoxel | SigmaSpec::Free => column("sigma")?[row],
             };
             for (m, signal) in evaluator.predict(&x).into_iter().enumerate() {
                 let sigma = acquisition.repeats().map_or(sigma, |r| sigma / r[m].sqrt());
-                predicted[m].push(noisy(kind, signal, sigma, s as u32, m as u64));
+                let mut rng = PhiloxRng::at_step(0, s as u32, m as u64, 0);
+                predicted[m].push(kind.draw(signal, sigma, &mut rng));
             }
             if let Some(axis) = &axis {
                 let mu =
@@ -205,15 +215,6 @@ impl Example<'_> {
             out.residual.push((y - mean) / variance.sqrt());
         }
         Ok(out)
-    }
-}
-
-/// A measurement of a signal.
-fn noisy(kind: NoiseKind, signal: f64, sigma: f64, draw: u32, measurement: u64) -> f64 {
-    let [a, b] = normal_pair(Philox::new(0).block(draw, 0, measurement, 0));
-    match kind {
-        NoiseKind::Gaussian => signal + sigma * a,
-        NoiseKind::Rician => (signal + sigma * a).hypot(sigma * b),
     }
 }
 

@@ -9,7 +9,7 @@ use super::{Outcome, say, voxelwise};
 use anyhow::Context;
 use clap::{Args, ValueHint};
 use microtome::report::{ParameterRow, ReportData, html};
-use microtome_models::{Job, RunSpec};
+use microtome_models::{FitMethod, Job, NoiseKind, RunSpec, SigmaSpec};
 use std::path::{Path, PathBuf};
 
 /// Writes DIR/report.html: what a run found, how sure it is, and whether to believe it.
@@ -109,7 +109,7 @@ fn facts(record: &Record, findings: &Findings) -> Vec<(String, String)> {
     let mut out = vec![
         ("version", record.version.clone()),
         ("model", record.model.clone()),
-        ("noise", record.spec.model.noise.kind.name().to_string()),
+        ("noise", record.spec.model.noise.kind.to_string()),
         ("seed", record.seed.to_string()),
         ("SIMD level", record.simd_level.clone()),
         ("threads", record.threads.to_string()),
@@ -151,15 +151,33 @@ fn methods(spec: &RunSpec, record: &Record) -> Vec<(String, String)> {
              Diffusivities are in µm²/ms (1 µm²/ms = 0.001 mm²/s).",
             spec.model.names().len(),
             spec.model.names().join(", "),
-            spec.model.noise.kind.name()
+            spec.model.noise.kind
         ),
     )];
+    if spec.sigma == SigmaSpec::RepeatedB0 {
+        out.push((
+            "Noise level".to_string(),
+            "Sigma of a voxel is that of its repeated b = 0 images, corrected for the noise floor of magnitudes."
+                .to_string(),
+        ));
+    }
     let search = &spec.search;
     out.push(match spec.job {
         Job::Fit => (
             "Fit".to_string(),
-            "Maximum likelihood by Levenberg-Marquardt from several starts; standard errors from the observed information."
-                .to_string(),
+            match spec.method() {
+                FitMethod::Nlls => {
+                    "Maximum likelihood by Levenberg-Marquardt from several starts; standard errors from the observed information."
+                }
+                FitMethod::Ols => {
+                    "Ordinary least squares of the logarithm of the signals; standard errors by the delta method."
+                }
+                FitMethod::Wls => {
+                    "Least squares of the logarithm of the signals, weighted by the squares of the signals that ordinary \
+                     least squares predict; standard errors by the delta method."
+                }
+            }
+            .to_string(),
         ),
         Job::Sample => (
             "Sampling".to_string(),
@@ -189,6 +207,29 @@ fn references(spec: &RunSpec) -> Vec<(String, String)> {
                 out.push(entry);
             }
         }
+    }
+    let mut add = |name: &str, text: &str| out.push((name.to_string(), text.to_string()));
+    match spec.model.noise.kind {
+        NoiseKind::Gaussian => {}
+        NoiseKind::Rician => add(
+            "Gudbjartsson & Patz 1995.",
+            "The Rician distribution of noisy MRI data. doi:10.1002/mrm.1910340618",
+        ),
+        NoiseKind::NcChi { .. } => add(
+            "Constantinides et al. 1997.",
+            "Signal-to-noise measurements in magnitude images from NMR phased arrays. doi:10.1002/mrm.1910380524",
+        ),
+        NoiseKind::StudentT { .. } => add(
+            "Lange et al. 1989.",
+            "Robust statistical modeling using the t distribution. doi:10.1080/01621459.1989.10478852",
+        ),
+    }
+    if spec.sigma == SigmaSpec::RepeatedB0 && spec.model.noise.kind.coils().is_some() {
+        add(
+            "Koay & Basser 2006.",
+            "Analytically exact correction scheme for signal extraction from noisy magnitude MR signals. \
+             doi:10.1016/j.jmr.2006.01.016",
+        );
     }
     if spec.job == Job::Sample {
         out.push((

@@ -6,7 +6,7 @@ use super::flags::{AcquisitionFlags, CommonFlags, DataFlags, ModelFlags, RunFlag
 use super::voxelwise::{self, Request};
 use anyhow::bail;
 use clap::Args;
-use microtome_models::{Job, SearchSpec};
+use microtome_models::{FitMethod, Job, SearchSpec};
 
 /// Samples the posterior of a model in every voxel.
 ///
@@ -62,6 +62,12 @@ pub(crate) struct SearchFlags {
 
 impl SearchFlags {
     fn spec(&self) -> anyhow::Result<SearchSpec> {
+        if FitMethod::ALL.iter().any(|m| m.name() == self.method) {
+            bail!(
+                "--method {}: is a method of fits, which has no posterior; use nuts, or the verb fit",
+                self.method
+            );
+        }
         if self.method != "nuts" {
             bail!("--method {}: unknown; this version has nuts", self.method);
         }

@@ -113,7 +113,7 @@ impl Truth {
 /// The unit of a parameter by its name, as a reader wants it.
 pub(crate) fn unit(name: &str) -> &'static str {
     let last = name.rsplit('.').next().unwrap_or(name);
-    if last.starts_with("lambda") {
+    if last.starts_with("lambda") || ["md", "ad", "rd"].contains(&last) {
         "µm²/ms"
     } else if last == "s0" || last == "sigma" {
         "a.u."

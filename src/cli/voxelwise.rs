@@ -401,7 +401,7 @@ fn plan(
             format!(
                 "{}, {free} degrees of freedom, {} noise",
                 input.model.text,
-                input.compiled.noise().name()
+                input.compiled.noise()
             ),
         ),
         (

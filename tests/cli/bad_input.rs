@@ -115,9 +115,44 @@ const CASES: &[Case] = &[
     ),
     case("unknown noise", "fit $A --noise pink --model ball --dwi a.npy --out o", &["pink"]),
     case(
-        "noise of later versions",
+        "coils left out",
         "fit $A --noise nc_chi --model ball --dwi a.npy --out o",
-        &["nc_chi", "not available in this version"],
+        &["nc_chi", "--coils"],
+    ),
+    case(
+        "too many coils",
+        "fit $A --noise nc_chi --coils 65 --model ball --dwi a.npy --out o",
+        &["coils = 65", "64"],
+    ),
+    case(
+        "coils of other noise",
+        "fit $A --noise rician --coils 4 --model ball --dwi a.npy --out o",
+        &["--coils 4", "rician", "nc_chi"],
+    ),
+    case(
+        "degrees of freedom of other noise",
+        "sample $A --nu 4 --model ball --dwi a.npy --out o",
+        &["--nu 4", "gaussian", "student_t"],
+    ),
+    case(
+        "negative degrees of freedom",
+        "fit $A --noise student_t --nu -2 --model ball --dwi a.npy --out o",
+        &["nu = -2", "positive"],
+    ),
+    case(
+        "coils left out of a model file",
+        "fit $A --model coils.toml --dwi a.npy --out o",
+        &["coils.toml", "nc_chi", "`coils`"],
+    ),
+    case(
+        "unknown key of the noise",
+        "fit $A --model colour.toml --dwi a.npy --out o",
+        &["colour.toml", "colour"],
+    ),
+    case(
+        "sigma of three b=0 images",
+        "fit --bval few.bval --bvec short.bvec --sigma b0 --model ball --dwi short.npy --out o",
+        &["--sigma b0", "few.bval", "3 b=0", "at least 4"],
     ),
     case("sigma of zero", "fit $A --sigma 0 --model ball --dwi a.npy --out o", &["--sigma"]),
     case(
@@ -224,6 +259,7 @@ fn bench() -> Bench {
     bench.put("si.bval", scaled(1e6));
     bench.put("inside.bval", scaled(1e-3));
     bench.put("text.bval", bval.replace("2500", "abc"));
+    bench.put("few.bval", bval.split_whitespace().skip(1).collect::<Vec<_>>().join(" "));
     bench.put("weighted.bval", bval.split_whitespace().skip(4).collect::<Vec<_>>().join(" "));
     let bvec = String::from_utf8(bench.read("a.bvec")).unwrap();
     let rows = |change: &dyn Fn(Vec<&str>) -> String| {
@@ -232,6 +268,9 @@ fn bench() -> Bench {
     bench.put("short.bvec", rows(&|w| w[1..].join(" ")));
     bench.put("weighted.bvec", rows(&|w| w[4..].join(" ")));
     bench.put("long.bvec", rows(&|w| w[..w.len() - 1].join(" ") + " 2"));
+    let ball = "[[compartment]]\nkind = \"ball\"\n[noise]\nkind = ";
+    bench.put("coils.toml", format!("{ball}\"nc_chi\"\n"));
+    bench.put("colour.toml", format!("{ball}\"student_t\"\ncolour = 1\n"));
     bench.put("key.toml", "colour = 1\n[[compartment]]\nkind = \"ball\"\n");
     bench.put("kind.toml", "[[compartment]]\nkind = \"balll\"\n");
     bench.put(

@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod bench;
+mod cumulants;
 mod folders;
 mod interrupted;
 mod predict;

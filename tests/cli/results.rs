@@ -1,6 +1,6 @@
 //! Failing voxels, equal bytes for any threads and shards, configuration.
 
-use crate::bench::{Bench, assert_same};
+use crate::bench::{Bench, MEASUREMENTS, assert_same};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float64Type;
 use microtome::datasets::{SignalSource, TableReader, demo, read_table};
@@ -78,6 +78,52 @@ fn negative_signals_are_invalid_for_rician_noise_only() {
     bench.fit("--dwi a.npy --noise rician --out r").exits(2);
     assert_eq!(statuses(&bench, "r/fit.parquet")[1], "invalid_signal");
     assert!(statuses(&bench, "g/fit.parquet").iter().all(|s| s == "converged"));
+}
+
+/// Noise by flags and by file is one specification; sigma of the repeated b = 0 images
+/// is in the table and in run.json, and the report can be written.
+#[test]
+fn noise_and_repeated_b0_are_recorded() {
+    let bench = Bench::with_voxels(6);
+    bench.put(
+        "m.toml",
+        "[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"ball\"\n[noise]\nkind = \"nc_chi\"\ncoils = 4\n",
+    );
+    let data = "--bval a.bval --bvec a.bvec --dwi a.npy --sigma b0";
+    bench
+        .run(&format!("fit --model ball_stick --noise nc_chi --coils 4 {data} --out flags --save-config c.toml"))
+        .exits(0);
+    bench.run(&format!("fit --model m.toml {data} --out file")).exits(0);
+    bench.run("fit --config c.toml --out again").exits(0);
+    let record = |folder: &str| -> serde_json::Value {
+        serde_json::from_slice(&bench.read(&format!("{folder}/run.json"))).unwrap()
+    };
+    let spec = record("flags")["spec"].clone();
+    assert_eq!(spec["model"]["noise"], serde_json::json!({ "kind": "nc_chi", "coils": 4 }));
+    assert_eq!(spec["sigma"], "repeated_b0");
+    for other in ["file", "again"] {
+        assert_eq!(record(other)["spec"], spec, "{other}");
+        assert_eq!(
+            bench.read(&format!("{other}/fit.parquet")).len(),
+            bench.read("flags/fit.parquet").len()
+        );
+    }
+    let table = &read_table(&bench.path("flags/fit.parquet")).unwrap()[0];
+    let sigma = table.column_by_name("sigma").unwrap().as_primitive::<Float64Type>();
+    let signals = SignalSource::open(&bench.path("a.npy"), None).unwrap().read_rows(0..6).unwrap();
+    for (v, y) in signals.signals.chunks(MEASUREMENTS).enumerate() {
+        let mean = y[..4].iter().sum::<f64>() / 4.0;
+        let sd = (y[..4].iter().map(|y| (y - mean).powi(2)).sum::<f64>() / 3.0).sqrt();
+        // At this signal the correction for the floor is below one in a thousand.
+        assert!((sigma.value(v) / sd - 1.0).abs() < 1e-2, "{v}: {} {sd}", sigma.value(v));
+    }
+    let sample = "sample --model ball_stick --noise student_t --draws 20 --tune 50 --chains 2 --max-failed 100";
+    bench.run(&format!("{sample} {data} --out s")).exits(0);
+    let noise = record("s")["spec"]["model"]["noise"].clone();
+    assert_eq!(noise, serde_json::json!({ "kind": "student_t", "nu": 5.0 }));
+    bench.run("report s").exits(0);
+    let html = String::from_utf8(bench.read("s/report.html")).unwrap();
+    assert!(html.contains("student_t (nu = 5)") && html.contains("repeated b = 0"));
 }
 
 #[test]

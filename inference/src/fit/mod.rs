@@ -1,9 +1,12 @@
-//! Voxelwise maximum likelihood: starts, Levenberg-Marquardt, standard errors.
+//! Voxelwise fits: maximum likelihood (starts, Levenberg-Marquardt, standard errors)
+//! and log-linear least squares.
 
 mod lm;
+mod log_linear;
 mod start;
 mod voxel;
 
 pub use lm::{LevenbergMarquardt, Objective, step};
+pub use log_linear::{LogLinear, LogLinearFitter};
 pub use start::StartScheme;
 pub use voxel::{FitOptions, Fitter, Status, VoxelFit};

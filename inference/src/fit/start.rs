@@ -33,6 +33,9 @@ const TENSOR_B_MAX: f64 = 1.55;
 /// Fewest weighted measurements for the tensor fit.
 const TENSOR_MEASUREMENTS: usize = 12;
 
+/// Fewest measurements of a shell whose mean is of use.
+const SHELL_MEAN: usize = 6;
+
 /// What the starts of all voxels share.
 #[derive(Debug, Clone)]
 pub struct StartScheme {
@@ -43,6 +46,8 @@ pub struct StartScheme {
     /// What the signal of each b = 0 image is multiplied by to stand for TE = 0, where
     /// compartments have T2.
     echo_factor: Vec<f64>,
+    /// Measurements of each shell that has enough of them for a mean.
+    shells: Vec<Vec<usize>>,
     /// Start points of the values; axes and scale are filled in a voxel.
     points: Vec<Vec<f64>>,
     axes: Vec<usize>,
@@ -98,6 +103,7 @@ impl StartScheme {
                 .map(|i| model.echo_factor(acquisition.te_ms().map(|t| t[i])))
                 .collect(),
             b0: acquisition.b0_measurements().collect(),
+            shells: members(acquisition).into_iter().filter(|m| m.len() >= SHELL_MEAN).collect(),
             points: points(lowered, linear_amplitudes),
             starts: if one_mode { 1 } else { 3 },
             axes,
@@ -138,6 +144,14 @@ impl StartScheme {
         self.b0.iter().zip(&self.echo_factor).map(|(&i, factor)| factor * y[i])
     }
 
+    /// The least mean square of the signals of a shell, or that of all signals.
+    pub(crate) fn least_power(&self, y: &[f64]) -> f64 {
+        let power =
+            |m: &[usize]| m.iter().map(|&i| y[i] * y[i]).sum::<f64>() / m.len().max(1) as f64;
+        let all: Vec<usize> = (0..y.len()).collect();
+        self.shells.iter().map(|m| power(m)).fold(power(&all), f64::min)
+    }
+
     /// Standard deviation of the b = 0 signals, when there are at least four.
     pub fn b0_sd(&self, y: &[f64]) -> Option<f64> {
         let n = self.b0.len();
@@ -169,10 +183,11 @@ impl StartScheme {
     /// # Shapes
     /// `y` `[measurement]`; `evaluator` is one of [`StartScheme::ranking`].
     ///
-    /// `floor` is the σ of Rician noise (0 for none): the ranking is by least
-    /// squares, to which the noise floor would look like water that does not
-    /// move, so $\sqrt{y^2 - \tfrac43\sigma^2}$ stands for y (between the mean
-    /// bias at high signal, $\sigma^2$, and that at none, $2\sigma^2$).
+    /// `floor` is the square that noise adds to magnitudes (0 for none): the ranking
+    /// is by least squares, to which the noise floor would look like water that does
+    /// not move, so $\sqrt{y^2 - \mathrm{floor}}$ stands for y. For N coils it is
+    /// $(2N - \tfrac23)\sigma^2$, between the mean bias at high signal,
+    /// $(2N-1)\sigma^2$, and that at none, $2N\sigma^2$.
     pub(crate) fn starts(&self, evaluator: &mut Evaluator, y: &[f64], floor: f64) -> Vec<Vec<f64>> {
         let mean_b0 = self.mean_b0(y);
         let e = self.directions(y, 1e-3 * mean_b0.max(f64::MIN_POSITIVE));
@@ -180,11 +195,7 @@ impl StartScheme {
         let compartments = self.ranking.model.components().len();
         let mut y_slots = vec![0.0; plan.slots()];
         for (slot, &i) in plan.slot_of().iter().zip(&self.ranked) {
-            y_slots[*slot] = if floor > 0.0 {
-                (y[i] * y[i] - 4.0 / 3.0 * floor * floor).max(0.0).sqrt()
-            } else {
-                y[i]
-            };
+            y_slots[*slot] = if floor > 0.0 { (y[i] * y[i] - floor).max(0.0).sqrt() } else { y[i] };
         }
         let mut e_signals = vec![0.0; compartments * plan.slots()];
         let mut gram = vec![0.0; compartments * compartments];
@@ -239,16 +250,21 @@ impl StartScheme {
     }
 }
 
+/// The measurements of each shell.
+fn members(acquisition: &Acquisition) -> Vec<Vec<usize>> {
+    let mut out = vec![Vec::new(); acquisition.shells().len()];
+    for (i, &s) in acquisition.shell_of().iter().enumerate() {
+        out[s].push(i);
+    }
+    out
+}
+
 /// At most 96 measurements (two a shell at least), evenly over each shell.
 fn spread(acquisition: &Acquisition) -> Vec<usize> {
     let n = acquisition.len();
     let keep = (96.0 / n as f64).min(1.0);
-    let mut members = vec![Vec::new(); acquisition.shells().len()];
-    for (i, &s) in acquisition.shell_of().iter().enumerate() {
-        members[s].push(i);
-    }
     let mut out = Vec::new();
-    for list in &members {
+    for list in &members(acquisition) {
         let m = ((list.len() as f64 * keep).ceil() as usize).max(2).min(list.len());
         out.extend((0..m).map(|k| list[k * list.len() / m]));
     }

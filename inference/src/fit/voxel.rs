@@ -3,17 +3,25 @@
 //! $$\hat x = \arg\max_x \ln p(y\,|\,S(x),\sigma),\qquad \mathrm{cov} = (T^T J^T W J T)^{-1}$$
 //!
 //! with $W$ the curvature of the likelihood at the optimum (observed
-//! information in the signal, for Rician noise kept above $0.3/\sigma^2$) and $T$
+//! information in the signal, kept above $0.3/\sigma^2$ in steps) and $T$
 //! the tangent basis; the covariance of the result columns follows by the delta
-//! method.
+//! method. Where σ of magnitudes is estimated, too, the information that is spent on
+//! it is taken off.
 //!
 //! An unknown σ is estimated: for Gaussian noise $\hat\sigma^2 = \mathrm{RSS}/(n-p)$;
-//! for Rician noise by the fixed point of the score,
-//! $\sigma^2 = \frac{1}{2(n - p/2)}\sum(y^2 + S^2 - 2ySr)$, alternating with fits.
+//! for the others by scoring steps in ln σ, alternating with fits, to the zero of
+//!
+//! $$\frac{\partial\ln p}{\partial\ln\sigma} + cp,\qquad c = 1\text{ for magnitudes},\quad
+//!   c = \frac{\nu+2}{\nu+5}\text{ for Student-t noise}$$
+//!
+//! The loss of the p fitted parameters makes it unbiased to first order in $p/n$, as
+//! $n - p$ does for Gaussian noise: of $\psi = -\partial\ln p/\partial y$ the sum
+//! $\sum d\,\psi(d)$ over residuals loses $1 + \mathrm E[d\psi'']/2\mathrm E[\psi']$ a parameter.
 //!
 //! Source: Sijbers et al. 1998, doi:10.1109/42.712125 (Rician maximum
-//! likelihood); Efron & Hinkley 1978, doi:10.1093/biomet/65.3.457 (observed information).
-//! Validated by `tests/fit.rs`.
+//! likelihood); Lange, Little & Taylor 1989, doi:10.1080/01621459.1989.10478852
+//! (Student-t); Efron & Hinkley 1978, doi:10.1093/biomet/65.3.457 (observed information).
+//! Validated by `tests/fit.rs` and `tests/noise.rs`.
 
 use super::lm::{LevenbergMarquardt, Objective};
 use super::start::StartScheme;
@@ -33,7 +41,7 @@ pub enum Status {
     /// The data do not determine the parameters.
     Singular,
     /// NaN, infinite or all-zero signals, no positive b = 0 signal, negative signals
-    /// with Rician noise; a σ that is not positive, a fixed value that is not finite.
+    /// with Rician or non-central chi noise; a σ that is not positive, a fixed value that is not finite.
     InvalidSignal,
     /// The density could not be evaluated.
     Divergent,
@@ -91,10 +99,33 @@ pub struct VoxelFit {
     pub r2: f64,
     /// Standard errors of the result columns; NaN where not determined.
     pub column_sd: Vec<f64>,
+    /// The measures of the model (FA and others), in their order.
+    pub measures: Vec<f64>,
+    /// Standard errors of the measures; NaN where not determined.
+    pub measure_sd: Vec<f64>,
     /// Iterations of the best run.
     pub iterations: u64,
     /// Mean b = 0 signal.
     pub mean_b0: f64,
+}
+
+impl VoxelFit {
+    /// The result of a voxel that has none.
+    pub(crate) fn failed(model: &Model, status: Status, sigma: Option<f64>, mean_b0: f64) -> Self {
+        let open = |n: usize| vec![f64::NAN; n];
+        Self {
+            x: open(model.values()),
+            sigma: sigma.unwrap_or(f64::NAN),
+            status,
+            ln_likelihood: f64::NAN,
+            r2: f64::NAN,
+            column_sd: open(model.columns().len()),
+            measures: open(model.measures().len()),
+            measure_sd: open(model.measures().len()),
+            iterations: 0,
+            mean_b0,
+        }
+    }
 }
 
 /// Fits voxels one after another on one thread.
@@ -138,13 +169,17 @@ struct NegativeLogLikelihood<'a> {
     mask: &'a [f64],
     noise: NoiseKind,
     sigma: f64,
-    /// The curvature of a Rician measurement is kept above this share of 1/σ².
+    /// The curvature of a measurement is kept above this share of its information,
+    /// about 1/σ².
     floor: f64,
     scratch: &'a mut Scratch,
 }
 
 /// Iterations of each of several starts before the best goes on.
 const FIRST_ITERATIONS: u64 = 8;
+
+/// Longest step of ln σ.
+const LONGEST_STEP: f64 = 0.7;
 
 /// The floor of the curvature in the steps of a fit, which need a positive matrix.
 const CURVATURE_FLOOR: f64 = 0.3;
@@ -165,10 +200,15 @@ impl Objective for NegativeLogLikelihood<'_> {
             &mut s.score,
             &mut s.curvature,
         );
-        if self.noise == NoiseKind::Rician {
-            let floor = self.floor / (self.sigma * self.sigma);
-            for (c, m) in s.curvature.iter_mut().zip(self.mask) {
-                *c = c.max(floor) * m;
+        if self.noise != NoiseKind::Gaussian {
+            let inverse = 1.0 / (self.sigma * self.sigma);
+            let others = self.noise.coils().map_or(0.0, |n| f64::from(n) - 1.0);
+            for ((c, s), m) in s.curvature.iter_mut().zip(signal).zip(self.mask) {
+                // Of several coils the information goes to S²/(S² + Nσ²) of that of one
+                // channel.
+                let power = s * s * inverse;
+                let share = if others > 0.0 { (power / (power + others)).max(0.05) } else { 1.0 };
+                *c = c.max(self.floor * share * inverse) * m;
             }
         }
         normal_equations(jacobian, &s.curvature, &s.score, &mut s.normal, &mut s.right);
@@ -242,7 +282,7 @@ impl Fitter {
     pub fn is_valid(noise: NoiseKind, y: &[f64]) -> bool {
         y.iter().all(|v| v.is_finite())
             && y.iter().any(|v| *v != 0.0)
-            && (noise != NoiseKind::Rician || y.iter().all(|v| *v >= 0.0))
+            && (noise.coils().is_none() || y.iter().all(|v| *v >= 0.0))
     }
 
     /// Fits one voxel.
@@ -289,27 +329,50 @@ impl Fitter {
         plan.scatter(y, &mut self.y);
         // Without a known σ the first fits use a guess; the optimum of least
         // squares does not depend on it.
-        let guess =
-            sigma.unwrap_or_else(|| self.scheme.b0_sd(y).unwrap_or(0.0).max(0.02 * mean_b0));
-        let first_noise = if sigma.is_some() { noise } else { NoiseKind::Gaussian };
-        let starts = match start {
-            Some(x) => vec![x.to_vec()],
-            None => {
-                self.ranking.set_per_voxel(per_voxel);
-                let floor = if noise == NoiseKind::Rician { guess } else { 0.0 };
-                let mut starts = self.scheme.starts(&mut self.ranking, y, floor);
-                starts.truncate(self.options.max_starts.max(1));
-                starts
-            }
-        };
+        let b0_sd = self.scheme.b0_sd(y);
+        let guess = sigma.unwrap_or_else(|| b0_sd.unwrap_or(0.0).max(0.02 * mean_b0));
+        // Outliers make the surface of Student-t noise rough far from the optimum, so
+        // it is climbed from that of least squares.
+        let rough = matches!(noise, NoiseKind::StudentT { .. });
+        let first_noise = if sigma.is_some() && !rough { noise } else { NoiseKind::Gaussian };
+        if start.is_none() {
+            self.ranking.set_per_voxel(per_voxel);
+        }
+        let starts = self.starts(y, start, guess);
         let Some(mut best) = self.best_of(starts, first_noise, guess) else {
             return self.failed(Status::Divergent, sigma, mean_b0);
         };
         let parameters = self.tangent.dim() + usize::from(sigma.is_none());
         let sigma = match sigma {
-            Some(s) => s,
+            Some(s) => {
+                if rough {
+                    let limit = self.options.max_iterations;
+                    let Some(run) = self.minimise(best.x, noise, s, limit) else {
+                        return self.failed(Status::Divergent, sigma, mean_b0);
+                    };
+                    best = Run { iterations: best.iterations + run.iterations, ..run };
+                }
+                s
+            }
             None => {
-                let estimate = self.estimate_sigma(noise, &mut best);
+                let mut first = self.residual_sigma(&best.x);
+                if let NoiseKind::NcChi { coils: coils @ 2.. } = noise {
+                    let constants = Constants::new(noise, y);
+                    let (mut found, mut iterations) = (None::<Run>, best.iterations);
+                    for candidate in self.candidates(coils, y, &best.x, mean_b0) {
+                        let starts = self.starts(y, start, candidate);
+                        let Some(run) = self.best_of(starts, noise, candidate) else { continue };
+                        iterations += run.iterations;
+                        let run = Run { cost: run.cost - constants.at(candidate), ..run };
+                        if found.as_ref().is_none_or(|f| run.cost < f.cost) {
+                            (found, first) = (Some(run), candidate);
+                        }
+                    }
+                    if let Some(run) = found {
+                        best = Run { iterations, ..run };
+                    }
+                }
+                let estimate = self.estimate_sigma(noise, &mut best, first);
                 // The fits end at a share of a nat, so a guess that was much too
                 // large made them end early.
                 if noise == NoiseKind::Gaussian && estimate < 0.2 * guess {
@@ -319,13 +382,25 @@ impl Fitter {
                     {
                         best = Run { iterations: best.iterations + run.iterations, ..run };
                     }
-                    self.estimate_sigma(noise, &mut best)
+                    self.residual_sigma(&best.x)
                 } else {
                     estimate
                 }
             }
         };
         self.finish(y, sigma, mean_b0, best, parameters)
+    }
+
+    /// The given start, or those of the scheme above the floor of noise of about `sigma`.
+    fn starts(&mut self, y: &[f64], given: Option<&[f64]>, sigma: f64) -> Vec<Vec<f64>> {
+        if let Some(x) = given {
+            return vec![x.to_vec()];
+        }
+        let channels = self.model().noise().coils().map_or(0.0, |n| 2.0 * f64::from(n));
+        let floor = (channels - 2.0 / 3.0).max(0.0) * sigma * sigma;
+        let mut starts = self.scheme.starts(&mut self.ranking, y, floor);
+        starts.truncate(self.options.max_starts.max(1));
+        starts
     }
 
     /// Follows every start for a few iterations and the best one to its end.
@@ -383,14 +458,52 @@ impl Fitter {
         (n.saturating_sub(self.tangent.dim())).max(1) as f64
     }
 
-    fn estimate_sigma(&mut self, noise: NoiseKind, best: &mut Run) -> f64 {
-        let freedom = self.residual_freedom();
-        let rss = self.residual_square(&best.x);
-        let mut sigma = (rss / freedom).sqrt().max(f64::MIN_POSITIVE.sqrt());
+    /// The root mean square of the residuals a degree of freedom.
+    fn residual_sigma(&mut self, x: &[f64]) -> f64 {
+        let square = self.residual_square(x) / self.residual_freedom();
+        square.sqrt().max(f64::MIN_POSITIVE.sqrt())
+    }
+
+    /// Noise scales of N coils to start from, as the likelihood has a valley where noise
+    /// of a large σ stands for all weighted signals.
+    ///
+    /// A variance $v$ about mean magnitudes $m$ gives, with $\mathrm E\,y^2 = S^2 + 2N\sigma^2$
+    /// and $\mathrm{Var}\,y \approx \mathrm{Var}\,y^2/4\mathrm E\,y^2 = \sigma^2(1 - N\sigma^2/m^2)$,
+    /// a quadratic equation in σ². It is taken for the residuals of least squares, which
+    /// are too large where the model can't follow the floor, with a sequence below it, and
+    /// for the b = 0 signals. No σ is larger than the least power of a shell allows.
+    fn candidates(&mut self, coils: u32, y: &[f64], x: &[f64], mean_b0: f64) -> Vec<f64> {
+        let variance = self.residual_sigma(x).powi(2);
+        let plan = self.evaluator.lowered().plan.clone();
+        let signal = self.evaluator.signal(x);
+        let inverse: f64 =
+            signal.iter().zip(plan.mask()).map(|(m, mask)| mask / (m * m).max(variance)).sum();
+        let n = f64::from(coils);
+        let above_floor = |variance: f64, inverse: f64| {
+            let root = (1.0 - 4.0 * n * inverse * variance).max(0.0).sqrt();
+            // (1 - root)/(2N/m²) without its cancellation.
+            (2.0 * variance / (1.0 + root)).sqrt()
+        };
+        let largest = (self.scheme.least_power(y) / (2.0 * n)).sqrt();
+        let residual = above_floor(variance, inverse / plan.measurements() as f64).min(largest);
+        let mut out: Vec<f64> = (0..5).map(|k| residual * 0.85_f64.powi(k)).collect();
+        if let Some(sd) = self.scheme.b0_sd(y).filter(|sd| *sd > 0.0) {
+            out.push(above_floor(sd * sd, 1.0 / (mean_b0 * mean_b0)).min(largest));
+        }
+        out
+    }
+
+    /// The zero of the score in ln σ, from `sigma` on, with fits in between.
+    fn estimate_sigma(&mut self, noise: NoiseKind, best: &mut Run, mut sigma: f64) -> f64 {
         if noise == NoiseKind::Gaussian {
             return sigma;
         }
-        let n = self.evaluator.lowered().plan.measurements() as f64;
+        let freedom = self.residual_freedom();
+        let parameters = self.evaluator.lowered().plan.measurements() as f64 - freedom;
+        let loss = match noise {
+            NoiseKind::StudentT { nu } => (nu + 2.0) / (nu + 5.0) * parameters,
+            _ => parameters,
+        };
         for _ in 0..30 {
             let Some(run) =
                 self.minimise(best.x.clone(), noise, sigma, self.options.max_iterations)
@@ -399,22 +512,61 @@ impl Fitter {
             };
             let iterations = best.iterations + run.iterations;
             *best = Run { iterations, ..run };
-            // Σ(y² + S² - 2ySr) from the score: y r = σ² score + S.
             let plan = self.evaluator.lowered().plan.clone();
             let signal = self.evaluator.signal(&best.x);
             noise.score(&self.y, signal, plan.mask(), sigma, &mut self.scratch.score);
             let slope =
                 noise.ln_sigma_slope(&self.y, signal, plan.mask(), sigma, &self.scratch.score);
-            let square = (slope + 2.0 * n) * sigma * sigma;
-            let parameters = n - freedom;
-            let next = (square / (2.0 * n - parameters)).max(0.0).sqrt().max(1e-12 * sigma);
-            let change = (next / sigma - 1.0).abs();
-            sigma = next;
-            if change < 1e-4 {
+            let information = self.ln_sigma_information(&best.x, sigma);
+            let step = ((slope + loss) / information).clamp(-LONGEST_STEP, LONGEST_STEP);
+            sigma *= step.exp();
+            if step.abs() < 1e-4 {
                 break;
             }
         }
         sigma
+    }
+
+    /// The information on ln σ at values, of Rician noise at any signal as well.
+    fn ln_sigma_information(&mut self, x: &[f64], sigma: f64) -> f64 {
+        let noise = self.model().noise();
+        let noise = noise.coils().map_or(noise, |coils| NoiseKind::NcChi { coils });
+        let plan = self.evaluator.lowered().plan.clone();
+        let signal = self.evaluator.signal(x);
+        noise.ln_sigma_information(&self.y, signal, plan.mask(), sigma, &mut self.scratch.score)
+    }
+
+    /// Takes from the information on the parameters what is spent on σ:
+    /// $H - hh^T/I$ with $h$ the derivative of the gradient by ln σ.
+    fn profile(&mut self, x: &[f64], sigma: f64, information: f64, hessian: &mut [f64]) {
+        let plan = self.evaluator.lowered().plan.clone();
+        let noise = self.model().noise();
+        let dim = self.tangent.dim();
+        let step = 1e-4;
+        let mut gradients = [vec![0.0; dim], vec![0.0; dim]];
+        let mut unused = vec![0.0; dim * dim];
+        for (gradient, sigma) in
+            gradients.iter_mut().zip([sigma * (1.0 + step), sigma * (1.0 - step)])
+        {
+            let mut objective = NegativeLogLikelihood {
+                evaluator: &mut self.evaluator,
+                tangent: &self.tangent,
+                y: &self.y,
+                mask: plan.mask(),
+                noise,
+                sigma,
+                floor: CURVATURE_FLOOR,
+                scratch: &mut self.scratch,
+            };
+            objective.linearise(x, gradient, &mut unused);
+        }
+        let h: Vec<f64> =
+            gradients[0].iter().zip(&gradients[1]).map(|(a, b)| (a - b) / (2.0 * step)).collect();
+        for i in 0..dim {
+            for j in 0..dim {
+                hessian[i * dim + j] -= h[i] * h[j] / information;
+            }
+        }
     }
 
     fn residual_square(&mut self, x: &[f64]) -> f64 {
@@ -443,10 +595,13 @@ impl Fitter {
         let noise = self.model().noise();
         let dim = self.tangent.dim();
         let (mut gradient, mut hessian) = (vec![0.0; dim], vec![0.0; dim * dim]);
+        // About the signal itself, noise tells of σ and of the signal apart.
+        let sigma_is_estimated = parameters > dim && noise.coils().is_some();
         // The observed information itself; with the floor of the steps where noise
         // leaves it without an inverse.
         let mut cost = f64::NAN;
-        let (mut column_sd, mut determined) = (vec![f64::NAN; self.model().columns().len()], false);
+        let (columns, measures) = (self.model().columns().len(), self.model().measures().len());
+        let (mut column_sd, mut determined) = (vec![f64::NAN; columns + measures], false);
         for floor in [f64::NEG_INFINITY, CURVATURE_FLOOR] {
             let mut objective = NegativeLogLikelihood {
                 evaluator: &mut self.evaluator,
@@ -459,6 +614,10 @@ impl Fitter {
                 scratch: &mut self.scratch,
             };
             cost = objective.linearise(&x, &mut gradient, &mut hessian);
+            if floor < 0.0 && sigma_is_estimated {
+                let information = self.ln_sigma_information(&x, sigma);
+                self.profile(&x, sigma, information, &mut hessian);
+            }
             if plan.measurements() >= parameters {
                 (column_sd, determined) = self.standard_errors(&x, &gradient, &hessian);
             }
@@ -472,10 +631,26 @@ impl Fitter {
             (true, false) => Status::MaxIterations,
             (true, true) => Status::Converged,
         };
-        VoxelFit { x, sigma, status, ln_likelihood, r2, column_sd, iterations, mean_b0 }
+        let measure_sd = column_sd.split_off(columns);
+        let per_voxel = self.evaluator.per_voxel();
+        let measures = self.model().measures().iter();
+        let measures =
+            measures.map(|m| m.evaluate(self.model(), &x, per_voxel, &mut |_, _| ())).collect();
+        VoxelFit {
+            x,
+            sigma,
+            status,
+            ln_likelihood,
+            r2,
+            column_sd,
+            measures,
+            measure_sd,
+            iterations,
+            mean_b0,
+        }
     }
 
-    /// Standard errors of the columns (0 for constants), and whether the data
+    /// Standard errors of the columns (0 for constants) and the measures, and whether the data
     /// determine the parameters. Columns held by a bound, or that vanish because a
     /// fraction is zero, have none: NaN.
     fn standard_errors(&self, x: &[f64], gradient: &[f64], hessian: &[f64]) -> (Vec<f64>, bool) {
@@ -514,22 +689,29 @@ impl Fitter {
         let full_rank = cholesky(&mut a, n, 1e-10);
         let determined = full_rank && (fraction_gone || (0..dim).all(|i| frozen[i] || !dead[i]));
         let columns = model.columns();
+        let count = columns.len() + model.measures().len();
         if !full_rank {
-            return (vec![f64::NAN; columns.len()], false);
+            return (vec![f64::NAN; count], false);
         }
         let inverse = cholesky_inverse(&a, n);
         let mut basis = Vec::new();
         self.tangent.basis(x, &mut basis);
         let per_voxel = self.evaluator.per_voxel();
-        let sd = columns
-            .iter()
-            .map(|column| {
+        let sd = (0..count)
+            .map(|c| {
                 let mut slope = vec![0.0; dim];
-                column.evaluate(x, per_voxel, &mut |k, d| {
+                let sink = &mut |k: usize, d: f64| {
                     for &(_, j, b) in basis.iter().filter(|e| e.0 == k) {
                         slope[j] += d * b;
                     }
-                });
+                };
+                match columns.get(c) {
+                    Some(column) => column.evaluate(x, per_voxel, sink),
+                    None => {
+                        let measure = &model.measures()[c - columns.len()];
+                        measure.evaluate(model, x, per_voxel, sink)
+                    }
+                };
                 // Not determined, or held by a bound: no standard error.
                 let held = |i: usize| dead[i] || frozen[i];
                 let moves = |i: usize| slope[i] != 0.0;
@@ -543,22 +725,13 @@ impl Fitter {
                         variance += slope[p] / scale(p) * inverse[i * n + j] * slope[q] / scale(q);
                     }
                 }
-                variance.max(0.0).sqrt()
+                if variance.is_nan() { variance } else { variance.max(0.0).sqrt() }
             })
             .collect();
         (sd, determined)
     }
 
     fn failed(&self, status: Status, sigma: Option<f64>, mean_b0: f64) -> VoxelFit {
-        VoxelFit {
-            x: vec![f64::NAN; self.model().values()],
-            sigma: sigma.unwrap_or(f64::NAN),
-            status,
-            ln_likelihood: f64::NAN,
-            r2: f64::NAN,
-            column_sd: vec![f64::NAN; self.model().columns().len()],
-            iterations: 0,
-            mean_b0,
-        }
+        VoxelFit::failed(self.model(), status, sigma, mean_b0)
     }
 }

@@ -28,8 +28,16 @@ pub(crate) fn table(
     for ((name, unit), column) in names.iter().zip(values) {
         out.numbers(name, unit, column);
     }
+    for (m, measure) in model.measures().iter().enumerate() {
+        let values = fits.iter().map(|f| f.measures[m]).collect();
+        out.numbers(&measure.name, measure.unit.symbol(), values);
+    }
     for (c, (name, unit)) in names.iter().enumerate() {
         out.numbers(&format!("{name}.sd"), unit, fits.iter().map(|f| f.column_sd[c]).collect());
+    }
+    for (m, measure) in model.measures().iter().enumerate() {
+        let values = fits.iter().map(|f| f.measure_sd[m]).collect();
+        out.numbers(&format!("{}.sd", measure.name), measure.unit.symbol(), values);
     }
     out.numbers("sigma", SIGNAL_UNIT, fits.iter().map(|f| f.sigma).collect());
     out.numbers("r2", "1", fits.iter().map(|f| f.r2).collect());

@@ -99,6 +99,14 @@ pub fn add_noise(y: &mut [f64], noise: NoiseKind, sigma: f64, rng: &mut PhiloxRn
         *v = match noise {
             NoiseKind::Gaussian => real,
             NoiseKind::Rician => real.hypot(sigma * normal(rng)),
+            NoiseKind::NcChi { coils } => {
+                (1..2 * coils).fold(real, |y, _| y.hypot(sigma * normal(rng)))
+            }
+            NoiseKind::StudentT { nu } => {
+                // Whole degrees of freedom: a normal over the root of a mean of squares.
+                let squares: f64 = (0..nu as u32).map(|_| normal(rng).powi(2)).sum();
+                *v + (real - *v) / (squares / nu).sqrt()
+            }
         };
     }
 }

@@ -1,9 +1,9 @@
 //! Cylinder, short pulses and any diffusion time: free along the axis, the sum over
 //! modes of `restricted/callaghan.rs` across.
 //!
-//! $$E = e^{-b\lambda_\parallel t^2}\left\{\left[\frac{2J_1(x)}x\right]^2
-//!   + 4\sum_{n,k}\frac{K_n\beta^2}{\beta^2-n^2}e^{-\beta^2D\tau/R^2}
-//!   \left[\frac{xJ_n'(x)}{x^2-\beta^2}\right]^2\right\}$$
+//! $$E = e^{-b\lambda_\parallel t^2}\left\{\left[\frac{2J_1(x)}x\right]^2 +
+//! 4\sum_{n,k}\frac{K_n\beta^2}{\beta^2-n^2}e^{-\beta^2D\tau/R^2}
+//! \left[\frac{xJ_n'(x)}{x^2-\beta^2}\right]^2\right\}$$
 //!
 //! | symbol | unit | |
 //! |---|---|---|

@@ -24,6 +24,7 @@ use crate::parameter::{ParameterSpec, diffusivity, intrinsic, size};
 use crate::restricted::callaghan::{Pore, plates};
 use crate::restricted::{attenuate, dephasing};
 use crate::zonal::project;
+use std::sync::Arc;
 
 /// Two impermeable plates after short pulses.
 #[derive(Debug, Default)]
@@ -46,6 +47,10 @@ impl Compartment for PlaneCallaghan {
 
     fn parameters(&self) -> &[ParameterSpec] {
         if self.oriented { &PARAMETERS } else { &PARAMETERS[..2] }
+    }
+
+    fn with_axis(&self) -> Option<Arc<dyn Compartment>> {
+        Some(Arc::new(Self { oriented: true }))
     }
 
     fn oriented(&self) -> bool {

@@ -21,6 +21,7 @@ use crate::parameter::{ParameterSpec, diffusivity, size};
 use crate::restricted::long_time::Shape;
 use crate::restricted::{attenuate, dephasing};
 use crate::zonal::project;
+use std::sync::Arc;
 
 /// Two impermeable plates after short pulses and a long diffusion time.
 #[derive(Debug, Default)]
@@ -42,6 +43,10 @@ impl Compartment for PlaneSgp {
 
     fn parameters(&self) -> &[ParameterSpec] {
         if self.oriented { &PARAMETERS } else { &PARAMETERS[..1] }
+    }
+
+    fn with_axis(&self) -> Option<Arc<dyn Compartment>> {
+        Some(Arc::new(Self { oriented: true }))
     }
 
     fn oriented(&self) -> bool {

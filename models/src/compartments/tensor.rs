@@ -73,6 +73,48 @@ fn minimal_rotation(m: [f64; 3]) -> ([[f64; 3]; 2], [[[f64; 3]; 2]; 3]) {
     (frame, derivative)
 }
 
+/// The eigenvectors as parameters, and back.
+impl DiffusionTensor {
+    /// $\mu$ (with $\mu_x \ge 0$) and $\psi$ of a tensor with the first two
+    /// eigenvectors given.
+    pub fn angles(first: [f64; 3], second: [f64; 3]) -> ([f64; 3], f64) {
+        let mu = if first[0] < 0.0 { first.map(|c| -c) } else { first };
+        let (frame, _) = minimal_rotation(mu);
+        let dot = |v: [f64; 3]| second[0] * v[0] + second[1] * v[1] + second[2] * v[2];
+        (mu, dot(frame[1]).atan2(dot(frame[0])).rem_euclid(std::f64::consts::PI))
+    }
+
+    /// The eigenvectors $(\mu, e_2, e_3)$, a right-handed frame.
+    pub fn axes(mu: [f64; 3], psi: f64) -> [[f64; 3]; 3] {
+        let (sin, cos) = psi.sin_cos();
+        let (frame, _) = minimal_rotation(mu);
+        [mu, combine(cos, frame[0], sin, frame[1]), combine(-sin, frame[0], cos, frame[1])]
+    }
+
+    /// Derivatives of $\mu_x, \mu_y, \mu_z, \psi$ with respect to small rotations about
+    /// $\mu, e_2, e_3$.
+    pub fn turns(mu: [f64; 3], psi: f64) -> [[f64; 3]; 4] {
+        let (sin, cos) = psi.sin_cos();
+        let (_, derivative) = minimal_rotation(mu);
+        let [_, e2, e3] = Self::axes(mu, psi);
+        let mut out = [[0.0; 3]; 4];
+        for i in 0..3 {
+            out[i] = [0.0, -e3[i], e2[i]];
+        }
+        // e2 turns by psi, and with the frame when mu moves.
+        out[3] = [1.0, 0.0, 0.0];
+        for i in 0..3 {
+            let moved = combine(cos, derivative[i][0], sin, derivative[i][1]);
+            let slope = moved[0] * e3[0] + moved[1] * e3[1] + moved[2] * e3[2];
+            let step = out[i];
+            for (o, s) in out[3].iter_mut().zip(step) {
+                *o -= slope * s;
+            }
+        }
+        out
+    }
+}
+
 impl Compartment for DiffusionTensor {
     fn kind(&self) -> &str {
         "tensor"
@@ -156,14 +198,7 @@ impl Compartment for DiffusionTensor {
             (scalars[3], combine(-sin, frame[0], cos, frame[1])),
         ];
         axes.sort_by(|a, b| b.0.total_cmp(&a.0));
-        *mu = axes[0].1;
-        if mu[0] < 0.0 {
-            *mu = mu.map(|c| -c);
-        }
-        let (frame, _) = minimal_rotation(*mu);
-        let e2 = axes[1].1;
-        let dot = |v: [f64; 3]| e2[0] * v[0] + e2[1] * v[1] + e2[2] * v[2];
-        scalars[0] = dot(frame[1]).atan2(dot(frame[0])).rem_euclid(std::f64::consts::PI);
+        (*mu, scalars[0]) = Self::angles(axes[0].1, axes[1].1);
         for (scalar, axis) in scalars[1..].iter_mut().zip(axes) {
             *scalar = axis.0;
         }
@@ -178,6 +213,30 @@ impl Compartment for DiffusionTensor {
 mod tests {
     #![allow(clippy::panic)]
     use super::*;
+
+    #[test]
+    fn turns_equal_differences() {
+        let (mu, psi) = ([0.6, -0.64, 0.48], 0.9);
+        let axes = DiffusionTensor::axes(mu, psi);
+        let turns = DiffusionTensor::turns(mu, psi);
+        for about in 0..3 {
+            let h = 1e-5;
+            let turned = |angle: f64| -> [f64; 4] {
+                let (s, c) = f64::sin_cos(angle);
+                let (p, q) = ((about + 1) % 3, (about + 2) % 3);
+                let mut out = axes;
+                out[p] = combine(c, axes[p], s, axes[q]);
+                out[q] = combine(-s, axes[p], c, axes[q]);
+                let (m, psi) = DiffusionTensor::angles(out[0], out[1]);
+                [m[0], m[1], m[2], psi]
+            };
+            let (up, down) = (turned(h), turned(-h));
+            for ((turn, up), down) in turns.iter().zip(up).zip(down) {
+                let difference = (up - down) / (2.0 * h);
+                assert!((turn[about] - difference).abs() < 1e-9, "{about}: {turn:?}");
+            }
+        }
+    }
 
     #[test]
     fn tensor_has_its_eigenvalues() {

@@ -26,27 +26,45 @@ pub(crate) enum Shape {
     Sphere,
 }
 
-/// ${}_0F_1(;\nu;-w/4)$ for w below 1.
-fn series(nu: f64, w: f64) -> f64 {
-    let mut sum = 1.0;
-    for k in (0..9).rev() {
-        let k = f64::from(k);
-        sum = 1.0 - sum * 0.25 * w / ((k + 1.0) * (nu + k));
+/// Below this w the power series serve.
+const SERIES: f64 = 4.0;
+
+/// Coefficients of ${}_0F_1(;\nu;-w/4)$ in powers of w, for ν half of `twice`; below
+/// w = 4 the next one is less than 1e-17.
+const fn series(twice: usize) -> [f64; 13] {
+    let mut out = [1.0; 13];
+    let mut k = 1;
+    while k < 13 {
+        let n = k as f64;
+        out[k] = -out[k - 1] * 0.25 / (n * (0.5 * twice as f64 + n - 1.0));
+        k += 1;
+    }
+    out
+}
+
+fn polynomial(c: &[f64; 13], w: f64) -> f64 {
+    let mut sum = c[12];
+    for c in c[..12].iter().rev() {
+        sum = sum * w + c;
     }
     sum
 }
 
+/// ν = 3/2, 2, 5/2, 3, 7/2: a form factor, and two further its slope.
+const F: [[f64; 13]; 5] = [series(3), series(4), series(5), series(6), series(7)];
+
 impl Shape {
     /// $F^2$ and its derivative with respect to $w = x^2$.
     pub(crate) fn form(self, w: f64) -> [f64; 2] {
-        let half = match self {
-            Shape::Plates => 0.5,
-            Shape::Cylinder => 1.0,
-            Shape::Sphere => 1.5,
+        let index = match self {
+            Shape::Plates => 0,
+            Shape::Cylinder => 1,
+            Shape::Sphere => 2,
         };
-        let (f, slope) = if w < 1.0 {
-            let f = series(half + 1.0, w);
-            (f, -0.25 / (half + 1.0) * series(half + 2.0, w))
+        let half = 0.5 * (index as f64 + 1.0);
+        let (f, slope) = if w < SERIES {
+            let slope = -0.25 / (half + 1.0) * polynomial(&F[index + 2], w);
+            (polynomial(&F[index], w), slope)
         } else {
             let x = w.sqrt();
             // F and F - 0F1(; d/2; -w/4).
@@ -75,7 +93,7 @@ impl Shape {
 mod tests {
     use super::*;
 
-    /// Sixth-order central differences on both sides of w = 1 and across it.
+    /// Sixth-order central differences on both sides of [`SERIES`] and across it.
     #[test]
     fn slopes_equal_differences() {
         for shape in [Shape::Plates, Shape::Cylinder, Shape::Sphere] {
