@@ -7,6 +7,7 @@ exact decimals and the arithmetic has 40 digits. Units: ms/um^2, um^2/ms, rad, m
 
 from pathlib import Path
 
+import exact_pore
 import restricted
 from mpmath import acos, cos, cot, diag, exp, expm, eye, log, matrix, mp, mpf, nstr, pi, quad, sin, sqrt
 
@@ -87,7 +88,32 @@ def karger(p, b, g, delta, big_delta):
     return e[0] + e[1]
 
 
+def dephasing(b, delta, big_delta):
+    return sqrt(b / (big_delta - delta / 3))
+
+
+def cylinder_exact(p, b, g, delta, big_delta):
+    t2 = dot(g, p["mu"]) ** 2
+    across = dephasing(b, delta, big_delta) * sqrt(1 - t2)
+    d = p.get("lambda_perp_intrinsic", mpf("1.7"))
+    pore = exact_pore.signal("cylinder", p["diameter"], d, across, delta, big_delta)
+    return exp(-b * p["lambda_par"] * t2) * pore
+
+
+def sphere_exact(p, b, g, delta, big_delta):
+    d = p.get("lambda_intrinsic", mpf("1.7"))
+    return exact_pore.signal("sphere", p["diameter"], d, dephasing(b, delta, big_delta), delta, big_delta)
+
+
+def plane_exact(p, b, g, delta, big_delta):
+    d = p.get("lambda_intrinsic", mpf("1.7"))
+    return exact_pore.signal("planes", p["separation"], d, dephasing(b, delta, big_delta), delta, big_delta)
+
+
 SIGNALS = {
+    "cylinder_exact": cylinder_exact,
+    "sphere_exact": sphere_exact,
+    "plane_exact": plane_exact,
     "ball": ball,
     "dot": no_motion,
     "stick": stick,
@@ -119,11 +145,22 @@ SETS += [
     ("stick|watson", "mu_x=0;mu_y=0.6;mu_z=0.8;lambda_par=2.6;odi=0.04"),
     ("zeppelin|watson", "mu_x=-0.6;mu_y=0.64;mu_z=0.48;lambda_par=1.9;lambda_perp=0.4;odi=0.6"),
 ]
+SETS += restricted.SETS
+
+SETS += [
+    ("cylinder_exact", "mu_x=0.36;mu_y=0.48;mu_z=0.8;lambda_par=1.4;diameter=7"),
+    ("cylinder_exact", "mu_x=-0.6;mu_y=0.64;mu_z=0.48;lambda_par=1.7;diameter=2"),
+    ("sphere_exact", "diameter=9"),
+    ("sphere_exact", "diameter=4"),
+    ("sphere_exact", "diameter=7;lambda_intrinsic=1.1"),
+    ("plane_exact", "separation=8"),
+    ("plane_exact", "separation=3"),
+]
+
 SETS += [
     ("karger", "mu_x=0.36;mu_y=0.48;mu_z=0.8;stick_lambda_par=2.1;zeppelin_lambda_par=1.4;"
      "zeppelin_lambda_perp=0.6;intra_fraction=0.55;exchange_time_ms=20"),
 ]
-SETS += restricted.SETS
 
 # b, g, delta, Delta.
 MEASUREMENTS = [
