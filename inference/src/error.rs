@@ -7,6 +7,9 @@ pub enum InferenceError {
     /// The model does not compile or does not fit the acquisition.
     #[error(transparent)]
     Model(#[from] microtome_models::ModelError),
+    /// Responses that do not fit the acquisition.
+    #[error(transparent)]
+    Deconvolution(#[from] microtome_models::DeconvolutionError),
     /// A batch lacks a column or has one of another type.
     #[error("batch of voxels: column `{column}` {problem}")]
     Column {

@@ -12,6 +12,7 @@ pub mod family;
 pub mod gaussian;
 #[cfg(feature = "graph")]
 pub mod graph;
+pub mod inverse;
 mod lanes;
 pub mod log;
 pub mod normal;
@@ -19,6 +20,7 @@ pub mod philox;
 pub mod plan;
 pub mod residual;
 pub mod rician;
+pub mod rows;
 pub mod simd;
 pub mod special;
 pub mod text;

@@ -9,9 +9,11 @@ mod chart;
 mod compartment;
 pub mod compartments;
 mod compile;
+mod deconvolution;
 mod evaluate;
 #[cfg(feature = "graph")]
 mod graph;
+mod half_sphere;
 mod link;
 mod model;
 mod noise;
@@ -20,6 +22,7 @@ mod posterior;
 mod prior;
 mod run;
 mod spec;
+mod spherical_harmonics;
 mod tangent;
 
 pub use acquisition::{
@@ -27,7 +30,12 @@ pub use acquisition::{
 };
 pub use chart::Chart;
 pub use compartment::{Coefficients, Compartment, Family, by_kind, register};
+pub use deconvolution::{
+    BShells, DeconvolutionError, DeconvolutionSpec, Responses, SHELL_WIDTH_MS_PER_UM2,
+    TissueResponse, Used,
+};
 pub use evaluate::{Evaluator, Lowered};
+pub use half_sphere::{half_sphere, neighbours};
 pub use link::{FixedValue, LinkSpec};
 pub use model::{Column, Component, Free, FreeKind, Model, ModelError, compose_models};
 pub use noise::{Constants, NoiseKind};
@@ -36,4 +44,9 @@ pub use posterior::{Posterior, Sigma};
 pub use prior::{Prior, PriorError, PriorSpec};
 pub use run::{BLOCK_ROWS, Job, RunSpec, SearchSpec, SigmaSpec, VoxelBatch};
 pub use spec::{CompartmentSpec, ModelSpec, NoiseSpec, PRESETS, Preset, SpecError};
+pub use spherical_harmonics::{
+    HarmonicBasis, Jet, LMAX_MAX, Series, SphericalHarmonics, anisotropy_index, convolve,
+    harmonic_count, harmonic_index, harmonic_order, laplacian_norm, orders, orientation_tensor,
+    rotational_harmonics, zonal_peak,
+};
 pub use tangent::Tangent;

@@ -8,6 +8,7 @@
 //!
 //! Unknown keys, kinds and presets are errors that contain the word at fault.
 
+use crate::deconvolution::DeconvolutionSpec;
 use crate::link::LinkSpec;
 use crate::noise::NoiseKind;
 use crate::prior::PriorSpec;
@@ -19,8 +20,11 @@ use std::collections::BTreeMap;
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
     /// The compartments in order.
-    #[serde(rename = "compartment")]
+    #[serde(default, rename = "compartment", skip_serializing_if = "Vec::is_empty")]
     pub compartments: Vec<CompartmentSpec>,
+    /// Spherical deconvolution, in place of compartments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deconvolution: Option<DeconvolutionSpec>,
     /// Links by parameter name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub link: BTreeMap<String, LinkSpec>,
@@ -167,7 +171,7 @@ impl ModelSpec {
     pub fn from_toml(text: &str) -> Result<Self, SpecError> {
         let spec: Self =
             toml::from_str(text).map_err(|e| SpecError::Toml { message: e.to_string() })?;
-        if spec.compartments.is_empty() {
+        if spec.compartments.is_empty() && spec.deconvolution.is_none() {
             return Err(SpecError::Toml { message: "there is no [[compartment]]".into() });
         }
         for c in &spec.compartments {
