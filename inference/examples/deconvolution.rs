@@ -10,7 +10,7 @@
 
 use cpu_time::ThreadTime;
 use microtome_inference::deconvolution::Deconvolver;
-use microtome_models::{Acquisition, DeconvolutionSpec, Responses, TissueResponse};
+use microtome_models::{Acquisition, DeconvolutionSpec, Responses, SIDE_LOBES, TissueResponse};
 
 fn table(path: String) -> Vec<Vec<f64>> {
     let text = std::fs::read_to_string(path).unwrap();
@@ -31,7 +31,7 @@ fn main() {
             zonal: response.iter().map(|r| r[1..].to_vec()).collect(),
         }],
     };
-    let spec = DeconvolutionSpec { lmax: Some(8), responses };
+    let spec = DeconvolutionSpec { lmax: Some(8), side_lobes: SIDE_LOBES, responses };
     let begin = ThreadTime::now();
     let deconvolver = Deconvolver::new(&spec, &acquisition).unwrap();
     println!("set-up {:.1} ms", begin.elapsed().as_secs_f64() * 1e3);
@@ -47,7 +47,7 @@ fn main() {
             let outcome = deconvolver.solve(y, &mut state);
             steps += outcome.steps;
             failed += usize::from(!outcome.converged);
-            active += deconvolver.active(&state);
+            active += deconvolver.unknowns(&state).0.len();
         }
         times[0].push(begin.elapsed().as_secs_f64() / n);
         let begin = ThreadTime::now();

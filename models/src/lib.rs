@@ -31,7 +31,7 @@ pub use acquisition::{
 pub use chart::Chart;
 pub use compartment::{Coefficients, Compartment, Family, by_kind, register};
 pub use deconvolution::{
-    BShells, DeconvolutionError, DeconvolutionSpec, Responses, SHELL_WIDTH_MS_PER_UM2,
+    BShells, DeconvolutionError, DeconvolutionSpec, Responses, SHELL_WIDTH_MS_PER_UM2, SIDE_LOBES,
     TissueResponse, Used,
 };
 pub use evaluate::{Evaluator, Lowered};

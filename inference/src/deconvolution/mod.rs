@@ -1,14 +1,16 @@
-//! Constrained spherical deconvolution: the quadratic program, voxels, peaks, and
+//! Constrained spherical deconvolution: the search, voxels, peaks, and
 //! the responses that it needs.
 
 mod concentration;
-mod cone;
 mod design;
+mod lobe;
+mod nonnegative;
 mod peaks;
 mod voxel;
 
 pub use concentration::{concentration, dispersion_index};
-pub use cone::{Cone, ConeOutcome, ConeState, NEIGHBOURS};
 pub use design::{Deconvolver, DeconvolverState};
+pub use lobe::lobe;
+pub use nonnegative::{NEIGHBOURS, NonNegative, NonNegativeState, Outcome};
 pub use peaks::{PEAKS, PeakFinder, Peaks};
 pub use voxel::VoxelDeconvolution;

@@ -11,7 +11,7 @@
 //! doi:10.1002/hbm.22099 (peaks of fibre orientation distributions by Newton's method).
 //! Validated by `crossings_are_found_to_a_degree` in `tests/deconvolution.rs`.
 
-use super::cone::NEIGHBOURS;
+use super::nonnegative::NEIGHBOURS;
 use microtome_models::{Series, SphericalHarmonics};
 
 /// Most peaks that are kept.
@@ -59,9 +59,9 @@ impl PeakFinder {
     /// The peaks of a function with the given coefficients and its values in the
     /// directions.
     pub fn find(&self, coefficients: &[f64], values: &[f64], out: &mut Peaks) {
-        *out = Peaks::default();
         let largest = values.iter().fold(0.0_f64, |a, v| a.max(*v));
         if !(largest > 0.0) {
+            *out = Peaks::default();
             return;
         }
         let mut starts: [(f64, usize); 2 * PEAKS] = [(0.0, 0); 2 * PEAKS];
@@ -79,14 +79,30 @@ impl PeakFinder {
                 starts[at] = (*v, i);
             }
         }
+        self.refine(coefficients, starts[..found].iter().map(|s| s.1), out);
+    }
+
+    /// The peaks that are reached from some of the directions. A direction within
+    /// 15 degrees of a peak that is found already is not tried.
+    pub fn refine(
+        &self,
+        coefficients: &[f64],
+        starts: impl Iterator<Item = usize>,
+        out: &mut Peaks,
+    ) {
+        *out = Peaks::default();
         let mut series = self.empty.clone();
         self.sh.collect(coefficients, &mut series);
-        for (_, i) in &starts[..found] {
-            let (axis, value) = climb(&series, self.axes[*i]);
+        let cosine = |a: &[f64; 3], b: &[f64; 3]| (a[0] * b[0] + a[1] * b[1] + a[2] * b[2]).abs();
+        for i in starts {
+            let start = self.axes[i];
+            if out.axis[..out.count].iter().any(|a| cosine(a, &start) > SAME) {
+                continue;
+            }
+            let (axis, value) = climb(&series, start);
             let mut at = out.count;
             for k in (0..out.count).rev() {
-                let cosine: f64 = axis.iter().zip(&out.axis[k]).map(|(a, b)| a * b).sum();
-                if cosine.abs() > SAME {
+                if cosine(&axis, &out.axis[k]) > SAME {
                     at = PEAKS;
                 } else if at < PEAKS && value > out.value[k] {
                     at = k;
