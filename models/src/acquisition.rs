@@ -280,6 +280,12 @@ impl Acquisition {
         }
     }
 
+    /// The same acquisition in other axes: every direction g becomes R g, R orthogonal.
+    pub fn turned(&self, r: &[[f64; 3]; 3]) -> Self {
+        let turn = |g: &[f64; 3]| r.map(|row| row[0] * g[0] + row[1] * g[1] + row[2] * g[2]);
+        Self { directions: self.directions.iter().map(turn).collect(), ..self.clone() }
+    }
+
     /// Number of measurements.
     pub fn len(&self) -> usize {
         self.b.len()

@@ -172,7 +172,13 @@ impl Data {
 }
 
 fn model() -> ModelFlags {
-    ModelFlags { model: "ball_stick".into(), noise: Some("rician".into()) }
+    ModelFlags {
+        model: "ball_stick".into(),
+        noise: Some("rician".into()),
+        response: None,
+        lmax: None,
+        side_lobes: None,
+    }
 }
 
 fn prepare(out: &Path) -> anyhow::Result<Data> {

@@ -14,7 +14,7 @@
 //! (spherical deconvolution as non-negative least squares over directions).
 //! Validated by `side_lobes_are_bounded_and_the_peak_is_sharpest` below.
 
-use super::nonnegative::NonNegative;
+use super::nonnegative::{NEIGHBOURS, NonNegative};
 use std::f64::consts::PI;
 
 /// Angles from the axis to its normal at which the bound is imposed.
@@ -22,7 +22,7 @@ const ANGLES: usize = 361;
 /// What the lobe may fall between two angles, in units of its peak.
 const BETWEEN: f64 = 5e-5;
 /// Makes the multipliers unique; the bound is missed by 1e-6 of the peak for it.
-const RIDGE: f64 = 1e-9;
+const RIDGE: f64 = 1e-8;
 
 /// $P_0, P_2, \dots$ at a cosine.
 fn legendre(lmax: usize, t: f64) -> Vec<f64> {
@@ -60,7 +60,11 @@ pub fn lobe(lmax: usize, depth: f64) -> Vec<f64> {
     let largest = (0..ANGLES).map(|i| gram[i * (ANGLES + 1)]).fold(0.0, f64::max);
     (0..ANGLES).for_each(|i| gram[i * (ANGLES + 1)] += RIDGE * largest);
     let table: Vec<f64> = rows.iter().flat_map(|a| (1..=orders).map(|k| a[k] / degree(k))).collect();
-    let problem = NonNegative::new(&gram, ANGLES, &table, ANGLES, &[]);
+    let near: Vec<[u32; NEIGHBOURS]> = (0..ANGLES)
+        .map(|i| [1, 2, 3, 4].map(|d| [i.saturating_sub(d), (i + d).min(ANGLES - 1)]).concat())
+        .map(|n| std::array::from_fn(|k| n[k] as u32))
+        .collect();
+    let problem = NonNegative::new(&gram, ANGLES, &table, ANGLES, &near);
     let mut w = vec![0.0; problem.width()];
     for (w, a) in w.iter_mut().zip(&rows) {
         *w = a.iter().sum();

@@ -6,6 +6,7 @@ mod design;
 mod lobe;
 mod nonnegative;
 mod peaks;
+mod response;
 mod voxel;
 
 pub use concentration::{concentration, dispersion_index};
@@ -13,4 +14,5 @@ pub use design::{Deconvolver, DeconvolverState};
 pub use lobe::lobe;
 pub use nonnegative::{NEIGHBOURS, NonNegative, NonNegativeState, Outcome};
 pub use peaks::{PEAKS, PeakFinder, Peaks};
+pub use response::{ResponseEstimator, Screen, TissueVoxels, classify};
 pub use voxel::VoxelDeconvolution;
