@@ -70,7 +70,8 @@ fn main() {
     );
     let mut text = String::new();
     for y in &signals {
-        let row: Vec<String> = deconvolver.fit(y, &mut state).fod.iter().map(|c| format!("{c:?}")).collect();
+        let row: Vec<String> =
+            deconvolver.fit(y, &mut state).fod.iter().map(|c| format!("{c:?}")).collect();
         text.push_str(&(row.join(",") + "\n"));
     }
     std::fs::write(format!("{folder}/fod.csv"), text).unwrap();

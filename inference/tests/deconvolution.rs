@@ -156,7 +156,9 @@ fn phantom_crossings_are_resolved() {
     let acquisition = one_shell();
     let deconvolver = Deconvolver::new(&single(8, 0.02), &acquisition).unwrap();
     let mut state = deconvolver.state();
-    for (angle, noise, most) in [(90.0, 0.0, 2.0), (60.0, 0.0, 3.0), (90.0, 1.0 / 30.0, 8.0), (60.0, 1.0 / 30.0, 10.0)] {
+    for (angle, noise, most) in
+        [(90.0, 0.0, 2.0), (60.0, 0.0, 3.0), (90.0, 1.0 / 30.0, 8.0), (60.0, 1.0 / 30.0, 10.0)]
+    {
         for case in 0..30 {
             let truth = pair(case, angle);
             let mut rng = PhiloxRng::new(7, case as u64, 0);
@@ -226,7 +228,8 @@ fn phantom(acquisition: &Acquisition, noise: f64) -> Vec<Vec<f64>> {
                     + share[1] * fibre(*b, dot(*g, w))
                     + share[2] * (-b * 0.8).exp()
                     + share[3] * (-b * 3.0).exp();
-                let (e, f): (f64, f64) = (StandardNormal.sample(&mut rng), StandardNormal.sample(&mut rng));
+                let (e, f): (f64, f64) =
+                    (StandardNormal.sample(&mut rng), StandardNormal.sample(&mut rng));
                 1000.0 * (s + noise * e).hypot(noise * f)
             })
             .collect()
@@ -249,12 +252,19 @@ fn responses_of_a_phantom_return() {
     let pick = |rows: &[usize]| rows.iter().map(|r| voxels[*r].as_slice()).collect::<Vec<_>>();
     let axes: Vec<Vector> = found.white.iter().map(|r| screens[*r].unwrap().axis).collect();
     let (chosen, wm) = estimator.refine(&pick(&found.white), &axes, 8, 60).unwrap();
-    assert!(chosen.iter().all(|k| found.white[*k] % 4 == 0), "a crossing passed for a single fibre");
+    assert!(
+        chosen.iter().all(|k| found.white[*k] % 4 == 0),
+        "a crossing passed for a single fibre"
+    );
     for (shell, b) in [(1, 1.0), (2, 3.0)] {
         let truth = zonal(b, 8);
         for (found, truth) in wm[shell].iter().zip(&truth) {
             // Axes wrong by about a degree take a few percent of the high orders.
-            assert!((found / 1000.0 - truth).abs() < 0.02 * truth.abs() + 0.01, "{b} {:?} {truth:?}", wm[shell]);
+            assert!(
+                (found / 1000.0 - truth).abs() < 0.02 * truth.abs() + 0.01,
+                "{b} {:?} {truth:?}",
+                wm[shell]
+            );
         }
     }
     let csf = estimator.isotropic(&pick(&found.fluid));

@@ -38,13 +38,17 @@ fn side_lobes() -> f64 {
 #[non_exhaustive]
 pub enum DeconvolutionError {
     /// An order that is odd or too high.
-    #[error("lmax {lmax}: the harmonics of a symmetric function have the even orders 0, 2, ...; write an even number from 2 to {LMAX_MAX}")]
+    #[error(
+        "lmax {lmax}: the harmonics of a symmetric function have the even orders 0, 2, ...; write an even number from 2 to {LMAX_MAX}"
+    )]
     Order {
         /// As given.
         lmax: usize,
     },
     /// Side lobes of no use.
-    #[error("side lobes of {side_lobes} of the peak: a number from 0 (non-negative everywhere) to 0.1 is needed")]
+    #[error(
+        "side lobes of {side_lobes} of the peak: a number from 0 (non-negative everywhere) to 0.1 is needed"
+    )]
     SideLobes {
         /// As given.
         side_lobes: f64,
@@ -67,7 +71,9 @@ pub enum DeconvolutionError {
         best: usize,
     },
     /// A shell of the response is not in the scheme.
-    #[error("the response has b = {response} s/mm2, but the acquisition has no such shell (it has {found}); estimate the response from this acquisition: microtome response")]
+    #[error(
+        "the response has b = {response} s/mm2, but the acquisition has no such shell (it has {found}); estimate the response from this acquisition: microtome response"
+    )]
     ResponseShell {
         /// b of the response, s/mm².
         response: f64,
@@ -75,7 +81,9 @@ pub enum DeconvolutionError {
         found: String,
     },
     /// A shell of the scheme is not in the response.
-    #[error("the acquisition has b = {scheme} s/mm2, but the response has no such shell (it has {found}); estimate the response from this acquisition: microtome response")]
+    #[error(
+        "the acquisition has b = {scheme} s/mm2, but the response has no such shell (it has {found}); estimate the response from this acquisition: microtome response"
+    )]
     SchemeShell {
         /// b of the acquisition, s/mm².
         scheme: f64,
@@ -155,7 +163,11 @@ impl BShells {
         let mut last = f64::NEG_INFINITY;
         for i in order {
             let is_b0 = b[i] <= B0_MAX_MS_PER_UM2;
-            let new = if last <= B0_MAX_MS_PER_UM2 { !is_b0 || groups.is_empty() } else { b[i] - last > SHELL_WIDTH_MS_PER_UM2 };
+            let new = if last <= B0_MAX_MS_PER_UM2 {
+                !is_b0 || groups.is_empty()
+            } else {
+                b[i] - last > SHELL_WIDTH_MS_PER_UM2
+            };
             if new {
                 groups.push(Vec::new());
             }
@@ -206,37 +218,68 @@ impl Responses {
             return wrong("fibres", "there is no [[tissue]]".into());
         };
         let shells = self.b_ms_per_um2.len();
-        let rising = self.b_ms_per_um2.windows(2).all(|w| w[1] - w[0] > 0.5 * SHELL_WIDTH_MS_PER_UM2);
-        if shells == 0 || !rising || self.b_ms_per_um2.iter().any(|b| !(b.is_finite() && *b >= 0.0)) {
-            return wrong(&first.name, "the b-values must be rising and not negative, one a shell".into());
+        let rising =
+            self.b_ms_per_um2.windows(2).all(|w| w[1] - w[0] > 0.5 * SHELL_WIDTH_MS_PER_UM2);
+        if shells == 0 || !rising || self.b_ms_per_um2.iter().any(|b| !(b.is_finite() && *b >= 0.0))
+        {
+            return wrong(
+                &first.name,
+                "the b-values must be rising and not negative, one a shell".into(),
+            );
         }
         for (k, tissue) in self.tissue.iter().enumerate() {
             let valid = |c: char| c.is_ascii_alphanumeric() || c == '_';
             if tissue.name.is_empty() || !tissue.name.chars().all(valid) {
-                return wrong(&tissue.name, "the name must be made of letters, digits and _".into());
+                return wrong(
+                    &tissue.name,
+                    "the name must be made of letters, digits and _".into(),
+                );
             }
             if self.tissue[..k].iter().any(|t| t.name == tissue.name) {
                 return wrong(&tissue.name, "two tissues have this name".into());
             }
             if tissue.zonal.len() != shells {
                 let n = tissue.zonal.len();
-                return wrong(&tissue.name, format!("{n} rows of coefficients for {shells} b-values; write one row a shell"));
+                return wrong(
+                    &tissue.name,
+                    format!(
+                        "{n} rows of coefficients for {shells} b-values; write one row a shell"
+                    ),
+                );
             }
             let most = LMAX_MAX / 2 + 1;
             for (row, b) in tissue.zonal.iter().zip(&self.b_ms_per_um2) {
                 let b = s_per_mm2(*b);
                 if row.is_empty() || row.len() > most || row.iter().any(|r| !r.is_finite()) {
-                    return wrong(&tissue.name, format!("the row of b = {b} s/mm2 must have 1 to {most} finite coefficients"));
+                    return wrong(
+                        &tissue.name,
+                        format!(
+                            "the row of b = {b} s/mm2 must have 1 to {most} finite coefficients"
+                        ),
+                    );
                 }
                 if row[0] <= 0.0 {
-                    return wrong(&tissue.name, format!("the first coefficient of b = {b} s/mm2 is {}, but the mean signal must be positive", row[0]));
+                    return wrong(
+                        &tissue.name,
+                        format!(
+                            "the first coefficient of b = {b} s/mm2 is {}, but the mean signal must be positive",
+                            row[0]
+                        ),
+                    );
                 }
             }
             if k == 0 && tissue.lmax() < 2 {
-                return wrong(&tissue.name, "is isotropic, but the first tissue must be that of fibres (l = 0, 2, ...)".into());
+                return wrong(
+                    &tissue.name,
+                    "is isotropic, but the first tissue must be that of fibres (l = 0, 2, ...)"
+                        .into(),
+                );
             }
             if k > 0 && tissue.lmax() > 0 {
-                return wrong(&tissue.name, "only the first tissue may have orders above l = 0".into());
+                return wrong(
+                    &tissue.name,
+                    "only the first tissue may have orders above l = 0".into(),
+                );
             }
         }
         Ok(())
@@ -253,9 +296,13 @@ impl Responses {
         let near = |a: f64, b: f64| (a - b).abs() <= SHELL_WIDTH_MS_PER_UM2.max(0.02 * a);
         let nearest = |b: f64| {
             let distance = |i: &usize| (self.b_ms_per_um2[*i] - b).abs();
-            let best = (0..self.b_ms_per_um2.len()).min_by(|i, j| distance(i).total_cmp(&distance(j)));
+            let best =
+                (0..self.b_ms_per_um2.len()).min_by(|i, j| distance(i).total_cmp(&distance(j)));
             // b = 0 images are not a weighted shell, however low that is.
-            best.filter(|i| near(self.b_ms_per_um2[*i], b) && (self.b_ms_per_um2[*i] <= B0_MAX_MS_PER_UM2) == (b == 0.0))
+            best.filter(|i| {
+                near(self.b_ms_per_um2[*i], b)
+                    && (self.b_ms_per_um2[*i] <= B0_MAX_MS_PER_UM2) == (b == 0.0)
+            })
         };
         let partner: Vec<Option<usize>> = shells.b.iter().map(|b| nearest(*b)).collect();
         for (i, b) in self.b_ms_per_um2.iter().enumerate() {
@@ -272,9 +319,8 @@ impl Responses {
                 }
             }
         }
-        let (measurements, shell) = (0..acquisition.len())
-            .filter_map(|i| Some((i, partner[shells.of[i]]?)))
-            .unzip();
+        let (measurements, shell) =
+            (0..acquisition.len()).filter_map(|i| Some((i, partner[shells.of[i]]?))).unzip();
         Ok(Used { measurements, shell })
     }
 
@@ -300,7 +346,10 @@ impl DeconvolutionSpec {
         let measurements = weighted.count();
         let isotropic = self.responses.tissue.len() - 1;
         let highest = self.responses.tissue[0].lmax();
-        let fits = |lmax: &usize| harmonic_count(*lmax) <= measurements && harmonic_count(*lmax) + isotropic <= used.measurements.len();
+        let fits = |lmax: &usize| {
+            harmonic_count(*lmax) <= measurements
+                && harmonic_count(*lmax) + isotropic <= used.measurements.len()
+        };
         let best = (0..=highest).step_by(2).filter(fits).last().unwrap_or(0);
         let lmax = self.lmax.unwrap_or(best.min(LMAX_DEFAULT).max(2));
         if lmax % 2 != 0 || !(2..=LMAX_MAX).contains(&lmax) {
@@ -309,13 +358,21 @@ impl DeconvolutionSpec {
         if lmax > highest {
             return Err(DeconvolutionError::Tissue {
                 tissue: self.responses.tissue[0].name.clone(),
-                problem: format!("has orders up to {highest}, but lmax is {lmax}; estimate the response with --lmax {lmax}, or deconvolve with --lmax {highest}"),
+                problem: format!(
+                    "has orders up to {highest}, but lmax is {lmax}; estimate the response with --lmax {lmax}, or deconvolve with --lmax {highest}"
+                ),
             });
         }
         if !fits(&lmax) {
             let unknowns = harmonic_count(lmax) + isotropic;
             let shells = BShells::words(&self.responses.b_ms_per_um2);
-            return Err(DeconvolutionError::Unknowns { lmax, unknowns, measurements, shells, best });
+            return Err(DeconvolutionError::Unknowns {
+                lmax,
+                unknowns,
+                measurements,
+                shells,
+                best,
+            });
         }
         self.lmax = Some(lmax);
         Ok(())
@@ -345,7 +402,11 @@ mod tests {
     fn spec(b: &[f64], lmax: Option<usize>) -> DeconvolutionSpec {
         let rows = |b: &f64| if *b == 0.0 { vec![1.0] } else { vec![1.0, -0.5, 0.1, -0.02, 0.003] };
         let wm = TissueResponse { name: "wm".into(), zonal: b.iter().map(rows).collect() };
-        DeconvolutionSpec { lmax, side_lobes: SIDE_LOBES, responses: Responses { b_ms_per_um2: b.to_vec(), tissue: vec![wm] } }
+        DeconvolutionSpec {
+            lmax,
+            side_lobes: SIDE_LOBES,
+            responses: Responses { b_ms_per_um2: b.to_vec(), tissue: vec![wm] },
+        }
     }
 
     #[test]
@@ -359,14 +420,20 @@ mod tests {
     #[test]
     fn faults_of_responses_are_named() {
         let two = acquisition(&[(0.0, 2), (1.0, 30), (3.0, 60)]);
-        let fault = |s: &mut DeconvolutionSpec, a: &Acquisition| s.resolve(a).unwrap_err().to_string();
+        let fault =
+            |s: &mut DeconvolutionSpec, a: &Acquisition| s.resolve(a).unwrap_err().to_string();
         assert!(fault(&mut spec(&[0.0, 1.0, 2.0], None), &two).contains("b = 2000 s/mm2"));
         assert!(fault(&mut spec(&[0.0, 1.0], None), &two).contains("acquisition has b = 3000"));
         assert!(fault(&mut spec(&[0.0, 1.0, 3.0], Some(7)), &two).contains("lmax 7"));
         assert!(fault(&mut spec(&[0.0, 1.0, 3.0], Some(10)), &two).contains("orders up to 8"));
         let few = acquisition(&[(0.0, 2), (1.0, 30)]);
         let text = fault(&mut spec(&[1.0], Some(8)), &few);
-        assert!(text.contains("45 unknown") && text.contains("30 measurements") && text.contains("lmax 6"), "{text}");
+        assert!(
+            text.contains("45 unknown")
+                && text.contains("30 measurements")
+                && text.contains("lmax 6"),
+            "{text}"
+        );
         let mut bad = spec(&[1.0], None);
         bad.responses.tissue[0].zonal[0] = vec![1.0];
         assert!(fault(&mut bad, &few).contains("isotropic"));

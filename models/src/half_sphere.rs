@@ -46,8 +46,13 @@ mod tests {
         let axes = half_sphere(n);
         let spacing = (2.0 * PI / n as f64).sqrt();
         let near = neighbours::<1>(&axes);
-        let dot = |a: [f64; 3], b: [f64; 3]| (a[0] * b[0] + a[1] * b[1] + a[2] * b[2]).abs().min(1.0);
-        let closest = axes.iter().zip(&near).map(|(a, k)| dot(*a, axes[k[0] as usize]).acos()).fold(9.0, f64::min);
+        let dot =
+            |a: [f64; 3], b: [f64; 3]| (a[0] * b[0] + a[1] * b[1] + a[2] * b[2]).abs().min(1.0);
+        let closest = axes
+            .iter()
+            .zip(&near)
+            .map(|(a, k)| dot(*a, axes[k[0] as usize]).acos())
+            .fold(9.0, f64::min);
         assert!(closest > 0.45 * spacing, "{closest} of {spacing}");
         // No axis is further from the set than one spacing.
         for probe in half_sphere(4001) {

@@ -107,7 +107,9 @@ pub enum ModelError {
         most: usize,
     },
     /// A deconvolution has no compartments to compose.
-    #[error("a spherical deconvolution is neither sampled nor composed with compartments; use it alone, in `fit`")]
+    #[error(
+        "a spherical deconvolution is neither sampled nor composed with compartments; use it alone, in `fit`"
+    )]
     Deconvolution,
     /// The acquisition lacks what a compartment needs.
     #[error(

@@ -67,7 +67,10 @@ pub fn convolve(rotational: &[f64], coefficients: &mut [f64]) {
 
 /// The pairs (l, m) of the first `count` coefficients, in their order.
 pub fn orders(count: usize) -> impl Iterator<Item = (usize, isize)> {
-    (0..).step_by(2).flat_map(|l: usize| (-(l as isize)..=l as isize).map(move |m| (l, m))).take(count)
+    (0..)
+        .step_by(2)
+        .flat_map(|l: usize| (-(l as isize)..=l as isize).map(move |m| (l, m)))
+        .take(count)
 }
 
 /// The Laplace-Beltrami norm $\int|\Delta f|^2 = \sum l^2(l+1)^2 c_{lm}^2$.
@@ -220,7 +223,8 @@ impl SphericalHarmonics {
 
     /// Collects a function for fast evaluation with derivatives.
     pub fn series(&self, coefficients: &[f64]) -> Series {
-        let mut series = Series { lmax: self.lmax, terms: [[[0.0; 2]; LMAX_MAX / 2 + 1]; LMAX_MAX + 1] };
+        let mut series =
+            Series { lmax: self.lmax, terms: [[[0.0; 2]; LMAX_MAX / 2 + 1]; LMAX_MAX + 1] };
         self.collect(coefficients, &mut series);
         series
     }
@@ -262,7 +266,9 @@ fn polynomial(l: usize, m: usize) -> Vec<f64> {
     let mut out = Vec::new();
     for k in 0..=(l - m) / 2 {
         let power = l - 2 * k;
-        let legendre = factorial(2 * l - 2 * k) / (factorial(k) * factorial(l - k) * factorial(power)) / 2f64.powi(l as i32);
+        let legendre = factorial(2 * l - 2 * k)
+            / (factorial(k) * factorial(l - k) * factorial(power))
+            / 2f64.powi(l as i32);
         let derivative: f64 = (power - m + 1..=power).map(|j| j as f64).product();
         let sign = if k % 2 == 0 { 1.0 } else { -1.0 };
         out.push(norm * sign * legendre * derivative);

@@ -5,8 +5,8 @@
 
 use microtome_models::{
     HarmonicBasis, SphericalHarmonics, anisotropy_index, convolve, half_sphere, harmonic_count,
-    harmonic_index, harmonic_order, laplacian_norm, orders, orientation_tensor, rotational_harmonics,
-    zonal_peak,
+    harmonic_index, harmonic_order, laplacian_norm, orders, orientation_tensor,
+    rotational_harmonics, zonal_peak,
 };
 use std::f64::consts::PI;
 
@@ -15,10 +15,11 @@ fn golden() -> Vec<(HarmonicBasis, usize, isize, [f64; 3], f64)> {
     let rows = text.lines().skip(1).map(|line| {
         let w: Vec<&str> = line.split(',').collect();
         let f = |i: usize| w[i].parse::<f64>().unwrap();
-        let basis = [HarmonicBasis::Mrtrix3, HarmonicBasis::Descoteaux, HarmonicBasis::DescoteauxLegacy]
-            .into_iter()
-            .find(|b| b.name() == w[0])
-            .unwrap();
+        let basis =
+            [HarmonicBasis::Mrtrix3, HarmonicBasis::Descoteaux, HarmonicBasis::DescoteauxLegacy]
+                .into_iter()
+                .find(|b| b.name() == w[0])
+                .unwrap();
         let (t, p) = (f(3), f(4));
         let n = [t.sin() * p.cos(), t.sin() * p.sin(), t.cos()];
         (basis, w[1].parse().unwrap(), w[2].parse().unwrap(), n, f(5))
@@ -74,11 +75,23 @@ fn derivatives_equal_differences() {
             for i in 0..3 {
                 let (up, down) = (at(i, 1.0), at(i, -1.0));
                 let slope = (up.value - down.value) / (2.0 * h);
-                assert!((slope - jet.gradient[i]).abs() < 1e-6 * (1.0 + slope.abs()), "{lmax} {n:?}");
+                assert!(
+                    (slope - jet.gradient[i]).abs() < 1e-6 * (1.0 + slope.abs()),
+                    "{lmax} {n:?}"
+                );
                 for (k, (a, b)) in pairs.iter().enumerate() {
-                    let other = if *a == i { *b } else if *b == i { *a } else { continue };
+                    let other = if *a == i {
+                        *b
+                    } else if *b == i {
+                        *a
+                    } else {
+                        continue;
+                    };
                     let slope = (up.gradient[other] - down.gradient[other]) / (2.0 * h);
-                    assert!((slope - jet.hessian[k]).abs() < 1e-5 * (1.0 + slope.abs()), "{lmax} {n:?} {k}");
+                    assert!(
+                        (slope - jet.hessian[k]).abs() < 1e-5 * (1.0 + slope.abs()),
+                        "{lmax} {n:?} {k}"
+                    );
                 }
             }
         }

@@ -13,10 +13,15 @@ use microtome_models::{Job, SearchSpec};
 /// sigma, r2), maps when the signals are an image, and run.json. Diffusivities
 /// are in um^2/ms (1 um^2/ms = 1e-3 mm^2/s), in tables and maps; directions are
 /// unit vectors in the frame of the gradient directions.
+///
+/// `--model csd` deconvolves instead: fod.nii.gz and peaks.nii.gz (fod.npy for
+/// arrays; basis and order of MRtrix3), tissue volumes and peaks in fit.parquet. Of an
+/// image with FSL b-vectors its directions are in world axes (RAS+).
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Example:
   microtome fit --model ball_stick --dwi dwi.nii.gz --bval dwi.bval --bvec dwi.bvec --mask mask.nii.gz --out fit
+  microtome fit --model csd --response response.toml --dwi dwi.nii.gz --bval dwi.bval --bvec dwi.bvec --out csd
 
 Exit codes: 0 done; 1 wrong input (nothing is written); 2 more voxels failed than
 --max-failed allows; 130 interrupted (finished blocks are kept, the same line resumes).
@@ -24,6 +29,7 @@ Exit codes: 0 done; 1 wrong input (nothing is written); 2 more voxels failed tha
 References:
   Levenberg 1944, doi:10.1090/qam/10666; Marquardt 1963, doi:10.1137/0111030 (the search).
   Sijbers et al. 1998, doi:10.1109/42.712125 (Rician likelihood).
+  Jeurissen et al. 2014, doi:10.1016/j.neuroimage.2014.07.061 (multi-tissue deconvolution).
   The references of compartments and presets: microtome info models.")]
 pub(crate) struct FitArgs {
     #[command(flatten)]

@@ -27,7 +27,8 @@ pub(crate) fn write_array(folder: &Path) -> anyhow::Result<String> {
     let mut writer = MatrixWriter::create(&folder.join(name), reader.n_rows(), names.len())?;
     for batch in reader {
         let batch = batch?;
-        let columns = names.iter().map(|n| floats(&batch, n)).collect::<anyhow::Result<Vec<_>>>()?;
+        let columns =
+            names.iter().map(|n| floats(&batch, n)).collect::<anyhow::Result<Vec<_>>>()?;
         for r in 0..batch.num_rows() {
             let row: Vec<f64> = columns.iter().map(|c| c[r]).collect();
             writer.push(&row)?;
@@ -72,14 +73,25 @@ pub(crate) fn write_images(
         let text = serde_json::to_string_pretty(&text)? + "\n";
         write_text(&folder.join(format!("{name}.json")), &text)?;
     }
-    let tissues = deconvolution.tissues().flat_map(|t| [format!("{t}.fraction"), format!("{t}.volume")]);
+    let tissues =
+        deconvolution.tissues().flat_map(|t| [format!("{t}.fraction"), format!("{t}.volume")]);
     let scalars = tissues.chain(["odi", "anisotropy", "mse", "r2"].map(String::from));
     for column in scalars {
         let label = super::model::label(&column);
         let name = format!("{}desc-estimate_param-{label}_dwimap", maps::prefix("csd"));
-        image(folder, "fit.parquet", &format!("{name}.nii.gz"), geometry, &[column.clone()], |row| row.to_vec())?;
+        image(
+            folder,
+            "fit.parquet",
+            &format!("{name}.nii.gz"),
+            geometry,
+            &[column.clone()],
+            |row| row.to_vec(),
+        )?;
         let text = json!({ "Description": format!("{column} of constrained spherical deconvolution"), "Units": if column == "mse" { "signal^2" } else { "1" } });
-        write_text(&folder.join(format!("{name}.json")), &(serde_json::to_string_pretty(&text)? + "\n"))?;
+        write_text(
+            &folder.join(format!("{name}.json")),
+            &(serde_json::to_string_pretty(&text)? + "\n"),
+        )?;
         names.push(format!("{name}.nii.gz"));
         names.push(format!("{name}.json"));
     }
@@ -101,7 +113,8 @@ fn image(
     for batch in TableReader::open(&folder.join(table))? {
         let batch = batch?;
         let voxel = integers(&batch, "voxel")?;
-        let values = columns.iter().map(|n| floats(&batch, n)).collect::<anyhow::Result<Vec<_>>>()?;
+        let values =
+            columns.iter().map(|n| floats(&batch, n)).collect::<anyhow::Result<Vec<_>>>()?;
         for (r, voxel) in voxel.iter().enumerate() {
             row.iter_mut().zip(&values).for_each(|(x, c)| *x = c[r]);
             writer.push(*voxel, &change(&row))?;

@@ -157,7 +157,17 @@ fn is_ours(name: &str) -> bool {
         || map
         || record
         || is_half_written(name)
-        || [".parts", "report.html", "dataset_description.json", "fod.nii.gz", "fod.json", "fod.npy", "peaks.nii.gz", "peaks.json"].contains(&name)
+        || [
+            ".parts",
+            "report.html",
+            "dataset_description.json",
+            "fod.nii.gz",
+            "fod.json",
+            "fod.npy",
+            "peaks.nii.gz",
+            "peaks.json",
+        ]
+        .contains(&name)
 }
 
 fn names(folder: &Path) -> anyhow::Result<Vec<String>> {

@@ -45,9 +45,9 @@ impl Input {
                 if data.sigma.is_some() {
                     bail!("--sigma has no effect with --model csd, which is a least-squares fit");
                 }
-                deconvolution.resolve(&scheme.acquisition).with_context(|| {
-                    format!("--model csd with {}", scheme.file.display())
-                })?;
+                deconvolution
+                    .resolve(&scheme.acquisition)
+                    .with_context(|| format!("--model csd with {}", scheme.file.display()))?;
                 None
             }
             _ => {

@@ -20,8 +20,13 @@ pub(crate) struct NamedModel {
 impl ModelFlags {
     /// Reads the model.
     pub(crate) fn read(&self) -> anyhow::Result<NamedModel> {
-        let mut model = if self.model.trim() == CSD { self.deconvolution()? } else { read(&self.model)? };
-        let given = [("response", self.response.is_some()), ("lmax", self.lmax.is_some()), ("side-lobes", self.side_lobes.is_some())];
+        let mut model =
+            if self.model.trim() == CSD { self.deconvolution()? } else { read(&self.model)? };
+        let given = [
+            ("response", self.response.is_some()),
+            ("lmax", self.lmax.is_some()),
+            ("side-lobes", self.side_lobes.is_some()),
+        ];
         if model.spec.deconvolution.is_none()
             && let Some((flag, _)) = given.iter().find(|(_, given)| *given)
         {
@@ -48,10 +53,15 @@ impl ModelFlags {
     /// The deconvolution of `--model csd`.
     fn deconvolution(&self) -> anyhow::Result<NamedModel> {
         let Some(path) = &self.response else {
-            bail!("--model csd needs --response FILE: the responses of the tissues, which `microtome response` estimates from the same data");
+            bail!(
+                "--model csd needs --response FILE: the responses of the tissues, which `microtome response` estimates from the same data"
+            );
         };
         if self.noise.as_deref().is_some_and(|n| n != "gaussian") {
-            bail!("--noise {}: --model csd is a least-squares fit (gaussian)", self.noise.as_deref().unwrap_or_default());
+            bail!(
+                "--noise {}: --model csd is a least-squares fit (gaussian)",
+                self.noise.as_deref().unwrap_or_default()
+            );
         }
         let deconvolution = DeconvolutionSpec {
             lmax: self.lmax,

@@ -100,11 +100,14 @@ impl ResponseArgs {
             ));
             return Ok(Outcome::Done);
         }
-        let Some(out) = &self.out else { bail!("--out FILE is needed: the responses, a TOML file") };
+        let Some(out) = &self.out else {
+            bail!("--out FILE is needed: the responses, a TOML file")
+        };
         let (responses, counts) = self.estimate(&estimator, &source)?;
         responses.check().context("the estimated response is of no use; is the mask right?")?;
         let words: Vec<String> = counts.iter().map(|(t, n)| format!("{n} voxels of {t}")).collect();
-        let remark = format!("microtome response --algorithm {}: {}", self.algorithm, words.join(", "));
+        let remark =
+            format!("microtome response --algorithm {}: {}", self.algorithm, words.join(", "));
         self.put(out, &responses::text(&responses, &remark)?)?;
         if let Some(prefix) = &self.out_mrtrix {
             for tissue in &responses.tissue {
@@ -131,7 +134,10 @@ impl ResponseArgs {
         }
         let other = std::fs::read_to_string(out).is_ok_and(|found| found != text);
         if other && !self.common.overwrite {
-            bail!("--out {}: the file exists with other content; give --overwrite to replace it", out.display());
+            bail!(
+                "--out {}: the file exists with other content; give --overwrite to replace it",
+                out.display()
+            );
         }
         write_text(out, text)
     }
@@ -151,11 +157,15 @@ impl ResponseArgs {
             })
             .collect::<anyhow::Result<_>>()?;
         let screens: Vec<Option<Screen>> = screens.concat();
-        let tissues = if self.algorithm == "dhollander" { classify(&screens) } else { highest_fa(&screens) };
+        let tissues =
+            if self.algorithm == "dhollander" { classify(&screens) } else { highest_fa(&screens) };
         let number = self.number.min(tissues.white.len().div_ceil(10));
         let candidates = &tissues.white[..tissues.white.len().min(10 * number)];
         if candidates.is_empty() {
-            bail!("{}: no voxel looks like white matter (FA above 0.2, positive signals); check the mask, the b-values and the b-vectors", self.dwi.display());
+            bail!(
+                "{}: no voxel looks like white matter (FA above 0.2, positive signals); check the mask, the b-values and the b-vectors",
+                self.dwi.display()
+            );
         }
         let read = |rows: &[usize]| -> anyhow::Result<Vec<Vec<f64>>> {
             rows.iter().map(|r| Ok(source.read_rows(*r..r + 1)?.signals)).collect()
@@ -177,11 +187,17 @@ impl ResponseArgs {
         if self.algorithm == "dhollander" {
             for (name, rows) in [("gm", &tissues.grey), ("csf", &tissues.fluid)] {
                 if rows.is_empty() {
-                    bail!("{}: no voxel looks like {name}; give a larger mask, or use --algorithm tournier (fibres only)", self.dwi.display());
+                    bail!(
+                        "{}: no voxel looks like {name}; give a larger mask, or use --algorithm tournier (fibres only)",
+                        self.dwi.display()
+                    );
                 }
                 let voxels = read(rows)?;
                 let signals: Vec<&[f64]> = voxels.iter().map(Vec::as_slice).collect();
-                tissue.push(TissueResponse { name: name.into(), zonal: estimator.isotropic(&signals) });
+                tissue.push(TissueResponse {
+                    name: name.into(),
+                    zonal: estimator.isotropic(&signals),
+                });
                 counts.push((name, rows.len()));
             }
         } else {

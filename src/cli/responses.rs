@@ -27,7 +27,11 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Responses> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("--response {}: cannot read", path.display()))?;
     let file: File = toml::from_str(&text).map_err(|e| {
-        anyhow::anyhow!("{}: is not a file of `microtome response`: {}", path.display(), e.to_string().trim())
+        anyhow::anyhow!(
+            "{}: is not a file of `microtome response`: {}",
+            path.display(),
+            e.to_string().trim()
+        )
     })?;
     if file.basis != "mrtrix3" {
         bail!("{}: basis `{}` is unknown; it must be mrtrix3", path.display(), file.basis);
@@ -50,9 +54,14 @@ pub(crate) fn text(responses: &Responses, remark: &str) -> anyhow::Result<String
 }
 
 /// Writes the response of one tissue as MRtrix3 does: one line a shell.
-pub(crate) fn write_mrtrix(path: &Path, responses: &Responses, tissue: &TissueResponse) -> anyhow::Result<()> {
+pub(crate) fn write_mrtrix(
+    path: &Path,
+    responses: &Responses,
+    tissue: &TissueResponse,
+) -> anyhow::Result<()> {
     let words = |row: &[f64]| row.iter().map(f64::to_string).collect::<Vec<_>>().join(" ");
-    let b: Vec<String> = responses.b_ms_per_um2.iter().map(|b| (b * 1000.0).round().to_string()).collect();
+    let b: Vec<String> =
+        responses.b_ms_per_um2.iter().map(|b| (b * 1000.0).round().to_string()).collect();
     let width = tissue.zonal.iter().map(Vec::len).max().unwrap_or(0);
     let mut text = format!("# Shells: {}\n", b.join(","));
     for row in &tissue.zonal {

@@ -391,8 +391,17 @@ fn plan(
         return Ok(());
     }
     let model = match &input.compiled {
-        Some(m) => format!("{}, {} degrees of freedom, {} noise", input.model.text, m.degrees_of_freedom(), m.noise().name()),
-        None => format!("{}, lmax {}", input.model.text, input.model.spec.deconvolution.as_ref().and_then(|d| d.lmax).unwrap_or(0)),
+        Some(m) => format!(
+            "{}, {} degrees of freedom, {} noise",
+            input.model.text,
+            m.degrees_of_freedom(),
+            m.noise().name()
+        ),
+        None => format!(
+            "{}, lmax {}",
+            input.model.text,
+            input.model.spec.deconvolution.as_ref().and_then(|d| d.lmax).unwrap_or(0)
+        ),
     };
     say::line(&format!("plan of {} (nothing is written)", input.spec.job.name()));
     let facts = [

@@ -59,7 +59,8 @@ pub fn lobe(lmax: usize, depth: f64) -> Vec<f64> {
     }
     let largest = (0..ANGLES).map(|i| gram[i * (ANGLES + 1)]).fold(0.0, f64::max);
     (0..ANGLES).for_each(|i| gram[i * (ANGLES + 1)] += RIDGE * largest);
-    let table: Vec<f64> = rows.iter().flat_map(|a| (1..=orders).map(|k| a[k] / degree(k))).collect();
+    let table: Vec<f64> =
+        rows.iter().flat_map(|a| (1..=orders).map(|k| a[k] / degree(k))).collect();
     let near: Vec<[u32; NEIGHBOURS]> = (0..ANGLES)
         .map(|i| [1, 2, 3, 4].map(|d| [i.saturating_sub(d), (i + d).min(ANGLES - 1)]).concat())
         .map(|n| std::array::from_fn(|k| n[k] as u32))

@@ -47,11 +47,7 @@ pub struct PeakFinder {
 
 impl PeakFinder {
     /// With the directions to begin from and the neighbours of each.
-    pub fn new(
-        sh: SphericalHarmonics,
-        axes: Vec<[f64; 3]>,
-        near: Vec<[u32; NEIGHBOURS]>,
-    ) -> Self {
+    pub fn new(sh: SphericalHarmonics, axes: Vec<[f64; 3]>, near: Vec<[u32; NEIGHBOURS]>) -> Self {
         let empty = sh.series(&vec![0.0; sh.count()]);
         Self { sh, axes, near, empty }
     }
@@ -67,7 +63,8 @@ impl PeakFinder {
         let mut starts: [(f64, usize); 2 * PEAKS] = [(0.0, 0); 2 * PEAKS];
         let mut found = 0;
         for (i, (v, near)) in values.iter().zip(&self.near).enumerate() {
-            let is_peak = *v > 0.8 * RELATIVE * largest && near.iter().all(|j| values[*j as usize] <= *v);
+            let is_peak =
+                *v > 0.8 * RELATIVE * largest && near.iter().all(|j| values[*j as usize] <= *v);
             if !is_peak {
                 continue;
             }

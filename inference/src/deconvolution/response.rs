@@ -63,10 +63,16 @@ impl ResponseEstimator {
     /// # Errors
     /// An acquisition without b = 0 images or without enough directions.
     pub fn new(acquisition: &Acquisition) -> Result<Self, InferenceError> {
-        let wrong = |problem: &str| DeconvolutionError::Tissue { tissue: "fibres".into(), problem: problem.into() };
+        let wrong = |problem: &str| DeconvolutionError::Tissue {
+            tissue: "fibres".into(),
+            problem: problem.into(),
+        };
         let shells = BShells::new(acquisition);
         if shells.b.first().is_none_or(|b| *b > 0.0) || shells.b.len() < 2 {
-            return Err(wrong("cannot be estimated without b = 0 images and at least one weighted shell").into());
+            return Err(wrong(
+                "cannot be estimated without b = 0 images and at least one weighted shell",
+            )
+            .into());
         }
         let b = acquisition.b_ms_per_um2();
         let low: Vec<usize> = (0..b.len()).filter(|i| b[*i] <= TENSOR_B).collect();
@@ -78,7 +84,15 @@ impl ResponseEstimator {
             .map(|i| {
                 let [x, y, z] = acquisition.directions()[*i];
                 let b = -b[*i];
-                [b * x * x, b * y * y, b * z * z, 2.0 * b * x * y, 2.0 * b * x * z, 2.0 * b * y * z, 1.0]
+                [
+                    b * x * x,
+                    b * y * y,
+                    b * z * z,
+                    2.0 * b * x * y,
+                    2.0 * b * x * z,
+                    2.0 * b * y * z,
+                    1.0,
+                ]
             })
             .collect();
         let mut normal = vec![0.0; 49];
@@ -117,14 +131,20 @@ impl ResponseEstimator {
             .chunks_exact(logs.len())
             .map(|row| row.iter().zip(&logs).map(|(a, b)| a * b).sum())
             .collect();
-        let (values, vectors) = eigen_3x3([[d[0], d[3], d[4]], [d[3], d[1], d[5]], [d[4], d[5], d[2]]]);
+        let (values, vectors) =
+            eigen_3x3([[d[0], d[3], d[4]], [d[3], d[1], d[5]], [d[4], d[5], d[2]]]);
         let mean = (values[0] + values[1] + values[2]) / 3.0;
         let spread: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
         let size: f64 = values.iter().map(|v| v * v).sum();
         let fa = (1.5 * spread / size).sqrt();
         let means = self.means(signals);
-        let decay = means[1..].iter().map(|s| (means[0] / s).ln()).sum::<f64>() / (means.len() - 1) as f64;
-        (fa.is_finite() && fa <= 1.0 && decay.is_finite()).then_some(Screen { fa, axis: vectors[0], decay })
+        let decay =
+            means[1..].iter().map(|s| (means[0] / s).ln()).sum::<f64>() / (means.len() - 1) as f64;
+        (fa.is_finite() && fa <= 1.0 && decay.is_finite()).then_some(Screen {
+            fa,
+            axis: vectors[0],
+            decay,
+        })
     }
 
     /// The mean of every shell.
@@ -191,7 +211,10 @@ impl ResponseEstimator {
                 side_lobes: SIDE_LOBES,
                 responses: Responses {
                     b_ms_per_um2: vec![self.shells.b[outer]],
-                    tissue: vec![TissueResponse { name: "wm".into(), zonal: vec![zonal[outer].clone()] }],
+                    tissue: vec![TissueResponse {
+                        name: "wm".into(),
+                        zonal: vec![zonal[outer].clone()],
+                    }],
                 },
             };
             let deconvolver = Deconvolver::new(&spec, &self.acquisition)?;

@@ -16,7 +16,8 @@ pub(crate) fn table(
     batch: &VoxelBatch,
     fits: &[VoxelDeconvolution],
 ) -> Result<RecordBatch, InferenceError> {
-    let number = |get: &dyn Fn(&VoxelDeconvolution) -> f64| fits.iter().map(get).collect::<Vec<f64>>();
+    let number =
+        |get: &dyn Fn(&VoxelDeconvolution) -> f64| fits.iter().map(get).collect::<Vec<f64>>();
     let mut out = Columns::default();
     out.voxels(batch, &vec![1; fits.len()]);
     out.words("status", fits.iter().map(|f| f.status.name()));
@@ -26,12 +27,17 @@ pub(crate) fn table(
         out.numbers(&format!("{tissue}.volume"), "1", number(&|f| f.volumes[k]));
     }
     for p in 0..PEAKS {
-        let present = |f: &VoxelDeconvolution, value: f64| if p < f.peaks.count { value } else { f64::NAN };
+        let present =
+            |f: &VoxelDeconvolution, value: f64| if p < f.peaks.count { value } else { f64::NAN };
         for (axis, name) in ["x", "y", "z"].into_iter().enumerate() {
             let column = number(&|f| present(f, f.peaks.axis[p][axis]));
             out.numbers(&format!("peak_{}_{name}", p + 1), "1", column);
         }
-        out.numbers(&format!("peak_{}_value", p + 1), "1/sr", number(&|f| present(f, f.peaks.value[p])));
+        out.numbers(
+            &format!("peak_{}_value", p + 1),
+            "1/sr",
+            number(&|f| present(f, f.peaks.value[p])),
+        );
     }
     out.numbers("odi", "1", number(&|f| f.odi));
     out.numbers("anisotropy", "1", number(&|f| f.anisotropy));
