@@ -253,7 +253,7 @@ fn responses_of_a_phantom_return() {
     let axes: Vec<Vector> = found.white.iter().map(|r| screens[*r].unwrap().axis).collect();
     let (chosen, wm) = estimator.refine(&pick(&found.white), &axes, 8, 60).unwrap();
     assert!(
-        chosen.iter().all(|k| found.white[*k] % 4 == 0),
+        chosen.iter().all(|k| found.white[*k].is_multiple_of(4)),
         "a crossing passed for a single fibre"
     );
     for (shell, b) in [(1, 1.0), (2, 3.0)] {

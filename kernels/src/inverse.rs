@@ -122,7 +122,7 @@ impl GrowingInverse {
         u.fill(0.0);
         product_at(level, values, *stride, n, row, u);
         let s = diagonal - row[..n].iter().zip(&*u).map(|(a, b)| a * b).sum::<f64>();
-        if !(s > tolerance * diagonal) {
+        if s.is_nan() || s <= tolerance * diagonal {
             return false;
         }
         u[n] = -1.0;

@@ -351,8 +351,8 @@ impl DeconvolutionSpec {
                 && harmonic_count(*lmax) + isotropic <= used.measurements.len()
         };
         let best = (0..=highest).step_by(2).filter(fits).last().unwrap_or(0);
-        let lmax = self.lmax.unwrap_or(best.min(LMAX_DEFAULT).max(2));
-        if lmax % 2 != 0 || !(2..=LMAX_MAX).contains(&lmax) {
+        let lmax = self.lmax.unwrap_or(best.clamp(2, LMAX_DEFAULT));
+        if !lmax.is_multiple_of(2) || !(2..=LMAX_MAX).contains(&lmax) {
             return Err(DeconvolutionError::Order { lmax });
         }
         if lmax > highest {

@@ -23,6 +23,22 @@ pub fn half_sphere(points: usize) -> Vec<[f64; 3]> {
         .collect()
 }
 
+/// The same axes in patches: each run of `size` is an axis and its nearest that are
+/// left, so that what is large in one place is large in few runs.
+pub fn in_patches(axes: &[[f64; 3]], size: usize) -> Vec<[f64; 3]> {
+    let mut left = axes.to_vec();
+    let mut out = Vec::with_capacity(axes.len());
+    while !left.is_empty() {
+        let first = left[0];
+        let cosine = |a: &[f64; 3]| (a[0] * first[0] + a[1] * first[1] + a[2] * first[2]).abs();
+        left.sort_by(|a, b| cosine(b).total_cmp(&cosine(a)));
+        let rest = left.split_off(size.min(left.len()));
+        out.append(&mut left);
+        left = rest;
+    }
+    out
+}
+
 /// The `K` nearest axes of every axis, the nearest first.
 pub fn neighbours<const K: usize>(axes: &[[f64; 3]]) -> Vec<[u32; K]> {
     let cosine = |a: &[f64; 3], b: &[f64; 3]| (a[0] * b[0] + a[1] * b[1] + a[2] * b[2]).abs();
@@ -39,6 +55,15 @@ pub fn neighbours<const K: usize>(axes: &[[f64; 3]]) -> Vec<[u32; K]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patches_hold_the_same_axes_close_together() {
+        let (axes, patches) = (half_sphere(300), in_patches(&half_sphere(300), 8));
+        assert!(patches.len() == 300 && axes.iter().all(|a| patches.contains(a)));
+        let dot = |a: [f64; 3], b: [f64; 3]| (a[0] * b[0] + a[1] * b[1] + a[2] * b[2]).abs();
+        let close = patches.chunks(8).filter(|p| p.iter().all(|a| dot(*a, p[0]) > 0.8)).count();
+        assert!(close > 25, "{close} of 38");
+    }
 
     #[test]
     fn axes_are_apart_and_leave_no_holes() {

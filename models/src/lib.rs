@@ -35,7 +35,7 @@ pub use deconvolution::{
     TissueResponse, Used,
 };
 pub use evaluate::{Evaluator, Lowered};
-pub use half_sphere::{half_sphere, neighbours};
+pub use half_sphere::{half_sphere, in_patches, neighbours};
 pub use link::{FixedValue, LinkSpec};
 pub use model::{Column, Component, Free, FreeKind, Model, ModelError, compose_models};
 pub use noise::{Constants, NoiseKind};

@@ -173,7 +173,7 @@ pub struct SphericalHarmonics {
 impl SphericalHarmonics {
     /// The basis of an even order up to [`LMAX_MAX`]; `None` for another order.
     pub fn new(lmax: usize) -> Option<Self> {
-        if lmax % 2 != 0 || lmax > LMAX_MAX {
+        if !lmax.is_multiple_of(2) || lmax > LMAX_MAX {
             return None;
         }
         let mut polynomials = Vec::new();
@@ -211,7 +211,7 @@ impl SphericalHarmonics {
         for m in 0..=self.lmax {
             for l in (m + m % 2..=self.lmax).step_by(2) {
                 let q = self.polynomial(l, m).iter().fold(0.0, |q, a| q * u + a);
-                let p = if m % 2 == 0 { q } else { q * z };
+                let p = if m.is_multiple_of(2) { q } else { q * z };
                 out[harmonic_index(l, m as isize)] = p * re;
                 if m > 0 {
                     out[harmonic_index(l, -(m as isize))] = p * im;
@@ -260,7 +260,7 @@ fn polynomial(l: usize, m: usize) -> Vec<f64> {
     if m > 0 {
         norm *= SQRT_2;
     }
-    if m % 2 != 0 {
+    if !m.is_multiple_of(2) {
         norm = -norm;
     }
     let mut out = Vec::new();
@@ -308,7 +308,7 @@ impl Series {
                 q = [q[0] * u + t[0], q[1] * u + t[1]];
             }
             let p = q[0] * re + q[1] * im;
-            sum += if m % 2 == 0 { p } else { p * z };
+            sum += if m.is_multiple_of(2) { p } else { p * z };
             (re, im) = (re * x - im * y, re * y + im * x);
         }
         sum

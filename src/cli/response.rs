@@ -70,7 +70,7 @@ impl ResponseArgs {
         if !["tournier", "fa", "dhollander"].contains(&self.algorithm.as_str()) {
             bail!("--algorithm {}: unknown; use tournier, fa or dhollander", self.algorithm);
         }
-        if self.lmax % 2 != 0 || !(2..=LMAX_MAX).contains(&self.lmax) {
+        if !self.lmax.is_multiple_of(2) || !(2..=LMAX_MAX).contains(&self.lmax) {
             bail!("--lmax {}: an even number from 2 to {LMAX_MAX} is needed", self.lmax);
         }
         if self.number == 0 {

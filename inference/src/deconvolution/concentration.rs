@@ -23,7 +23,7 @@ pub fn dispersion_index(tau: f64) -> f64 {
 
 /// κ of the Watson distribution with mean squared cosine τ; 0 at τ ≤ 1/3.
 pub fn concentration(tau: f64) -> f64 {
-    if !(tau > 1.0 / 3.0) {
+    if tau.is_nan() || tau <= 1.0 / 3.0 {
         return 0.0;
     }
     if tau >= 1.0 {

@@ -26,7 +26,7 @@ use crate::InferenceError;
 use microtome_kernels::rows::add_rows;
 use microtome_models::{
     Acquisition, DeconvolutionError, DeconvolutionSpec, SphericalHarmonics, convolve, half_sphere,
-    harmonic_count, neighbours, orders, rotational_harmonics,
+    harmonic_count, in_patches, neighbours, orders, rotational_harmonics,
 };
 use std::f64::consts::PI;
 
@@ -97,7 +97,7 @@ impl Deconvolver {
             }
         }
         // Coefficients of the unknowns: lobes, then isotropic tissues.
-        let axes = half_sphere(DIRECTIONS);
+        let axes = in_patches(&half_sphere(DIRECTIONS), 8);
         let lambda = lobe(lmax, spec.side_lobes);
         let count = DIRECTIONS + isotropic;
         let mut table = vec![0.0; count * columns];

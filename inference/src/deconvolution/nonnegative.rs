@@ -5,7 +5,7 @@
 //! ($G = M^T M$, $w = -M^T y$ for $\min_{c\ge0}|Mc - y|^2$). $G$ is a table, so a voxel
 //! costs sums of its rows and the inverse of its active part, a few rows and
 //! columns. The search is the active-set method of Lawson and Hanson with two
-//! changes: all local minima of the slope join the active set at once, and the step is
+//! changes: local minima of the slope join the active set at once, and the step is
 //! that of Newton from the current point, so rounding does not add up. Every outer
 //! step lowers the value strictly, so no active set repeats and the search ends.
 //!
@@ -55,6 +55,8 @@ pub struct NonNegativeState {
     value: Vec<f64>,
     /// $Gc + w$ `[unknown, padding]`.
     slope: Vec<f64>,
+    /// The least slope of every block of eight.
+    blocks: Vec<f64>,
     down: Vec<f64>,
     step: Vec<f64>,
     row: Vec<f64>,
@@ -108,9 +110,10 @@ impl NonNegative {
         let room = inverse.padded();
         NonNegativeState {
             active: Vec::with_capacity(room),
-            is_active: vec![false; self.count],
+            is_active: vec![false; self.width],
             value: Vec::with_capacity(room),
             slope: vec![0.0; self.width],
+            blocks: vec![0.0; self.width / 8],
             down: vec![0.0; room],
             step: vec![0.0; room],
             row: vec![0.0; room],
@@ -150,17 +153,33 @@ impl NonNegative {
 
     /// Unknowns along which the value falls, the steepest among their neighbours.
     fn descending(&self, state: &mut NonNegativeState, tolerance: f64) {
-        let slope = &state.slope[..self.count];
         state.joining.clear();
-        let steep = SHARE * least(&state.slope);
-        let limit = steep.min(-tolerance);
-        for (i, (s, near)) in slope.iter().zip(&self.neighbours).enumerate() {
-            if *s >= limit || state.is_active[i] {
+        // The least of every block of eight, so that only blocks with a steep slope
+        // are looked into; padding is zero and never steep.
+        let blocks = state.slope.as_chunks::<8>().0;
+        let mut least = 0.0_f64;
+        for (l, block) in state.blocks.iter_mut().zip(blocks) {
+            let half = [0, 1, 2, 3].map(|i| smaller(block[i], block[i + 4]));
+            *l = smaller(smaller(half[0], half[2]), smaller(half[1], half[3]));
+            least = smaller(least, *l);
+        }
+        let limit = (SHARE * least).min(-tolerance);
+        for (k, _) in state.blocks.iter().enumerate().filter(|(_, l)| **l < limit) {
+            // One candidate a block: the steepest that is not active.
+            let slopes = &blocks[k];
+            let active = &state.is_active[8 * k..8 * k + 8];
+            let (mut i, mut s) = (0, 0.0);
+            for (j, (slope, active)) in slopes.iter().zip(active).enumerate() {
+                if *slope < s && !active {
+                    (i, s) = (8 * k + j, *slope);
+                }
+            }
+            if s >= limit {
                 continue;
             }
-            let steepest = near.iter().all(|j| {
-                let other = slope[*j as usize];
-                other > *s || (other == *s && *j as usize >= i)
+            let steepest = self.neighbours[i].iter().all(|j| {
+                let other = state.slope[*j as usize];
+                other > s || (other == s && *j as usize >= i)
             });
             if steepest {
                 state.joining.push(i as u32);
@@ -199,15 +218,9 @@ impl NonNegative {
     }
 }
 
-/// The least number; padding is zero and does not matter to a negative one.
-fn least(values: &[f64]) -> f64 {
-    let mut lanes = [0.0_f64; 8];
-    for block in values.as_chunks::<8>().0 {
-        for (l, v) in lanes.iter_mut().zip(block) {
-            *l = if *v < *l { *v } else { *l };
-        }
-    }
-    lanes.iter().fold(0.0, |a, b| a.min(*b))
+/// The smaller of two numbers, as one instruction.
+fn smaller(a: f64, b: f64) -> f64 {
+    if a < b { a } else { b }
 }
 
 /// Moves the active unknowns to their minimum; those that would become negative

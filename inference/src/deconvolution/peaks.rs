@@ -56,7 +56,7 @@ impl PeakFinder {
     /// directions.
     pub fn find(&self, coefficients: &[f64], values: &[f64], out: &mut Peaks) {
         let largest = values.iter().fold(0.0_f64, |a, v| a.max(*v));
-        if !(largest > 0.0) {
+        if largest <= 0.0 {
             *out = Peaks::default();
             return;
         }
