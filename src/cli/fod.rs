@@ -84,7 +84,7 @@ pub(crate) fn write_images(
             "fit.parquet",
             &format!("{name}.nii.gz"),
             geometry,
-            &[column.clone()],
+            std::slice::from_ref(&column),
             |row| row.to_vec(),
         )?;
         let text = json!({ "Description": format!("{column} of constrained spherical deconvolution"), "Units": if column == "mse" { "signal^2" } else { "1" } });
