@@ -64,9 +64,9 @@ def main():
         mu = np.array([np.sin(0.5) * np.cos(0.3), np.sin(0.5) * np.sin(0.3), np.cos(0.5)])
         t = table[:, 1:] @ mu
         truths, signals = [], []
-        print("| odi | f_intra | zeppelin apart | order 12 apart | signal apart | odi found | f_intra found | f_iso found |")
-        print("|---|---|---|---|---|---|---|---|")
-        for odi in (0.05, 0.15, 0.3, 0.5):
+        print("truth          largest difference of signals    fitted to the toolbox's form")
+        print(" odi   f_intra  zeppelin   order 12  whole       odi  f_intra    f_iso")
+        for odi in (0.05, 0.15, 0.5):
             for f in (0.3, 0.5, 0.7):
                 kappa = 1 / np.tan(np.pi * odi / 2)
                 ours = dispersed(b, t, D, D * (1 - f), kappa, 60)
@@ -89,7 +89,8 @@ def main():
         for k, (odi, f, *apart) in enumerate(truths):
             assert np.abs(found[0][k] - (odi, f, 0.1)).max() < 1e-6, found[0][k]
             e = found[1][k]
-            print(f"| {odi} | {f} | {apart[0]:.4f} | {apart[1]:.1e} | {apart[2]:.4f} | {e[0]:.4f} | {e[1]:.4f} | {e[2]:.4f} |")
+            shown = f"{odi:4}{f:9}{apart[0]:11.4f}{apart[1]:11.1e}{apart[2]:8.4f}"
+            print(shown + "".join(f"{v:9.4f}" for v in e))
 
 
 if __name__ == "__main__":
