@@ -1,22 +1,26 @@
-//! T2 relaxation of one compartment.
+//! T2 and T1 relaxation of one compartment.
 //!
-//! $$E(\mathrm{TE}, \dots) = e^{-\mathrm{TE}/T_2}\,E_0(\dots)$$
+//! $$E(\mathrm{TE}, \mathrm{TR}, \dots) = e^{-\mathrm{TE}/T_2}\left(1 - e^{-\mathrm{TR}/T_1}\right)E_0(\dots)$$
 //!
 //! | symbol | unit | |
 //! |---|---|---|
-//! | TE | ms | echo time of the shell |
+//! | TE, TR | ms | echo time and repetition time of the shell |
 //! | $T_2$ | ms | transverse relaxation time, parameter `t2_ms` |
+//! | $T_1$ | ms | longitudinal relaxation time, parameter `t1_ms` |
+//!
+//! T1 is that of saturation recovery: a 90° pulse every TR and a long TE train are
+//! assumed, no inversion.
 //!
 //! With it `s0` is the signal at TE = 0 and the fractions are those of the water, not
-//! of the signal at the echo. With one TE for all measurements the factor of one
-//! compartment can't be told from its fraction and `s0`: at least two are needed.
+//! of the signal at the echo. With one TE (or TR) for all measurements the factor of
+//! one compartment can't be told from its fraction and `s0`: at least two are needed.
 //!
 //! Source: Veraart, Novikov & Fieremans 2018, doi:10.1016/j.neuroimage.2017.09.030, eq. 1.
 //! Validated by `modifiers_equal_golden` and `slopes_equal_differences`.
 
 use crate::acquisition::Shell;
 use crate::compartment::{Coefficients, Compartment, Family};
-use crate::parameter::{ParameterSpec, Unit};
+use crate::parameter::{POSITIVE, ParameterSpec, Unit};
 use std::sync::Arc;
 
 /// The declaration of T2: from myelin water to water that is free.
@@ -25,40 +29,84 @@ const T2: ParameterSpec = ParameterSpec {
     unit: Unit::Millisecond,
     range: [5.0, 2000.0],
     scale: 80.0,
-    domain: [0.0, f64::INFINITY],
+    domain: POSITIVE,
     default: None,
     period: None,
     meaning: "transverse relaxation time",
 };
 
+/// The declaration of T1.
+const T1: ParameterSpec = ParameterSpec {
+    name: "t1_ms",
+    unit: Unit::Millisecond,
+    range: [100.0, 5000.0],
+    scale: 1000.0,
+    domain: POSITIVE,
+    default: None,
+    period: None,
+    meaning: "longitudinal relaxation time",
+};
+
+/// Which magnetisation relaxes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relaxation {
+    /// $e^{-\mathrm{TE}/T_2}$, parameter `t2_ms`.
+    Transverse,
+    /// $1 - e^{-\mathrm{TR}/T_1}$, parameter `t1_ms`.
+    Longitudinal,
+}
+
+impl Relaxation {
+    /// $\ln$ of the factor of a shell, and its derivative by the time.
+    fn ln_factor(self, shell: &Shell, time: f64) -> (f64, f64) {
+        match self {
+            Relaxation::Transverse => {
+                let te = shell.te_ms.unwrap_or(f64::NAN);
+                (-te / time, te / (time * time))
+            }
+            Relaxation::Longitudinal => {
+                let x = shell.tr_ms.unwrap_or(f64::NAN) / time;
+                let recovered = -(-x).exp_m1();
+                (recovered.ln(), -(-x).exp() / recovered * x / time)
+            }
+        }
+    }
+}
+
 /// T2 (ms) that the signal at TE = 0 is guessed with, before there is a fit.
 pub(crate) const TYPICAL_T2_MS: f64 = 80.0;
 
-/// A compartment whose signal decays with the echo time; `t2_ms` is its last parameter.
+/// A compartment whose signal depends on TE or TR; `t2_ms` or `t1_ms` is its last
+/// parameter.
 #[derive(Debug)]
 pub struct Relaxed {
     inner: Arc<dyn Compartment>,
+    relaxation: Relaxation,
     kind: String,
     parameters: Vec<ParameterSpec>,
     reference: String,
 }
 
 impl Relaxed {
-    /// A compartment with T2; `None` for a full tensor, and for a dispersed one: a
+    /// A compartment with T2 or T1; `None` for a full tensor, and for a dispersed one: a
     /// factor of every shell goes inside the dispersion.
-    pub fn new(inner: Arc<dyn Compartment>) -> Option<Self> {
+    pub fn new(inner: Arc<dyn Compartment>, relaxation: Relaxation) -> Option<Self> {
         if matches!(inner.family(), Family::Tensor | Family::Orthotropic) {
             return None;
         }
         let mut parameters = inner.parameters().to_vec();
-        parameters.push(T2);
+        let (parameter, name, source) = match relaxation {
+            Relaxation::Transverse => {
+                (T2, "T2", "Veraart et al. 2018, doi:10.1016/j.neuroimage.2017.09.030")
+            }
+            Relaxation::Longitudinal => (T1, "T1", "Bloch 1946, doi:10.1103/PhysRev.70.460"),
+        };
+        parameters.push(parameter);
         Some(Self {
-            kind: format!("{}, T2", inner.kind()),
-            reference: format!(
-                "{}; T2: Veraart et al. 2018, doi:10.1016/j.neuroimage.2017.09.030",
-                inner.reference()
-            ),
+            kind: format!("{}, {name}", inner.kind()),
+            reference: format!("{}; {name}: {source}", inner.reference()),
             parameters,
+            relaxation,
             inner,
         })
     }
@@ -90,7 +138,11 @@ impl Compartment for Relaxed {
     }
 
     fn needs_echo_time(&self) -> bool {
-        true
+        self.relaxation == Relaxation::Transverse || self.inner.needs_echo_time()
+    }
+
+    fn needs_repetition_time(&self) -> bool {
+        self.relaxation == Relaxation::Longitudinal || self.inner.needs_repetition_time()
     }
 
     /// The room of the inner compartment, one parameter longer.
@@ -111,7 +163,6 @@ impl Compartment for Relaxed {
 
     fn lower(&self, shells: &[Shell], scalars: &[f64], mu: [f64; 3], out: &mut Coefficients) {
         let last = self.parameters.len() - 1;
-        let t2 = scalars[last];
         let n = shells.len();
         // Compartments write what differs from zero, and a factor was here before.
         match out {
@@ -126,11 +177,10 @@ impl Compartment for Relaxed {
         }
         self.inner.lower(shells, &scalars[..last], mu, out);
         for (s, shell) in shells.iter().enumerate() {
-            let te = shell.te_ms.unwrap_or(f64::NAN);
-            let slope = te / (t2 * t2);
+            let (ln_factor, slope) = self.relaxation.ln_factor(shell, scalars[last]);
             match out {
                 Coefficients::Isotropic { value, d_value } => {
-                    let factor = (-te / t2).exp();
+                    let factor = ln_factor.exp();
                     value[s] *= factor;
                     for j in 0..last {
                         d_value[j * n + s] *= factor;
@@ -138,12 +188,12 @@ impl Compartment for Relaxed {
                     d_value[last * n + s] = value[s] * slope;
                 }
                 Coefficients::Quadratic { a, d_a, .. } => {
-                    a[s] += te / t2;
+                    a[s] -= ln_factor;
                     d_a[last * n + s] = -slope;
                 }
                 Coefficients::Zonal(series) => {
-                    let factor = (-te / t2).exp();
-                    let (terms, t2_row) = (series.terms[s], series.row(last, s));
+                    let factor = ln_factor.exp();
+                    let (terms, row_of_time) = (series.terms[s], series.row(last, s));
                     let c = s * series.stride;
                     for k in 0..terms {
                         series.c[c + k] *= factor;
@@ -151,7 +201,7 @@ impl Compartment for Relaxed {
                             let row = series.row(j, s) + k;
                             series.d_c[row] *= factor;
                         }
-                        series.d_c[t2_row + k] = series.c[c + k] * slope;
+                        series.d_c[row_of_time + k] = series.c[c + k] * slope;
                     }
                 }
                 Coefficients::Orthotropic(_) | Coefficients::Tensor { .. } => {}
