@@ -116,6 +116,74 @@ impl SignalArguments {
     }
 }
 
+/// Buffer 0 of every kernel of [`super::Text::Series`].
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeriesArguments {
+    sets: u32,
+    shells: u32,
+    slots: u32,
+    stride: u32,
+}
+
+const _: () = assert!(
+    size_of::<SeriesArguments>() == 16
+        && offset_of!(SeriesArguments, sets) == 0
+        && offset_of!(SeriesArguments, shells) == 4
+        && offset_of!(SeriesArguments, slots) == 8
+        && offset_of!(SeriesArguments, stride) == 12
+);
+
+impl SeriesArguments {
+    /// Name, size and field offsets of the struct, for the check against the text.
+    pub const LAYOUT: Layout = Layout {
+        name: "SeriesArguments",
+        size: size_of::<Self>(),
+        fields: &[
+            ("sets", offset_of!(Self, sets)),
+            ("shells", offset_of!(Self, shells)),
+            ("slots", offset_of!(Self, slots)),
+            ("stride", offset_of!(Self, stride)),
+        ],
+    };
+
+    /// The sizes of a batch of `sets` parameter sets over a plan, with rows of
+    /// `stride` coefficients.
+    ///
+    /// # Errors
+    /// If an array of a kernel of this text would pass [`INDEX_LIMIT`] numbers.
+    pub fn for_plan(plan: &Plan, sets: usize, stride: usize) -> Result<Self, TextError> {
+        Self::new(sets, plan.shells(), plan.slots(), stride)
+    }
+
+    /// The sizes of a batch.
+    ///
+    /// # Errors
+    /// If an array of a kernel of this text would pass [`INDEX_LIMIT`] numbers, or if
+    /// the slots are not whole blocks.
+    pub fn new(sets: usize, shells: usize, slots: usize, stride: usize) -> Result<Self, TextError> {
+        if !slots.is_multiple_of(crate::simd::LANES) {
+            return Err(TextError::Blocks { slots });
+        }
+        length("signal [set, slot]", &[sets, slots])?;
+        length("terms [set, shell]", &[sets, shells])?;
+        length("moments [set, shell, stride]", &[sets, shells, stride])?;
+        length("direction [3, slot]", &[3, slots])?;
+        length("mu [set, 3]", &[sets, 3])?;
+        Ok(Self {
+            sets: length("set", &[sets])?,
+            shells: length("shell", &[shells])?,
+            slots: length("slot", &[slots])?,
+            stride: length("stride", &[stride])?,
+        })
+    }
+
+    /// The struct as the 32-bit words that a kernel reads.
+    pub fn words(self) -> [u32; 4] {
+        [self.sets, self.shells, self.slots, self.stride]
+    }
+}
+
 /// Buffer 0 of the kernel of [`super::Text::Philox`].
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,6 +299,17 @@ mod tests {
         assert!(SignalArguments::new(1, 1, 1 << 29).is_err());
         assert!(SignalArguments::new(1 << 29, 0, 0).is_err());
         assert_eq!(SignalArguments::new(1, 1, 9), Err(TextError::Blocks { slots: 9 }));
+        let series = SeriesArguments::new(50, 4, 96, 12);
+        assert_eq!(series.map(SeriesArguments::words), Ok([50, 4, 96, 12]));
+        assert_eq!(
+            SeriesArguments::new(1 << 20, 1 << 6, 8, 96),
+            Err(TextError::TooLarge { array: "moments [set, shell, stride]", length: 96 << 26 })
+        );
+        assert!(SeriesArguments::new(1 << 20, 0, 1 << 12, 0).is_err());
+        assert!(SeriesArguments::new(1 << 20, 1 << 12, 8, 0).is_err());
+        assert!(SeriesArguments::new(1, 1, 1 << 30, 1).is_err());
+        assert!(SeriesArguments::new(1 << 30, 0, 0, 0).is_err());
+        assert_eq!(SeriesArguments::new(1, 1, 9, 1), Err(TextError::Blocks { slots: 9 }));
         assert!(PhiloxArguments::new(0, 0, 0, (1 << 56) - 4, 0, 4).is_ok());
         assert_eq!(
             PhiloxArguments::new(0, 0, 0, (1 << 56) - 4, 0, 5),
