@@ -99,7 +99,11 @@ impl Batch for SeriesProblem {
             let grid = if grid == 0 { items as u32 } else { grid };
             program.run(kernel, grid, &self.arguments, buffers)
         };
-        let [c, mu, weight] = [&self.c, &self.mu, &self.weight].map(|v| Real(v));
+        // What stands beyond the terms must not be read.
+        let used = |i: usize| i % STRIDE < self.terms[i / STRIDE] as usize;
+        let c: Vec<f64> =
+            self.c.iter().enumerate().map(|(i, &c)| if used(i) { c } else { f64::NAN }).collect();
+        let [c, mu, weight] = [&c, &self.mu, &self.weight].map(|v| Real(v));
         let direction = Real(&self.acquisition.direction);
         let terms = U32(&self.terms);
         let (of, block) = (U32(&self.acquisition.shell_of), U32(&self.acquisition.shell_slots));
