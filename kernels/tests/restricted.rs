@@ -54,7 +54,7 @@ fn equals_reference() {
 fn cases() -> Vec<(f64, f64, Pulse)> {
     let mut cases = vec![];
     for size in [0.1, 1.0, 3.0, 6.0, 12.0, 20.0] {
-        for diffusivity in [0.05, 0.6, 1.7, 4.0] {
+        for diffusivity in [0.05, 1.7, 4.0] {
             for (delta, big_delta, b) in [
                 (12.9, 21.8, 3.0),
                 (5.0, 80.0, 0.5),
@@ -127,7 +127,7 @@ fn profile_equals_signals() {
     for geometry in [Geometry::Planes, Geometry::Cylinder] {
         for (size, diffusivity, full) in cases() {
             let profile = Profile::new(geometry, size, diffusivity, &full);
-            for fraction in [0.0, 1e-3, 0.2, 0.55, 0.9, 1.0_f64] {
+            for fraction in [0.0, 1e-3, 0.55, 1.0_f64] {
                 let gamma_g_delta = full.gamma_g_delta * fraction.sqrt();
                 let expected = one(geometry, size, diffusivity, Pulse { gamma_g_delta, ..full });
                 let got = profile.at(fraction);

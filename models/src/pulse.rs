@@ -9,7 +9,7 @@
 //! | $\lambda_\parallel$ | µm²/ms | diffusivity there |
 //! | $E_\mathrm{pore}$ | | exact signal of [`microtome_kernels::restricted::pulse`] |
 //!
-//! Source: Grebenkov 2007, doi:10.1103/RevModPhys.79.1077, sec. III.
+//! Source: Grebenkov 2007, doi:10.1103/RevModPhys.79.1077 (matrix formalism).
 //! Validated by `exact_signals_equal_reference` of `tests/exact.rs`.
 
 use crate::acquisition::Shell;

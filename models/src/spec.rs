@@ -10,7 +10,7 @@
 
 use crate::compartment::{Compartment, by_kind};
 use crate::cumulant::Expansion;
-use crate::dispersion::WatsonDispersed;
+use crate::dispersion::{BinghamDispersed, WatsonDispersed};
 use crate::link::LinkSpec;
 use crate::noise::{COILS_MAX, NoiseKind, STUDENT_NU};
 use crate::preset::PRESETS;
@@ -66,6 +66,8 @@ pub struct CompartmentSpec {
 pub enum Dispersion {
     /// Axisymmetric: parameter `odi`.
     Watson,
+    /// A fan: parameters `odi`, `psi` and `beta_fraction`.
+    Bingham,
 }
 
 impl CompartmentSpec {
@@ -88,14 +90,14 @@ impl CompartmentSpec {
                 refused("oriented", "this kind has no axis; planes can be given one")
             })?;
         }
-        match self.dispersion {
-            None => {}
-            Some(Dispersion::Watson) => {
-                let dispersed = WatsonDispersed::new(kind).ok_or_else(|| {
-                    refused("dispersion", "only an axisymmetric compartment with an axis disperses")
-                })?;
-                kind = Arc::new(dispersed);
-            }
+        if let Some(dispersion) = self.dispersion {
+            let dispersed: Option<Arc<dyn Compartment>> = match dispersion {
+                Dispersion::Watson => WatsonDispersed::new(kind).map(|c| Arc::new(c) as _),
+                Dispersion::Bingham => BinghamDispersed::new(kind).map(|c| Arc::new(c) as _),
+            };
+            kind = dispersed.ok_or_else(|| {
+                refused("dispersion", "only an axisymmetric compartment with an axis disperses")
+            })?;
         }
         Ok(kind)
     }

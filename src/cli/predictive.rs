@@ -9,11 +9,14 @@ use super::record::Record;
 use super::truth::{Truth, unit};
 use anyhow::Context;
 use microtome::report::{Predictive, VoxelParameter, VoxelPosterior};
-use microtome_datasets::{SignalSource, TableReader};
+use microtome_datasets::{GradientDeviations, SignalSource, TableReader};
 use microtome_kernels::philox::PhiloxRng;
-use microtome_models::{Evaluator, FreeKind, Lowered, Model, Prior, Repeats, SigmaSpec};
+use microtome_models::{
+    Acquisition, Evaluator, FreeKind, GradientNonlinearity, Lowered, Model, Prior, Repeats,
+    SigmaSpec,
+};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Draws that a prediction is made of.
@@ -126,7 +129,8 @@ impl Example<'_> {
     pub(crate) fn predictive(&self, signals: &[f64]) -> anyhow::Result<Predictive> {
         let spec = &self.record.spec;
         let model = Arc::new(Model::new(spec.model.clone())?);
-        let lowered = Lowered::new(model.clone(), &spec.acquisition)?;
+        let acquisition = seen(self.record, self.voxel.voxel)?;
+        let lowered = Lowered::new(model.clone(), &acquisition)?;
         let mut evaluator = Evaluator::new(&lowered);
         let column = |name: &str| {
             let values = self.draws.columns.get(name);
@@ -166,7 +170,7 @@ impl Example<'_> {
             if let Some(axis) = &axis {
                 let mu =
                     ["x", "y", "z"].map(|a| self.draws.columns[&format!("{axis}.mu_{a}")][row]);
-                for (c, g) in cosine.iter_mut().zip(spec.acquisition.directions()) {
+                for (c, g) in cosine.iter_mut().zip(acquisition.directions()) {
                     *c += (g[0] * mu[0] + g[1] * mu[1] + g[2] * mu[2]).abs() / sets as f64;
                 }
             }
@@ -220,6 +224,21 @@ pub(crate) fn signals(record: &Record, voxel: i64) -> Option<Vec<f64>> {
     let row = usize::try_from(voxel).ok()?;
     let signals = source.read_rows(row..row + 1).ok()?.signals;
     (signals.len() == record.measurements).then_some(signals)
+}
+
+/// The acquisition of a voxel: with gradient nonlinearity its own one.
+fn seen(record: &Record, voxel: i64) -> anyhow::Result<Acquisition> {
+    let nominal = &record.spec.acquisition;
+    let (Some(path), Some(dwi)) = (record.files.get("grad-dev"), record.files.get("dwi")) else {
+        return Ok(nominal.clone());
+    };
+    let source = SignalSource::open(dwi, record.files.get("mask").map(PathBuf::as_path))?;
+    let deviations = GradientDeviations::open(path, &source)?;
+    let row = source.row_of(voxel).context("the voxel is not in the input any more")?;
+    let values = deviations.read_rows(&source, row..row + 1)?;
+    let columns: [f64; 9] = values.try_into().map_err(|_| anyhow::anyhow!("no nine numbers"))?;
+    let l = GradientNonlinearity::from_fsl(&columns).context("no deviation of gradients")?;
+    Ok(l.apply(nominal))
 }
 
 /// The prior density of a parameter on its support, at most six posterior sds

@@ -41,7 +41,7 @@ pub enum Status {
     /// The data do not determine the parameters.
     Singular,
     /// NaN, infinite or all-zero signals, no positive b = 0 signal, negative signals
-    /// with Rician or non-central chi noise; a σ that is not positive, a fixed value that is not finite.
+    /// with Rician or non-central chi noise; a deviation of gradients that is not finite; a σ that is not positive, a fixed value that is not finite.
     InvalidSignal,
     /// The density could not be evaluated.
     Divergent,
@@ -180,6 +180,9 @@ const FIRST_ITERATIONS: u64 = 8;
 
 /// Longest step of ln σ.
 const LONGEST_STEP: f64 = 0.7;
+
+/// A fraction below this has vanished.
+const VANISHED: f64 = 0.02;
 
 /// The floor of the curvature in the steps of a fit, which need a positive matrix.
 const CURVATURE_FLOOR: f64 = 0.3;
@@ -409,22 +412,45 @@ impl Fitter {
         if starts.len() == 1 {
             return self.minimise(starts.into_iter().next()?, noise, sigma, limit);
         }
+        let first = FIRST_ITERATIONS.min(limit);
+        let mut runs: Vec<Run> =
+            starts.into_iter().filter_map(|x| self.minimise(x, noise, sigma, first)).collect();
+        runs.sort_by(|a, b| a.cost.total_cmp(&b.cost));
         let mut best: Option<Run> = None;
-        for x in starts {
-            if let Some(run) = self.minimise(x, noise, sigma, FIRST_ITERATIONS.min(limit))
-                && best.as_ref().is_none_or(|b| run.cost < b.cost)
+        for run in runs {
+            // A mode in which a compartment has vanished is often a trap: a lower
+            // one may keep it, so the other starts go on to their ends, too.
+            if let Some(best) = &best
+                && !self.has_vanished(&best.x)
             {
+                break;
+            }
+            let run = self.follow(run, noise, sigma, limit);
+            if best.as_ref().is_none_or(|b| run.cost < b.cost) {
                 best = Some(run);
             }
         }
-        let best = best?;
-        if best.finished {
-            return Some(best);
+        best
+    }
+
+    /// Carries a run to its end.
+    fn follow(&mut self, run: Run, noise: NoiseKind, sigma: f64, limit: u64) -> Run {
+        if run.finished {
+            return run;
         }
-        let first = best.iterations;
-        let mut run = self.minimise(best.x, noise, sigma, limit)?;
-        run.iterations += first;
-        Some(run)
+        match self.minimise(run.x.clone(), noise, sigma, limit) {
+            Some(more) => Run { iterations: run.iterations + more.iterations, ..more },
+            None => run,
+        }
+    }
+
+    /// Whether a free fraction is next to nothing.
+    fn has_vanished(&self, x: &[f64]) -> bool {
+        self.model()
+            .free()
+            .iter()
+            .filter(|f| matches!(f.kind, FreeKind::Fractions { .. }))
+            .any(|f| x[f.at..f.at + f.len].iter().any(|v| *v < VANISHED))
     }
 
     fn minimise(&mut self, x: Vec<f64>, noise: NoiseKind, sigma: f64, limit: u64) -> Option<Run> {

@@ -20,7 +20,7 @@
 //! | $n$ | angular order; $x$ couples neighbouring orders only (planes: even and odd functions) |
 //! | $R$ | radius; half the distance of planes |
 //!
-//! Source: the couplings as in Grebenkov 2007, doi:10.1103/RevModPhys.79.1077, sec. III.C;
+//! Source: the couplings as in Grebenkov 2007, doi:10.1103/RevModPhys.79.1077 (matrix formalism);
 //! Zernike polynomials in $d$ dimensions, e.g. Boyd & Yu 2011,
 //! doi:10.1016/j.jcp.2010.11.011. Validated by `eigenvalues_are_those_of_the_roots` below.
 

@@ -13,7 +13,7 @@
 //! | $\lambda_\parallel$ | µm²/ms | diffusivity in the plane |
 //! | $\mu$ | | unit normal |
 //!
-//! Source: Grebenkov 2007, doi:10.1103/RevModPhys.79.1077, sec. III.C; Callaghan 1997,
+//! Source: Grebenkov 2007, doi:10.1103/RevModPhys.79.1077 (matrix formalism); Callaghan 1997,
 //! doi:10.1006/jmre.1997.1233.
 //! Validated by `exact_signals_equal_reference` and `exact_slopes_equal_differences`.
 
