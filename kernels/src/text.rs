@@ -16,7 +16,8 @@
 mod arguments;
 
 pub use arguments::{
-    INDEX_LIMIT, Layout, PhiloxArguments, SeriesArguments, SignalArguments, TextError,
+    INDEX_LIMIT, Layout, ORTHOTROPIC_DEGREES, PhiloxArguments, SeriesArguments, SignalArguments,
+    TextError,
 };
 
 use crate::plan::Plan;
@@ -53,7 +54,8 @@ pub enum Text {
     /// [`crate::family::isotropic`], [`quadratic`](crate::family::quadratic) and
     /// [`tensor`](crate::family::tensor).
     Signal,
-    /// Signals as series and their pullbacks: the twin of [`crate::family::zonal`].
+    /// Signals as series and their pullbacks: the twin of [`crate::family::zonal`] and
+    /// [`orthotropic`](crate::family::orthotropic).
     Series,
     /// Random words: the twin of [`crate::philox`].
     Philox,
@@ -84,7 +86,14 @@ impl Text {
                 "tensor_signal",
                 "tensor_pullback",
             ],
-            Text::Series => &["zonal_signal", "zonal_pullback", "zonal_axis"],
+            Text::Series => &[
+                "zonal_signal",
+                "zonal_pullback",
+                "zonal_axis",
+                "orthotropic_signal",
+                "orthotropic_pullback",
+                "orthotropic_frame",
+            ],
             Text::Philox => &["philox_words"],
         }
     }

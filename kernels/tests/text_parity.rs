@@ -9,8 +9,9 @@ mod text;
 use microtome_kernels::philox::{Philox, philox4x32_10};
 use microtome_kernels::text::{Backend, Layout, PhiloxArguments, SignalArguments, Text, source};
 use text::Buffer::U32Out;
+use text::orthotropic::OrthotropicProblem;
 use text::problem::{Problem, SETS};
-use text::series::SeriesProblem;
+use text::zonal::ZonalProblem;
 use text::{Batch, Program, compile, device_shape, find, layout_checks};
 
 /// The largest error, in units of the magnitudes; numbers below `smallest` count as 0.
@@ -53,13 +54,15 @@ fn parity<B: Batch>(double: bool, tolerance: f64, smallest: f64) {
 #[test]
 fn double_text_equals_the_rust_loops() {
     parity::<Problem>(true, 1e-13, f64::MIN_POSITIVE);
-    parity::<SeriesProblem>(true, 1e-13, f64::MIN_POSITIVE);
+    parity::<ZonalProblem>(true, 1e-13, f64::MIN_POSITIVE);
+    parity::<OrthotropicProblem>(true, 1e-13, f64::MIN_POSITIVE);
 }
 
 #[test]
 fn float_text_equals_the_rust_loops() {
     parity::<Problem>(false, 2e-6, f64::from(f32::MIN_POSITIVE));
-    parity::<SeriesProblem>(false, 2e-6, f64::from(f32::MIN_POSITIVE));
+    parity::<ZonalProblem>(false, 2e-6, f64::from(f32::MIN_POSITIVE));
+    parity::<OrthotropicProblem>(false, 2e-6, f64::from(f32::MIN_POSITIVE));
 }
 
 fn independence<B: Batch>() {
@@ -75,7 +78,8 @@ fn independence<B: Batch>() {
 #[test]
 fn results_do_not_depend_on_the_grid() {
     independence::<Problem>();
-    independence::<SeriesProblem>();
+    independence::<ZonalProblem>();
+    independence::<OrthotropicProblem>();
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Compiles a kernel text with the C compiler of this machine and runs it.
 
+pub(crate) mod orthotropic;
 pub(crate) mod problem;
-pub(crate) mod series;
+pub(crate) mod zonal;
 
 use microtome_kernels::Plan;
 use microtome_kernels::simd::LANES;

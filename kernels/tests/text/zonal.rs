@@ -16,9 +16,9 @@ use microtome_kernels::text::{SeriesArguments, Text};
 const STRIDE: usize = 32;
 
 /// What every kernel of the text of series needs.
-pub(crate) struct SeriesProblem {
+pub(crate) struct ZonalProblem {
     acquisition: Acquisition,
-    arguments: [u32; 4],
+    arguments: [u32; 5],
     /// `[set, shell, stride]`, zero beyond the terms.
     c: Vec<f64>,
     /// `[set, shell]`
@@ -43,14 +43,14 @@ fn sizes(t: f64) -> Vec<[f64; 2]> {
     out
 }
 
-impl SeriesProblem {
+impl ZonalProblem {
     fn row(&self, set: usize, shell: usize) -> (&[f64], usize) {
         let row = set * self.acquisition.plan.shells() + shell;
         (&self.c[row * STRIDE..(row + 1) * STRIDE], self.terms[row] as usize)
     }
 }
 
-impl Batch for SeriesProblem {
+impl Batch for ZonalProblem {
     const TEXT: Text = Text::Series;
     const SIGNALS: usize = 1;
     const NAMES: &[&str] = &["zonal signal", "zonal pullback: moments", "zonal pullback: axis"];
@@ -85,7 +85,7 @@ impl Batch for SeriesProblem {
             mu.extend(axis.map(f32_value));
             weight.extend(acquisition.weights(&mut random, set == 5));
         }
-        let arguments = SeriesArguments::for_plan(&acquisition.plan, SETS, STRIDE).unwrap().words();
+        let arguments = SeriesArguments::zonal(&acquisition.plan, SETS, STRIDE).unwrap().words();
         Self { acquisition, arguments, c, terms, mu, weight }
     }
 
