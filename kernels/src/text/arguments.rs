@@ -125,7 +125,8 @@ impl SignalArguments {
     }
 }
 
-/// Most degrees of an orthotropic table that single precision holds.
+/// Most degrees of an orthotropic table that single precision holds: beyond, the factors
+/// of a harmonic overflow and underflow.
 pub const ORTHOTROPIC_DEGREES: usize = 64;
 
 /// Buffer 0 of every kernel of [`super::Text::Series`].

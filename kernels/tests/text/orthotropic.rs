@@ -13,12 +13,8 @@ use microtome_kernels::family::orthotropic;
 use microtome_kernels::harmonic::{harmonics, pairs, row};
 use microtome_kernels::text::{SeriesArguments, Text};
 
-/// Degrees of a table: up to 30.
-const DEGREES: usize = 16;
-const STRIDE: usize = pairs(DEGREES);
-
-/// What the orthotropic kernels of the text of series need.
-pub(crate) struct OrthotropicProblem {
+/// What the orthotropic kernels of the text of series need, for tables of `DEGREES`.
+pub(crate) struct OrthotropicProblem<const DEGREES: usize> {
     acquisition: Acquisition,
     arguments: [u32; 5],
     /// `[set, shell, pair]`, zero beyond the lengths.
@@ -44,21 +40,21 @@ fn axes(random: &mut Random) -> [[f64; 3]; 3] {
 }
 
 /// |H| and |∂H/∂t| of every pair, `[pair]`, the slopes by differences.
-fn sizes(t: [f64; 3]) -> Vec<[f64; 4]> {
+fn sizes(t: [f64; 3], degrees: usize) -> Vec<[f64; 4]> {
     let step = 1e-6;
     let at = |axis: usize, by: f64| {
         let mut t = t;
         t[axis] += by;
-        let mut out = vec![0.0; STRIDE];
-        harmonics(t, DEGREES, &mut out);
+        let mut out = vec![0.0; pairs(degrees)];
+        harmonics(t, degrees, &mut out);
         out
     };
     let here = at(0, 0.0);
-    let pairs: [[Vec<f64>; 2]; 3] = std::array::from_fn(|a| [at(a, step), at(a, -step)]);
-    (0..STRIDE)
+    let moved: [[Vec<f64>; 2]; 3] = std::array::from_fn(|a| [at(a, step), at(a, -step)]);
+    (0..here.len())
         .map(|i| {
             let slope = |[up, down]: &[Vec<f64>; 2]| ((up[i] - down[i]) / (2.0 * step)).abs();
-            [here[i].abs(), slope(&pairs[0]), slope(&pairs[1]), slope(&pairs[2])]
+            [here[i].abs(), slope(&moved[0]), slope(&moved[1]), slope(&moved[2])]
         })
         .collect()
 }
@@ -68,7 +64,11 @@ fn sum_of_sizes(c: &[f64], sizes: &[[f64; 4]], size: impl Fn(&[f64; 4]) -> f64) 
     c.iter().zip(sizes).map(|(c, s)| c.abs() * size(s)).sum()
 }
 
-impl Batch for OrthotropicProblem {
+impl<const DEGREES: usize> OrthotropicProblem<DEGREES> {
+    const STRIDE: usize = pairs(DEGREES);
+}
+
+impl<const DEGREES: usize> Batch for OrthotropicProblem<DEGREES> {
     const TEXT: Text = Text::Series;
     const SIGNALS: usize = 1;
     const NAMES: &[&str] =
@@ -127,7 +127,7 @@ impl Batch for OrthotropicProblem {
         // What stands beyond the lengths must not be read.
         let mut c = vec![f64::NAN; self.c.len()];
         for (i, &used) in self.lengths.iter().enumerate() {
-            let start = i / DEGREES * STRIDE + row(DEGREES, i % DEGREES);
+            let start = i / DEGREES * Self::STRIDE + row(DEGREES, i % DEGREES);
             let used = start..start + used as usize;
             c[used.clone()].copy_from_slice(&self.c[used]);
         }
@@ -135,7 +135,7 @@ impl Batch for OrthotropicProblem {
         let direction = Real(&self.acquisition.direction);
         let lengths = U32(&self.lengths);
         let (of, block) = (U32(&self.acquisition.shell_of), U32(&self.acquisition.shell_slots));
-        let (n, m, f) = (SETS * slots, SETS * shells * STRIDE, RealOut(9 * SETS));
+        let (n, m, f) = (SETS * slots, SETS * shells * Self::STRIDE, RealOut(9 * SETS));
         let buffers = [lengths, frame, direction, weight, block, RealOut(m)];
         vec![
             run("orthotropic_signal", n, &[c, lengths, frame, direction, of, RealOut(n)]),
@@ -156,13 +156,15 @@ impl Batch for OrthotropicProblem {
                 self.lengths[set * n..(set + 1) * n].iter().map(|&x| x as usize).collect();
             let at = |a: usize, i: usize| self.frame[9 * set + 3 * a + i];
             let frame: [[f64; 3]; 3] = std::array::from_fn(|a| std::array::from_fn(|i| at(a, i)));
-            let c = &self.c[set * shells * STRIDE..(set + 1) * shells * STRIDE];
+            let c = &self.c[set * shells * Self::STRIDE..(set + 1) * shells * Self::STRIDE];
             let series = orthotropic::Series { c, terms: DEGREES, lengths: &lengths, frame };
             let weight = &self.weight[set * slots..(set + 1) * slots];
             let size: Vec<Vec<[f64; 4]>> = (0..slots)
-                .map(|i| sizes(frame.map(|m| g[0][i] * m[0] + g[1][i] * m[1] + g[2][i] * m[2])))
+                .map(|i| {
+                    sizes(frame.map(|m| g[0][i] * m[0] + g[1][i] * m[1] + g[2][i] * m[2]), DEGREES)
+                })
                 .collect();
-            let own = |i: usize| &c[shell_of[i] as usize * STRIDE..][..STRIDE];
+            let own = |i: usize| &c[shell_of[i] as usize * Self::STRIDE..][..Self::STRIDE];
 
             let mut e = vec![0.0; slots];
             orthotropic::accumulate(plan, series, &[], &[], &mut e, &mut []);
@@ -170,7 +172,7 @@ impl Batch for OrthotropicProblem {
                 signal.push([e[i], sum_of_sizes(own(i), &size[i], |s| s.iter().sum())]);
             }
 
-            let mut sums = vec![0.0; shells * STRIDE];
+            let mut sums = vec![0.0; shells * Self::STRIDE];
             let gradient = orthotropic::pullback(plan, series, weight, &mut sums);
             for (s, range) in plan.shell_slots().iter().enumerate() {
                 for j in 0..DEGREES {
@@ -179,7 +181,7 @@ impl Batch for OrthotropicProblem {
                         let p = |i: usize| weight[i].abs() * size[i][pair].iter().sum::<f64>();
                         // The loops may leave a part of a moment that no one reads.
                         moments.push(if k < lengths[s * DEGREES + j] {
-                            [sums[s * STRIDE + pair], range.clone().map(p).sum()]
+                            [sums[s * Self::STRIDE + pair], range.clone().map(p).sum()]
                         } else {
                             [0.0; 2]
                         });
