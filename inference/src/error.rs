@@ -71,4 +71,12 @@ pub enum InferenceError {
     /// The run was asked to stop.
     #[error("interrupted")]
     Interrupted,
+    /// Noise whose bias in a mean is not known.
+    #[error(
+        "spherical_mean = true: means under {noise} noise are made with gaussian noise, or with rician noise of known sigma (--sigma)"
+    )]
+    NoiseOfMeans {
+        /// The noise.
+        noise: &'static str,
+    },
 }

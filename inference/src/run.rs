@@ -16,7 +16,7 @@ use crate::{Identifiability, InferenceError};
 use arrow_array::RecordBatch;
 use microtome_models::{
     Acquisition, Expansion, FitMethod, FreeKind, GradientNonlinearity, Job, Lowered, Model,
-    ModelSpec, Repeats, RunSpec, SigmaSpec, VoxelBatch,
+    ModelSpec, NoiseKind, Repeats, RunSpec, ShellMeans, SigmaSpec, VoxelBatch,
 };
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -33,6 +33,8 @@ pub struct Runner {
     model: Arc<Model>,
     lowered: Lowered,
     scheme: StartScheme,
+    /// How signals become the data of a model of spherical means.
+    means: Option<ShellMeans>,
     /// Where σ comes from, for [`SigmaSpec::RepeatedB0`].
     repeats: Option<Repeats>,
     /// The fit of a method that needs no likelihood.
@@ -119,19 +121,28 @@ impl Runner {
         if spec.search.chains > MAX_CHAINS {
             return Err(InferenceError::Chains { chains: spec.search.chains, most: MAX_CHAINS });
         }
-        let model = Arc::new(Model::new(spec.model.clone())?);
+        let mut written = spec.model.clone();
+        let means = spec.model.spherical_mean.then(|| ShellMeans::new(&spec.acquisition));
+        if means.is_some() {
+            check_noise_of_means(spec)?;
+            // Means are normal; their bias is taken off when they are made.
+            written.noise.kind = NoiseKind::Gaussian;
+        }
+        let acquisition = means.as_ref().map_or(&spec.acquisition, ShellMeans::acquisition);
+        let model = Arc::new(Model::new(written.clone())?);
         // The compartments of an expansion are those of its second order.
-        let gaussian = ModelSpec { expansion: Expansion::Gaussian, ..spec.model.clone() };
+        let gaussian = ModelSpec { expansion: Expansion::Gaussian, ..written };
         let compartments = Arc::new(Model::new(gaussian)?);
-        let lowered = Lowered::new(compartments, &spec.acquisition)?;
-        let scheme = StartScheme::new(&lowered, &spec.acquisition)?;
+        let lowered = Lowered::new(compartments, acquisition)?;
+        let scheme = StartScheme::new(&lowered, acquisition)?;
         let repeats = match spec.sigma {
             SigmaSpec::RepeatedB0 => Some(Repeats::new(&spec.acquisition)?),
             _ => None,
         };
         let log_linear = log_linear(spec, &model, &lowered)?;
         let prior_sd = prior_sd(&model);
-        Ok(Self { spec: spec.clone(), model, prior_sd, scheme, repeats, lowered, log_linear })
+        let spec = spec.clone();
+        Ok(Self { spec, model, prior_sd, scheme, means, repeats, lowered, log_linear })
     }
 
     /// The model.
@@ -216,8 +227,8 @@ impl Runner {
         batch: &RecordBatch,
         stop: &AtomicBool,
     ) -> Result<Tables, InferenceError> {
-        let voxels = voxel_batch(batch)?;
-        let expected = self.lowered.plan.measurements();
+        let mut voxels = voxel_batch(batch)?;
+        let expected = self.spec.acquisition.len();
         if voxels.measurements != expected {
             return Err(InferenceError::Measurements { expected, got: voxels.measurements });
         }
@@ -233,6 +244,13 @@ impl Runner {
         }
         if voxels.grad_dev.is_some() {
             self.model().check_nonlinearity(&self.spec.acquisition)?;
+            if self.means.is_some() {
+                let problem = "has no meaning for spherical means, which are of equal b";
+                return Err(InferenceError::Column { column: "grad_dev".into(), problem });
+            }
+        }
+        if let Some(means) = &self.means {
+            self.average(means, &mut voxels);
         }
         match (self.spec.job, &self.log_linear) {
             (Job::Fit, Some(linear)) => self.fit_log_linear(linear, &voxels, stop),
@@ -241,10 +259,27 @@ impl Runner {
         }
     }
 
+    /// Replaces the signals of every voxel by their means.
+    fn average(&self, means: &ShellMeans, voxels: &mut VoxelBatch) {
+        let (n, noise) = (voxels.measurements, self.spec.model.noise.kind);
+        let mut signals = Vec::with_capacity(voxels.row.len() * means.members().len());
+        if let Some(repeats) = &self.repeats {
+            let of = |y: &[f64]| repeats.sigma(noise, y);
+            voxels.sigma = Some(voxels.signals.chunks(n.max(1)).map(of).collect());
+        }
+        for v in 0..voxels.row.len() {
+            let sigma = self.sigma(voxels, v).unwrap_or(f64::NAN);
+            signals.extend(means.average(noise, &voxels.signals[v * n..(v + 1) * n], sigma));
+        }
+        voxels.signals = signals;
+        voxels.measurements = means.members().len();
+    }
+
     fn sigma(&self, voxels: &VoxelBatch, v: usize) -> Option<f64> {
         match self.spec.sigma {
             SigmaSpec::Known(s) => Some(s),
             SigmaSpec::PerVoxel => voxels.sigma.as_ref().map(|s| s[v]),
+            SigmaSpec::RepeatedB0 if self.means.is_some() => voxels.sigma.as_ref().map(|s| s[v]),
             SigmaSpec::RepeatedB0 => {
                 let n = voxels.measurements;
                 let y = &voxels.signals[v * n..(v + 1) * n];
@@ -389,6 +424,15 @@ impl Runner {
             None => mean_b0 / 25.0 * unit_sd(1.0),
         });
         out
+    }
+}
+
+/// Rician means are corrected with the noise scale, so it must be known.
+fn check_noise_of_means(spec: &RunSpec) -> Result<(), InferenceError> {
+    match spec.model.noise.kind {
+        NoiseKind::Gaussian => Ok(()),
+        NoiseKind::Rician if spec.sigma != SigmaSpec::Free => Ok(()),
+        noise => Err(InferenceError::NoiseOfMeans { noise: noise.name() }),
     }
 }
 

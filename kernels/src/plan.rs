@@ -140,6 +140,18 @@ impl Plan {
         }
     }
 
+    /// The plan with weights: how many measurements each one is the mean of.
+    ///
+    /// # Shapes
+    /// `weights` `[measurement]`, each at least 1.
+    #[must_use]
+    pub fn weighted(mut self, weights: &[f64]) -> Self {
+        for (&slot, w) in self.slot_of.iter().zip(weights) {
+            self.mask[slot] = *w;
+        }
+        self
+    }
+
     /// Number of measurements.
     pub fn measurements(&self) -> usize {
         self.slot_of.len()
@@ -155,7 +167,8 @@ impl Plan {
         self.shell_blocks.len()
     }
 
-    /// 1 in slots that hold a measurement, 0 in padding.
+    /// The weight of a slot: 1 where it holds a measurement (see [`Plan::weighted`]
+    /// for means), 0 in padding.
     pub fn mask(&self) -> &[f64] {
         &self.mask
     }

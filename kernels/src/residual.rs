@@ -1,11 +1,11 @@
 //! Sums over the residuals of a voxel, from which the slope of a likelihood in
 //! $\ln\sigma$ and the residual sum of squares follow:
 //!
-//! $$\sum m,\quad \sum m\,(y-S)^2,\quad \sum m\,(y^2-S^2),\quad \sum S\,\mathrm{score},\quad \sum(y-S)\,\mathrm{score}$$
+//! $$\#\{m > 0\},\quad \sum m\,(y-S)^2,\quad \sum m\,(y^2-S^2),\quad \sum S\,\mathrm{score},\quad \sum(y-S)\,\mathrm{score}$$
 //!
 //! | symbol | |
 //! |---|---|
-//! | $y, S, m$ | magnitude, model signal, mask of a slot |
+//! | $y, S, m$ | magnitude, model signal, weight of a slot (0 in padding) |
 //! | score | $\partial\ln p/\partial S$, zero in padding |
 //!
 //! Source: the derivative of Gudbjartsson & Patz 1995, doi:10.1002/mrm.1910340618,
@@ -18,7 +18,7 @@ use crate::simd::blocks;
 /// The sums of this module.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ResidualSums {
-    /// $\sum m$, the number of measurements.
+    /// The number of measurements: slots with a weight.
     pub count: f64,
     /// $\sum m\,(y-S)^2$.
     pub square: f64,
@@ -32,7 +32,7 @@ pub struct ResidualSums {
 
 #[inline(always)]
 fn sums_body<L: Lanes>(y: &[f64], s: &[f64], mask: &[f64], score: &[f64]) -> ResidualSums {
-    let zero = L::splat(0.0);
+    let (zero, one) = (L::splat(0.0), L::splat(1.0));
     let (mut count, mut square, mut power) = (zero, zero, zero);
     let (mut work, mut pull) = (zero, zero);
     let slots = blocks(y).iter().zip(blocks(s)).zip(blocks(mask)).zip(blocks(score));
@@ -40,7 +40,8 @@ fn sums_body<L: Lanes>(y: &[f64], s: &[f64], mask: &[f64], score: &[f64]) -> Res
         let (y, s, mask) = (L::load(y), L::load(s), L::load(mask));
         let difference = y.sub(s);
         let weighted = mask.mul(difference);
-        count = count.add(mask);
+        // Weights are 0 or at least 1.
+        count = count.add(L::select(mask.ge(one), one, zero));
         square = weighted.madd(difference, square);
         power = weighted.madd(y.add(s), power);
         let score = L::load(score);
@@ -78,11 +79,11 @@ mod tests {
         let n = 24;
         let column = |k: usize| (0..n).map(|i| value(i, k)).collect::<Vec<f64>>();
         let (y, s) = (column(1), column(2));
-        let mask: Vec<f64> = (0..n).map(|i| f64::from(i % 5 != 0)).collect();
+        let mask: Vec<f64> = (0..n).map(|i| [0.0, 1.0, 1.0, 7.0, 30.0][i % 5]).collect();
         let score: Vec<f64> = (0..n).map(|i| mask[i] * value(i, 3)).collect();
         let sums = residual_sums(&y, &s, &mask, &score);
         let plain = |f: &dyn Fn(usize) -> f64| (0..n).map(f).sum::<f64>();
-        assert!((sums.count - plain(&|i| mask[i])).abs() < 1e-13);
+        assert!((sums.count - plain(&|i| f64::from(mask[i] > 0.0))).abs() < 1e-13);
         assert!((sums.square - plain(&|i| mask[i] * (y[i] - s[i]).powi(2))).abs() < 1e-13);
         assert!((sums.power - plain(&|i| mask[i] * (y[i] * y[i] - s[i] * s[i]))).abs() < 1e-13);
         assert!((sums.work - plain(&|i| s[i] * score[i])).abs() < 1e-13);

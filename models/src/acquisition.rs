@@ -82,6 +82,8 @@ struct Lists {
     waveform_of: Option<Vec<usize>>,
     /// The waveforms themselves, not by measurement.
     waveforms: Vec<Arc<Waveform>>,
+    /// How many measurements each was averaged from, for means.
+    repeats: Option<Vec<f64>>,
 }
 
 impl Acquisition {
@@ -319,6 +321,18 @@ impl Acquisition {
         Self::grouped(self.lists.pick(&kept))
     }
 
+    /// An acquisition of means over directions: mean `k` is of `members[k]`, with
+    /// b-value `b[k]`.
+    pub(crate) fn of_means(&self, members: &[Vec<usize>], b: Vec<f64>) -> Self {
+        let first: Vec<usize> = members.iter().filter_map(|g| g.first().copied()).collect();
+        let mut lists = self.lists.pick(&first);
+        lists.directions = b.iter().map(|b| [0.0, 0.0, f64::from(*b > 0.0)]).collect();
+        lists.b = b;
+        lists.b_tensors = None;
+        lists.repeats = Some(members.iter().map(|g| g.len() as f64).collect());
+        Self::grouped(lists)
+    }
+
     /// Number of measurements.
     pub fn len(&self) -> usize {
         self.lists.b.len()
@@ -385,6 +399,12 @@ impl Acquisition {
     /// The shapes of free waveforms; empty for pulses.
     pub fn waveforms(&self) -> &[Arc<Waveform>] {
         &self.lists.waveforms
+    }
+
+    /// How many measurements each is the mean of, when they are means: the variance
+    /// of the noise is smaller by this factor.
+    pub fn repeats(&self) -> Option<&[f64]> {
+        self.lists.repeats.as_deref()
     }
 
     /// The shells in order of (Δ, δ, b, TE), then of shape, TR and waveform.
@@ -460,6 +480,7 @@ impl Lists {
             b_tensors: self.b_tensors.as_ref().map(|v| pick(v, kept)),
             waveform_of: self.waveform_of.as_ref().map(|v| pick(v, kept)),
             waveforms: self.waveforms.clone(),
+            repeats: self.repeats.as_ref().map(|v| pick(v, kept)),
         }
     }
 

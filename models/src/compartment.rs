@@ -6,8 +6,10 @@
 
 use crate::acquisition::Shell;
 use crate::compartments;
+use crate::exchange::Karger;
 use crate::orthotropic::OrthotropicSeries;
 use crate::parameter::ParameterSpec;
+use crate::spherical_mean;
 use crate::zonal::{ZonalSeries, project};
 use std::sync::Arc;
 
@@ -123,6 +125,11 @@ pub trait Compartment: Send + Sync + std::fmt::Debug {
         }
     }
 
+    /// Whether TE must be known.
+    fn needs_echo_time(&self) -> bool {
+        false
+    }
+
     /// Room for the coefficients on these shells.
     fn coefficients(&self, shells: &[Shell]) -> Coefficients {
         Coefficients::new(self.family(), shells, self.parameters().len())
@@ -131,6 +138,8 @@ pub trait Compartment: Send + Sync + std::fmt::Debug {
     /// Fills `out` (made by [`Compartment::coefficients`]) for one parameter set.
     ///
     /// The default is for the zonal family: it projects [`Compartment::profile`].
+    /// `out` may have room for more parameters behind those of this compartment,
+    /// which belong to a modifier around it and stay as they are.
     ///
     /// # Shapes
     /// `scalars` in the order of [`Compartment::parameters`]; `mu` is a unit
@@ -156,6 +165,23 @@ pub trait Compartment: Send + Sync + std::fmt::Debug {
         _value: &mut [f64],
         _d_value: &mut [f64],
     ) {
+    }
+
+    /// The mean of the signal over all directions, and its derivatives; the default
+    /// follows from the coefficients.
+    ///
+    /// # Shapes
+    /// `lowered` as [`Compartment::lower`] filled it for `scalars`; `value` `[shell]`,
+    /// `d_value` `[parameter, shell]`.
+    fn spherical_mean(
+        &self,
+        _shells: &[Shell],
+        _scalars: &[f64],
+        lowered: &Coefficients,
+        value: &mut [f64],
+        d_value: &mut [f64],
+    ) {
+        spherical_mean::of_coefficients(lowered, self.parameters().len(), value, d_value);
     }
 
     /// The same compartment with a free axis, for kinds that are taken along the
@@ -187,7 +213,7 @@ pub(crate) fn needs_axis(shell: &Shell) -> Option<&'static str> {
 
 /// Every compartment there is: adding one is one line here.
 pub fn register() -> Vec<Arc<dyn Compartment>> {
-    vec![
+    let mut kinds: Vec<Arc<dyn Compartment>> = vec![
         Arc::new(compartments::Ball),
         Arc::new(compartments::Dot),
         Arc::new(compartments::Stick),
@@ -207,7 +233,10 @@ pub fn register() -> Vec<Arc<dyn Compartment>> {
         Arc::new(compartments::CylinderExact),
         Arc::new(compartments::SphereExact),
         Arc::new(compartments::PlaneExact::default()),
-    ]
+    ];
+    let (stick, zeppelin) = (Arc::new(compartments::Stick), Arc::new(compartments::Zeppelin));
+    kinds.extend(Karger::new(stick, zeppelin).map(|k| Arc::new(k) as Arc<dyn Compartment>));
+    kinds
 }
 
 /// The compartment of a kind.

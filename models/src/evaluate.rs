@@ -54,6 +54,10 @@ impl Lowered {
             acquisition.directions(),
             &weighting,
         );
+        let plan = match acquisition.repeats() {
+            Some(repeats) => plan.weighted(repeats),
+            None => plan,
+        };
         Ok(Self { model, plan: Arc::new(plan), shells: acquisition.shells().to_vec() })
     }
 
@@ -255,6 +259,25 @@ impl Evaluator {
                 Coefficients::Orthotropic(series) => fan::signal_alone(plan, series, row),
             }
         }
+    }
+
+    /// The mean of the signal over all directions on every shell.
+    ///
+    /// # Shapes
+    /// `x` `[value]`, result `[shell]` in the order of [`Lowered::shells`].
+    pub fn spherical_means(&mut self, x: &[f64]) -> Vec<f64> {
+        self.prepare(x);
+        let shells = &self.lowered.shells;
+        let (mut total, mut mean) = (vec![0.0; shells.len()], vec![0.0; shells.len()]);
+        for (state, component) in self.states.iter().zip(self.lowered.model.components()) {
+            let mut slopes = vec![0.0; state.scalars.len() * shells.len()];
+            let (kind, lowered) = (&component.kind, &state.coefficients);
+            kind.spherical_mean(shells, &state.scalars, lowered, &mut mean, &mut slopes);
+            for (t, m) in total.iter_mut().zip(&mean) {
+                *t += self.scale * state.fraction * m;
+            }
+        }
+        total
     }
 
     /// The vector-Jacobian product at the last [`Evaluator::signal`]: adds

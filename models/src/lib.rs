@@ -12,6 +12,7 @@ mod compile;
 mod cumulant;
 pub mod dispersion;
 mod evaluate;
+mod exchange;
 mod frame;
 #[cfg(feature = "graph")]
 mod graph;
@@ -24,10 +25,14 @@ mod posterior;
 mod preset;
 mod prior;
 mod pulse;
+mod relaxation;
 mod repeats;
 mod restricted;
 mod run;
+mod shell_means;
+mod size_distribution;
 mod spec;
+mod spherical_mean;
 mod tangent;
 mod zonal;
 
@@ -39,6 +44,7 @@ pub use chart::Chart;
 pub use compartment::{Coefficients, Compartment, Family, by_kind, register};
 pub use cumulant::{Expansion, KURTOSIS_ELEMENTS, KurtosisMeasures, Measure, TensorMeasure};
 pub use evaluate::{Evaluator, Lowered};
+pub use exchange::Karger;
 pub use frame::Frame;
 pub use link::{FixedValue, LinkSpec};
 pub use model::{Column, Component, Free, FreeKind, Model, ModelError, compose_models};
@@ -48,8 +54,14 @@ pub use parameter::{ParameterSpec, Unit};
 pub use posterior::{Posterior, Sigma};
 pub use preset::{PRESETS, Preset};
 pub use prior::{Prior, PriorError, PriorSpec};
+pub use relaxation::Relaxed;
 pub use repeats::{Repeats, RepeatsError};
 pub use run::{BLOCK_ROWS, FitMethod, Job, RunSpec, SearchSpec, SigmaSpec, VoxelBatch};
-pub use spec::{CompartmentSpec, Dispersion, ModelSpec, NoiseError, NoiseSpec, SpecError};
+pub use shell_means::ShellMeans;
+pub use size_distribution::GammaSizes;
+pub use spec::{
+    CompartmentSpec, Dispersion, ModelSpec, NoiseError, NoiseSpec, SizeDistribution, SpecError,
+};
+pub use spherical_mean::SphericalMean;
 pub use tangent::Tangent;
 pub use zonal::{Profile, ZonalSeries, project};

@@ -17,6 +17,7 @@ use crate::link::tortuosity;
 use crate::noise::NoiseKind;
 use crate::parameter::{ParameterSpec, Unit};
 use crate::prior::{Prior, PriorError, PriorSpec};
+use crate::relaxation::TYPICAL_T2_MS;
 use crate::spec::{ModelSpec, SpecError};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -143,6 +144,14 @@ pub enum ModelError {
         compartment: String,
         /// What it lacks.
         reason: &'static str,
+    },
+    /// The acquisition has no echo times.
+    #[error(
+        "compartment `{compartment}` has t2 = true, which needs echo times; give --te-ms, or a scheme with TE (two or more of them, so that T2 can be told from s0)"
+    )]
+    NeedsEchoTime {
+        /// The compartment.
+        compartment: String,
     },
     /// An expansion of fourth order of something else than a free tensor.
     #[error(
@@ -638,6 +647,11 @@ impl Model {
     /// A compartment that needs δ and Δ when the scheme has none; one that has no
     /// signal for the encoding of a measurement.
     pub fn check(&self, acquisition: &Acquisition) -> Result<(), ModelError> {
+        if acquisition.te_ms().is_none()
+            && let Some(c) = self.components.iter().find(|c| c.kind.needs_echo_time())
+        {
+            return Err(ModelError::NeedsEchoTime { compartment: c.name.clone() });
+        }
         for c in &self.components {
             let shells = acquisition.shells().iter().enumerate().filter(|(_, s)| s.b > 0.0);
             for (s, shell) in shells {
@@ -675,6 +689,17 @@ impl Model {
                 Err(ModelError::Nonlinearity { compartment: c.name.clone(), reason })
             }
             None => Ok(()),
+        }
+    }
+
+    /// How much larger the signal at TE = 0 is than at an echo time, guessed before
+    /// there is a fit; 1 where no compartment has T2.
+    pub fn echo_factor(&self, te_ms: Option<f64>) -> f64 {
+        match te_ms {
+            Some(te) if self.components.iter().any(|c| c.kind.needs_echo_time()) => {
+                (te / TYPICAL_T2_MS).exp()
+            }
+            _ => 1.0,
         }
     }
 
@@ -751,7 +776,7 @@ pub(crate) fn kinds(
 ) -> Result<BTreeMap<String, Arc<dyn Compartment>>, ModelError> {
     let mut out = BTreeMap::new();
     for (name, c) in spec.names().into_iter().zip(&spec.compartments) {
-        if out.insert(name.clone(), c.build()?).is_some() {
+        if out.insert(name.clone(), spec.build(c)?).is_some() {
             return Err(ModelError::DuplicateName { name });
         }
     }

@@ -248,10 +248,22 @@ impl Constants {
         Self { kind, n, fixed }
     }
 
+    /// The constant of measurements with weights, which are means: normal, with the
+    /// variance of the noise divided by the weight.
+    ///
+    /// # Shapes
+    /// `weights` `[slot]`, 0 in padding.
+    #[must_use]
+    pub fn of_means(mut self, weights: &[f64]) -> Self {
+        let means = weights.iter().filter(|w| **w > 1.0);
+        self.fixed += means.map(|w| 0.5 * w.ln()).sum::<f64>();
+        self
+    }
+
     /// The constant at a noise scale.
     pub fn at(&self, sigma: f64) -> f64 {
         match self.kind {
-            NoiseKind::Gaussian => -self.n * (sigma.ln() + 0.5 * TAU.ln()),
+            NoiseKind::Gaussian => self.fixed - self.n * (sigma.ln() + 0.5 * TAU.ln()),
             NoiseKind::Rician => self.fixed - 2.0 * self.n * sigma.ln(),
             NoiseKind::NcChi { coils } => self.fixed - 2.0 * f64::from(coils) * self.n * sigma.ln(),
             NoiseKind::StudentT { .. } => self.fixed - self.n * sigma.ln(),

@@ -9,6 +9,8 @@ pub enum Unit {
     SquareMicrometrePerMillisecond,
     /// Length, µm.
     Micrometre,
+    /// Time, ms.
+    Millisecond,
     /// Area, µm².
     SquareMicrometre,
     /// Angle, rad.
@@ -24,6 +26,7 @@ impl Unit {
     pub fn symbol(self) -> &'static str {
         match self {
             Unit::SquareMicrometrePerMillisecond => "um^2/ms",
+            Unit::Millisecond => "ms",
             Unit::Micrometre => "um",
             Unit::SquareMicrometre => "um^2",
             Unit::Radian => "rad",

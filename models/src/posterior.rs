@@ -113,7 +113,7 @@ impl<'a> Posterior<'a> {
             priors,
             dirichlet,
             constant,
-            likelihood: Constants::new(model.noise(), signals),
+            likelihood: Constants::new(model.noise(), signals).of_means(plan.mask()),
             sigma,
             x: vec![0.0; values],
             gx: vec![0.0; values],
@@ -217,7 +217,7 @@ impl<'a> Posterior<'a> {
         );
         let floor = 0.05 / (sigma * sigma);
         for (c, m) in self.curvature.iter_mut().zip(plan.mask()) {
-            *c = c.max(floor) * m;
+            *c = c.max(floor * m);
         }
         normal_equations(jacobian, &self.curvature, &self.score, &mut self.normal, &mut self.right);
         let mut slopes = vec![0.0; total_values * dim];

@@ -135,4 +135,29 @@ pub const PRESETS: &[Preset] = &[
         "three sticks and a ball of one diffusivity, relevance prior on the further sticks (as bedpostx)",
         "Behrens et al. 2007, doi:10.1016/j.neuroimage.2006.09.018"
     ),
+    preset!(
+        "smt",
+        "microscopic tensor from the means of two or more shells (spherical mean technique)",
+        "Kaden, Kruggel & Alexander 2016, doi:10.1002/mrm.25734"
+    ),
+    preset!(
+        "smt_mc",
+        "sticks and tortuous zeppelin from the means of two or more shells",
+        "Kaden et al. 2016, doi:10.1016/j.neuroimage.2016.06.002"
+    ),
+    preset!(
+        "sandi",
+        "sticks, spheres and free water around them, from shell means (soma and neurite density)",
+        "Palombo et al. 2020, doi:10.1016/j.neuroimage.2020.116835"
+    ),
+    preset!(
+        "mte_noddi",
+        "NODDI with T2 inside and outside the neurites; two or more echo times",
+        "Gong et al. 2020, doi:10.1016/j.neuroimage.2020.116906"
+    ),
+    preset!(
+        "nexi",
+        "neurites in exchange with the water around them, from shell means; two or more diffusion times",
+        "Jelescu et al. 2022, doi:10.1016/j.neuroimage.2022.119277"
+    ),
 ];

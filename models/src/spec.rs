@@ -11,10 +11,14 @@
 use crate::compartment::{Compartment, by_kind};
 use crate::cumulant::Expansion;
 use crate::dispersion::{BinghamDispersed, WatsonDispersed};
+use crate::exchange::Karger;
 use crate::link::LinkSpec;
 use crate::noise::{COILS_MAX, NoiseKind, STUDENT_NU};
 use crate::preset::PRESETS;
 use crate::prior::PriorSpec;
+use crate::relaxation::Relaxed;
+use crate::size_distribution::GammaSizes;
+use crate::spherical_mean::SphericalMean;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +27,10 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
+    /// Whether the data of a fit are the means of each shell over its directions:
+    /// axes and dispersion drop out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spherical_mean: bool,
     /// Where the expansion of ln S ends: `expansion = "kurtosis"` for one tensor.
     #[serde(default, skip_serializing_if = "Expansion::is_gaussian")]
     pub expansion: Expansion,
@@ -52,6 +60,16 @@ pub struct CompartmentSpec {
     pub name: Option<String>,
     /// The kind, as `microtome info models` lists them.
     pub kind: String,
+    /// The two kinds that a `karger` compartment exchanges water between; stick and
+    /// zeppelin when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<[String; 2]>,
+    /// Distribution of the diameter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_distribution: Option<SizeDistribution>,
+    /// Whether the signal decays with TE: parameter `t2_ms`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub t2: bool,
     /// Gives a free axis to planes, which lie across the gradient otherwise.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub oriented: bool,
@@ -70,27 +88,72 @@ pub enum Dispersion {
     Bingham,
 }
 
+/// The distribution of the radii of a compartment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SizeDistribution {
+    /// Gamma density weighted by volume: parameters `alpha` and `beta` instead of `diameter`.
+    Gamma,
+}
+
 impl CompartmentSpec {
     /// The compartment as written, with what modifies it.
     ///
     /// # Errors
     /// Unknown kinds, and modifiers that do not apply to the kind.
     pub fn build(&self) -> Result<Arc<dyn Compartment>, SpecError> {
+        self.build_with(self.dispersion)
+    }
+
+    /// The spherical mean of the compartment as written: no axis, no dispersion.
+    ///
+    /// # Errors
+    /// As [`CompartmentSpec::build`].
+    pub fn build_mean(&self) -> Result<Arc<dyn Compartment>, SpecError> {
+        self.build()?;
+        Ok(SphericalMean::of(self.build_with(None)?))
+    }
+
+    fn build_with(
+        &self,
+        dispersion: Option<Dispersion>,
+    ) -> Result<Arc<dyn Compartment>, SpecError> {
         check_kind(&self.kind)?;
         let refused = |modifier: &str, reason: &str| SpecError::Modifier {
             kind: self.kind.clone(),
             modifier: modifier.into(),
             reason: reason.into(),
         };
-        let Some(mut kind) = by_kind(&self.kind) else {
-            return Err(refused("kind", "it is not registered"));
-        };
+        let find =
+            |kind: &str| by_kind(kind).ok_or_else(|| refused("kind", "it is not registered"));
+        let mut kind = find(&self.kind)?;
+        if let Some([first, second]) = &self.of {
+            check_kind(first)?;
+            check_kind(second)?;
+            if self.kind != "karger" {
+                return Err(refused("of", "only `karger` is made of two others"));
+            }
+            let pair = Karger::new(find(first)?, find(second)?);
+            kind = Arc::new(pair.ok_or_else(|| {
+                refused("of", "water is exchanged between two axisymmetric compartments, at least one with an axis")
+            })?);
+        }
         if self.oriented && !kind.oriented() {
             kind = kind.with_axis().ok_or_else(|| {
                 refused("oriented", "this kind has no axis; planes can be given one")
             })?;
         }
-        if let Some(dispersion) = self.dispersion {
+        if self.size_distribution.is_some() {
+            let sizes = GammaSizes::new(kind);
+            kind = Arc::new(sizes.ok_or_else(|| {
+                refused("size_distribution", "only a compartment with a `diameter` has sizes")
+            })?);
+        }
+        if self.t2 {
+            let relaxed = Relaxed::new(kind);
+            kind = Arc::new(relaxed.ok_or_else(|| refused("t2", "a full tensor has none"))?);
+        }
+        if let Some(dispersion) = dispersion {
             let dispersed: Option<Arc<dyn Compartment>> = match dispersion {
                 Dispersion::Watson => WatsonDispersed::new(kind).map(|c| Arc::new(c) as _),
                 Dispersion::Bingham => BinghamDispersed::new(kind).map(|c| Arc::new(c) as _),
@@ -305,6 +368,15 @@ impl ModelSpec {
             c.build()?;
         }
         Ok(spec)
+    }
+
+    /// A compartment as the model has it: its spherical mean where the model is one
+    /// of means.
+    ///
+    /// # Errors
+    /// As [`CompartmentSpec::build`].
+    pub fn build(&self, compartment: &CompartmentSpec) -> Result<Arc<dyn Compartment>, SpecError> {
+        if self.spherical_mean { compartment.build_mean() } else { compartment.build() }
     }
 
     /// Whether this is one tensor with all parameters free: what log-linear fits know.

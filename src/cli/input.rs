@@ -7,7 +7,8 @@ use super::scheme::Scheme;
 use anyhow::{Context, bail};
 use microtome_datasets::{GradientDeviations, SignalSource, content_hash};
 use microtome_models::{
-    BLOCK_ROWS, FreeKind, Job, Model, Repeats, RunSpec, SearchSpec, SigmaSpec, VoxelBatch,
+    BLOCK_ROWS, FreeKind, Job, Model, Repeats, RunSpec, SearchSpec, ShellMeans, SigmaSpec,
+    VoxelBatch,
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -59,9 +60,14 @@ impl Input {
         }
         let mut warnings = Vec::new();
         let degrees = compiled.degrees_of_freedom();
-        if expected <= degrees {
+        let (count, what) = if model.spec.spherical_mean {
+            (ShellMeans::new(&scheme.acquisition).members().len(), "shell means and b=0 images")
+        } else {
+            (expected, "measurements")
+        };
+        if count <= degrees {
             warnings.push(format!(
-                "{expected} measurements for {degrees} degrees of freedom: the data can't determine this model"
+                "{count} {what} for {degrees} degrees of freedom: the data can't determine this model"
             ));
         }
         let (sigma_spec, sigma) = read_sigma(data, &source)?;

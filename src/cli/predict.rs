@@ -53,6 +53,11 @@ pub(crate) struct PredictArgs {
     /// Table of parameters, CSV with a header.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Signals")]
     parameters: PathBuf,
+    /// Writes the mean over all directions, one column a shell, instead of a column a
+    /// measurement. Shells are those of the `shell` column of a CSV scheme, in
+    /// rising order, or else those of equal (Delta, delta, b), in this order.
+    #[arg(long, help_heading = "Signals")]
+    spherical_mean: bool,
     /// Signals: .npy (float64), .csv (no header) or .parquet.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Signals")]
     out: Option<PathBuf>,
@@ -72,13 +77,15 @@ impl PredictArgs {
             .with_context(|| self.parameters.display().to_string())?;
         let lowered = Lowered::new(Arc::new(model), &scheme.acquisition)
             .with_context(|| format!("--model {} with {}", named.text, scheme.file.display()))?;
-        let measurements = scheme.acquisition.len();
+        let shells = self.spherical_mean.then(|| scheme.labelled_shells());
+        let measurements = shells.as_ref().map_or(scheme.acquisition.len(), Vec::len);
+        let what = if shells.is_some() { "shells" } else { "measurements" };
         if let Some(path) = &self.common.save_config {
             config::save(path, settings)?;
         }
         if self.common.dry_run {
             say::line(&format!(
-                "plan of predict (nothing is written)\n  sets         {}\n  measurements {measurements}\n  \
+                "plan of predict (nothing is written)\n  sets         {}\n  {what:<12} {measurements}\n  \
                  threads      {threads}\n  output       {}",
                 sets.rows,
                 say::bytes(sets.rows as f64 * measurements as f64 * 8.0)
@@ -87,21 +94,19 @@ impl PredictArgs {
         }
         let Some(out) = &self.out else { bail!("--out FILE is needed: .npy, .csv or .parquet") };
         let path = Target::new(out, self.common.overwrite)?;
-        let mut writer = Writer::create(&path.staged, sets.rows, measurements)?;
-        let written =
-            sets.predict(&lowered, |rows| writer.push(rows)).and_then(|()| writer.finish());
+        let column = if shells.is_some() { "shell" } else { "measurement" };
+        let mut writer = Writer::create(&path.staged, sets.rows, measurements, column)?;
+        let written = sets
+            .predict(&lowered, shells.as_deref(), |rows| writer.push(rows))
+            .and_then(|()| writer.finish());
         path.settle(written)?;
         if self.common.json {
             let json = serde_json::json!({
-                "sets": sets.rows, "measurements": measurements, "out": out, "simd_level": super::input::simd(),
+                "sets": sets.rows, what: measurements, "out": out, "simd_level": super::input::simd(),
             });
             say::line(&json.to_string());
         } else if !self.common.quiet {
-            say::line(&format!(
-                "{} sets x {measurements} measurements in {}",
-                sets.rows,
-                out.display()
-            ));
+            say::line(&format!("{} sets x {measurements} {what} in {}", sets.rows, out.display()));
         }
         Ok(Outcome::Done)
     }
@@ -157,7 +162,7 @@ impl Target {
 fn with_given_defaults(spec: &ModelSpec, table: &ParameterTable) -> ModelSpec {
     let mut out = spec.clone();
     for (name, c) in spec.names().into_iter().zip(&spec.compartments) {
-        let Some(kind) = microtome_models::by_kind(&c.kind) else { continue };
+        let Ok(kind) = spec.build(c) else { continue };
         for p in kind.parameters().iter().filter(|p| p.default.is_some()) {
             let full = format!("{name}.{}", p.name);
             if table.column(&full).is_some() && !spec.link.contains_key(&full) {
@@ -276,10 +281,12 @@ impl Sets {
         Ok(())
     }
 
-    /// Signals of all sets in order, handed over in pieces.
+    /// Signals of all sets in order, or their means over the given groups of shells,
+    /// handed over in pieces.
     fn predict(
         &self,
         lowered: &Lowered,
+        shells: Option<&[Vec<usize>]>,
         mut take: impl FnMut(&[f64]) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         for start in (0..self.rows).step_by(SETS * TASKS) {
@@ -294,7 +301,10 @@ impl Sets {
                         for row in s..(s + SETS).min(end) {
                             let (x, per_set) = self.row(row);
                             evaluator.set_per_voxel(per_set);
-                            out.extend(signals(evaluator, x));
+                            out.extend(match shells {
+                                None => signals(evaluator, x),
+                                Some(groups) => means(evaluator, groups, x),
+                            });
                         }
                         out
                     },
@@ -313,6 +323,13 @@ fn signals(evaluator: &mut Evaluator, x: &[f64]) -> Vec<f64> {
     let mut out = vec![0.0; plan.measurements()];
     plan.gather(evaluator.signal(x), &mut out);
     out
+}
+
+/// The spherical mean of each group of measurements, by the shell of each.
+fn means(evaluator: &mut Evaluator, groups: &[Vec<usize>], x: &[f64]) -> Vec<f64> {
+    let of_shell = evaluator.spherical_means(x);
+    let mean = |g: &Vec<usize>| g.iter().map(|s| of_shell[*s]).sum::<f64>() / g.len() as f64;
+    groups.iter().map(mean).collect()
 }
 
 /// The columns of the table by the names of the model, angles as vectors.
@@ -394,7 +411,7 @@ fn normalise(
 fn domains(spec: &ModelSpec) -> BTreeMap<String, [f64; 2]> {
     let mut out = BTreeMap::from([("s0".to_string(), [0.0, f64::INFINITY])]);
     for (name, c) in spec.names().into_iter().zip(&spec.compartments) {
-        if let Some(kind) = microtome_models::by_kind(&c.kind) {
+        if let Ok(kind) = spec.build(c) {
             for p in kind.parameters() {
                 out.insert(format!("{name}.{}", p.name), p.domain);
             }
@@ -420,10 +437,10 @@ enum Writer {
 }
 
 impl Writer {
-    fn create(path: &Path, rows: usize, measurements: usize) -> anyhow::Result<Self> {
+    fn create(path: &Path, rows: usize, measurements: usize, column: &str) -> anyhow::Result<Self> {
         if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet")) {
             let fields: Vec<Field> = (0..measurements)
-                .map(|m| Field::new(format!("measurement_{m}"), DataType::Float64, false))
+                .map(|m| Field::new(format!("{column}_{m}"), DataType::Float64, false))
                 .collect();
             let schema = Arc::new(Schema::new(fields));
             let writer = Box::new(TableWriter::create(path, schema.clone(), Some(SETS * TASKS))?);

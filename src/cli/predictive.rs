@@ -12,8 +12,8 @@ use microtome::report::{Predictive, VoxelParameter, VoxelPosterior};
 use microtome_datasets::{GradientDeviations, SignalSource, TableReader};
 use microtome_kernels::philox::PhiloxRng;
 use microtome_models::{
-    Acquisition, Evaluator, FreeKind, GradientNonlinearity, Lowered, Model, Prior, Repeats,
-    SigmaSpec,
+    Acquisition, Evaluator, FreeKind, GradientNonlinearity, Lowered, Model, NoiseKind, Prior,
+    Repeats, ShellMeans, SigmaSpec,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -125,11 +125,32 @@ impl Example<'_> {
         Ok(out)
     }
 
-    /// Predicted signals against the measured ones.
+    /// Predicted signals against the measured ones; means against means where the
+    /// model is one of spherical means.
     pub(crate) fn predictive(&self, signals: &[f64]) -> anyhow::Result<Predictive> {
         let spec = &self.record.spec;
+        let of_repeats = match spec.sigma {
+            SigmaSpec::RepeatedB0 => {
+                Repeats::new(&spec.acquisition)?.sigma(spec.model.noise.kind, signals)
+            }
+            _ => f64::NAN,
+        };
+        let mut kind = spec.model.noise.kind;
+        let mut acquisition = seen(self.record, self.voxel.voxel)?;
+        let mut signals = signals.to_vec();
+        if spec.model.spherical_mean {
+            let means = ShellMeans::new(&acquisition);
+            let sigma = match spec.sigma {
+                SigmaSpec::Known(s) => s,
+                SigmaSpec::RepeatedB0 => of_repeats,
+                _ => self.draws.columns.get("sigma").map_or(f64::NAN, |s| s[0]),
+            };
+            signals = means.average(kind, &signals, sigma);
+            acquisition = means.acquisition().clone();
+            kind = NoiseKind::Gaussian;
+        }
+        let signals = signals.as_slice();
         let model = Arc::new(Model::new(spec.model.clone())?);
-        let acquisition = seen(self.record, self.voxel.voxel)?;
         let lowered = Lowered::new(model.clone(), &acquisition)?;
         let mut evaluator = Evaluator::new(&lowered);
         let column = |name: &str| {
@@ -140,15 +161,9 @@ impl Example<'_> {
             model.value_names().into_iter().map(column).collect::<anyhow::Result<Vec<_>>>()?;
         let fixed =
             model.per_voxel().iter().map(|(n, _)| column(n)).collect::<anyhow::Result<Vec<_>>>()?;
-        let of_repeats = match spec.sigma {
-            SigmaSpec::RepeatedB0 => {
-                Repeats::new(&spec.acquisition)?.sigma(spec.model.noise.kind, signals)
-            }
-            _ => f64::NAN,
-        };
         let rows = self.draws.chain.len();
         let sets = if rows > 1 { rows.min(DRAWS) } else { DRAWS };
-        let n = spec.acquisition.len();
+        let n = acquisition.len();
         let mut predicted = vec![Vec::with_capacity(sets); n];
         let mut cosine = vec![0.0; n];
         let axis =
@@ -164,8 +179,9 @@ impl Example<'_> {
                 SigmaSpec::PerVoxel | SigmaSpec::Free => column("sigma")?[row],
             };
             for (m, signal) in evaluator.predict(&x).into_iter().enumerate() {
+                let sigma = acquisition.repeats().map_or(sigma, |r| sigma / r[m].sqrt());
                 let mut rng = PhiloxRng::at_step(0, s as u32, m as u64, 0);
-                predicted[m].push(spec.model.noise.kind.draw(signal, sigma, &mut rng));
+                predicted[m].push(kind.draw(signal, sigma, &mut rng));
             }
             if let Some(axis) = &axis {
                 let mu =
@@ -180,11 +196,11 @@ impl Example<'_> {
             measured: signals.to_vec(),
             ..Predictive::default()
         };
-        let (order, labels) = shells(self.record);
+        let (order, labels) = shells(&acquisition);
         out.shell_labels = labels;
-        out.shell = spec.acquisition.shell_of().iter().map(|s| order[*s]).collect();
+        out.shell = acquisition.shell_of().iter().map(|s| order[*s]).collect();
         if axis.is_some() {
-            let b = spec.acquisition.b_ms_per_um2();
+            let b = acquisition.b_ms_per_um2();
             out.cosine =
                 cosine.iter().zip(b).map(|(c, b)| if *b > 0.0 { *c } else { f64::NAN }).collect();
         }
@@ -204,8 +220,8 @@ impl Example<'_> {
 }
 
 /// The number of each shell by increasing b, and their names.
-fn shells(record: &Record) -> (Vec<usize>, Vec<String>) {
-    let shells = record.spec.acquisition.shells();
+fn shells(acquisition: &Acquisition) -> (Vec<usize>, Vec<String>) {
+    let shells = acquisition.shells();
     let mut order: Vec<usize> = (0..shells.len()).collect();
     order.sort_by(|a, b| shells[*a].b.total_cmp(&shells[*b].b));
     let mut rank = vec![0; shells.len()];

@@ -201,7 +201,7 @@ fn methods(spec: &RunSpec, record: &Record) -> Vec<(String, String)> {
 fn references(spec: &RunSpec) -> Vec<(String, String)> {
     let mut out: Vec<(String, String)> = Vec::new();
     for c in &spec.model.compartments {
-        if let Some(kind) = microtome_models::by_kind(&c.kind) {
+        if let Ok(kind) = spec.model.build(c) {
             let entry = (c.kind.clone(), kind.reference().to_string());
             if !out.contains(&entry) {
                 out.push(entry);

@@ -4,6 +4,7 @@ use super::flags::AcquisitionFlags;
 use anyhow::bail;
 use microtome_datasets::{FslTimes, read_fsl_shapes, read_scheme, read_waveforms};
 use microtome_models::Acquisition;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// An acquisition and the file that it came from.
@@ -12,6 +13,24 @@ pub(crate) struct Scheme {
     pub(crate) acquisition: Acquisition,
     /// The b-values, the scheme or the waveforms, for messages.
     pub(crate) file: PathBuf,
+    /// The `shell` column of a CSV scheme.
+    labels: Option<Vec<i64>>,
+}
+
+impl Scheme {
+    /// The shells of the measurements (with repetition) of each label of the `shell`
+    /// column, by rising label; without it each shell alone.
+    pub(crate) fn labelled_shells(&self) -> Vec<Vec<usize>> {
+        let shell_of = self.acquisition.shell_of();
+        let Some(labels) = &self.labels else {
+            return (0..self.acquisition.shells().len()).map(|s| vec![s]).collect();
+        };
+        let mut groups: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
+        for (label, shell) in labels.iter().zip(shell_of) {
+            groups.entry(*label).or_default().push(*shell);
+        }
+        groups.into_values().collect()
+    }
 }
 
 impl AcquisitionFlags {
@@ -62,7 +81,11 @@ impl AcquisitionFlags {
                 );
             }
             let file = read_scheme(scheme)?;
-            return Ok(Scheme { acquisition: file.acquisition, file: scheme.clone() });
+            return Ok(Scheme {
+                acquisition: file.acquisition,
+                file: scheme.clone(),
+                labels: file.shell_labels,
+            });
         }
         if let Some(waveform) = &self.waveform {
             if let Some(name) = ["delta-ms", "big-delta-ms"].into_iter().find(|n| given(n)) {
@@ -72,7 +95,7 @@ impl AcquisitionFlags {
                 bail!("--waveform needs --dt-ms, the spacing of its samples")
             };
             let acquisition = read_waveforms(waveform, dt_ms, self.te_ms, self.tr_ms)?;
-            return Ok(Scheme { acquisition, file: waveform.clone() });
+            return Ok(Scheme { acquisition, file: waveform.clone(), labels: None });
         }
         match (&self.bval, &self.bvec) {
             (Some(bval), Some(bvec)) => {
@@ -83,7 +106,7 @@ impl AcquisitionFlags {
                     tr_ms: self.tr_ms,
                 };
                 let acquisition = read_fsl_shapes(bval, bvec, self.bdelta.as_deref(), times)?;
-                Ok(Scheme { acquisition, file: bval.clone() })
+                Ok(Scheme { acquisition, file: bval.clone(), labels: None })
             }
             (Some(_), None) => bail!("--bval needs --bvec"),
             _ => bail!("--bvec needs --bval"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import exact_pore
 import restricted
-from mpmath import acos, besseli, cos, cot, diag, eigsy, exp, eye, matrix, mp, mpf, nstr, pi, quad, sin, sqrt
+from mpmath import acos, besseli, cos, cot, diag, eigsy, exp, expm, eye, log, matrix, mp, mpf, nstr, pi, quad, sin, sqrt
 
 mp.dps = 40
 
@@ -82,6 +82,17 @@ def watson(kernel):
     return signal
 
 
+def karger(p, b, g, delta, big_delta):
+    """exp of the rate matrix itself."""
+    first = stick({"mu": p["mu"], "lambda_par": p["stick_lambda_par"]}, b, g, delta, big_delta)
+    tensor_of = {"lambda_par": p["zeppelin_lambda_par"], "lambda_perp": p["zeppelin_lambda_perp"]}
+    second = zeppelin({"mu": p["mu"], **tensor_of}, b, g, delta, big_delta)
+    f, x = p["intra_fraction"], (big_delta - delta / 3) / p["exchange_time_ms"]
+    rates = matrix([[(1 - f) * x - log(first), -f * x], [-(1 - f) * x, f * x - log(second)]])
+    e = expm(-rates) * matrix([f, 1 - f])
+    return e[0] + e[1]
+
+
 def dephasing(b, delta, big_delta):
     return sqrt(b / (big_delta - delta / 3))
 
@@ -143,6 +154,7 @@ SIGNALS = {
     "stick": stick,
     "zeppelin": zeppelin,
     "tensor": tensor,
+    "karger": karger,
     "stick|watson": watson(stick),
     "zeppelin|watson": watson(zeppelin),
     "stick|bingham": bingham("lambda_par", None),
@@ -193,6 +205,11 @@ SETS += [
     ("sphere_exact", "diameter=7;lambda_intrinsic=1.1"),
     ("plane_exact", "separation=8"),
     ("plane_exact", "separation=3"),
+]
+
+SETS += [
+    ("karger", "mu_x=0.36;mu_y=0.48;mu_z=0.8;stick_lambda_par=2.1;zeppelin_lambda_par=1.4;"
+     "zeppelin_lambda_perp=0.6;intra_fraction=0.55;exchange_time_ms=20"),
 ]
 
 # b, g, delta, Delta.

@@ -14,7 +14,7 @@
 //!    remains. (Where a link makes scalars depend on fractions, or fractions are
 //!    fixed, only $S_0$ is solved and the fractions are part of the point.)
 //! 4. The best one (at most one axis and two compartments) or the three best that are apart
-//!    (other models, which have several modes) start a fit each; after eight
+//!    (other models, and those of shell means, sizes or exchange, which have several modes) start a fit each; after eight
 //!    iterations the best of them goes on.
 //!
 //! Nothing is random, so a fit depends on its voxel only.
@@ -45,6 +45,9 @@ pub struct StartScheme {
     tensor: Option<Vec<f64>>,
     used: Vec<usize>,
     b0: Vec<usize>,
+    /// What the signal of each b = 0 image is multiplied by to stand for TE = 0, where
+    /// compartments have T2.
+    echo_factor: Vec<f64>,
     /// Measurements of each shell that has enough of them for a mean.
     shells: Vec<Vec<usize>>,
     /// Start points of the values; axes and scale are filled in a voxel.
@@ -84,14 +87,27 @@ impl StartScheme {
         let fixed_fractions = compartments > 1 && free_fractions < compartments;
         let linear_amplitudes =
             !model.is_nonlinear_in_fractions() && !fixed_fractions && model.scale_is_free();
+        // Shell means are few numbers, sizes and exchange bend the signal: such fits
+        // have modes at the bounds as well.
+        let spec = model.spec();
+        let bent = spec.spherical_mean
+            || spec
+                .compartments
+                .iter()
+                .any(|c| c.size_distribution.is_some() || c.kind == "karger");
+        let one_mode = axes.len() <= 1 && compartments <= 2 && !bent;
         let (tensor, used) = tensor_design(acquisition);
         Ok(Self {
             tensor,
             used,
+            echo_factor: acquisition
+                .b0_measurements()
+                .map(|i| model.echo_factor(acquisition.te_ms().map(|t| t[i])))
+                .collect(),
             b0: acquisition.b0_measurements().collect(),
             shells: members(acquisition).into_iter().filter(|m| m.len() >= SHELL_MEAN).collect(),
             points: points(lowered, linear_amplitudes),
-            starts: if axes.len() <= 1 && compartments <= 2 { 1 } else { 3 },
+            starts: if one_mode { 1 } else { 3 },
             axes,
             linear_amplitudes,
             ranked,
@@ -133,12 +149,17 @@ impl StartScheme {
         points
     }
 
-    /// The mean b = 0 signal of a voxel, or the largest signal without b = 0.
+    /// The mean b = 0 signal of a voxel (at TE = 0 by a typical T2, where compartments
+    /// have one), or the largest signal without b = 0.
     pub fn mean_b0(&self, y: &[f64]) -> f64 {
         if self.b0.is_empty() {
             return y.iter().copied().fold(0.0, f64::max);
         }
-        self.b0.iter().map(|&i| y[i]).sum::<f64>() / self.b0.len() as f64
+        self.b0_signals(y).sum::<f64>() / self.b0.len() as f64
+    }
+
+    fn b0_signals(&self, y: &[f64]) -> impl Iterator<Item = f64> {
+        self.b0.iter().zip(&self.echo_factor).map(|(&i, factor)| factor * y[i])
     }
 
     /// The least mean square of the signals of a shell, or that of all signals.
@@ -156,7 +177,8 @@ impl StartScheme {
             return None;
         }
         let mean = self.mean_b0(y);
-        let square: f64 = self.b0.iter().map(|&i| (y[i] - mean).powi(2)).sum();
+        let at_zero = self.b0_signals(y).zip(&self.echo_factor);
+        let square: f64 = at_zero.map(|(v, factor)| ((v - mean) / factor).powi(2)).sum();
         Some((square / (n - 1) as f64).sqrt())
     }
 
@@ -196,7 +218,8 @@ impl StartScheme {
         let mut e_signals = vec![0.0; compartments * plan.slots()];
         let mut gram = vec![0.0; compartments * compartments];
         let mut right = vec![0.0; compartments];
-        let energy: f64 = y_slots.iter().map(|v| v * v).sum();
+        let weighted: Vec<f64> = y_slots.iter().zip(plan.mask()).map(|(y, m)| m * y).collect();
+        let energy: f64 = y_slots.iter().zip(&weighted).map(|(y, w)| y * w).sum();
         let mut found: Vec<Start> = Vec::new();
         for (index, point) in self.points.iter().enumerate() {
             for axes in axis_sets(self.axes.len(), &e, index) {
@@ -207,7 +230,7 @@ impl StartScheme {
                 }
                 let cost = if self.linear_amplitudes {
                     evaluator.compartment_signals(&x, &mut e_signals);
-                    normal_equations(&e_signals, plan.mask(), &y_slots, &mut gram, &mut right);
+                    normal_equations(&e_signals, plan.mask(), &weighted, &mut gram, &mut right);
                     let amplitudes = non_negative(&gram, &right);
                     set_amplitudes(&self.ranking, &amplitudes, mean_b0, &mut x);
                     energy + quadratic(&gram, &right, &amplitudes)
@@ -397,6 +420,8 @@ fn points(lowered: &Lowered, linear_amplitudes: bool) -> Vec<Vec<f64>> {
         };
     }
     let count = [1, 5, 10, 20, 28][dimensions.min(4)] + 6 * dimensions.saturating_sub(4);
+    // Shell means have more modes, and a point costs less.
+    let count = if model.spec().spherical_mean { 4 * count } else { count };
     // The root of t^(d+1) = t + 1.
     let mut phi = 2.0_f64;
     for _ in 0..60 {

@@ -612,10 +612,12 @@ impl Fitter {
     ) -> VoxelFit {
         let Run { mut x, iterations, finished, .. } = best;
         self.model().canonicalise(&mut x);
-        let mean = y.iter().sum::<f64>() / y.len() as f64;
-        let total: f64 = y.iter().map(|v| (v - mean) * (v - mean)).sum();
-        let r2 = 1.0 - self.residual_square(&x) / total;
         let plan = self.evaluator.lowered().plan.clone();
+        let weighted = || y.iter().zip(plan.slot_of()).map(|(v, slot)| (*v, plan.mask()[*slot]));
+        let mean =
+            weighted().map(|(v, w)| w * v).sum::<f64>() / weighted().map(|p| p.1).sum::<f64>();
+        let total: f64 = weighted().map(|(v, w)| w * (v - mean) * (v - mean)).sum();
+        let r2 = 1.0 - self.residual_square(&x) / total;
         let noise = self.model().noise();
         let dim = self.tangent.dim();
         let (mut gradient, mut hessian) = (vec![0.0; dim], vec![0.0; dim * dim]);
@@ -649,7 +651,7 @@ impl Fitter {
                 break;
             }
         }
-        let ln_likelihood = Constants::new(noise, y).at(sigma) - cost;
+        let ln_likelihood = Constants::new(noise, y).of_means(plan.mask()).at(sigma) - cost;
         let status = match (determined, finished) {
             (false, _) => Status::Singular,
             (true, false) => Status::MaxIterations,

@@ -72,6 +72,7 @@ impl TryFrom<Written> for Acquisition {
             b_tensors: written.b_tensors,
             waveform_of: written.waveform_of,
             waveforms: written.waveforms.into_iter().map(Arc::new).collect(),
+            repeats: None,
         };
         lists.check_shapes()?;
         Self::assemble(lists)

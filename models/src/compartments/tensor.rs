@@ -17,6 +17,7 @@ use crate::acquisition::Shell;
 use crate::compartment::{Coefficients, Compartment, Family};
 use crate::frame::{Frame, PSI, angle, flip};
 use crate::parameter::{ParameterSpec, diffusivity};
+use crate::spherical_mean::of_tensor;
 
 /// A full diffusion tensor.
 #[derive(Debug)]
@@ -108,6 +109,25 @@ impl Compartment for DiffusionTensor {
                     (2.0 * l2, symmetric(e2, de2)),
                     (2.0 * l3, symmetric(e3, de3)),
                 ]);
+            }
+        }
+    }
+
+    fn spherical_mean(
+        &self,
+        shells: &[Shell],
+        scalars: &[f64],
+        _lowered: &Coefficients,
+        value: &mut [f64],
+        d_value: &mut [f64],
+    ) {
+        let n = shells.len();
+        d_value[..n].fill(0.0);
+        for (s, shell) in shells.iter().enumerate() {
+            let (mean, slope) = of_tensor(shell.b, [scalars[1], scalars[2], scalars[3]]);
+            value[s] = mean;
+            for (k, d) in slope.iter().enumerate() {
+                d_value[(k + 1) * n + s] = *d;
             }
         }
     }

@@ -104,6 +104,14 @@ impl Compartment for BinghamDispersed {
         self.inner.needs_timing()
     }
 
+    fn needs_echo_time(&self) -> bool {
+        self.inner.needs_echo_time()
+    }
+
+    fn refuses(&self, shell: &Shell) -> Option<&'static str> {
+        self.inner.refuses(shell)
+    }
+
     fn coefficients(&self, shells: &[Shell]) -> Coefficients {
         let mut series = OrthotropicSeries::new(shells, self.own());
         series.inner = Some(Box::new(self.inner.coefficients(shells)));

@@ -103,6 +103,10 @@ impl Compartment for WatsonDispersed {
         self.inner.needs_timing()
     }
 
+    fn needs_echo_time(&self) -> bool {
+        self.inner.needs_echo_time()
+    }
+
     fn refuses(&self, shell: &Shell) -> Option<&'static str> {
         self.inner.refuses(shell)
     }
