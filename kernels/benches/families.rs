@@ -9,7 +9,8 @@
 
 use cpu_time::ThreadTime;
 use microtome_kernels::Plan;
-use microtome_kernels::family::zonal;
+use microtome_kernels::family::{orthotropic, zonal};
+use microtome_kernels::harmonic::pairs;
 use microtome_kernels::simd::LANES;
 use std::hint::black_box;
 
@@ -91,6 +92,41 @@ fn zonal_rows(plan: &Plan, terms: usize, clock: f64) {
     row(&what("pullback"), time, blocks, point + step + sum + slope + 5, clock);
 }
 
+fn orthotropic_rows(plan: &Plan, terms: usize, clock: f64) {
+    let (slots, pairs) = (plan.slots(), pairs(terms));
+    let c: Vec<f64> = (0..SHELLS * pairs).map(|i| 0.9_f64.powi((i % pairs) as i32)).collect();
+    let lengths = orthotropic::full_lengths(SHELLS, terms);
+    // MU and two axes across it.
+    let frame =
+        [MU, [0.780_868_809, 0.624_695_048, 0.0], [-0.399_804_831, 0.499_756_038, 0.768_375]];
+    let series = orthotropic::Series { c: &c, terms, lengths: &lengths, frame };
+    let columns = [0, 1].map(|index| orthotropic::Column { index, c: &c });
+    let turns = [2, 3, 4].map(|index| orthotropic::FrameColumn { index, slope: frame });
+    let (mut signal, mut jacobian) = (vec![0.0; slots], vec![0.0; 5 * slots]);
+    let (weight, mut moments) = (vec![0.5; slots], vec![0.0; SHELLS * pairs]);
+    // The cosines and what follows; recurrences of Q and its slope, sums; the angle with
+    // its slopes and what it multiplies.
+    let (point, step, slope, angle) = (12, 3 * (pairs - terms), 3 * (pairs - terms), 3 * terms);
+    let what = |part: &str| format!("orthotropic, {slots} slots, {terms} degrees, {part}");
+    let blocks = slots / LANES;
+    let time = cost(200, || {
+        let series = black_box(series);
+        orthotropic::accumulate(plan, series, &[], &[], &mut signal, &mut []);
+    });
+    row(&what("signal"), time, blocks, point + step + pairs + angle, clock);
+    let time = cost(100, || {
+        let series = black_box(series);
+        orthotropic::accumulate(plan, series, &columns, &turns, &mut signal, &mut jacobian);
+    });
+    let all = point + step + slope + 4 * pairs + 4 * angle + 36;
+    row(&what("2 columns and 3 turns"), time, blocks, all, clock);
+    let time = cost(100, || {
+        black_box(orthotropic::pullback(plan, black_box(series), &weight, &mut moments));
+    });
+    let all = point + step + slope + 3 * pairs + 4 * angle + 12;
+    row(&what("pullback"), time, blocks, all, clock);
+}
+
 fn main() {
     let clock = clock();
     println!("level {}, {clock:.2} GHz", microtome_kernels::simd::level().name());
@@ -98,6 +134,7 @@ fn main() {
         let plan = plan(n);
         for terms in [6, 12, 24] {
             zonal_rows(&plan, terms, clock);
+            orthotropic_rows(&plan, terms, clock);
         }
     }
 }
