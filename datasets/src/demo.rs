@@ -25,7 +25,7 @@ pub const BVEC: &[u8] = include_bytes!("../demo/demo.bvec");
 pub const TRUTH: &[u8] = include_bytes!("../demo/truth.csv");
 /// Pulse times of the scheme.
 pub const TIMES: FslTimes =
-    FslTimes { delta_ms: Some(12.0), big_delta_ms: Some(40.0), te_ms: None };
+    FslTimes { delta_ms: Some(12.0), big_delta_ms: Some(40.0), te_ms: None, tr_ms: None };
 /// Standard deviation of the noise, in the unit of the signals.
 pub const SIGMA: f64 = 1000.0 / 30.0;
 

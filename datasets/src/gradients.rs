@@ -33,6 +33,8 @@ pub struct FslTimes {
     pub big_delta_ms: Option<f64>,
     /// Echo time, ms.
     pub te_ms: Option<f64>,
+    /// Repetition time, ms.
+    pub tr_ms: Option<f64>,
 }
 
 /// Reads an FSL table.
@@ -45,6 +47,22 @@ pub struct FslTimes {
 /// (largest b above 200000 or between 0 and 50), δ without Δ, and whatever
 /// [`Acquisition::from_b`] refuses. Messages name the file.
 pub fn read_fsl(bval: &Path, bvec: &Path, times: FslTimes) -> Result<Acquisition> {
+    read_fsl_shapes(bval, bvec, None, times)
+}
+
+/// As [`read_fsl`], with the shapes of the b-tensors: one number a volume in a text
+/// file, 1 linear, 0 spherical, -0.5 planar, whatever stands at b = 0. The
+/// b-vectors are then the axes of the b-tensors; those of spherical encoding are
+/// not looked at.
+///
+/// # Errors
+/// As [`read_fsl`]; another number of shapes, shapes outside of -0.5 to 1.
+pub fn read_fsl_shapes(
+    bval: &Path,
+    bvec: &Path,
+    bdelta: Option<&Path>,
+    times: FslTimes,
+) -> Result<Acquisition> {
     let b = read_bval(bval)?;
     let directions = read_bvec(bvec)?;
     if directions.len() != b.len() {
@@ -70,10 +88,51 @@ pub fn read_fsl(bval: &Path, bvec: &Path, times: FslTimes) -> Result<Acquisition
     };
     let te = times.te_ms.map(|te| vec![te; n]);
     let inside: Vec<f64> = b.iter().map(|b| b / 1000.0).collect();
-    Acquisition::from_b(&inside, &directions, timing, te).map_err(|e| {
-        let at_fault = if matches!(e, AcquisitionError::Direction { .. }) { bvec } else { bval };
+    let shapes = bdelta.map(|path| read_shapes(path, bval, &b)).transpose()?;
+    let acquisition = match &shapes {
+        None => Acquisition::from_b(&inside, &directions, timing, te),
+        Some(shapes) => Acquisition::from_b_tensor(&inside, &directions, shapes, timing, te),
+    };
+    let acquisition = match times.tr_ms {
+        Some(tr) => acquisition.and_then(|a| a.with_repetition_times(vec![tr; n])),
+        None => acquisition,
+    };
+    acquisition.map_err(|e| {
+        let at_fault = match (&e, bdelta) {
+            (AcquisitionError::Direction { .. }, _) => bvec,
+            (AcquisitionError::Shape { .. }, Some(path)) => path,
+            _ => bval,
+        };
         DatasetError::acquisition(at_fault)(e)
     })
+}
+
+/// Reads one shape a volume.
+fn read_shapes(path: &Path, bval: &Path, b: &[f64]) -> Result<Vec<f64>> {
+    let text = read_text(path)?;
+    let mut shapes = Vec::new();
+    for (i, line) in text.lines().enumerate() {
+        shapes.extend(numbers(path, i as u64 + 1, line)?);
+    }
+    if shapes.len() != b.len() {
+        return Err(DatasetError::Mismatch {
+            path: path.to_path_buf(),
+            found: format!("{} shapes", shapes.len()),
+            other: bval.to_path_buf(),
+            expected: format!("{} b-values", b.len()),
+        });
+    }
+    Ok(linear_at_zero(shapes, b))
+}
+
+/// Shapes with 1 where b = 0, where they mean nothing.
+pub(crate) fn linear_at_zero(mut shapes: Vec<f64>, b: &[f64]) -> Vec<f64> {
+    for (shape, b) in shapes.iter_mut().zip(b) {
+        if *b == 0.0 {
+            *shape = 1.0;
+        }
+    }
+    shapes
 }
 
 /// Reads b-values in s/mm².
@@ -158,6 +217,31 @@ mod tests {
         let skew = files("1000 1000 1000", "0.6 0 1\n0.8 0 0\n0 1 0").unwrap();
         assert_eq!(a.directions(), [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]);
         assert_eq!(skew.directions(), [[0.6, 0.8, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]);
+    }
+
+    #[test]
+    fn shapes_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let bval = at("x.bval", "0 1000 2000 2000");
+        let bvec = at("x.bvec", "nan 1 nan 0\nnan 0 nan 0\nnan 0 nan 1");
+        let read = |text: &str| {
+            let times = FslTimes { tr_ms: Some(3000.0), ..FslTimes::default() };
+            read_fsl_shapes(&bval, &bvec, Some(&at("x.bdelta", text)), times)
+        };
+        let a = read("nan 1\n0 -0.5\n").unwrap();
+        let shapes: Vec<_> = (0..4).map(|i| a.b_delta(i)).collect();
+        assert_eq!(shapes, [Some(1.0), Some(1.0), Some(0.0), Some(-0.5)]);
+        assert_eq!(a.tr_ms(), Some(&[3000.0; 4][..]));
+        for (text, words) in [("1 1 0", "3 shapes"), ("1 1 2 0", "b_delta is 2"), ("a", "x.bdelta")]
+        {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains("x.bdelta") && error.contains(words), "{error}");
+        }
     }
 
     #[test]

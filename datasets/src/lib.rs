@@ -4,7 +4,9 @@
 //! |---|---|
 //! | [`gradients`] | FSL b-values and b-vectors |
 //! | [`scheme`] | Camino schemes, scheme tables |
+//! | [`waveforms`] | free gradient waveforms |
 //! | [`signals`] | signals of voxels from NIfTI or `.npy`, by ranges |
+//! | [`deviations`] | gradient nonlinearity of every voxel |
 //! | [`geometry`] | grid and affine of an image |
 //! | [`maps`] | NIfTI maps of results |
 //! | [`parts`], [`table`] | Parquet tables, finished blocks, resume |
@@ -18,6 +20,7 @@
 pub mod atomic;
 pub mod csv_table;
 pub mod demo;
+pub mod deviations;
 mod error;
 pub mod geometry;
 pub mod gradients;
@@ -36,11 +39,13 @@ pub mod signals;
 mod strided;
 pub mod table;
 mod text;
+pub mod waveforms;
 
 pub use csv_table::ParameterTable;
+pub use deviations::GradientDeviations;
 pub use error::{DatasetError, Result};
 pub use geometry::{ImageGeometry, world_from_fsl};
-pub use gradients::{FslTimes, read_fsl};
+pub use gradients::{FslTimes, read_fsl, read_fsl_shapes};
 pub use hash::content_hash;
 pub use maps::MapWriter;
 pub use matrix::{Matrix, MatrixWriter, read_matrix, write_matrix};
@@ -48,3 +53,4 @@ pub use parts::PartStore;
 pub use scheme::{SchemeFile, read_scheme};
 pub use signals::{Rows, SignalSource};
 pub use table::{TableReader, TableWriter, read_table, write_table};
+pub use waveforms::read_waveforms;

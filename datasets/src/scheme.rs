@@ -21,13 +21,16 @@ use microtome_models::{Acquisition, AcquisitionError, GAMMA_RAD_PER_S_T, PulseTi
 
 use crate::csv_table::ParameterTable;
 use crate::error::{DatasetError, Result};
+use crate::gradients::linear_at_zero;
 use crate::text::{numbers, read_text, shorten};
 
 /// Names that the header of a CSV scheme may have. Needed are
 /// `b_s_per_m2,gx,gy,gz`, or without b `G_T_per_m,delta_s,Delta_s,gx,gy,gz`.
 /// When b is there it is the quantity of record, and `tau_s`, `q_per_m` and
-/// `G_T_per_m` are compared with it to 1e-3.
-pub const COLUMNS: [&str; 12] = [
+/// `G_T_per_m` are compared with it to 1e-3 (for linear encoding). `b_delta` is the
+/// shape of the b-tensor (1 linear, 0 spherical, -0.5 planar), whose axis the
+/// direction then is; it goes with `b_s_per_m2`.
+pub const COLUMNS: [&str; 14] = [
     "b_s_per_m2",
     "gx",
     "gy",
@@ -35,6 +38,8 @@ pub const COLUMNS: [&str; 12] = [
     "delta_s",
     "Delta_s",
     "TE_s",
+    "TR_s",
+    "b_delta",
     "shell",
     "meas",
     "tau_s",
@@ -211,6 +216,7 @@ fn read_csv(path: &Path) -> Result<SchemeFile> {
         }
     };
     let te = table.column("TE_s").map(milliseconds).and_then(echo_times);
+    let tr = table.column("TR_s").map(milliseconds);
     let acquisition = match (table.column("b_s_per_m2"), timing) {
         (Some(b), timing) => {
             check_unit(path, b)?;
@@ -218,9 +224,18 @@ fn read_csv(path: &Path) -> Result<SchemeFile> {
                 compare(path, &table, b, timing)?;
             }
             let b: Vec<f64> = b.iter().map(|b| b * MS_PER_UM2_PER_S_PER_M2).collect();
-            Acquisition::from_b(&b, &directions, timing, te)
+            match table.column("b_delta") {
+                None => Acquisition::from_b(&b, &directions, timing, te),
+                Some(shapes) => {
+                    let shapes = linear_at_zero(shapes.to_vec(), &b);
+                    Acquisition::from_b_tensor(&b, &directions, &shapes, timing, te)
+                }
+            }
         }
         (None, timing) => {
+            if table.column("b_delta").is_some() {
+                needed("b_s_per_m2", "b_delta goes with b, not with the strength of pulses")?;
+            }
             let strength = match table.column(G) {
                 Some(strength) => strength,
                 None => needed("b_s_per_m2", "or G_T_per_m, delta_s and Delta_s in its place")?,
@@ -233,6 +248,10 @@ fn read_csv(path: &Path) -> Result<SchemeFile> {
             })?;
             from_strength(strength, &directions, timing, te)
         }
+    };
+    let acquisition = match tr {
+        Some(tr) => acquisition.and_then(|a| a.with_repetition_times(tr)),
+        None => acquisition,
     };
     let acquisition = acquisition.map_err(DatasetError::acquisition(path))?;
     let shell_labels = match table.column("shell") {
@@ -278,10 +297,12 @@ fn compare(
     };
     let checks: [(&str, &dyn Fn(usize) -> f64); 3] =
         [("tau_s", &tau), ("q_per_m", &q), (G, &strength)];
+    let shapes = table.column("b_delta");
+    let linear = |i: usize| shapes.is_none_or(|s| s[i] == 1.0);
     for (name, expected) in checks {
         let Some(column) = table.column(name) else { continue };
         let largest = (0..column.len()).map(expected).fold(0.0, f64::max);
-        for (i, &value) in column.iter().enumerate() {
+        for (i, &value) in column.iter().enumerate().filter(|(i, _)| linear(*i)) {
             let wanted = expected(i);
             let scale = if wanted == 0.0 { largest } else { wanted.abs() };
             let off = (value - wanted).abs();

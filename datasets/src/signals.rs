@@ -112,13 +112,27 @@ impl SignalSource {
                 rows,
             });
         }
-        let index: Vec<usize> = match &self.mask {
-            Some(mask) => mask.indices_from(range.start).take(range.len()).collect(),
-            None => range.collect(),
-        };
+        let index = self.indices(range);
         let signals = self.data.read(&index)?;
         let ijk = self.geometry.as_ref().map(|g| index.iter().map(|&i| g.ijk(i)).collect());
         Ok(Rows { voxel: index.iter().map(|&i| i as i64).collect(), ijk, signals })
+    }
+
+    /// The row of a voxel of the whole file; `None` outside the mask.
+    pub fn row_of(&self, voxel: i64) -> Option<usize> {
+        let voxel = usize::try_from(voxel).ok().filter(|v| *v < self.data.rows)?;
+        match &self.mask {
+            Some(mask) => mask.indices_from(0).position(|v| v == voxel),
+            None => Some(voxel),
+        }
+    }
+
+    /// Voxels of the whole file, of a range of rows.
+    pub(crate) fn indices(&self, range: Range<usize>) -> Vec<usize> {
+        match &self.mask {
+            Some(mask) => mask.indices_from(range.start).take(range.len()).collect(),
+            None => range.collect(),
+        }
     }
 
     /// Reads one number a row: a noise level or a fixed parameter.
@@ -197,7 +211,7 @@ impl SignalSource {
         Ok(image.data)
     }
 
-    fn mismatch(&self, path: &Path, found: String) -> DatasetError {
+    pub(crate) fn mismatch(&self, path: &Path, found: String) -> DatasetError {
         let inside = match &self.mask {
             Some(mask) => format!(" ({} inside the mask)", mask.inside()),
             None => String::new(),

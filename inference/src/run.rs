@@ -15,8 +15,8 @@ use crate::table::{self, voxel_batch};
 use crate::{Identifiability, InferenceError};
 use arrow_array::RecordBatch;
 use microtome_models::{
-    Expansion, FitMethod, FreeKind, Job, Lowered, Model, ModelSpec, NoiseKind, Repeats, RunSpec,
-    ShellMeans, SigmaSpec, VoxelBatch,
+    Acquisition, Expansion, FitMethod, FreeKind, GradientNonlinearity, Job, Lowered, Model,
+    ModelSpec, NoiseKind, Repeats, RunSpec, ShellMeans, SigmaSpec, VoxelBatch,
 };
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -56,6 +56,16 @@ pub struct Counts {
     pub gradients: u64,
     /// Voxels by status.
     pub by_status: BTreeMap<&'static str, u64>,
+}
+
+/// What gradient nonlinearity makes of a voxel.
+enum Deviation<T> {
+    /// Nothing: it has the nominal gradients.
+    None,
+    /// Something on its own acquisition.
+    Own(Box<T>),
+    /// Numbers that are no deviation.
+    Invalid,
 }
 
 impl Counts {
@@ -145,23 +155,66 @@ impl Runner {
         Identifiability::of(&self.lowered, &self.scheme)
     }
 
-    fn fitter(&self) -> Fitter {
+    fn fit_options(&self) -> FitOptions {
         let search = &self.spec.search;
-        let options =
-            FitOptions { max_iterations: search.max_iterations, max_starts: search.max_starts };
-        Fitter::new(&self.lowered, &self.scheme, options)
+        FitOptions { max_iterations: search.max_iterations, max_starts: search.max_starts }
     }
 
-    fn sampler(&self) -> Sampler {
+    fn fitter(&self) -> Fitter {
+        Fitter::new(&self.lowered, &self.scheme, self.fit_options())
+    }
+
+    /// The acquisition that a voxel had; `None` where it is the nominal one, so
+    /// that such a voxel has the results of a run without deviations.
+    fn seen_by(&self, voxels: &VoxelBatch, v: usize) -> Deviation<Acquisition> {
+        let Some(values) = &voxels.grad_dev else { return Deviation::None };
+        let columns: [f64; 9] = std::array::from_fn(|k| values[9 * v + k]);
+        match GradientNonlinearity::from_fsl(&columns) {
+            None => Deviation::Invalid,
+            Some(l) if l.is_zero() => Deviation::None,
+            Some(l) => Deviation::Own(Box::new(l.apply(&self.spec.acquisition))),
+        }
+    }
+
+    /// A fitter on the acquisition of one voxel.
+    fn fitter_of(&self, voxels: &VoxelBatch, v: usize) -> Deviation<Fitter> {
+        let acquisition = match self.seen_by(voxels, v) {
+            Deviation::None => return Deviation::None,
+            Deviation::Invalid => return Deviation::Invalid,
+            Deviation::Own(acquisition) => acquisition,
+        };
+        let lowered = Lowered::new(self.lowered.model.clone(), &acquisition);
+        match (lowered, self.scheme.for_voxel(&acquisition)) {
+            (Ok(lowered), Ok(scheme)) => {
+                Deviation::Own(Box::new(Fitter::new(&lowered, &scheme, self.fit_options())))
+            }
+            _ => Deviation::Invalid,
+        }
+    }
+
+    /// A log-linear fit on the acquisition of one voxel.
+    fn log_linear_of(&self, voxels: &VoxelBatch, v: usize) -> Deviation<LogLinear> {
+        let acquisition = match self.seen_by(voxels, v) {
+            Deviation::None => return Deviation::None,
+            Deviation::Invalid => return Deviation::Invalid,
+            Deviation::Own(acquisition) => acquisition,
+        };
+        let own = Lowered::new(self.lowered.model.clone(), &acquisition).ok().and_then(|lowered| {
+            let (model, method) = (self.lowered.model.clone(), self.spec.method());
+            LogLinear::new(model, lowered.plan.clone(), &acquisition, method).ok()
+        });
+        own.map_or(Deviation::Invalid, |own| Deviation::Own(Box::new(own)))
+    }
+
+    fn nuts_options(&self) -> NutsOptions {
         let search = &self.spec.search;
-        let options = NutsOptions {
+        NutsOptions {
             chains: search.chains,
             tune: search.tune,
             draws: search.draws,
             target_accept: search.target_accept,
             ..NutsOptions::default()
-        };
-        Sampler::new(self.fitter(), options)
+        }
     }
 
     /// Works on one batch, its voxels in parallel on rayon's current pool.
@@ -188,6 +241,13 @@ impl Runner {
         }
         if self.spec.sigma == SigmaSpec::PerVoxel && voxels.sigma.is_none() {
             return Err(InferenceError::Column { column: "sigma".into(), problem: "is missing" });
+        }
+        if voxels.grad_dev.is_some() {
+            self.model().check_nonlinearity(&self.spec.acquisition)?;
+            if self.means.is_some() {
+                let problem = "has no meaning for spherical means, which are of equal b";
+                return Err(InferenceError::Column { column: "grad_dev".into(), problem });
+            }
         }
         if let Some(means) = &self.means {
             self.average(means, &mut voxels);
@@ -241,11 +301,12 @@ impl Runner {
                         return Err(InferenceError::Interrupted);
                     }
                     let fixed: Vec<f64> = voxels.fixed.iter().map(|f| f[v]).collect();
-                    Ok(fitter.fit(
-                        &voxels.signals[v * n..(v + 1) * n],
-                        &fixed,
-                        self.sigma(voxels, v),
-                    ))
+                    let (y, sigma) = (&voxels.signals[v * n..(v + 1) * n], self.sigma(voxels, v));
+                    Ok(match self.fitter_of(voxels, v) {
+                        Deviation::None => fitter.fit(y, &fixed, sigma),
+                        Deviation::Own(mut own) => own.fit(y, &fixed, sigma),
+                        Deviation::Invalid => fitter.fit(&vec![f64::NAN; n], &fixed, sigma),
+                    })
                 },
             )
             .collect::<Result<Vec<_>, _>>()?;
@@ -271,7 +332,12 @@ impl Runner {
                         return Err(InferenceError::Interrupted);
                     }
                     let y = &voxels.signals[v * n..(v + 1) * n];
-                    Ok(fitter.fit(y, self.sigma(voxels, v), self.scheme.mean_b0(y)))
+                    let (sigma, mean_b0) = (self.sigma(voxels, v), self.scheme.mean_b0(y));
+                    Ok(match self.log_linear_of(voxels, v) {
+                        Deviation::None => fitter.fit(y, sigma, mean_b0),
+                        Deviation::Own(own) => own.fitter().fit(y, sigma, mean_b0),
+                        Deviation::Invalid => fitter.fit(&vec![f64::NAN; n], sigma, f64::NAN),
+                    })
                 },
             )
             .collect::<Result<Vec<_>, _>>()?;
@@ -285,7 +351,7 @@ impl Runner {
         let results = (0..voxels.row.len())
             .into_par_iter()
             .map_init(
-                || (self.sampler(), Workspace::new()),
+                || (Sampler::new(self.fitter(), self.nuts_options()), Workspace::new()),
                 |(sampler, workspace), v| {
                     if stop.load(Ordering::Relaxed) {
                         return Err(InferenceError::Interrupted);
@@ -293,8 +359,15 @@ impl Runner {
                     let fixed: Vec<f64> = voxels.fixed.iter().map(|f| f[v]).collect();
                     let y = &voxels.signals[v * n..(v + 1) * n];
                     let sigma = self.sigma(voxels, v);
-                    let mut posterior =
-                        sampler.sample(y, &fixed, sigma, self.spec.seed, voxels.row[v]);
+                    let (seed, row) = (self.spec.seed, voxels.row[v]);
+                    let mut posterior = match self.fitter_of(voxels, v) {
+                        Deviation::None => sampler.sample(y, &fixed, sigma, seed, row),
+                        Deviation::Own(own) => Sampler::new(*own, self.nuts_options())
+                            .sample(y, &fixed, sigma, seed, row),
+                        Deviation::Invalid => {
+                            sampler.sample(&vec![f64::NAN; n], &fixed, sigma, seed, row)
+                        }
+                    };
                     let prior_sd = self.prior_sd_of(posterior.fit.mean_b0);
                     let rows = table::summary::voxel(
                         self.model(),
@@ -371,6 +444,12 @@ fn log_linear(
 ) -> Result<Option<LogLinear>, InferenceError> {
     let method = spec.method();
     let is_linear = method != FitMethod::Nlls || !spec.model.expansion.is_gaussian();
+    if !spec.model.expansion.is_gaussian() && !spec.acquisition.is_linear() {
+        return Err(InferenceError::Method {
+            method: method.name(),
+            reason: "the kurtosis expansion is that of linear encoding; leave out the measurements with b_delta other than 1".into(),
+        });
+    }
     match spec.job {
         Job::Sample if is_linear => Err(InferenceError::Method {
             method: method.name(),

@@ -10,6 +10,7 @@
 //! | [`quadratic`] | `a [set, shell]`, `c [set, shell]`, `mu [set, 3]` | `[set, measurement]` |
 //! | [`tensor`] | `d [set, 6]` | `[set, measurement]` |
 //! | [`zonal`] | `c [set, shell * stride]`, `mu [set, 3]` | `[set, measurement]` |
+//! | [`orthotropic`] | `c [set, shell * pairs]`, `frame [set, 9]` | `[set, measurement]` |
 //!
 //! Tensors are `f64` or `f32`; the arithmetic is f64 on the CPU. Second
 //! derivatives are not available (Candle detaches them).
@@ -17,6 +18,7 @@
 //! Validated by `graph_equals_fused` of the models crate.
 
 use crate::family;
+use crate::harmonic::pairs;
 use crate::legendre::MAX_TERMS;
 use crate::plan::Plan;
 use candle_core::{
@@ -288,4 +290,76 @@ impl CustomOp2 for Zonal {
 /// Shapes that do not fit the plan, types other than f64 and f32.
 pub fn zonal(plan: &Arc<Plan>, c: &Tensor, mu: &Tensor) -> Result<Tensor> {
     c.contiguous()?.apply_op2(&mu.contiguous()?, Zonal(plan.clone()))
+}
+
+struct Orthotropic(Arc<Plan>);
+
+/// Degrees of the tables of `c`, of which there is one a shell.
+fn orthotropic_terms(plan: &Plan, columns: usize) -> Result<usize> {
+    let shells = plan.shells().max(1);
+    (1..=MAX_TERMS).find(|&terms| pairs(terms) * shells == columns).ok_or_else(|| {
+        Error::Msg(format!(
+            "microtome op: c has {columns} columns, not n (n + 1) / 2 with n from 1 to {MAX_TERMS} for each of {shells} shells"
+        ))
+    })
+}
+
+impl CustomOp2 for Orthotropic {
+    fn name(&self) -> &'static str {
+        "microtome-orthotropic"
+    }
+
+    fn cpu_fwd(
+        &self,
+        c: &CpuStorage,
+        lc: &Layout,
+        frame: &CpuStorage,
+        lf: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let plan = &self.0;
+        let (sets, columns) = lc.shape().dims2()?;
+        let terms = orthotropic_terms(plan, columns)?;
+        expect_sets("frame", expect_columns("frame", lf, 9)?, sets)?;
+        let mut out = vec![0.0; sets * plan.measurements()];
+        let (cv, fv) = (numbers(c, lc)?, numbers(frame, lf)?);
+        family::orthotropic::signal_batch(plan, sets, &cv, terms, &fv, &mut out);
+        Ok((storage_like(c, out), Shape::from((sets, plan.measurements()))))
+    }
+
+    fn bwd(
+        &self,
+        c: &Tensor,
+        frame: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let plan = &self.0;
+        let columns = c.dim(1)?;
+        let terms = orthotropic_terms(plan, columns)?;
+        let lengths = family::orthotropic::full_lengths(plan.shells(), terms);
+        let (cv, fv, weights) = (flat(c)?, flat(frame)?, flat(grad)?);
+        let mut slots = vec![0.0; plan.slots()];
+        let (mut dc, mut df) = (vec![0.0; cv.len()], Vec::new());
+        for (set, row) in dc.chunks_mut(columns).enumerate() {
+            let at = |a: usize, i: usize| fv[9 * set + 3 * a + i];
+            let series = family::orthotropic::Series {
+                c: &cv[set * columns..(set + 1) * columns],
+                terms,
+                lengths: &lengths,
+                frame: std::array::from_fn(|a| std::array::from_fn(|i| at(a, i))),
+            };
+            scatter_row(plan, &weights, set, &mut slots);
+            df.extend(family::orthotropic::pullback(plan, series, &slots, row).as_flattened());
+        }
+        Ok((tensor_like(c, dc)?, tensor_like(frame, df)?))
+    }
+}
+
+/// $E_i = \sum_{l,m} c_{s,lm}H_{lm}$ of many sets; `frame` holds the three axes in
+/// a row.
+///
+/// # Errors
+/// Shapes that do not fit the plan, types other than f64 and f32.
+pub fn orthotropic(plan: &Arc<Plan>, c: &Tensor, frame: &Tensor) -> Result<Tensor> {
+    c.contiguous()?.apply_op2(&frame.contiguous()?, Orthotropic(plan.clone()))
 }

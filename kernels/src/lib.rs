@@ -6,12 +6,14 @@
 //! the project is in this crate, in `lanes.rs`: the vector instructions and the
 //! run-time dispatch over the levels of [`simd`].
 
+pub mod correlation;
 pub mod device;
 pub mod exp;
 pub mod family;
 pub mod gaussian;
 #[cfg(feature = "graph")]
 pub mod graph;
+pub mod harmonic;
 mod lanes;
 pub mod legendre;
 pub mod log;

@@ -63,7 +63,26 @@ impl Plan {
     /// # Units
     /// `b` in ms/µm², directions of length one (or zero where b = 0).
     pub fn new(n_shells: usize, shell_of: &[usize], directions: &[[f64; 3]], b: &[f64]) -> Self {
-        let n = shell_of.len().min(directions.len()).min(b.len());
+        let weighting: Vec<[f64; 6]> =
+            directions.iter().zip(b).map(|(g, b)| outer_product(*g).map(|v| b * v)).collect();
+        Self::with_weighting(n_shells, shell_of, directions, &weighting)
+    }
+
+    /// As [`Plan::new`], with the b-tensor of every measurement.
+    ///
+    /// # Shapes
+    /// `weighting` `[measurement]`, each (xx, yy, zz, 2xy, 2xz, 2yz).
+    ///
+    /// # Units
+    /// `weighting` in ms/µm².
+    pub fn with_weighting(
+        n_shells: usize,
+        shell_of: &[usize],
+        directions: &[[f64; 3]],
+        weighting: &[[f64; 6]],
+    ) -> Self {
+        let b_tensors = weighting;
+        let n = shell_of.len().min(directions.len()).min(b_tensors.len());
         debug_assert!(shell_of.iter().all(|&s| s < n_shells), "a shell beyond {n_shells}");
         let mut members = vec![Vec::new(); n_shells];
         for (i, &s) in shell_of.iter().take(n).enumerate() {
@@ -101,13 +120,11 @@ impl Plan {
         let mut weighting: [Vec<f64>; 6] = std::array::from_fn(|_| vec![0.0; slots]);
         let mut mask = vec![0.0; slots];
         for (i, &slot) in slot_of.iter().enumerate() {
-            let g = directions[i];
-            let outer = outer_product(g);
-            for (axis, column) in direction.iter_mut().enumerate() {
-                column[slot] = g[axis];
+            for (column, g) in direction.iter_mut().zip(directions[i]) {
+                column[slot] = g;
             }
-            for (k, column) in weighting.iter_mut().enumerate() {
-                column[slot] = b[i] * outer[k];
+            for (column, b) in weighting.iter_mut().zip(b_tensors[i]) {
+                column[slot] = b;
             }
             mask[slot] = 1.0;
         }
@@ -161,7 +178,8 @@ impl Plan {
         &self.direction
     }
 
-    /// b-tensors b g gᵀ as (xx, yy, zz, 2xy, 2xz, 2yz), ms/µm², `[slot]` each.
+    /// b-tensors (b g gᵀ for linear encoding) as (xx, yy, zz, 2xy, 2xz, 2yz), ms/µm²,
+    /// `[slot]` each.
     pub fn weighting(&self) -> &[Vec<f64>; 6] {
         &self.weighting
     }

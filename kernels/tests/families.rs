@@ -2,7 +2,8 @@
 //! measurement, on shells that have blocks of their own and on packed ones.
 
 use microtome_kernels::Plan;
-use microtome_kernels::family::{isotropic, quadratic, tensor};
+use microtome_kernels::family::{isotropic, orthotropic, quadratic, tensor};
+use microtome_kernels::harmonic::{pairs, row};
 
 const SHELLS: usize = 4;
 const MEASUREMENTS: usize = 29;
@@ -177,6 +178,138 @@ fn tensor_loops_equal_the_formula() {
     tensor::signal_batch(&plan, 1, &D, &mut out);
     for (i, v) in out.into_iter().enumerate() {
         close(v, e(i), "batch");
+    }
+}
+
+/// A frame with MU as its first axis.
+fn frame(psi: f64) -> [[f64; 3]; 3] {
+    let norm = MU[0].hypot(MU[1]);
+    let p = [-MU[1] / norm, MU[0] / norm, 0.0];
+    let q = [MU[1] * p[2] - MU[2] * p[1], MU[2] * p[0] - MU[0] * p[2], MU[0] * p[1] - MU[1] * p[0]];
+    let (s, c) = psi.sin_cos();
+    [MU, std::array::from_fn(|i| c * p[i] + s * q[i]), std::array::from_fn(|i| c * q[i] - s * p[i])]
+}
+
+/// A real harmonic by the textbook: normalised associated Legendre function of
+/// the polar angle (upward in the degree) times the cosine of m times the azimuth.
+fn textbook_harmonic(t: [f64; 3], l: usize, m: usize) -> f64 {
+    let azimuth = t[2].atan2(t[1]);
+    let sine = (1.0 - t[0] * t[0]).max(0.0).sqrt();
+    let mut now = (1..=m).fold(1.0, |p, i| p * (2 * i - 1) as f64 * sine);
+    let mut last = 0.0;
+    for n in m..l {
+        let next = ((2 * n + 1) as f64 * t[0] * now - (n + m) as f64 * last) / (n - m + 1) as f64;
+        (last, now) = (now, next);
+    }
+    let ratio = ((l - m + 1)..=(l + m)).fold(1.0, |p, i| p / i as f64);
+    let double = if m == 0 { 1.0 } else { 2.0 };
+    (double * ratio).sqrt() * now * (m as f64 * azimuth).cos()
+}
+
+#[test]
+fn orthotropic_loops_equal_the_formula() {
+    let plan = plan();
+    let n = plan.slots();
+    let terms = 9;
+    let stride = pairs(terms);
+    // Unequal lengths: shell s uses fewer orders and degrees.
+    let lengths: Vec<usize> = (0..SHELLS * terms)
+        .map(|i| {
+            let (s, j) = (i / terms, i % terms);
+            if j + s < terms { terms - j - s.min(terms - j - 1) } else { 0 }
+        })
+        .collect();
+    let series = |seed: f64| -> Vec<f64> {
+        let mut out = vec![0.0; SHELLS * stride];
+        for s in 0..SHELLS {
+            for j in 0..terms {
+                for k in 0..lengths[s * terms + j] {
+                    out[s * stride + row(terms, j) + k] = 0.3 * wave(s + 3 * j + 7 * k, seed);
+                }
+            }
+        }
+        out
+    };
+    let cosines = |i: usize, frame: &[[f64; 3]; 3]| {
+        let g = direction(i);
+        frame.map(|m| m[0] * g[0] + m[1] * g[1] + m[2] * g[2])
+    };
+    let formula = |i: usize, c: &[f64], frame: &[[f64; 3]; 3]| -> f64 {
+        let t = cosines(i, frame);
+        let mut sum = 0.0;
+        for j in 0..terms {
+            for k in 0..terms - j {
+                let h = textbook_harmonic(t, 2 * (j + k), 2 * j);
+                sum += c[shell_of(i) * stride + row(terms, j) + k] * h;
+            }
+        }
+        sum
+    };
+    let psi = 0.7;
+    let here = frame(psi);
+    let c = series(1.0);
+    let scalars: Vec<Vec<f64>> = (0..6).map(|k| series(2.0 + k as f64)).collect();
+    let columns: Vec<orthotropic::Column<'_>> =
+        scalars.iter().enumerate().map(|(k, c)| orthotropic::Column { index: k + 2, c }).collect();
+    let slope = [[0.0; 3], here[2], here[1].map(|v| -v)];
+    let turns = [orthotropic::FrameColumn { index: 1, slope }];
+    let k = orthotropic::Series { c: &c, terms, lengths: &lengths, frame: here };
+    let (mut signal, mut jacobian) = (vec![BEFORE; n], vec![BEFORE; 8 * n]);
+    orthotropic::accumulate(&plan, k, &columns, &turns, &mut signal, &mut jacobian);
+    compare(&plan, &signal, |i| BEFORE + formula(i, &c, &here), "signal");
+    for (k, scalar) in scalars.iter().enumerate() {
+        let column = &jacobian[(k + 2) * n..(k + 3) * n];
+        compare(&plan, column, |i| BEFORE + formula(i, scalar, &here), "column");
+    }
+    assert!(jacobian[..n].iter().all(|v| *v == BEFORE));
+    // The slope along psi by differences of sixth order.
+    let turned = |i: usize| {
+        let at = |x: f64| formula(i, &c, &frame(psi + 0.002 * x));
+        let odd = |x: f64| at(x) - at(-x);
+        (45.0 * odd(1.0) - 9.0 * odd(2.0) + odd(3.0)) / 0.12
+    };
+    for (i, &slot) in plan.slot_of().iter().enumerate() {
+        let (got, truth) = (jacobian[n + slot] - BEFORE, turned(i));
+        assert!((got - truth).abs() < 1e-9, "turn of measurement {i}: {got}, not {truth}");
+    }
+    let (w, w_slots) = weights(&plan);
+    let mut moments = vec![9.0; SHELLS * stride];
+    let d_frame = orthotropic::pullback(&plan, k, &w_slots, &mut moments);
+    for s in 0..SHELLS {
+        for j in 0..terms {
+            for k in 0..lengths[s * terms + j] {
+                let truth = of_shell(s, |i| {
+                    w[i] * textbook_harmonic(cosines(i, &here), 2 * (j + k), 2 * j)
+                });
+                close(moments[s * stride + row(terms, j) + k], truth, "moment");
+            }
+        }
+    }
+    let along: f64 = d_frame.iter().flatten().zip(slope.iter().flatten()).map(|(d, s)| d * s).sum();
+    let truth: f64 = (0..MEASUREMENTS).map(|i| w[i] * turned(i)).sum();
+    assert!((along - truth).abs() < 1e-8, "slope of the frame: {along}, not {truth}");
+    // Every axis by itself: the same weights as columns.
+    let turns: Vec<_> = (0..9)
+        .map(|k| {
+            let mut slope = [[0.0; 3]; 3];
+            slope[k / 3][k % 3] = 1.0;
+            orthotropic::FrameColumn { index: k, slope }
+        })
+        .collect();
+    let mut jacobian = vec![0.0; 9 * n];
+    orthotropic::accumulate(&plan, k, &[], &turns, &mut signal, &mut jacobian);
+    for (k, column) in jacobian.chunks(n).enumerate() {
+        let sum: f64 = column.iter().zip(&w_slots).map(|(j, w)| j * w).sum();
+        close(d_frame[k / 3][k % 3], sum, "slope of an axis");
+    }
+    let mut out = vec![0.0; 2 * MEASUREMENTS];
+    let both = [c.clone(), scalars[0].clone()].concat();
+    let frames = [frame(0.7), frame(1.9)];
+    let flat: Vec<f64> = frames.iter().flatten().flatten().copied().collect();
+    orthotropic::signal_batch(&plan, 2, &both, terms, &flat, &mut out);
+    for i in 0..MEASUREMENTS {
+        close(out[i], formula(i, &c, &frames[0]), "batch");
+        close(out[MEASUREMENTS + i], formula(i, &scalars[0], &frames[1]), "batch");
     }
 }
 

@@ -10,14 +10,7 @@ use std::hint::black_box;
 
 fn shells(timings: &[(f64, f64)], b: &[f64]) -> Vec<Shell> {
     let pulses = timings.iter().flat_map(|t| b.iter().map(move |b| (*t, *b)));
-    pulses
-        .map(|((delta, big_delta), b)| Shell {
-            b,
-            delta_ms: Some(delta),
-            big_delta_ms: Some(big_delta),
-            te_ms: None,
-        })
-        .collect()
+    pulses.map(|((delta, big_delta), b)| Shell::pulsed(b, delta, big_delta)).collect()
 }
 
 fn lower(c: &mut Criterion) {

@@ -7,6 +7,7 @@
 use crate::acquisition::Shell;
 use crate::compartments;
 use crate::exchange::Karger;
+use crate::orthotropic::OrthotropicSeries;
 use crate::parameter::ParameterSpec;
 use crate::spherical_mean;
 use crate::zonal::{ZonalSeries, project};
@@ -23,6 +24,8 @@ pub enum Family {
     Tensor,
     /// Any even function of $g\cdot\mu$, by its Legendre series.
     Zonal,
+    /// A function that is even in the coordinates of a frame, by its harmonics.
+    Orthotropic,
 }
 
 /// The coefficients of one compartment at one parameter set.
@@ -60,6 +63,8 @@ pub enum Coefficients {
     },
     /// $E = \sum_k c_{s,k}P_{2k}(g\cdot\mu)$.
     Zonal(ZonalSeries),
+    /// $E = \sum_{l,m} c_{s,l}B_{lm}H_{lm}(g)$.
+    Orthotropic(Box<OrthotropicSeries>),
 }
 
 impl Coefficients {
@@ -68,6 +73,10 @@ impl Coefficients {
         let (row, table) = (vec![0.0; shells.len()], vec![0.0; shells.len() * parameters]);
         match family {
             Family::Zonal => Coefficients::Zonal(ZonalSeries::new(shells, parameters)),
+            Family::Orthotropic => Coefficients::Orthotropic(Box::new(OrthotropicSeries::new(
+                shells,
+                parameters.saturating_sub(3),
+            ))),
             Family::Isotropic => Coefficients::Isotropic { value: row, d_value: table },
             Family::Quadratic => {
                 Coefficients::Quadratic { a: row.clone(), c: row, d_a: table.clone(), d_c: table }
@@ -98,6 +107,22 @@ pub trait Compartment: Send + Sync + std::fmt::Debug {
     /// Whether δ and Δ must be known.
     fn needs_timing(&self) -> bool {
         false
+    }
+
+    /// Why there is no signal for the encoding of a shell, if there is none.
+    ///
+    /// By default a compartment has a signal for encoding along one direction, and
+    /// for pairs of pulses only when it needs the timing. One whose formula holds
+    /// for other encodings says so here; a compartment made of another one (its
+    /// orientations dispersed, its sizes distributed) asks that one.
+    fn refuses(&self, shell: &Shell) -> Option<&'static str> {
+        if !shell.is_linear() {
+            Some("has a signal for linear encoding (b_delta = 1) only")
+        } else if self.needs_timing() && shell.waveform.is_some() {
+            Some("is defined for pairs of pulses, not for free waveforms")
+        } else {
+            None
+        }
     }
 
     /// Whether TE must be known.
@@ -177,6 +202,13 @@ pub trait Compartment: Send + Sync + std::fmt::Debug {
 
     /// The paper that defines it.
     fn reference(&self) -> &str;
+}
+
+/// What an axisymmetric compartment of Gaussian diffusion refuses.
+pub(crate) fn needs_axis(shell: &Shell) -> Option<&'static str> {
+    shell.b_delta.is_none().then_some(
+        "needs b-tensors with an axis of symmetry (two eigenvalues equal to 1e-3 of b); `ball` and `tensor` take any",
+    )
 }
 
 /// Every compartment there is: adding one is one line here.

@@ -4,8 +4,11 @@
 //! $$E(g) = \int_{S^2} p(n\,|\,\mu)\,E_0(g\cdot n)\,dn$$
 //!
 //! On the sphere this is a convolution, so each Legendre coefficient of the
-//! compartment is multiplied by one of the distribution.
+//! compartment is multiplied by one of the distribution; a distribution that is
+//! not axisymmetric spreads each over the orders of its degree.
 
+mod bingham;
 mod watson;
 
+pub use bingham::BinghamDispersed;
 pub use watson::WatsonDispersed;

@@ -10,11 +10,13 @@
 //! Validated by `jacobian_equals_dual_numbers` and `graph_equals_fused`.
 
 mod axial;
+mod fan;
 
 use crate::acquisition::{Acquisition, Shell};
 use crate::compartment::Coefficients;
 use crate::model::{AxisSource, Model};
 use axial::AxialGroup;
+use fan::FanGroup;
 use microtome_kernels::Plan;
 use microtome_kernels::family::{isotropic, quadratic, tensor, zonal};
 use std::sync::Arc;
@@ -40,11 +42,17 @@ impl Lowered {
             return Err(crate::ModelError::ExpansionOnly);
         }
         model.check(acquisition)?;
-        let plan = Plan::new(
+        let weighting: Vec<[f64; 6]> = (0..acquisition.len())
+            .map(|i| {
+                let [xx, yy, zz, xy, xz, yz] = acquisition.b_tensor(i);
+                [xx, yy, zz, 2.0 * xy, 2.0 * xz, 2.0 * yz]
+            })
+            .collect();
+        let plan = Plan::with_weighting(
             acquisition.shells().len(),
             acquisition.shell_of(),
             acquisition.directions(),
-            acquisition.b_ms_per_um2(),
+            &weighting,
         );
         let plan = match acquisition.repeats() {
             Some(repeats) => plan.weighted(repeats),
@@ -79,6 +87,7 @@ pub struct Evaluator {
     lowered: Lowered,
     states: Vec<State>,
     groups: Vec<AxialGroup>,
+    fans: Vec<FanGroup>,
     scale: f64,
     scale_slopes: Vec<(usize, f64)>,
     per_voxel: Vec<f64>,
@@ -118,6 +127,7 @@ impl Evaluator {
         Self {
             lowered: lowered.clone(),
             groups: groups(&lowered.model, &states),
+            fans: fan::groups(&lowered.model, &states),
             states,
             scale: 1.0,
             scale_slopes: Vec::new(),
@@ -209,11 +219,14 @@ impl Evaluator {
                 Coefficients::Tensor { d, .. } => {
                     tensor::signal(plan, d, amplitude, &mut state.e, &mut self.signal);
                 }
-                Coefficients::Zonal(_) => {}
+                Coefficients::Zonal(_) | Coefficients::Orthotropic(_) => {}
             }
         }
         for group in &mut self.groups {
             group.signal(plan, &self.states, self.scale, &mut self.signal);
+        }
+        for fan in &mut self.fans {
+            fan.signal(plan, &self.states, self.scale, &mut self.signal);
         }
         &self.signal
     }
@@ -243,6 +256,7 @@ impl Evaluator {
                     let series = zonal::Series { c: &z.c, stride, terms, mu: state.mu };
                     zonal::accumulate(plan, series, &[], None, row, &mut []);
                 }
+                Coefficients::Orthotropic(series) => fan::signal_alone(plan, series, row),
             }
         }
     }
@@ -318,7 +332,7 @@ impl Evaluator {
                     }
                     zeroth
                 }
-                Coefficients::Zonal(_) => continue,
+                Coefficients::Zonal(_) | Coefficients::Orthotropic(_) => continue,
             };
             for &(k, d) in &state.fraction_slopes {
                 gradient[k] += d * self.scale * d_amplitude;
@@ -327,6 +341,9 @@ impl Evaluator {
         }
         for group in &mut self.groups {
             d_scale += group.pullback(plan, &self.states, self.scale, weight, gradient);
+        }
+        for fan in &mut self.fans {
+            d_scale += fan.pullback(plan, &self.states, self.scale, weight, gradient);
         }
         for &(k, d) in &self.scale_slopes {
             gradient[k] += d * d_scale;
@@ -344,7 +361,7 @@ impl Evaluator {
         self.signal.fill(0.0);
         self.jacobian.fill(0.0);
         for (state, component) in self.states.iter().zip(self.lowered.model.components()) {
-            if matches!(state.coefficients, Coefficients::Zonal(_)) {
+            if matches!(state.coefficients, Coefficients::Zonal(_) | Coefficients::Orthotropic(_)) {
                 continue;
             }
             let amplitude = self.scale * state.fraction;
@@ -457,12 +474,16 @@ impl Evaluator {
                     let (s, j) = (&mut self.signal, &mut self.jacobian);
                     tensor::accumulate(plan, d, amplitude, &columns[..total], s, j);
                 }
-                Coefficients::Zonal(_) => {}
+                Coefficients::Zonal(_) | Coefficients::Orthotropic(_) => {}
             }
         }
         for group in &mut self.groups {
             let (s, j) = (&mut self.signal, &mut self.jacobian);
             group.signal_and_jacobian(plan, &self.states, self.scale, &self.scale_slopes, s, j);
+        }
+        for fan in &mut self.fans {
+            let (s, j) = (&mut self.signal, &mut self.jacobian);
+            fan.signal_and_jacobian(plan, &self.states, self.scale, &self.scale_slopes, s, j);
         }
         (&self.signal, &self.jacobian)
     }

@@ -181,7 +181,7 @@ fn exponent(
                 }
             }
         }
-        Coefficients::Zonal(_) | Coefficients::Tensor { .. } => {}
+        Coefficients::Zonal(_) | Coefficients::Orthotropic(_) | Coefficients::Tensor { .. } => {}
     }
 }
 

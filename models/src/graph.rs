@@ -109,6 +109,12 @@ impl Lowered {
                         mu.ok_or_else(|| Error::Msg("a zonal compartment without an axis".into()))?;
                     family::zonal(&self.plan, &self.coefficients(kind, &inputs, values)?, &mu)?
                 }
+                Family::Orthotropic => {
+                    inputs.extend(mu);
+                    let both = self.coefficients(kind, &inputs, values)?;
+                    let n = both.dim(1)? - 9;
+                    family::orthotropic(&self.plan, &both.narrow(1, 0, n)?, &both.narrow(1, n, 9)?)?
+                }
             };
             let part = e.broadcast_mul(&fraction)?;
             total = Some(match total {
@@ -172,6 +178,7 @@ impl Lowering {
             Coefficients::Quadratic { a, c, .. } => a.len() + c.len(),
             Coefficients::Tensor { d, .. } => d.len(),
             Coefficients::Zonal(series) => series.c.len(),
+            Coefficients::Orthotropic(series) => self.shells.len() * series.pairs() + 9,
         }
     }
 
@@ -209,6 +216,12 @@ impl CustomOp1 for Lowering {
                 }
                 Coefficients::Tensor { d, .. } => out.extend_from_slice(d),
                 Coefficients::Zonal(series) => out.extend_from_slice(&series.c),
+                Coefficients::Orthotropic(series) => {
+                    let mut table = vec![0.0; self.shells.len() * series.pairs()];
+                    series.add(series.whole(), 1.0, &mut table);
+                    out.extend(table);
+                    out.extend_from_slice(series.frame.axes.as_flattened());
+                }
             }
         }
         Ok((family::storage_like(storage, out), Shape::from((sets, self.columns()))))
@@ -247,6 +260,16 @@ impl CustomOp1 for Lowering {
                 Coefficients::Zonal(series) => {
                     for (o, row) in out.iter_mut().zip(series.d_c.chunks(series.c.len().max(1))) {
                         *o = dot(row, g);
+                    }
+                }
+                Coefficients::Orthotropic(series) => {
+                    let (table, frame) = g.split_at(columns - 9);
+                    let turned = |i: usize| dot(series.frame.slopes[i].as_flattened(), frame);
+                    for (j, o) in out.iter_mut().enumerate().take(n) {
+                        *o = series.slope(j).map_or_else(|| turned(3), |p| series.along(p, table));
+                    }
+                    for (i, o) in out[n..].iter_mut().enumerate() {
+                        *o = turned(i);
                     }
                 }
             }

@@ -13,11 +13,13 @@ mod cumulant;
 pub mod dispersion;
 mod evaluate;
 mod exchange;
+mod frame;
 #[cfg(feature = "graph")]
 mod graph;
 mod link;
 mod model;
 mod noise;
+mod orthotropic;
 mod parameter;
 mod posterior;
 mod preset;
@@ -35,16 +37,19 @@ mod tangent;
 mod zonal;
 
 pub use acquisition::{
-    Acquisition, AcquisitionError, B0_MAX_MS_PER_UM2, GAMMA_RAD_PER_S_T, PulseTiming, Shell,
+    Acquisition, AcquisitionError, B0_MAX_MS_PER_UM2, Correlation, GAMMA_RAD_PER_S_T,
+    GradientNonlinearity, Oscillation, OscillationShape, PulseTiming, Shell, Waveform,
 };
 pub use chart::Chart;
 pub use compartment::{Coefficients, Compartment, Family, by_kind, register};
 pub use cumulant::{Expansion, KURTOSIS_ELEMENTS, KurtosisMeasures, Measure, TensorMeasure};
 pub use evaluate::{Evaluator, Lowered};
 pub use exchange::Karger;
+pub use frame::Frame;
 pub use link::{FixedValue, LinkSpec};
 pub use model::{Column, Component, Free, FreeKind, Model, ModelError, compose_models};
 pub use noise::{COILS_MAX, Constants, NoiseKind, STUDENT_NU};
+pub use orthotropic::OrthotropicSeries;
 pub use parameter::{ParameterSpec, Unit};
 pub use posterior::{Posterior, Sigma};
 pub use preset::{PRESETS, Preset};

@@ -9,9 +9,10 @@
 //!
 //! Validated by `tests/composition.rs`.
 
-use crate::acquisition::Acquisition;
+use crate::acquisition::{Acquisition, Shell};
 use crate::compartment::Compartment;
 use crate::cumulant::{self, Measure};
+use crate::frame::angle;
 use crate::link::tortuosity;
 use crate::noise::NoiseKind;
 use crate::parameter::{ParameterSpec, Unit};
@@ -115,6 +116,34 @@ pub enum ModelError {
     NeedsTiming {
         /// The compartment.
         compartment: String,
+    },
+    /// An encoding that a compartment has no signal for.
+    #[error(
+        "compartment `{compartment}` {reason}; measurement {measurement} (counted from 0) has b = {b_s_per_mm2} s/mm2 and b_delta {shape}: \
+         leave such measurements out, or take another compartment"
+    )]
+    Encoding {
+        /// The compartment.
+        compartment: String,
+        /// What it lacks.
+        reason: &'static str,
+        /// The first such measurement.
+        measurement: usize,
+        /// Its b-value in s/mm².
+        b_s_per_mm2: f64,
+        /// Its b_delta in words.
+        shape: String,
+    },
+    /// Gradient nonlinearity with encodings that lose their symmetry by it.
+    #[error(
+        "compartment `{compartment}` {reason}, which gradient nonlinearity (--grad-dev) takes from every encoding but the linear one; \
+         leave --grad-dev out, or the measurements with b_delta other than 1"
+    )]
+    Nonlinearity {
+        /// The compartment.
+        compartment: String,
+        /// What it lacks.
+        reason: &'static str,
     },
     /// The acquisition has no echo times.
     #[error(
@@ -431,39 +460,63 @@ impl Model {
 
     /// Reverses the free axis whose first value is `at`, with the parameters that
     /// must change with it: the signal stays. An axis stays as well where such a
-    /// parameter is fixed or shared by another compartment.
+    /// parameter is fixed or shared by a compartment that has another axis.
     pub fn flip_axis(&self, at: usize, x: &mut [f64]) {
-        let turns_alone = |c: &Component| {
+        let users: Vec<&Component> =
+            self.components.iter().filter(|c| c.axis == Some(AxisSource::Value(at))).collect();
+        // A value that turns the users of the axis together and does nothing else.
+        let turns_only = |k: usize| {
+            let uses = |source: &Source| {
+                let mut found = false;
+                source.evaluate(x, &[], 1.0, &mut |v, _| found |= v == k);
+                found
+            };
+            let elsewhere = |c: &&Component| {
+                let others = c.scalars.iter().zip(c.kind.parameters());
+                let others =
+                    others.filter(|(source, p)| p.period.is_none() || **source != Source::Value(k));
+                others.map(|(source, _)| source).chain([&c.fraction]).any(uses)
+            };
+            !users.iter().any(elsewhere) && !self.followed(&users, &|v| v == k)
+        };
+        let turns = |c: &&Component| {
             c.scalars.iter().zip(c.kind.parameters()).all(|(source, p)| match source {
                 _ if p.period.is_none() => true,
-                Source::Value(k) => !self.followed(&[c], &|v| v == *k),
+                Source::Value(k) => turns_only(*k),
                 _ => false,
             })
         };
-        let mut users = self.components.iter().filter(|c| c.axis == Some(AxisSource::Value(at)));
-        if !users.all(turns_alone) {
+        if !users.iter().all(turns) {
             return;
         }
-        let mut flipped = false;
-        for component in &self.components {
-            if component.axis != Some(AxisSource::Value(at)) {
-                continue;
-            }
-            let mut mu = [x[at], x[at + 1], x[at + 2]];
-            if flipped {
-                mu = mu.map(|c| -c);
-            }
-            let mut scalars: Vec<f64> =
-                component.scalars.iter().map(|s| s.evaluate(x, &[], 0.0, &mut |_, _| ())).collect();
+        let before = x.to_vec();
+        let axis = [before[at], before[at + 1], before[at + 2]];
+        for component in users {
+            let mut mu = axis;
+            let mut scalars: Vec<f64> = component
+                .scalars
+                .iter()
+                .map(|s| s.evaluate(&before, &[], 0.0, &mut |_, _| ()))
+                .collect();
             component.kind.flip_axis(&mut scalars, &mut mu);
             for (source, value) in component.scalars.iter().zip(&scalars) {
                 if let Source::Value(k) = source {
                     x[*k] = *value;
                 }
             }
-            if !flipped {
-                x[at..at + 3].copy_from_slice(&mu);
-                flipped = true;
+            x[at..at + 3].copy_from_slice(&mu);
+        }
+    }
+
+    /// Turns what turns about the free axis whose first value is `at` so that its
+    /// second axis is nearest to `direction`.
+    pub fn turn_towards(&self, at: usize, direction: [f64; 3], x: &mut [f64]) {
+        let mu = [x[at], x[at + 1], x[at + 2]];
+        for component in self.components.iter().filter(|c| c.axis == Some(AxisSource::Value(at))) {
+            for (source, p) in component.scalars.iter().zip(component.kind.parameters()) {
+                if let (Source::Value(k), Some(_)) = (source, p.period) {
+                    x[*k] = angle(mu, direction);
+                }
             }
         }
     }
@@ -591,18 +644,51 @@ impl Model {
     /// Checks that the acquisition has what the compartments need.
     ///
     /// # Errors
-    /// A compartment that needs δ and Δ when the scheme has none.
+    /// A compartment that needs δ and Δ when the scheme has none; one that has no
+    /// signal for the encoding of a measurement.
     pub fn check(&self, acquisition: &Acquisition) -> Result<(), ModelError> {
         if acquisition.te_ms().is_none()
             && let Some(c) = self.components.iter().find(|c| c.kind.needs_echo_time())
         {
             return Err(ModelError::NeedsEchoTime { compartment: c.name.clone() });
         }
-        match self.components.iter().find(|c| c.kind.needs_timing()) {
-            Some(c) if acquisition.timing().is_none() => {
-                Err(ModelError::NeedsTiming { compartment: c.name.clone() })
+        for c in &self.components {
+            let shells = acquisition.shells().iter().enumerate().filter(|(_, s)| s.b > 0.0);
+            for (s, shell) in shells {
+                let Some(reason) = c.kind.refuses(shell) else { continue };
+                let members = acquisition.shell_of().iter().position(|of| *of == s);
+                return Err(ModelError::Encoding {
+                    compartment: c.name.clone(),
+                    reason,
+                    measurement: members.unwrap_or(0),
+                    b_s_per_mm2: (shell.b * 1e9).round() / 1e6,
+                    shape: shell.b_delta.map_or("undefined".into(), |v| format!("{v}")),
+                });
             }
-            _ => Ok(()),
+            let pulses = acquisition.timing().is_some() || !acquisition.waveforms().is_empty();
+            if c.kind.needs_timing() && !pulses {
+                return Err(ModelError::NeedsTiming { compartment: c.name.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the compartments have a signal for what gradient nonlinearity
+    /// makes of the acquisition: other b-tensors than linear ones lose their axis
+    /// of symmetry.
+    ///
+    /// # Errors
+    /// A compartment that needs the symmetry.
+    pub fn check_nonlinearity(&self, acquisition: &Acquisition) -> Result<(), ModelError> {
+        if acquisition.is_linear() {
+            return Ok(());
+        }
+        let shell = Shell { b: 1.0, b_delta: None, ..Shell::default() };
+        match self.components.iter().find_map(|c| c.kind.refuses(&shell).map(|r| (c, r))) {
+            Some((c, reason)) => {
+                Err(ModelError::Nonlinearity { compartment: c.name.clone(), reason })
+            }
+            None => Ok(()),
         }
     }
 

@@ -91,6 +91,16 @@ pub const PRESETS: &[Preset] = &[
         "Zhang et al. 2012, doi:10.1016/j.neuroimage.2012.03.072"
     ),
     preset!(
+        "noddi_bingham",
+        "sticks and tortuous zeppelin dispersed in a fan, and free water (NODDI, Bingham)",
+        "Tariq et al. 2016, doi:10.1016/j.neuroimage.2016.01.046"
+    ),
+    preset!(
+        "ball_rackets",
+        "sticks dispersed in a fan and a ball of one diffusivity (ball and rackets)",
+        "Sotiropoulos et al. 2012, doi:10.1016/j.neuroimage.2012.01.061"
+    ),
+    preset!(
         "activeax",
         "one cylinder diameter, tortuous zeppelin and free water (ActiveAx, minimal model of white matter, in vivo)",
         "Alexander et al. 2010, doi:10.1016/j.neuroimage.2010.05.043"

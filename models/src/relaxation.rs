@@ -44,9 +44,10 @@ pub struct Relaxed {
 }
 
 impl Relaxed {
-    /// A compartment with T2; `None` for a full tensor.
+    /// A compartment with T2; `None` for a full tensor, and for a dispersed one: a
+    /// factor of every shell goes inside the dispersion.
     pub fn new(inner: Arc<dyn Compartment>) -> Option<Self> {
-        if inner.family() == Family::Tensor {
+        if matches!(inner.family(), Family::Tensor | Family::Orthotropic) {
             return None;
         }
         let mut parameters = inner.parameters().to_vec();
@@ -84,6 +85,10 @@ impl Compartment for Relaxed {
         self.inner.needs_timing()
     }
 
+    fn refuses(&self, shell: &Shell) -> Option<&'static str> {
+        self.inner.refuses(shell)
+    }
+
     fn needs_echo_time(&self) -> bool {
         true
     }
@@ -99,7 +104,7 @@ impl Compartment for Relaxed {
                 grow(d_c, shells.len());
             }
             Coefficients::Zonal(series) => grow(&mut series.d_c, shells.len() * series.stride),
-            Coefficients::Tensor { .. } => {}
+            Coefficients::Orthotropic(_) | Coefficients::Tensor { .. } => {}
         }
         out
     }
@@ -149,7 +154,7 @@ impl Compartment for Relaxed {
                         series.d_c[t2_row + k] = series.c[c + k] * slope;
                     }
                 }
-                Coefficients::Tensor { .. } => {}
+                Coefficients::Orthotropic(_) | Coefficients::Tensor { .. } => {}
             }
         }
     }

@@ -157,6 +157,10 @@ pub struct VoxelBatch {
     /// One list for each parameter that is fixed to one value a voxel, in the
     /// order of [`crate::Model::per_voxel`].
     pub fixed: Vec<Vec<f64>>,
+    /// Deviation of the gradients `[voxel, 9]` in the order of
+    /// [`crate::GradientNonlinearity::from_fsl`]; every voxel then has its own
+    /// acquisition.
+    pub grad_dev: Option<Vec<f64>>,
 }
 
 #[cfg(test)]

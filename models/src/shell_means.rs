@@ -29,7 +29,7 @@
 //! 1995, doi:10.1002/mrm.1910340618, and Koay & Basser 2006, doi:10.1016/j.jmr.2006.01.016, eq. 4.
 //! Validated by `rician_means_are_corrected` and `shells_are_averaged` below.
 
-use crate::acquisition::{Acquisition, B0_MAX_MS_PER_UM2, PulseTiming};
+use crate::acquisition::{Acquisition, B0_MAX_MS_PER_UM2, Shell};
 use crate::noise::NoiseKind;
 use microtome_kernels::legendre::half_rule;
 use microtome_kernels::special::{bessel_ratio, ln_i0e};
@@ -58,8 +58,9 @@ impl ShellMeans {
         }
         // Shells are sorted by times, then b.
         let times = |i: usize| {
-            let t = acquisition.timing().map(|t| (t.big_delta_ms[i], t.delta_ms[i]));
-            (t, acquisition.te_ms().map(|t| t[i]))
+            let Shell { delta_ms, big_delta_ms, te_ms, tr_ms, b_delta, waveform, .. } =
+                &acquisition.shells()[acquisition.shell_of()[i]];
+            (*big_delta_ms, *delta_ms, *te_ms, *tr_ms, *b_delta, waveform.clone())
         };
         // TE is the last key of the order, so equal times need not be neighbours.
         let mut groups: Vec<Vec<usize>> = Vec::new();
@@ -74,14 +75,8 @@ impl ShellMeans {
         }
         members.extend(groups);
         let mean = |v: &[f64], g: &[usize]| g.iter().map(|&i| v[i]).sum::<f64>() / g.len() as f64;
-        let over = |v: &[f64]| members.iter().map(|g| mean(v, g)).collect::<Vec<f64>>();
-        let timing = acquisition.timing().map(|t| PulseTiming {
-            delta_ms: over(&t.delta_ms),
-            big_delta_ms: over(&t.big_delta_ms),
-        });
-        let repeats = members.iter().map(|g| g.len() as f64).collect();
-        let acquisition =
-            acquisition.of_means(over(b), timing, acquisition.te_ms().map(over), repeats);
+        let means = members.iter().map(|g| mean(b, g)).collect();
+        let acquisition = acquisition.of_means(&members, means);
         Self { acquisition, members }
     }
 

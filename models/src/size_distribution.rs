@@ -118,7 +118,7 @@ impl GammaSizes {
         let power = match inner.family() {
             Family::Isotropic => 3.0,
             Family::Quadratic | Family::Zonal => 2.0,
-            Family::Tensor => return None,
+            Family::Tensor | Family::Orthotropic => return None,
         };
         let diameter = inner.parameters().iter().position(|p| p.name == "diameter")?;
         let mut parameters = inner.parameters().to_vec();
@@ -201,6 +201,10 @@ impl Compartment for GammaSizes {
 
     fn needs_timing(&self) -> bool {
         self.inner.needs_timing()
+    }
+
+    fn refuses(&self, shell: &Shell) -> Option<&'static str> {
+        self.inner.refuses(shell)
     }
 
     fn needs_echo_time(&self) -> bool {

@@ -10,7 +10,7 @@
 
 use crate::compartment::{Compartment, by_kind};
 use crate::cumulant::Expansion;
-use crate::dispersion::WatsonDispersed;
+use crate::dispersion::{BinghamDispersed, WatsonDispersed};
 use crate::exchange::Karger;
 use crate::link::LinkSpec;
 use crate::noise::{COILS_MAX, NoiseKind, STUDENT_NU};
@@ -84,6 +84,8 @@ pub struct CompartmentSpec {
 pub enum Dispersion {
     /// Axisymmetric: parameter `odi`.
     Watson,
+    /// A fan: parameters `odi`, `psi` and `beta_fraction`.
+    Bingham,
 }
 
 /// The distribution of the radii of a compartment.
@@ -147,18 +149,18 @@ impl CompartmentSpec {
                 refused("size_distribution", "only a compartment with a `diameter` has sizes")
             })?);
         }
-        match dispersion {
-            None => {}
-            Some(Dispersion::Watson) => {
-                let dispersed = WatsonDispersed::new(kind).ok_or_else(|| {
-                    refused("dispersion", "only an axisymmetric compartment with an axis disperses")
-                })?;
-                kind = Arc::new(dispersed);
-            }
-        }
         if self.t2 {
             let relaxed = Relaxed::new(kind);
             kind = Arc::new(relaxed.ok_or_else(|| refused("t2", "a full tensor has none"))?);
+        }
+        if let Some(dispersion) = dispersion {
+            let dispersed: Option<Arc<dyn Compartment>> = match dispersion {
+                Dispersion::Watson => WatsonDispersed::new(kind).map(|c| Arc::new(c) as _),
+                Dispersion::Bingham => BinghamDispersed::new(kind).map(|c| Arc::new(c) as _),
+            };
+            kind = dispersed.ok_or_else(|| {
+                refused("dispersion", "only an axisymmetric compartment with an axis disperses")
+            })?;
         }
         Ok(kind)
     }

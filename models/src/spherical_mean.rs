@@ -68,6 +68,17 @@ pub(crate) fn of_coefficients(
                 }
             }
         }
+        Coefficients::Orthotropic(series) => {
+            // The density drops out: its parameters have no slope.
+            d_value.fill(0.0);
+            let inner = &series.zonal;
+            for s in 0..shells {
+                value[s] = inner.c[s * inner.stride];
+                for j in 0..series.own {
+                    d_value[j * shells + s] = inner.d_c[inner.row(j, s)];
+                }
+            }
+        }
         Coefficients::Tensor { .. } => {
             value.fill(f64::NAN);
             d_value.fill(f64::NAN);
@@ -144,6 +155,10 @@ impl Compartment for SphericalMean {
 
     fn needs_timing(&self) -> bool {
         self.inner.needs_timing()
+    }
+
+    fn refuses(&self, shell: &Shell) -> Option<&'static str> {
+        self.inner.refuses(shell)
     }
 
     fn needs_echo_time(&self) -> bool {

@@ -223,7 +223,7 @@ pub(crate) fn from_coefficients(from: &Coefficients, parameters: usize, out: &mu
                 }
             }
         }
-        Coefficients::Tensor { .. } => {}
+        Coefficients::Tensor { .. } | Coefficients::Orthotropic(_) => {}
     }
 }
 
@@ -234,7 +234,7 @@ mod tests {
     use crate::compartment::by_kind;
 
     fn shells() -> Vec<Shell> {
-        let shell = |b| Shell { b, delta_ms: Some(10.0), big_delta_ms: Some(30.0), te_ms: None };
+        let shell = |b| Shell::pulsed(b, 10.0, 30.0);
         [0.0, 0.4, 3.0, 20.0].map(shell).to_vec()
     }
 

@@ -18,7 +18,7 @@ fn kinds() -> Vec<Arc<dyn Compartment>> {
 }
 
 fn shell(b: f64, delta: f64, big_delta: f64) -> Shell {
-    Shell { b, delta_ms: Some(delta), big_delta_ms: Some(big_delta), te_ms: None }
+    Shell::pulsed(b, delta, big_delta)
 }
 
 /// Three timings, in the order of an acquisition.
@@ -67,7 +67,9 @@ fn signals(kind: &dyn Compartment, shells: &[Shell], scalars: &[f64]) -> Vec<Vec
                         out[j + 1].push(sum(&series.d_c[row..][..series.stride]));
                     }
                 }
-                Coefficients::Tensor { .. } => panic!("{} is a tensor", kind.kind()),
+                Coefficients::Tensor { .. } | Coefficients::Orthotropic(_) => {
+                    panic!("{} is a tensor", kind.kind())
+                }
             }
         }
     }

@@ -93,7 +93,7 @@ fn config_path(line: &[OsString]) -> Option<PathBuf> {
     }
 }
 
-/// Whether the line describes the acquisition in the other of the two ways.
+/// Whether the line describes the acquisition in another of the three ways.
 fn replaced(name: &str, line: &[OsString]) -> bool {
     let has = |flag: &str| {
         line.iter().any(|w| {
@@ -102,8 +102,12 @@ fn replaced(name: &str, line: &[OsString]) -> bool {
         })
     };
     match name {
-        "scheme" => has("--bval") || has("--bvec"),
-        "bval" | "bvec" | "delta-ms" | "big-delta-ms" | "te-ms" => has("--scheme"),
+        "scheme" => has("--bval") || has("--bvec") || has("--waveform"),
+        "bval" | "bvec" | "bdelta" | "delta-ms" | "big-delta-ms" => {
+            has("--scheme") || has("--waveform")
+        }
+        "waveform" | "dt-ms" => has("--scheme") || has("--bval") || has("--bvec"),
+        "te-ms" | "tr-ms" => has("--scheme"),
         _ => false,
     }
 }

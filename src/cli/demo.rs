@@ -128,6 +128,7 @@ impl DemoArgs {
             dwi: data.files.image.clone(),
             mask: mask.map(Path::to_path_buf),
             sigma: None,
+            grad_dev: None,
         };
         let run = RunFlags {
             out: Some(out.clone()),
@@ -166,7 +167,7 @@ impl Data {
             delta_ms: TIMES.delta_ms,
             big_delta_ms: TIMES.big_delta_ms,
             te_ms: TIMES.te_ms,
-            scheme: None,
+            ..AcquisitionFlags::default()
         }
     }
 }

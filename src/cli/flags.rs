@@ -47,7 +47,7 @@ impl CommonFlags {
     }
 }
 
-/// The acquisition, in one of two forms.
+/// The acquisition, in one of three forms.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Acquisition")]
 pub(crate) struct AcquisitionFlags {
@@ -57,19 +57,32 @@ pub(crate) struct AcquisitionFlags {
     /// FSL b-vectors, 3xN or Nx3 unit vectors.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) bvec: Option<PathBuf>,
+    /// Shape of each b-tensor, one number a volume, with --bval: 1 linear, 0 spherical,
+    /// -0.5 planar. The b-vectors are then the axes of the b-tensors.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) bdelta: Option<PathBuf>,
     /// Pulse duration δ, ms, with --bval.
     #[arg(long, value_name = "MS")]
     pub(crate) delta_ms: Option<f64>,
     /// Pulse separation Δ (leading edges), ms, with --bval.
     #[arg(long, value_name = "MS")]
     pub(crate) big_delta_ms: Option<f64>,
-    /// Echo time, ms, with --bval.
+    /// Echo time, ms, with --bval or --waveform.
     #[arg(long, value_name = "MS")]
     pub(crate) te_ms: Option<f64>,
+    /// Repetition time, ms, with --bval or --waveform.
+    #[arg(long, value_name = "MS")]
+    pub(crate) tr_ms: Option<f64>,
     /// Camino scheme, or a CSV in SI with the columns b_s_per_m2, gx, gy, gz
-    /// (and delta_s, Delta_s, TE_s where known).
+    /// (and delta_s, Delta_s, TE_s, TR_s, b_delta where known).
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) scheme: Option<PathBuf>,
+    /// Effective gradient waveforms in T/m, .npy [measurement, time, 3]; zeros are b = 0.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) waveform: Option<PathBuf>,
+    /// Spacing of the samples of --waveform, ms; sample k holds on [k dt, (k+1) dt).
+    #[arg(long, value_name = "MS")]
+    pub(crate) dt_ms: Option<f64>,
 }
 
 /// The model.
@@ -109,6 +122,10 @@ pub(crate) struct DataFlags {
     /// when left out.
     #[arg(long, value_name = "X|FILE|b0")]
     pub(crate) sigma: Option<String>,
+    /// Gradient nonlinearity as FSL's grad_dev: an image of nine volumes, or .npy
+    /// [voxel, 9]: the deviation L of the gradients column by column, g = (I + L) g.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) grad_dev: Option<PathBuf>,
 }
 
 /// The run and its results.

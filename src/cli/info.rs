@@ -5,9 +5,10 @@ use super::{Outcome, model, say};
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueHint};
 use microtome_datasets::SignalSource;
-use microtome_models::{Compartment, FreeKind, Model, NoiseKind, PRESETS, Prior, register};
+use microtome_models::{Compartment, FreeKind, Model, NoiseKind, PRESETS, Prior, Shell, register};
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Shows models and their parameters, acquisitions, data, and this program.
 #[derive(Debug, Args)]
@@ -212,25 +213,45 @@ fn prior(p: &Prior) -> String {
 fn scheme(flags: &AcquisitionFlags) -> anyhow::Result<(String, Value)> {
     let scheme = flags.read()?;
     let a = &scheme.acquisition;
-    let mut rows =
-        vec![row(&["shell", "b (s/mm^2)", "measurements", "delta (ms)", "Delta (ms)", "TE (ms)"])];
+    let time = |t: Option<f64>| t.map_or("-".into(), |t| format!("{}", (t * 1e6).round() / 1e6));
+    let waveform = |shell: &Shell| {
+        let of = shell.waveform.as_ref()?;
+        a.waveforms().iter().position(|w| Arc::ptr_eq(w, of))
+    };
+    let mut head =
+        vec!["shell", "b (s/mm^2)", "measurements", "delta (ms)", "Delta (ms)", "TE (ms)"];
+    let shaped = !a.is_linear();
+    head.extend(a.tr_ms().map(|_| "TR (ms)"));
+    head.extend(shaped.then_some("b_delta"));
+    head.extend((!a.waveforms().is_empty()).then_some("waveform"));
+    let mut rows = vec![row(&head)];
     let mut shells = Vec::new();
     for (s, shell) in a.shells().iter().enumerate() {
         let n = a.shell_of().iter().filter(|x| **x == s).count();
-        let time =
-            |t: Option<f64>| t.map_or("-".into(), |t| format!("{}", (t * 1e6).round() / 1e6));
         let b = (shell.b * 1e9).round() / 1e6;
-        rows.push(row(&[
-            &s.to_string(),
-            &b.to_string(),
-            &n.to_string(),
-            &time(shell.delta_ms),
-            &time(shell.big_delta_ms),
-            &time(shell.te_ms),
-        ]));
+        let mut cells = vec![
+            s.to_string(),
+            b.to_string(),
+            n.to_string(),
+            time(shell.delta_ms),
+            time(shell.big_delta_ms),
+            time(shell.te_ms),
+        ];
+        cells.extend(a.tr_ms().map(|_| time(shell.tr_ms)));
+        // At b = 0 there is no shape.
+        let shape = shell.b_delta.filter(|_| shell.b > 0.0);
+        let word = match shape {
+            Some(v) => format!("{}", (v * 1e6).round() / 1e6),
+            None if shell.b > 0.0 => "no axis".into(),
+            None => "-".into(),
+        };
+        cells.extend(shaped.then_some(word));
+        let number = waveform(shell).map_or("-".into(), |w| w.to_string());
+        cells.extend((!a.waveforms().is_empty()).then_some(number));
+        rows.push(cells);
         shells.push(json!({
             "b_s_per_mm2": b, "measurements": n, "delta_ms": shell.delta_ms, "big_delta_ms": shell.big_delta_ms,
-            "te_ms": shell.te_ms,
+            "te_ms": shell.te_ms, "tr_ms": shell.tr_ms, "b_delta": shape, "waveform": waveform(shell),
         }));
     }
     let text = format!(

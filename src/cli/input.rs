@@ -5,7 +5,7 @@ use super::flags::{AcquisitionFlags, DataFlags, ModelFlags};
 use super::model::NamedModel;
 use super::scheme::Scheme;
 use anyhow::{Context, bail};
-use microtome_datasets::{SignalSource, content_hash};
+use microtome_datasets::{GradientDeviations, SignalSource, content_hash};
 use microtome_models::{
     BLOCK_ROWS, FreeKind, Job, Model, Repeats, RunSpec, SearchSpec, ShellMeans, SigmaSpec,
     VoxelBatch,
@@ -28,6 +28,7 @@ pub(crate) struct Input {
     pub(crate) warnings: Vec<String>,
     sigma: Option<Vec<f64>>,
     fixed: Vec<Vec<f64>>,
+    deviations: Option<GradientDeviations>,
 }
 
 impl Input {
@@ -70,6 +71,15 @@ impl Input {
             ));
         }
         let (sigma_spec, sigma) = read_sigma(data, &source)?;
+        let deviations = match &data.grad_dev {
+            None => None,
+            Some(path) => {
+                compiled.check_nonlinearity(&scheme.acquisition).with_context(|| {
+                    format!("--model {} with {}", model.text, scheme.file.display())
+                })?;
+                Some(GradientDeviations::open(path, &source)?)
+            }
+        };
         if sigma_spec == SigmaSpec::RepeatedB0 {
             Repeats::new(&scheme.acquisition)
                 .with_context(|| format!("--sigma b0 with {}", scheme.file.display()))?;
@@ -83,10 +93,16 @@ impl Input {
             files.insert(format!("fixed {name}"), path);
             fixed.push(values);
         }
-        let flags = [("dwi", Some(&data.dwi)), ("mask", data.mask.as_ref())]
-            .into_iter()
-            .chain([("bval", acquisition.bval.as_ref()), ("bvec", acquisition.bvec.as_ref())])
-            .chain([("scheme", acquisition.scheme.as_ref())]);
+        let flags = [
+            ("dwi", Some(&data.dwi)),
+            ("mask", data.mask.as_ref()),
+            ("bval", acquisition.bval.as_ref()),
+            ("bvec", acquisition.bvec.as_ref()),
+            ("bdelta", acquisition.bdelta.as_ref()),
+            ("scheme", acquisition.scheme.as_ref()),
+            ("waveform", acquisition.waveform.as_ref()),
+            ("grad-dev", data.grad_dev.as_ref()),
+        ];
         for (name, path) in flags {
             if let Some(path) = path {
                 files.insert(name.to_string(), path.clone());
@@ -108,7 +124,7 @@ impl Input {
             search,
             seed,
         };
-        Ok(Self { source, spec, model, compiled, files, warnings, sigma, fixed })
+        Ok(Self { source, spec, model, compiled, files, warnings, sigma, fixed, deviations })
     }
 
     /// Rows of the whole input.
@@ -130,7 +146,9 @@ impl Input {
     /// The voxels of a range of rows.
     pub(crate) fn range(&self, range: Range<usize>) -> anyhow::Result<VoxelBatch> {
         let rows = self.source.read_rows(range.clone())?;
+        let deviations = self.deviations.as_ref();
         Ok(VoxelBatch {
+            grad_dev: deviations.map(|d| d.read_rows(&self.source, range.clone())).transpose()?,
             row: range.clone().map(|r| r as u64).collect(),
             voxel: rows.voxel,
             ijk: rows.ijk,
@@ -186,6 +204,7 @@ pub(crate) fn key(block: usize, batch: &VoxelBatch) -> String {
     pieces.push(floats(&batch.signals));
     pieces.push(floats(batch.sigma.as_deref().unwrap_or_default()));
     pieces.extend(batch.fixed.iter().map(|f| floats(f)));
+    pieces.extend(batch.grad_dev.iter().map(|l| floats(l)));
     let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
     content_hash(&pieces)
 }

@@ -9,14 +9,14 @@ use super::record::Record;
 use super::truth::{Truth, unit};
 use anyhow::Context;
 use microtome::report::{Predictive, VoxelParameter, VoxelPosterior};
-use microtome_datasets::{SignalSource, TableReader};
+use microtome_datasets::{GradientDeviations, SignalSource, TableReader};
 use microtome_kernels::philox::PhiloxRng;
 use microtome_models::{
-    Acquisition, Evaluator, FreeKind, Lowered, Model, NoiseKind, Prior, Repeats, ShellMeans,
-    SigmaSpec,
+    Acquisition, Evaluator, FreeKind, GradientNonlinearity, Lowered, Model, NoiseKind, Prior,
+    Repeats, ShellMeans, SigmaSpec,
 };
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Draws that a prediction is made of.
@@ -136,7 +136,8 @@ impl Example<'_> {
             _ => f64::NAN,
         };
         let mut kind = spec.model.noise.kind;
-        let (mut acquisition, mut signals) = (spec.acquisition.clone(), signals.to_vec());
+        let mut acquisition = seen(self.record, self.voxel.voxel)?;
+        let mut signals = signals.to_vec();
         if spec.model.spherical_mean {
             let means = ShellMeans::new(&acquisition);
             let sigma = match spec.sigma {
@@ -239,6 +240,21 @@ pub(crate) fn signals(record: &Record, voxel: i64) -> Option<Vec<f64>> {
     let row = usize::try_from(voxel).ok()?;
     let signals = source.read_rows(row..row + 1).ok()?.signals;
     (signals.len() == record.measurements).then_some(signals)
+}
+
+/// The acquisition of a voxel: with gradient nonlinearity its own one.
+fn seen(record: &Record, voxel: i64) -> anyhow::Result<Acquisition> {
+    let nominal = &record.spec.acquisition;
+    let (Some(path), Some(dwi)) = (record.files.get("grad-dev"), record.files.get("dwi")) else {
+        return Ok(nominal.clone());
+    };
+    let source = SignalSource::open(dwi, record.files.get("mask").map(PathBuf::as_path))?;
+    let deviations = GradientDeviations::open(path, &source)?;
+    let row = source.row_of(voxel).context("the voxel is not in the input any more")?;
+    let values = deviations.read_rows(&source, row..row + 1)?;
+    let columns: [f64; 9] = values.try_into().map_err(|_| anyhow::anyhow!("no nine numbers"))?;
+    let l = GradientNonlinearity::from_fsl(&columns).context("no deviation of gradients")?;
+    Ok(l.apply(nominal))
 }
 
 /// The prior density of a parameter on its support, at most six posterior sds

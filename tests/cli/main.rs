@@ -7,6 +7,7 @@
 mod bad_input;
 mod bench;
 mod cumulants;
+mod encoding;
 mod folders;
 mod interrupted;
 mod predict;

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import exact_pore
 import restricted
-from mpmath import acos, cos, cot, diag, exp, expm, eye, log, matrix, mp, mpf, nstr, pi, quad, sin, sqrt
+from mpmath import acos, besseli, cos, cot, diag, eigsy, exp, expm, eye, log, matrix, mp, mpf, nstr, pi, quad, sin, sqrt
 
 mp.dps = 40
 
@@ -35,8 +35,8 @@ def zeppelin(p, b, g, delta, big_delta):
     return exp(-b * (p["lambda_par"] * t2 + p["lambda_perp"] * (1 - t2)))
 
 
-def tensor(p, b, g, delta, big_delta):
-    """D = R diag R', R = (minimal rotation of x to mu) (rotation about x by psi), by Rodrigues."""
+def frame(p):
+    """R = (minimal rotation of x to mu) (rotation about x by psi), by Rodrigues."""
     mu = p["mu"]
     sine = sqrt(mu[1] ** 2 + mu[2] ** 2)
     k = [mpf(0), -mu[2] / sine, mu[1] / sine]
@@ -44,7 +44,12 @@ def tensor(p, b, g, delta, big_delta):
     angle = acos(mu[0])
     minimal = eye(3) + sin(angle) * generator + (1 - cos(angle)) * generator**2
     about_x = matrix([[1, 0, 0], [0, cos(p["psi"]), -sin(p["psi"])], [0, sin(p["psi"]), cos(p["psi"])]])
-    r = minimal * about_x
+    return minimal * about_x
+
+
+def tensor(p, b, g, delta, big_delta):
+    """D = R diag R'."""
+    r = frame(p)
     d = r * diag([p["lambda_1"], p["lambda_2"], p["lambda_3"]]) * r.T
     g = matrix(g)
     return exp(-b * (g.T * d * g)[0])
@@ -110,6 +115,36 @@ def plane_exact(p, b, g, delta, big_delta):
     return exact_pore.signal("planes", p["separation"], d, dephasing(b, delta, big_delta), delta, big_delta)
 
 
+def mean_of_quadratic(m):
+    """The integral of exp(n'Mn) over the sphere (up to 4 pi) times exp(-largest eigenvalue), and that eigenvalue.
+
+    About the third eigenvector the azimuth integrates to a Bessel function.
+    """
+    a, c, d = sorted(eigsy(m, eigvals_only=True))
+    f = lambda t: exp(a * t**2 + (c + d) / 2 * (1 - t**2) - d) * besseli(0, (d - c) / 2 * (1 - t**2))
+    return quad(f, [0, mpf(1) / 4, mpf(1) / 2, mpf(3) / 4, 1]), d
+
+
+def bingham(along, across):
+    """The average over axes n of density exp(kappa (mu.n)^2 + beta (m2.n)^2).
+
+    The signal exp(-b (across + (along - across) (g.n)^2)) is quadratic in n like the exponent of the density, so
+    both integrals are of exp(n'Mn).
+    """
+
+    def signal(p, b, g, delta, big_delta):
+        kappa = cot(pi * p["odi"] / 2)
+        r = frame(p)
+        density = r * diag([kappa, p["beta_fraction"] * kappa, 0]) * r.T
+        perp = p[across] if across else mpf(0)
+        g = matrix(g)
+        whole, shift = mean_of_quadratic(density - b * (p[along] - perp) * g * g.T)
+        plain, plain_shift = mean_of_quadratic(density)
+        return exp(-b * perp + shift - plain_shift) * whole / plain
+
+    return signal
+
+
 SIGNALS = {
     "cylinder_exact": cylinder_exact,
     "sphere_exact": sphere_exact,
@@ -122,6 +157,8 @@ SIGNALS = {
     "karger": karger,
     "stick|watson": watson(stick),
     "zeppelin|watson": watson(zeppelin),
+    "stick|bingham": bingham("lambda_par", None),
+    "zeppelin|bingham": bingham("lambda_par", "lambda_perp"),
 }
 
 SIGNALS |= restricted.SIGNALS
@@ -146,6 +183,19 @@ SETS += [
     ("zeppelin|watson", "mu_x=-0.6;mu_y=0.64;mu_z=0.48;lambda_par=1.9;lambda_perp=0.4;odi=0.6"),
 ]
 SETS += restricted.SETS
+SETS += [
+    ("stick|bingham", "mu_x=0.36;mu_y=0.48;mu_z=0.8;lambda_par=1.7;odi=0.3;psi=0.7;beta_fraction=0.5"),
+    ("stick|bingham", "mu_x=0;mu_y=0.6;mu_z=0.8;lambda_par=2.6;odi=0.02;psi=2.5;beta_fraction=1"),
+    ("stick|bingham", "mu_x=0.6;mu_y=0;mu_z=-0.8;lambda_par=2.1;odi=0.05;psi=1.2;beta_fraction=0"),
+    (
+        "zeppelin|bingham",
+        "mu_x=-0.6;mu_y=0.64;mu_z=0.48;lambda_par=1.9;lambda_perp=0.4;odi=0.1;psi=0.3;beta_fraction=0.85",
+    ),
+    (
+        "zeppelin|bingham",
+        "mu_x=0;mu_y=1;mu_z=0;lambda_par=0.5;lambda_perp=1.1;odi=0.7;psi=1.9;beta_fraction=0.4",
+    ),
+]
 
 SETS += [
     ("cylinder_exact", "mu_x=0.36;mu_y=0.48;mu_z=0.8;lambda_par=1.4;diameter=7"),

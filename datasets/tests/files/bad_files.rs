@@ -168,7 +168,8 @@ fn gradient_tables() {
     let (a, b) = (put(dir.path(), "x.bval", "0 1000 1000"), put(dir.path(), "x.bvec", good_vec));
     let half = FslTimes { delta_ms: Some(10.0), ..FslTimes::default() };
     check("x.bval", &read_fsl(&a, &b, half).unwrap_err().to_string(), &["both"]);
-    let swapped = FslTimes { delta_ms: Some(40.0), big_delta_ms: Some(10.0), te_ms: None };
+    let swapped =
+        FslTimes { delta_ms: Some(40.0), big_delta_ms: Some(10.0), ..FslTimes::default() };
     check("x.bval", &read_fsl(&a, &b, swapped).unwrap_err().to_string(), &["delta <= Delta"]);
     let missing = dir.path().join("none.bval");
     check(

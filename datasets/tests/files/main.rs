@@ -10,3 +10,4 @@ mod matrices;
 mod parts;
 mod real_data;
 mod schemes;
+mod waveforms;

@@ -93,7 +93,7 @@ fn camino_schemes() {
     let Some(path) = shared("data/dmri/schemes/schemefile_hcp_wu_minn.scheme1") else { return };
     let scheme = read_scheme(&path).unwrap().acquisition;
     let folder = path.parent().unwrap();
-    let times = FslTimes { delta_ms: Some(10.6), big_delta_ms: Some(43.1), te_ms: None };
+    let times = FslTimes { delta_ms: Some(10.6), big_delta_ms: Some(43.1), ..FslTimes::default() };
     let table = read_fsl(
         &folder.join("bvals_hcp_wu_minn.txt"),
         &folder.join("bvecs_hcp_wu_minn.txt"),

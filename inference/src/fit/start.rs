@@ -6,6 +6,8 @@
 //! 2. A fixed low-discrepancy set of points covers the scalar parameters, each
 //!    point is tried with one or more directions: $e_1$; for one point in four
 //!    also $e_2$ and $e_3$; for two and more axes pairs in the plane of $e_1, e_2$.
+//!    What turns about its axis (a tensor, a fan) is turned so that its second axis is
+//!    that of the larger diffusivity across (with several axes at two points in three).
 //!    The points are ranked on at most 96 measurements, spread over all shells.
 //! 3. At each point the signal is linear in the amplitudes $S_0 f_c \ge 0$: these
 //!    are solved by non-negative least squares, and the point is ranked by what
@@ -113,6 +115,22 @@ impl StartScheme {
         })
     }
 
+    /// The starts on the acquisition of one voxel, whose gradients deviate from
+    /// those of this scheme: the same points, measurements and counts.
+    ///
+    /// # Errors
+    /// An acquisition that lacks what a compartment needs.
+    pub(crate) fn for_voxel(&self, acquisition: &Acquisition) -> Result<Self, ModelError> {
+        let model = self.ranking.model.clone();
+        let (tensor, used) = tensor_design(acquisition);
+        Ok(Self {
+            ranking: Lowered::new(model, &acquisition.subset(&self.ranked))?,
+            tensor,
+            used,
+            ..self.clone()
+        })
+    }
+
     /// The model on the measurements that rank the points.
     pub(crate) fn ranking(&self) -> &Lowered {
         &self.ranking
@@ -208,6 +226,7 @@ impl StartScheme {
                 let mut x = point.clone();
                 for (&at, axis) in self.axes.iter().zip(&axes) {
                     x[at..at + 3].copy_from_slice(axis);
+                    self.turn(at, &e, index, &mut x);
                 }
                 let cost = if self.linear_amplitudes {
                     evaluator.compartment_signals(&x, &mut e_signals);
@@ -234,6 +253,23 @@ impl StartScheme {
             }
         }
         kept
+    }
+
+    /// Turns what turns about an axis towards the eigenvector of the largest
+    /// diffusivity that is across it: by symmetry that is the plane of a lone fan. With
+    /// several axes it need not be, and at one point in three the angle stays that of
+    /// the point.
+    fn turn(&self, at: usize, e: &[[f64; 3]; 3], point: usize, x: &mut [f64]) {
+        let across = |v: &&[f64; 3]| {
+            let dot = v[0] * x[at] + v[1] * x[at + 1] + v[2] * x[at + 2];
+            dot.abs() < 0.7
+        };
+        if self.axes.len() > 1 && point.is_multiple_of(3) {
+            return;
+        }
+        if let Some(&second) = e.iter().find(across) {
+            self.ranking.model.turn_towards(at, second, x);
+        }
     }
 
     /// Whether two points differ by 1.2 typical sizes in a scalar or by
@@ -447,17 +483,8 @@ fn tensor_design(acquisition: &Acquisition) -> (Option<Vec<f64>>, Vec<usize>) {
     let rows: Vec<[f64; 7]> = used
         .iter()
         .map(|&i| {
-            let g = acquisition.directions()[i];
-            let w = -b[i];
-            [
-                w * g[0] * g[0],
-                w * g[1] * g[1],
-                w * g[2] * g[2],
-                2.0 * w * g[0] * g[1],
-                2.0 * w * g[0] * g[2],
-                2.0 * w * g[1] * g[2],
-                1.0,
-            ]
+            let [xx, yy, zz, xy, xz, yz] = acquisition.b_tensor(i);
+            [-xx, -yy, -zz, -2.0 * xy, -2.0 * xz, -2.0 * yz, 1.0]
         })
         .collect();
     let mut normal = vec![0.0; 49];

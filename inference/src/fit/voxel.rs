@@ -41,7 +41,7 @@ pub enum Status {
     /// The data do not determine the parameters.
     Singular,
     /// NaN, infinite or all-zero signals, no positive b = 0 signal, negative signals
-    /// with Rician or non-central chi noise; a σ that is not positive, a fixed value that is not finite.
+    /// with Rician or non-central chi noise; a deviation of gradients that is not finite; a σ that is not positive, a fixed value that is not finite.
     InvalidSignal,
     /// The density could not be evaluated.
     Divergent,

@@ -7,6 +7,7 @@
 //! | `i`, `j`, `k` | int32 | images only |
 //! | `signals` | fixed-size list of float64, child `element` | |
 //! | `sigma` | float64 | when σ is known a voxel |
+//! | `grad_dev` | fixed-size list of 9 float64 | gradient nonlinearity, in the order of FSL |
 //! | `fixed.0`, `fixed.1`, … | float64 | parameters fixed to one value a voxel |
 
 use crate::InferenceError;
@@ -19,6 +20,9 @@ use arrow_array::{
 use arrow_schema::{DataType, Field, Schema};
 use microtome_models::VoxelBatch;
 use std::sync::Arc;
+
+/// Numbers of a deviation of gradients.
+const DEVIATIONS: i32 = 9;
 
 /// A batch of voxels as Arrow.
 ///
@@ -42,6 +46,12 @@ pub fn record_batch(batch: &VoxelBatch) -> Result<RecordBatch, InferenceError> {
     let values = Arc::new(Float64Array::from(batch.signals.clone()));
     let signals = FixedSizeListArray::try_new(element, batch.measurements as i32, values, None)?;
     push("signals".into(), Arc::new(signals));
+    if let Some(grad_dev) = &batch.grad_dev {
+        let element = Arc::new(Field::new("element", DataType::Float64, false));
+        let values = Arc::new(Float64Array::from(grad_dev.clone()));
+        let lists = FixedSizeListArray::try_new(element, DEVIATIONS, values, None)?;
+        push("grad_dev".into(), Arc::new(lists));
+    }
     if let Some(sigma) = &batch.sigma {
         push("sigma".into(), Arc::new(Float64Array::from(sigma.clone())));
     }
@@ -68,7 +78,7 @@ pub fn voxel_batch(batch: &RecordBatch) -> Result<VoxelBatch, InferenceError> {
         }
     };
     let is_read = |name: &str| {
-        ["row", "voxel", "i", "j", "k", "signals", "sigma"].contains(&name)
+        ["row", "voxel", "i", "j", "k", "signals", "sigma", "grad_dev"].contains(&name)
             || name.starts_with("fixed.")
     };
     for (field, array) in
@@ -111,20 +121,31 @@ pub fn voxel_batch(batch: &RecordBatch) -> Result<VoxelBatch, InferenceError> {
         }
         _ => None,
     };
-    let signals = batch.column_by_name("signals").ok_or_else(|| wrong("signals", "is missing"))?;
-    let list = signals
-        .as_fixed_size_list_opt()
-        .ok_or_else(|| wrong("signals", "must be a fixed-size list"))?;
-    let values = list
-        .values()
-        .as_primitive_opt::<Float64Type>()
-        .ok_or_else(|| wrong("signals", "must be a list of float64"))?;
-    let measurements = list.value_length().max(0) as usize;
-    let from = list.value_offset(0).max(0) as usize;
-    let signals = values.values()[from..from + measurements * batch.num_rows()].to_vec();
+    let lists = |column: &'static str| -> Result<Option<(usize, Vec<f64>)>, InferenceError> {
+        let Some(array) = batch.column_by_name(column) else { return Ok(None) };
+        let list = array
+            .as_fixed_size_list_opt()
+            .ok_or_else(|| wrong(column, "must be a fixed-size list"))?;
+        let values = list
+            .values()
+            .as_primitive_opt::<Float64Type>()
+            .ok_or_else(|| wrong(column, "must be a list of float64"))?;
+        let width = list.value_length().max(0) as usize;
+        let from = list.value_offset(0).max(0) as usize;
+        Ok(Some((width, values.values()[from..from + width * batch.num_rows()].to_vec())))
+    };
+    let (measurements, signals) =
+        lists("signals")?.ok_or_else(|| wrong("signals", "is missing"))?;
+    let grad_dev = match lists("grad_dev")? {
+        Some((width, _)) if width != DEVIATIONS as usize => {
+            return Err(wrong("grad_dev", "must have lists of 9 numbers"));
+        }
+        other => other.map(|(_, values)| values),
+    };
     let mut fixed = Vec::new();
     while let Some(column) = floats(&format!("fixed.{}", fixed.len()))? {
         fixed.push(column);
     }
-    Ok(VoxelBatch { row, voxel, ijk, signals, measurements, sigma: floats("sigma")?, fixed })
+    let sigma = floats("sigma")?;
+    Ok(VoxelBatch { row, voxel, ijk, signals, measurements, sigma, fixed, grad_dev })
 }

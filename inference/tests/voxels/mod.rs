@@ -128,6 +128,8 @@ pub fn truth(model: &Model, rng: &mut PhiloxRng) -> Vec<f64> {
             "lambda_3" => between(0.2, 0.6),
             "psi" => between(0.0, std::f64::consts::PI),
             "ratio" => between(0.4, 0.95),
+            "odi" => between(0.06, 0.4),
+            "beta_fraction" => between(0.2, 0.9),
             "s0" => 1.0,
             _ => 0.0,
         };
@@ -136,7 +138,7 @@ pub fn truth(model: &Model, rng: &mut PhiloxRng) -> Vec<f64> {
         }
     }
     let fractions: Vec<usize> =
-        (0..names.len()).filter(|&k| names[k].ends_with("fraction")).collect();
+        (0..names.len()).filter(|&k| names[k].ends_with(".fraction")).collect();
     let shares: Vec<f64> = fractions.iter().map(|_| 0.25 + rng.random::<f64>()).collect();
     for (k, share) in fractions.iter().zip(&shares) {
         x[*k] = share / shares.iter().sum::<f64>();

@@ -6,6 +6,7 @@
 //! | [`quadratic`] | $E = e^{-a_s - c_s t^2}$, $t = g_i\cdot\mu$ | stick, zeppelin |
 //! | [`tensor`] | $E = e^{-B_i : D}$ | full tensor |
 //! | [`zonal`] | $E = \sum_k c_{s,k}P_{2k}(t)$ | dispersed and restricted ones |
+//! | [`orthotropic`] | $E = \sum_{l,m} c_{s,lm}H_{lm}(u,v)$ | ones dispersed in a fan |
 //!
 //! Each family offers the same loops over the slots of a [`Plan`]:
 //!
@@ -26,6 +27,7 @@
 //! host compiler).
 
 pub mod isotropic;
+pub mod orthotropic;
 pub mod quadratic;
 pub mod tensor;
 pub mod zonal;

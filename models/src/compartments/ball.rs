@@ -5,6 +5,7 @@
 //! | symbol | unit | |
 //! |---|---|---|
 //! | $\lambda_\mathrm{iso}$ | µm²/ms | diffusivity |
+//! | $b$ | ms/µm² | trace of any b-tensor |
 //!
 //! Source: Behrens et al. 2003, doi:10.1002/mrm.10609, eq. 1 (first term).
 //! Validated by `signals_equal_reference` and `jacobian_equals_dual_numbers`.
@@ -47,6 +48,10 @@ impl Compartment for Ball {
                 *d = -shell.b * *v;
             }
         }
+    }
+
+    fn refuses(&self, _shell: &Shell) -> Option<&'static str> {
+        None
     }
 
     fn reference(&self) -> &str {

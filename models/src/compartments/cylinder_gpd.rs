@@ -3,7 +3,12 @@
 //! $$E = e^{-b[D_\mathrm{app} + (\lambda_\parallel - D_\mathrm{app})(g\cdot\mu)^2]}$$
 //!
 //! with the apparent diffusivity $D_\mathrm{app}(R, D, \delta, \Delta)$ of
-//! `restricted/gpd.rs`.
+//! `restricted/gpd.rs`. Under a free waveform with apparent diffusivities
+//! $A_\parallel, A_\perp$ along and across the axis of its b-tensor
+//! (`restricted/gpd_waveform.rs`), the gradient across the cylinder leaves
+//!
+//! $$E = e^{-b[A_\parallel + A_\perp - (A_\parallel - A_\perp)(g\cdot\mu)^2]
+//!   - \lambda_\parallel[b(1 - b_\Delta)/3 + b\,b_\Delta(g\cdot\mu)^2]}$$
 //!
 //! | symbol | unit | |
 //! |---|---|---|
@@ -53,16 +58,29 @@ impl Compartment for CylinderGpd {
     fn lower(&self, shells: &[Shell], scalars: &[f64], _mu: [f64; 3], out: &mut Coefficients) {
         if let Coefficients::Quadratic { a, c, d_a, d_c } = out {
             let n = shells.len();
-            for_each_shell(&CYLINDER, shells, scalars[1], scalars[2], |s, across| {
-                let b = shells[s].b;
-                a[s] = b * across.value;
-                c[s] = b * (scalars[0] - across.value);
-                d_c[s] = b;
-                for (j, d) in [(1, across.d_diameter), (2, across.d_diffusivity)] {
-                    d_a[j * n + s] = b * d;
-                    d_c[j * n + s] = -b * d;
+            for_each_shell(&CYLINDER, shells, scalars[1], scalars[2], |s, seen| {
+                let (b, x, yz) = (shells[s].b, seen.along, seen.across);
+                (d_a[s], d_c[s]) = (shells[s].b_isotropic(), shells[s].b_axial());
+                a[s] = b * (x.value + yz.value) + d_a[s] * scalars[0];
+                c[s] = d_c[s] * scalars[0] - b * (x.value - yz.value);
+                let slopes = [(x.d_diameter, yz.d_diameter), (x.d_diffusivity, yz.d_diffusivity)];
+                for (j, (x, yz)) in slopes.into_iter().enumerate() {
+                    d_a[(j + 1) * n + s] = b * (x + yz);
+                    d_c[(j + 1) * n + s] = -b * (x - yz);
                 }
             });
+        }
+    }
+
+    fn refuses(&self, shell: &Shell) -> Option<&'static str> {
+        match &shell.waveform {
+            None if !shell.is_linear() => Some(
+                "has a signal for other than linear encoding only where the waveform is given (--waveform)",
+            ),
+            Some(w) if !w.is_symmetric() => Some(
+                "needs waveforms whose spectra have the axial symmetry of the b-tensor: restricted diffusion tells their directions apart",
+            ),
+            _ => None,
         }
     }
 

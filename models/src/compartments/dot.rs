@@ -36,6 +36,10 @@ impl Compartment for Dot {
         }
     }
 
+    fn refuses(&self, _shell: &Shell) -> Option<&'static str> {
+        None
+    }
+
     fn reference(&self) -> &str {
         "Panagiotaki et al. 2012, doi:10.1016/j.neuroimage.2011.09.081"
     }

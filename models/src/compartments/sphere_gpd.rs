@@ -3,7 +3,8 @@
 //! $$E = e^{-bD_\mathrm{app}}$$
 //!
 //! with the apparent diffusivity $D_\mathrm{app}(R, D, \delta, \Delta)$ of
-//! `restricted/gpd.rs`.
+//! `restricted/gpd.rs`. Under a free waveform the three directions add up:
+//! $E = e^{-b(A_\parallel + 2A_\perp)}$ (`restricted/gpd_waveform.rs`).
 //!
 //! | symbol | unit | |
 //! |---|---|---|
@@ -55,9 +56,10 @@ impl Compartment for SphereGpd {
             let n = shells.len();
             for_each_shell(&SPHERE, shells, scalars[0], scalars[1], |s, inside| {
                 let b = shells[s].b;
-                value[s] = -b * inside.value;
-                d_value[s] = -b * inside.d_diameter;
-                d_value[n + s] = -b * inside.d_diffusivity;
+                let (x, yz) = (inside.along, inside.across);
+                value[s] = -b * (x.value + 2.0 * yz.value);
+                d_value[s] = -b * (x.d_diameter + 2.0 * yz.d_diameter);
+                d_value[n + s] = -b * (x.d_diffusivity + 2.0 * yz.d_diffusivity);
             });
             exp_in_place(value);
             for row in d_value.chunks_mut(n.max(1)) {
@@ -66,6 +68,12 @@ impl Compartment for SphereGpd {
                 }
             }
         }
+    }
+
+    fn refuses(&self, shell: &Shell) -> Option<&'static str> {
+        (!shell.is_linear() && shell.waveform.is_none()).then_some(
+            "has a signal for other than linear encoding only where the waveform is given (--waveform)",
+        )
     }
 
     fn reference(&self) -> &str {

@@ -4,6 +4,8 @@
 //! $$E = e^{-b[\lambda_\perp + (\lambda_\parallel - \lambda_\perp)(g\cdot\mu)^2]},\qquad
 //!   \lambda_\perp = \lambda_\infty + a\,\frac{\ln(\Delta/\delta) + 3/2}{\Delta - \delta/3}$$
 //!
+//! A b-tensor enters as for the zeppelin (`zeppelin.rs`).
+//!
 //! | symbol | unit | |
 //! |---|---|---|
 //! | $\lambda_\parallel$ | µm²/ms | diffusivity along the axis |
@@ -15,7 +17,7 @@
 //! Validated by `signals_equal_reference` and `restricted_slopes`.
 
 use crate::acquisition::Shell;
-use crate::compartment::{Coefficients, Compartment, Family};
+use crate::compartment::{Coefficients, Compartment, Family, needs_axis};
 use crate::parameter::{ParameterSpec, Unit, diffusivity};
 use crate::restricted::Pulses;
 
@@ -63,19 +65,28 @@ impl Compartment for TemporalZeppelin {
         if let Coefficients::Quadratic { a, c, d_a, d_c } = out {
             let n = shells.len();
             for (s, shell) in shells.iter().enumerate() {
-                let b = shell.b;
+                let (b, round, axial) = (shell.b, shell.b_isotropic(), shell.b_axial());
                 let slope = Pulses::of(shell)
                     .map_or(0.0, |p| ((p.big_delta / p.delta).ln() + 1.5) / p.tau());
                 let across = scalars[1] + scalars[2] * slope;
-                a[s] = b * across;
-                c[s] = b * (scalars[0] - across);
+                let excess = scalars[0] - across;
+                a[s] = b * across + round * excess;
+                c[s] = axial * excess;
                 for (j, d_across) in [0.0, 1.0, slope].into_iter().enumerate() {
                     let d_along = if j == 0 { 1.0 } else { 0.0 };
-                    d_a[j * n + s] = b * d_across;
-                    d_c[j * n + s] = b * (d_along - d_across);
+                    let d_excess = d_along - d_across;
+                    d_a[j * n + s] = b * d_across + round * d_excess;
+                    d_c[j * n + s] = axial * d_excess;
                 }
             }
         }
+    }
+
+    fn refuses(&self, shell: &Shell) -> Option<&'static str> {
+        if shell.waveform.is_some() {
+            return Some("is defined for pairs of pulses, not for free waveforms");
+        }
+        needs_axis(shell)
     }
 
     fn reference(&self) -> &str {

@@ -1,10 +1,8 @@
 //! Tensor: a full diffusion tensor with principal axis $\mu$.
 //!
-//! $$E = e^{-b\,g^T D g},\qquad D = \lambda_1\mu\mu^T + \lambda_2 e_2e_2^T + \lambda_3 e_3e_3^T$$
+//! $$E = e^{-B:D}\ (= e^{-b\,g^T D g}\ \text{for pulses}),\qquad D = \lambda_1\mu\mu^T + \lambda_2 e_2e_2^T + \lambda_3 e_3e_3^T$$
 //!
-//! $$e_2 = R\,(0,\cos\psi,\sin\psi)^T,\quad e_3 = R\,(0,-\sin\psi,\cos\psi)^T$$
-//!
-//! with $R$ the minimal rotation that takes the x axis to $\mu$.
+//! with $\mu, e_2, e_3$ the frame of $\mu$ and $\psi$ (`frame.rs`).
 //!
 //! | symbol | unit | |
 //! |---|---|---|
@@ -12,15 +10,13 @@
 //! | $\mu$ | | unit axis |
 //! | $\psi$ | rad | rotation of $e_2$ about $\mu$, period π |
 //!
-//! $R$ is not defined at $\mu = -x$. The tensor is the same for $\mu$ and
-//! $-\mu$ with another $\psi$ (`flip_axis`); starts and charts use $\mu_x \ge 0$.
-//!
 //! Source: Basser, Mattiello & Le Bihan 1994, doi:10.1016/S0006-3495(94)80775-1.
 //! Validated by `jacobian_equals_dual_numbers` and `tensor_has_its_eigenvalues`.
 
 use crate::acquisition::Shell;
 use crate::compartment::{Coefficients, Compartment, Family};
-use crate::parameter::{ParameterSpec, Unit, diffusivity};
+use crate::frame::{Frame, PSI, angle, flip};
+use crate::parameter::{ParameterSpec, diffusivity};
 use crate::spherical_mean::of_tensor;
 
 /// A full diffusion tensor.
@@ -28,16 +24,7 @@ use crate::spherical_mean::of_tensor;
 pub struct DiffusionTensor;
 
 const PARAMETERS: [ParameterSpec; 4] = [
-    ParameterSpec {
-        name: "psi",
-        unit: Unit::Radian,
-        range: [0.0, std::f64::consts::PI],
-        scale: 1.0,
-        domain: [f64::NEG_INFINITY, f64::INFINITY],
-        default: None,
-        period: Some(std::f64::consts::PI),
-        meaning: "rotation of the second axis about mu",
-    },
+    PSI,
     diffusivity("lambda_1", "diffusivity along mu"),
     diffusivity("lambda_2", "diffusivity along the second axis"),
     diffusivity("lambda_3", "diffusivity along the third axis"),
@@ -53,50 +40,24 @@ fn sum(terms: &[(f64, [f64; 6])]) -> [f64; 6] {
     std::array::from_fn(|k| terms.iter().map(|(w, t)| w * t[k]).sum())
 }
 
-fn combine(a: f64, u: [f64; 3], b: f64, v: [f64; 3]) -> [f64; 3] {
-    std::array::from_fn(|i| a * u[i] + b * v[i])
-}
-
-/// R y and R z of the minimal rotation of x to `m`, and their
-/// derivatives with respect to the components of `m`; finite everywhere, a
-/// rotation for m_x > -1 + 1e-9.
-fn minimal_rotation(m: [f64; 3]) -> ([[f64; 3]; 2], [[[f64; 3]; 2]; 3]) {
-    let [x, y, z] = m;
-    let w = 1.0 / (1.0 + x).max(1e-9);
-    let frame = [[-y, 1.0 - y * y * w, -y * z * w], [-z, -y * z * w, 1.0 - z * z * w]];
-    let w2 = w * w;
-    let derivative = [
-        [[0.0, y * y * w2, y * z * w2], [0.0, y * z * w2, z * z * w2]],
-        [[-1.0, -2.0 * y * w, -z * w], [0.0, -z * w, 0.0]],
-        [[0.0, 0.0, -y * w], [-1.0, -y * w, -2.0 * z * w]],
-    ];
-    (frame, derivative)
-}
-
 /// The eigenvectors as parameters, and back.
 impl DiffusionTensor {
     /// $\mu$ (with $\mu_x \ge 0$) and $\psi$ of a tensor with the first two
     /// eigenvectors given.
     pub fn angles(first: [f64; 3], second: [f64; 3]) -> ([f64; 3], f64) {
         let mu = if first[0] < 0.0 { first.map(|c| -c) } else { first };
-        let (frame, _) = minimal_rotation(mu);
-        let dot = |v: [f64; 3]| second[0] * v[0] + second[1] * v[1] + second[2] * v[2];
-        (mu, dot(frame[1]).atan2(dot(frame[0])).rem_euclid(std::f64::consts::PI))
+        (mu, angle(mu, second))
     }
 
     /// The eigenvectors $(\mu, e_2, e_3)$, a right-handed frame.
     pub fn axes(mu: [f64; 3], psi: f64) -> [[f64; 3]; 3] {
-        let (sin, cos) = psi.sin_cos();
-        let (frame, _) = minimal_rotation(mu);
-        [mu, combine(cos, frame[0], sin, frame[1]), combine(-sin, frame[0], cos, frame[1])]
+        Frame::new(mu, psi).axes
     }
 
     /// Derivatives of $\mu_x, \mu_y, \mu_z, \psi$ with respect to small rotations about
     /// $\mu, e_2, e_3$.
     pub fn turns(mu: [f64; 3], psi: f64) -> [[f64; 3]; 4] {
-        let (sin, cos) = psi.sin_cos();
-        let (_, derivative) = minimal_rotation(mu);
-        let [_, e2, e3] = Self::axes(mu, psi);
+        let Frame { axes: [_, e2, e3], slopes } = Frame::new(mu, psi);
         let mut out = [[0.0; 3]; 4];
         for i in 0..3 {
             out[i] = [0.0, -e3[i], e2[i]];
@@ -104,7 +65,7 @@ impl DiffusionTensor {
         // e2 turns by psi, and with the frame when mu moves.
         out[3] = [1.0, 0.0, 0.0];
         for i in 0..3 {
-            let moved = combine(cos, derivative[i][0], sin, derivative[i][1]);
+            let moved = slopes[i][1];
             let slope = moved[0] * e3[0] + moved[1] * e3[1] + moved[2] * e3[2];
             let step = out[i];
             for (o, s) in out[3].iter_mut().zip(step) {
@@ -134,23 +95,15 @@ impl Compartment for DiffusionTensor {
 
     fn lower(&self, _shells: &[Shell], scalars: &[f64], mu: [f64; 3], out: &mut Coefficients) {
         if let Coefficients::Tensor { d, d_scalar, d_axis } = out {
-            let m = mu;
-            let (sin, cos) = scalars[0].sin_cos();
-            let [l1, l2, l3] = [scalars[1], scalars[2], scalars[3]];
-            let (frame, derivative) = minimal_rotation(m);
-            let e2 = combine(cos, frame[0], sin, frame[1]);
-            let e3 = combine(-sin, frame[0], cos, frame[1]);
+            let [psi, l1, l2, l3] = [scalars[0], scalars[1], scalars[2], scalars[3]];
+            let Frame { axes: [m, e2, e3], slopes } = Frame::new(mu, psi);
             *d = sum(&[(l1, symmetric(m, m)), (l2, symmetric(e2, e2)), (l3, symmetric(e3, e3))]);
             // de2/dpsi = e3, de3/dpsi = -e2.
             d_scalar[0] = sum(&[(2.0 * (l2 - l3), symmetric(e2, e3))]);
             d_scalar[1] = symmetric(m, m);
             d_scalar[2] = symmetric(e2, e2);
             d_scalar[3] = symmetric(e3, e3);
-            for (i, row) in d_axis.iter_mut().enumerate() {
-                let mut dm = [0.0; 3];
-                dm[i] = 1.0;
-                let de2 = combine(cos, derivative[i][0], sin, derivative[i][1]);
-                let de3 = combine(-sin, derivative[i][0], cos, derivative[i][1]);
+            for (row, [dm, de2, de3]) in d_axis.iter_mut().zip(slopes) {
                 *row = sum(&[
                     (2.0 * l1, symmetric(m, dm)),
                     (2.0 * l2, symmetric(e2, de2)),
@@ -180,28 +133,21 @@ impl Compartment for DiffusionTensor {
     }
 
     fn flip_axis(&self, scalars: &mut [f64], mu: &mut [f64; 3]) {
-        let (sin, cos) = scalars[0].sin_cos();
-        let (frame, _) = minimal_rotation(*mu);
-        let e2 = combine(cos, frame[0], sin, frame[1]);
-        *mu = mu.map(|c| -c);
-        let (frame, _) = minimal_rotation(*mu);
-        let dot = |v: [f64; 3]| e2[0] * v[0] + e2[1] * v[1] + e2[2] * v[2];
-        scalars[0] = dot(frame[1]).atan2(dot(frame[0])).rem_euclid(std::f64::consts::PI);
+        flip(&mut scalars[0], mu);
     }
 
     fn canonicalise(&self, scalars: &mut [f64], mu: &mut [f64; 3]) {
-        let (sin, cos) = scalars[0].sin_cos();
-        let (frame, _) = minimal_rotation(*mu);
-        let mut axes = [
-            (scalars[1], *mu),
-            (scalars[2], combine(cos, frame[0], sin, frame[1])),
-            (scalars[3], combine(-sin, frame[0], cos, frame[1])),
-        ];
+        let [first, second, third] = Frame::new(*mu, scalars[0]).axes;
+        let mut axes = [(scalars[1], first), (scalars[2], second), (scalars[3], third)];
         axes.sort_by(|a, b| b.0.total_cmp(&a.0));
         (*mu, scalars[0]) = Self::angles(axes[0].1, axes[1].1);
         for (scalar, axis) in scalars[1..].iter_mut().zip(axes) {
             *scalar = axis.0;
         }
+    }
+
+    fn refuses(&self, _shell: &Shell) -> Option<&'static str> {
+        None
     }
 
     fn reference(&self) -> &str {

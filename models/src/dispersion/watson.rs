@@ -103,6 +103,14 @@ impl Compartment for WatsonDispersed {
         self.inner.needs_timing()
     }
 
+    fn needs_echo_time(&self) -> bool {
+        self.inner.needs_echo_time()
+    }
+
+    fn refuses(&self, shell: &Shell) -> Option<&'static str> {
+        self.inner.refuses(shell)
+    }
+
     fn coefficients(&self, shells: &[Shell]) -> Coefficients {
         let mut series = ZonalSeries::new(shells, self.parameters.len());
         series.inner = Some(Box::new(self.inner.coefficients(shells)));

@@ -32,10 +32,13 @@ use super::gpd_modes::{
     CYLINDER_FAST, CYLINDER_SLOW, CYLINDER_SQUARES, CYLINDER_WEIGHTS, SPHERE_FAST, SPHERE_SLOW,
     SPHERE_SQUARES, SPHERE_WEIGHTS,
 };
+use super::gpd_waveform::Encoded;
+use crate::acquisition::{Shell, Waveform};
 use microtome_kernels::exp::exp_in_place;
+use std::sync::Arc;
 
-const MODES: usize = 48;
-const BLOCK: usize = 8;
+pub(super) const MODES: usize = 48;
+pub(super) const BLOCK: usize = 8;
 /// Smallest pδ = Dδ/R² for which the modes of the table are enough.
 const SMALLEST: f64 = 4e-4;
 /// Beyond this pδ the answer is that of an infinitely narrow pore to 1e-100.
@@ -44,10 +47,10 @@ const LARGEST: f64 = 1e100;
 /// The modes of one shape.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Modes {
-    squares: &'static [f64; MODES],
-    weights: &'static [f64; MODES],
-    slow: &'static [f64; MODES / BLOCK + 1],
-    fast: &'static [f64; MODES / BLOCK + 1],
+    pub(super) squares: &'static [f64; MODES],
+    pub(super) weights: &'static [f64; MODES],
+    pub(super) slow: &'static [f64; MODES / BLOCK + 1],
+    pub(super) fast: &'static [f64; MODES / BLOCK + 1],
 }
 
 /// The modes across a cylinder.
@@ -167,27 +170,43 @@ impl Modes {
     }
 }
 
-/// Calls `each(shell index, apparent diffusivity)` for every weighted shell; equal
-/// pulses beside each other are computed once.
+/// Calls `each(shell index, apparent diffusivities)` for every shell; equal pulses
+/// beside each other are computed once, and so is a waveform.
 pub(crate) fn for_each_shell(
     modes: &Modes,
-    shells: &[crate::acquisition::Shell],
+    shells: &[Shell],
     diameter: f64,
     diffusivity: f64,
-    mut each: impl FnMut(usize, Apparent),
+    mut each: impl FnMut(usize, Encoded),
 ) {
-    let mut last: Option<(Pulses, Apparent)> = None;
+    let mut last: Option<(Pulses, Encoded)> = None;
+    let mut waveforms: Vec<(&Arc<Waveform>, Encoded)> = Vec::new();
     for (s, shell) in shells.iter().enumerate() {
+        if let Some(waveform) = shell.waveform.as_ref().filter(|_| shell.b > 0.0) {
+            let known = waveforms.iter().find(|(w, _)| Arc::ptr_eq(w, waveform));
+            let encoded = match known {
+                Some((_, encoded)) => *encoded,
+                None => modes.encoded(waveform, diameter, diffusivity),
+            };
+            if known.is_none() {
+                waveforms.push((waveform, encoded));
+            }
+            each(s, encoded);
+            continue;
+        }
         let Some(pulses) = Pulses::of(shell) else {
-            each(s, Apparent::default());
+            each(s, Encoded::default());
             continue;
         };
-        let apparent = match last {
-            Some((same, apparent)) if same == pulses => apparent,
-            _ => modes.apparent(pulses, diameter, diffusivity),
+        let encoded = match last {
+            Some((same, encoded)) if same == pulses => encoded,
+            _ => Encoded {
+                along: modes.apparent(pulses, diameter, diffusivity),
+                across: Apparent::default(),
+            },
         };
-        last = Some((pulses, apparent));
-        each(s, apparent);
+        last = Some((pulses, encoded));
+        each(s, encoded);
     }
 }
 

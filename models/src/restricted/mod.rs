@@ -4,12 +4,14 @@
 //! | file | approximation | valid for |
 //! |---|---|---|
 //! | `gpd.rs` | Gaussian distribution of phases | any pulses, weak dephasing |
+//! | `gpd_waveform.rs` | the same | any waveform, weak dephasing |
 //! | `long_time.rs` | short pulses, long diffusion time | δ short, Δ long against L²/D |
 //! | `callaghan.rs` | short pulses, any diffusion time | δ short against L²/D |
 
 pub(crate) mod callaghan;
 pub(crate) mod gpd;
 mod gpd_modes;
+mod gpd_waveform;
 pub(crate) mod long_time;
 
 use crate::acquisition::Shell;

@@ -5,7 +5,7 @@
 #[path = "../dual/mod.rs"]
 pub mod dual;
 
-use dual::{Dual, Vector, ball, dot, stick, tensor, tortuosity, watson, zeppelin};
+use dual::{Dual, Vector, ball, bingham, dot, stick, tensor, tortuosity, watson, zeppelin};
 use microtome_models::{Acquisition, FreeKind, Lowered, Model, ModelSpec, PulseTiming};
 use std::sync::Arc;
 
@@ -134,6 +134,39 @@ kind = "ball"
 "intra.odi" = [0.1, 0.99]
 "#;
 
+/// Bingham-NODDI with a free diffusivity and two anisotropies, and a stick of the
+/// same axis in another plane.
+const FANNED: &str = r#"
+[[compartment]]
+name = "intra"
+kind = "stick"
+dispersion = "bingham"
+[[compartment]]
+name = "extra"
+kind = "zeppelin"
+dispersion = "bingham"
+[[compartment]]
+name = "girdle"
+kind = "stick"
+dispersion = "bingham"
+[[compartment]]
+name = "csf"
+kind = "ball"
+[link]
+"extra.mu" = { equal = "intra.mu" }
+"extra.odi" = { equal = "intra.odi" }
+"extra.psi" = { equal = "intra.psi" }
+"girdle.mu" = { equal = "intra.mu" }
+"girdle.odi" = { equal = "intra.odi" }
+"girdle.beta_fraction" = { fixed = 1.0 }
+"girdle.lambda_par" = { equal = "intra.lambda_par" }
+"extra.lambda_par" = { equal = "intra.lambda_par" }
+"extra.lambda_perp" = { tortuosity = { lambda_par = "intra.lambda_par", intra = "intra.fraction", extra = "extra.fraction" } }
+"csf.lambda_iso" = { fixed = 3.0 }
+[range]
+"intra.odi" = [0.1, 0.99]
+"#;
+
 /// All models.
 pub fn cases() -> Vec<Case> {
     let case = |text, oracle| Case { text, per_voxel: &[], off_sphere: true, slow: false, oracle };
@@ -234,6 +267,27 @@ pub fn cases() -> Vec<Case> {
                 let lone = stick(b, g, mu, v.get("lone.lambda_par"));
                 let total = bundle
                     + v.get("lone.fraction") * lone
+                    + v.get("csf.fraction") * ball(b, Dual::constant(3.0));
+                v.get("s0") * total
+            })
+        },
+        Case {
+            slow: true,
+            off_sphere: false,
+            ..case(FANNED, |v, b, g| {
+                let (mu, odi) = (v.mu("intra"), v.get("intra.odi"));
+                let (par, psi) = (v.get("intra.lambda_par"), v.get("intra.psi"));
+                let (intra, extra) = (v.get("intra.fraction"), v.get("extra.fraction"));
+                let perp = tortuosity(par, intra, extra);
+                let at = |z: f64| [z, (1.0 - z * z).sqrt(), 0.0].map(Dual::constant);
+                let x = [1.0, 0.0, 0.0];
+                let sticks = |z| stick(b, x, at(z), par);
+                let zeppelins = |z| zeppelin(b, x, at(z), par, perp);
+                let fan = |name: &str| [odi, psi, v.get(&format!("{name}.beta_fraction"))];
+                let girdle = [odi, v.get("girdle.psi"), Dual::constant(1.0)];
+                let total = intra * bingham(g, mu, fan("intra"), sticks)
+                    + extra * bingham(g, mu, fan("extra"), zeppelins)
+                    + v.get("girdle.fraction") * bingham(g, mu, girdle, sticks)
                     + v.get("csf.fraction") * ball(b, Dual::constant(3.0));
                 v.get("s0") * total
             })

@@ -172,13 +172,48 @@ pub fn tortuosity(lambda_par: Dual, intra: Dual, extra: Dual) -> Dual {
     lambda_par * (Dual::constant(1.0) - intra / (intra + extra))
 }
 
-/// The average of `kernel(g.n)` over axes n of a Watson density about `mu`, by a
-/// product rule on the sphere with its pole at g: Gauss-Legendre in g.n (the Golub
-/// nodes by Newton), the trapezoidal rule around. Exact to rounding for odi >= 0.1.
+/// The average of `kernel(g.n)` over axes n of a Watson density about `mu`.
 pub fn watson(g: [f64; 3], mu: Vector, odi: Dual, kernel: impl Fn(f64) -> Dual) -> Dual {
-    const AROUND: usize = 40;
+    let kappa = concentration(odi);
+    let exponent = |n: [f64; 3]| {
+        let cosine = along(n, mu);
+        kappa * (cosine * cosine - Dual::constant(1.0))
+    };
+    over_the_sphere(g, exponent, kernel)
+}
+
+/// The average of `kernel(g.n)` over axes n of a Bingham density about `mu`, with the
+/// second axis R (0, cos psi, sin psi).
+pub fn bingham(
+    g: [f64; 3],
+    mu: Vector,
+    [odi, psi, beta_fraction]: [Dual; 3],
+    kernel: impl Fn(f64) -> Dual,
+) -> Dual {
+    let kappa = concentration(odi);
+    let second = rotated_as_x_to(mu, [Dual::constant(0.0), psi.cos(), psi.sin()]);
+    let exponent = |n: [f64; 3]| {
+        let (first, second) = (along(n, mu), along(n, second));
+        kappa * (first * first + beta_fraction * second * second - Dual::constant(1.0))
+    };
+    over_the_sphere(g, exponent, kernel)
+}
+
+/// cot(pi odi/2).
+fn concentration(odi: Dual) -> Dual {
     let half_turn = odi * std::f64::consts::FRAC_PI_2;
-    let kappa = half_turn.cos() / half_turn.sin();
+    half_turn.cos() / half_turn.sin()
+}
+
+/// The average of `kernel(g.n)` over axes n of density exp(exponent), by a product
+/// rule on the sphere with its pole at g: Gauss-Legendre in g.n (the Golub nodes by
+/// Newton), the trapezoidal rule around. Exact to rounding for odi >= 0.1.
+fn over_the_sphere(
+    g: [f64; 3],
+    exponent: impl Fn([f64; 3]) -> Dual,
+    kernel: impl Fn(f64) -> Dual,
+) -> Dual {
+    const AROUND: usize = 40;
     // Without weighting the direction does not matter. Two directions across g:
     let g = if g == [0.0; 3] { [1.0, 0.0, 0.0] } else { g };
     let least = (0..3).min_by(|&i, &j| g[i].abs().total_cmp(&g[j].abs())).unwrap_or(0);
@@ -191,15 +226,14 @@ pub fn watson(g: [f64; 3], mu: Vector, odi: Dual, kernel: impl Fn(f64) -> Dual) 
     let norm = (u[0] * u[0] + u[1] * u[1] + u[2] * u[2]).sqrt();
     let u = u.map(|c| c / norm);
     let v = cross(g, u);
-    let (along_g, along_u, along_v) = (along(g, mu), along(u, mu), along(v, mu));
     let (mut total, mut weight) = (Dual::constant(0.0), Dual::constant(0.0));
     for (z, w) in gauss_legendre() {
         let r = (1.0 - z * z).sqrt();
         let mut ring = Dual::constant(0.0);
         for k in 0..AROUND {
             let (s, c) = (std::f64::consts::TAU * k as f64 / AROUND as f64).sin_cos();
-            let cosine = along_g * z + along_u * (r * c) + along_v * (r * s);
-            ring = ring + (kappa * (cosine * cosine - Dual::constant(1.0))).exp();
+            let n = std::array::from_fn(|i| z * g[i] + r * (c * u[i] + s * v[i]));
+            ring = ring + exponent(n).exp();
         }
         weight = weight + ring * w;
         total = total + ring * kernel(z) * w;
