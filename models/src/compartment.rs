@@ -130,6 +130,11 @@ pub trait Compartment: Send + Sync + std::fmt::Debug {
         false
     }
 
+    /// Whether TR must be known.
+    fn needs_repetition_time(&self) -> bool {
+        false
+    }
+
     /// Room for the coefficients on these shells.
     fn coefficients(&self, shells: &[Shell]) -> Coefficients {
         Coefficients::new(self.family(), shells, self.parameters().len())

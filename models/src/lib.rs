@@ -54,7 +54,7 @@ pub use parameter::{ParameterSpec, Unit};
 pub use posterior::{Posterior, Sigma};
 pub use preset::{PRESETS, Preset};
 pub use prior::{Prior, PriorError, PriorSpec};
-pub use relaxation::Relaxed;
+pub use relaxation::{Relaxation, Relaxed};
 pub use repeats::{Repeats, RepeatsError};
 pub use run::{BLOCK_ROWS, FitMethod, Job, RunSpec, SearchSpec, SigmaSpec, VoxelBatch};
 pub use shell_means::ShellMeans;

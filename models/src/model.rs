@@ -153,6 +153,14 @@ pub enum ModelError {
         /// The compartment.
         compartment: String,
     },
+    /// The acquisition has no repetition times.
+    #[error(
+        "compartment `{compartment}` has t1 = true, which needs repetition times; give --tr-ms, or a scheme with TR (two or more of them, so that T1 can be told from s0)"
+    )]
+    NeedsRepetitionTime {
+        /// The compartment.
+        compartment: String,
+    },
     /// An expansion of fourth order of something else than a free tensor.
     #[error(
         "expansion = \"kurtosis\" is that of one tensor, without links and ranges; write [[compartment]] kind = \"tensor\" and nothing else, or take --model dki"
@@ -651,6 +659,11 @@ impl Model {
             && let Some(c) = self.components.iter().find(|c| c.kind.needs_echo_time())
         {
             return Err(ModelError::NeedsEchoTime { compartment: c.name.clone() });
+        }
+        if acquisition.tr_ms().is_none()
+            && let Some(c) = self.components.iter().find(|c| c.kind.needs_repetition_time())
+        {
+            return Err(ModelError::NeedsRepetitionTime { compartment: c.name.clone() });
         }
         for c in &self.components {
             let shells = acquisition.shells().iter().enumerate().filter(|(_, s)| s.b > 0.0);

@@ -211,6 +211,10 @@ impl Compartment for GammaSizes {
         self.inner.needs_echo_time()
     }
 
+    fn needs_repetition_time(&self) -> bool {
+        self.inner.needs_repetition_time()
+    }
+
     fn lower(&self, shells: &[Shell], scalars: &[f64], mu: [f64; 3], out: &mut Coefficients) {
         let n_inner = self.inner.parameters().len();
         let [.., alpha, beta] = *scalars else { return };

@@ -107,6 +107,10 @@ impl Compartment for WatsonDispersed {
         self.inner.needs_echo_time()
     }
 
+    fn needs_repetition_time(&self) -> bool {
+        self.inner.needs_repetition_time()
+    }
+
     fn refuses(&self, shell: &Shell) -> Option<&'static str> {
         self.inner.refuses(shell)
     }
