@@ -10,6 +10,9 @@ pub enum InferenceError {
     /// The noise scale can't be had from repeated b = 0 images.
     #[error(transparent)]
     Repeats(#[from] microtome_models::RepeatsError),
+    /// Responses that do not fit the acquisition.
+    #[error(transparent)]
+    Deconvolution(#[from] microtome_models::DeconvolutionError),
     /// A batch lacks a column or has one of another type.
     #[error("batch of voxels: column `{column}` {problem}")]
     Column {

@@ -8,6 +8,7 @@
 //!
 //! Validated by `tests/run.rs`.
 
+use crate::deconvolution::Deconvolver;
 use crate::diagnostics::Workspace;
 use crate::fit::{FitOptions, Fitter, LogLinear, StartScheme, Status};
 use crate::sample::{NutsOptions, Sampler};
@@ -28,7 +29,20 @@ const MAX_CHAINS: usize = 256;
 
 /// A compiled specification, shared by all threads.
 #[derive(Debug)]
-pub struct Runner {
+pub struct Runner(Task);
+
+/// What is done in a voxel.
+#[derive(Debug)]
+enum Task {
+    /// Compartments are fitted or sampled.
+    Compose(Box<Composed>),
+    /// A fibre orientation distribution is deconvolved.
+    Deconvolve(Box<Deconvolver>),
+}
+
+/// A compiled model of compartments.
+#[derive(Debug)]
+struct Composed {
     spec: RunSpec,
     model: Arc<Model>,
     lowered: Lowered,
@@ -80,7 +94,7 @@ impl Counts {
         }
     }
 
-    fn of(status: &[Status]) -> Self {
+    pub(crate) fn of(status: &[Status]) -> Self {
         let mut counts = Self { voxels: status.len() as u64, ..Self::default() };
         for s in status {
             counts.failed += u64::from(s.is_failure());
@@ -99,6 +113,8 @@ pub struct Tables {
     pub summary: Option<RecordBatch>,
     /// The fits that the chains started from.
     pub fit: Option<RecordBatch>,
+    /// Coefficients of fibre orientation distributions.
+    pub fod: Option<RecordBatch>,
     /// How the voxels ended.
     pub counts: Counts,
 }
@@ -116,8 +132,84 @@ impl Runner {
     ///
     /// # Errors
     /// A model that does not compile or does not fit the acquisition; too many chains;
-    /// too few repeated b = 0 images where σ is to come from them.
+    /// too few repeated b = 0 images where σ is to come from them; a deconvolution that
+    /// is to be sampled.
     pub fn new(spec: &RunSpec) -> Result<Self, InferenceError> {
+        let task = match &spec.model.deconvolution {
+            Some(d) if spec.job == Job::Fit && spec.model.compartments.is_empty() => {
+                Task::Deconvolve(Box::new(Deconvolver::new(d, &spec.acquisition)?))
+            }
+            _ => Task::Compose(Box::new(Composed::new(spec)?)),
+        };
+        Ok(Self(task))
+    }
+
+    /// What the acquisition can tell about the model; see [`Identifiability::of`].
+    /// `None` for a deconvolution.
+    pub fn identifiability(&self) -> Option<Identifiability> {
+        match &self.0 {
+            Task::Compose(composed) => Identifiability::of(&composed.lowered, &composed.scheme),
+            Task::Deconvolve(_) => None,
+        }
+    }
+
+    /// Works on one batch, its voxels in parallel on rayon's current pool.
+    ///
+    /// # Errors
+    /// A batch that lacks a column or has another number of measurements;
+    /// [`InferenceError::Interrupted`] when `stop` is set.
+    pub fn process(
+        &self,
+        batch: &RecordBatch,
+        stop: &AtomicBool,
+    ) -> Result<Tables, InferenceError> {
+        let voxels = voxel_batch(batch)?;
+        let expected = match &self.0 {
+            Task::Compose(composed) => composed.spec.acquisition.len(),
+            Task::Deconvolve(deconvolver) => deconvolver.measurements(),
+        };
+        if voxels.measurements != expected {
+            return Err(InferenceError::Measurements { expected, got: voxels.measurements });
+        }
+        match &self.0 {
+            Task::Compose(composed) => composed.process(voxels, stop),
+            Task::Deconvolve(deconvolver) => deconvolve(deconvolver, &voxels, stop),
+        }
+    }
+}
+
+/// Deconvolves the voxels of a batch.
+fn deconvolve(
+    deconvolver: &Deconvolver,
+    voxels: &VoxelBatch,
+    stop: &AtomicBool,
+) -> Result<Tables, InferenceError> {
+    let n = voxels.measurements;
+    let fits = (0..voxels.row.len())
+        .into_par_iter()
+        .with_min_len(16)
+        .map_init(
+            || deconvolver.state(),
+            |state, v| {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(InferenceError::Interrupted);
+                }
+                Ok(deconvolver.fit(&voxels.signals[v * n..(v + 1) * n], state))
+            },
+        )
+        .collect::<Result<Vec<_>, _>>()?;
+    let status: Vec<Status> = fits.iter().map(|f| f.status).collect();
+    Ok(Tables {
+        main: table::deconvolution::table(deconvolver, voxels, &fits)?,
+        summary: None,
+        fit: None,
+        fod: Some(table::deconvolution::coefficients(deconvolver, voxels, &fits)?),
+        counts: Counts::of(&status),
+    })
+}
+
+impl Composed {
+    fn new(spec: &RunSpec) -> Result<Self, InferenceError> {
         if spec.search.chains > MAX_CHAINS {
             return Err(InferenceError::Chains { chains: spec.search.chains, most: MAX_CHAINS });
         }
@@ -146,13 +238,8 @@ impl Runner {
     }
 
     /// The model.
-    pub fn model(&self) -> &Model {
+    fn model(&self) -> &Model {
         &self.model
-    }
-
-    /// What the acquisition can tell about the model; see [`Identifiability::of`].
-    pub fn identifiability(&self) -> Option<Identifiability> {
-        Identifiability::of(&self.lowered, &self.scheme)
     }
 
     fn fit_options(&self) -> FitOptions {
@@ -217,21 +304,8 @@ impl Runner {
         }
     }
 
-    /// Works on one batch, its voxels in parallel on rayon's current pool.
-    ///
-    /// # Errors
-    /// A batch that lacks a column or has another number of measurements;
-    /// [`InferenceError::Interrupted`] when `stop` is set.
-    pub fn process(
-        &self,
-        batch: &RecordBatch,
-        stop: &AtomicBool,
-    ) -> Result<Tables, InferenceError> {
-        let mut voxels = voxel_batch(batch)?;
-        let expected = self.spec.acquisition.len();
-        if voxels.measurements != expected {
-            return Err(InferenceError::Measurements { expected, got: voxels.measurements });
-        }
+    fn process(&self, voxels: VoxelBatch, stop: &AtomicBool) -> Result<Tables, InferenceError> {
+        let mut voxels = voxels;
         if voxels.fixed.len() != self.model().per_voxel().len() {
             let column = format!("fixed.{}", voxels.fixed.len());
             return Err(InferenceError::Column {
@@ -312,7 +386,7 @@ impl Runner {
             .collect::<Result<Vec<_>, _>>()?;
         let status: Vec<Status> = fits.iter().map(|f| f.status).collect();
         let main = table::fit::table(self.model(), voxels, &fits)?;
-        Ok(Tables { main, summary: None, fit: None, counts: Counts::of(&status) })
+        Ok(Tables { main, summary: None, fit: None, fod: None, counts: Counts::of(&status) })
     }
 
     fn fit_log_linear(
@@ -343,7 +417,7 @@ impl Runner {
             .collect::<Result<Vec<_>, _>>()?;
         let status: Vec<Status> = fits.iter().map(|f| f.status).collect();
         let main = table::fit::table(self.model(), voxels, &fits)?;
-        Ok(Tables { main, summary: None, fit: None, counts: Counts::of(&status) })
+        Ok(Tables { main, summary: None, fit: None, fod: None, counts: Counts::of(&status) })
     }
 
     fn sample(&self, voxels: &VoxelBatch, stop: &AtomicBool) -> Result<Tables, InferenceError> {
@@ -400,6 +474,7 @@ impl Runner {
             main: table::posterior::table(self.model(), voxels, &posteriors, &status, free_sigma)?,
             summary: Some(table::summary::table(voxels, &rows, &status)?),
             fit: Some(table::fit::table(self.model(), voxels, &fits)?),
+            fod: None,
             counts,
         })
     }

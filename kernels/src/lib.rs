@@ -14,6 +14,7 @@ pub mod gaussian;
 #[cfg(feature = "graph")]
 pub mod graph;
 pub mod harmonic;
+pub mod inverse;
 mod lanes;
 pub mod legendre;
 pub mod log;
@@ -25,6 +26,7 @@ pub mod plan;
 pub mod residual;
 pub mod restricted;
 pub mod rician;
+pub mod rows;
 pub mod simd;
 pub mod special;
 pub mod student_t;

@@ -333,6 +333,23 @@ impl Acquisition {
         Self::grouped(lists)
     }
 
+    /// The same acquisition in other axes: every direction g becomes R g, R orthogonal.
+    pub fn turned(&self, r: &[[f64; 3]; 3]) -> Self {
+        let turn = |g: &[f64; 3]| r.map(|row| row[0] * g[0] + row[1] * g[1] + row[2] * g[2]);
+        let mut out = self.clone();
+        out.lists.directions = self.lists.directions.iter().map(turn).collect();
+        for tensor in out.lists.b_tensors.iter_mut().flatten() {
+            // R B Rᵀ, through the rows of B.
+            let [xx, yy, zz, xy, xz, yz] = *tensor;
+            let half = [[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]].map(|row| turn(&row));
+            let whole: [[f64; 3]; 3] =
+                std::array::from_fn(|j| turn(&[half[0][j], half[1][j], half[2][j]]));
+            *tensor =
+                [whole[0][0], whole[1][1], whole[2][2], whole[0][1], whole[0][2], whole[1][2]];
+        }
+        out
+    }
+
     /// Number of measurements.
     pub fn len(&self) -> usize {
         self.lists.b.len()

@@ -10,12 +10,14 @@ mod compartment;
 pub mod compartments;
 mod compile;
 mod cumulant;
+mod deconvolution;
 pub mod dispersion;
 mod evaluate;
 mod exchange;
 mod frame;
 #[cfg(feature = "graph")]
 mod graph;
+mod half_sphere;
 mod link;
 mod model;
 mod noise;
@@ -32,6 +34,7 @@ mod run;
 mod shell_means;
 mod size_distribution;
 mod spec;
+mod spherical_harmonics;
 mod spherical_mean;
 mod tangent;
 mod zonal;
@@ -43,9 +46,14 @@ pub use acquisition::{
 pub use chart::Chart;
 pub use compartment::{Coefficients, Compartment, Family, by_kind, register};
 pub use cumulant::{Expansion, KURTOSIS_ELEMENTS, KurtosisMeasures, Measure, TensorMeasure};
+pub use deconvolution::{
+    BShells, DeconvolutionError, DeconvolutionSpec, Responses, SHELL_WIDTH_MS_PER_UM2, SIDE_LOBES,
+    TissueResponse, Used,
+};
 pub use evaluate::{Evaluator, Lowered};
 pub use exchange::Karger;
 pub use frame::Frame;
+pub use half_sphere::{half_sphere, in_patches, neighbours};
 pub use link::{FixedValue, LinkSpec};
 pub use model::{Column, Component, Free, FreeKind, Model, ModelError, compose_models};
 pub use noise::{COILS_MAX, Constants, NoiseKind, STUDENT_NU};
@@ -61,6 +69,11 @@ pub use shell_means::ShellMeans;
 pub use size_distribution::GammaSizes;
 pub use spec::{
     CompartmentSpec, Dispersion, ModelSpec, NoiseError, NoiseSpec, SizeDistribution, SpecError,
+};
+pub use spherical_harmonics::{
+    HarmonicBasis, Jet, LMAX_MAX, Series, SphericalHarmonics, anisotropy_index, convolve,
+    harmonic_count, harmonic_index, harmonic_order, laplacian_norm, orders, orientation_tensor,
+    rotational_harmonics, zonal_peak,
 };
 pub use spherical_mean::SphericalMean;
 pub use tangent::Tangent;

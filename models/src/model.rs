@@ -109,6 +109,11 @@ pub enum ModelError {
         /// The limit.
         most: usize,
     },
+    /// A deconvolution has no compartments to compose.
+    #[error(
+        "a spherical deconvolution is neither sampled nor composed with compartments; use it alone, in `fit`"
+    )]
+    Deconvolution,
     /// The acquisition lacks what a compartment needs.
     #[error(
         "compartment `{compartment}` needs the pulse timing; give --delta-ms and --big-delta-ms, or a scheme with delta and Delta"
@@ -347,6 +352,9 @@ impl Model {
     /// # Errors
     /// Names, links, priors and ranges that do not fit; the message names the key.
     pub fn new(spec: ModelSpec) -> Result<Self, ModelError> {
+        if spec.deconvolution.is_some() {
+            return Err(ModelError::Deconvolution);
+        }
         crate::compile::compile(spec)
     }
 

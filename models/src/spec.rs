@@ -10,6 +10,7 @@
 
 use crate::compartment::{Compartment, by_kind};
 use crate::cumulant::Expansion;
+use crate::deconvolution::DeconvolutionSpec;
 use crate::dispersion::{BinghamDispersed, WatsonDispersed};
 use crate::exchange::Karger;
 use crate::link::LinkSpec;
@@ -35,8 +36,11 @@ pub struct ModelSpec {
     #[serde(default, skip_serializing_if = "Expansion::is_gaussian")]
     pub expansion: Expansion,
     /// The compartments in order.
-    #[serde(rename = "compartment")]
+    #[serde(default, rename = "compartment", skip_serializing_if = "Vec::is_empty")]
     pub compartments: Vec<CompartmentSpec>,
+    /// Spherical deconvolution, in place of compartments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deconvolution: Option<DeconvolutionSpec>,
     /// Links by parameter name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub link: BTreeMap<String, LinkSpec>,
@@ -368,7 +372,7 @@ impl ModelSpec {
     pub fn from_toml(text: &str) -> Result<Self, SpecError> {
         let spec: Self =
             toml::from_str(text).map_err(|e| SpecError::Toml { message: e.to_string() })?;
-        if spec.compartments.is_empty() {
+        if spec.compartments.is_empty() && spec.deconvolution.is_none() {
             return Err(SpecError::Toml { message: "there is no [[compartment]]".into() });
         }
         for c in &spec.compartments {

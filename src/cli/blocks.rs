@@ -14,8 +14,8 @@ use super::progress::Progress;
 use super::record::Counts;
 use anyhow::Context;
 use microtome_datasets::PartStore;
-use microtome_inference::{InferenceError, Runner, record_batch};
-use microtome_models::Job;
+use microtome_inference::{InferenceError, Runner, Tables, record_batch};
+use microtome_models::{Job, RunSpec};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -43,11 +43,17 @@ pub(crate) struct Finished {
 }
 
 /// The tables of a job, in the order in which their parts are written.
-pub(crate) fn tables(job: Job) -> &'static [&'static str] {
-    match job {
+pub(crate) fn tables(spec: &RunSpec) -> &'static [&'static str] {
+    match spec.job {
+        Job::Fit if spec.model.deconvolution.is_some() => &["fod", "fit"],
         Job::Fit => &["fit"],
         Job::Sample => &["posterior", "summary"],
     }
+}
+
+/// The tables of a batch, in the order of [`tables`].
+pub(crate) fn content(result: Tables) -> impl Iterator<Item = arrow_array::RecordBatch> {
+    [result.fod, Some(result.main), result.summary].into_iter().flatten()
 }
 
 /// Blocks that are in memory at once: one a thread, and on many threads, which
@@ -121,7 +127,7 @@ fn one(
 ) -> anyhow::Result<Option<Block>> {
     let batch = input.block(block)?;
     let key = key(block, &batch);
-    let tables = tables(input.spec.job);
+    let tables = tables(&input.spec);
     // The last table of a block carries its counts.
     let (last, others) = tables.split_last().context("a job has tables")?;
     if others.iter().all(|t| store.is_valid(&key, t))
@@ -136,8 +142,7 @@ fn one(
         Err(e) => return Err(e.into()),
     };
     let counts = Counts::from(&result.counts);
-    let content = [Some(result.main), result.summary];
-    for (table, batch) in tables.iter().zip(content.into_iter().flatten()) {
+    for (table, batch) in tables.iter().zip(content(result)) {
         let notes: &[_] =
             if table == last { &[(COUNTS, serde_json::to_string(&counts)?)] } else { &[] };
         store.write_with(&key, table, &[batch], notes)?;
@@ -146,9 +151,9 @@ fn one(
 }
 
 /// Removes the parts of finished blocks.
-pub(crate) fn discard(store: &PartStore, keys: &[String], job: Job) {
+pub(crate) fn discard(store: &PartStore, keys: &[String], spec: &RunSpec) {
     for key in keys {
-        for table in tables(job) {
+        for table in tables(spec) {
             let _ = std::fs::remove_file(store.path(key, table));
         }
     }

@@ -173,7 +173,15 @@ impl Data {
 }
 
 fn model() -> ModelFlags {
-    ModelFlags { model: "ball_stick".into(), noise: Some("rician".into()), coils: None, nu: None }
+    ModelFlags {
+        model: "ball_stick".into(),
+        noise: Some("rician".into()),
+        coils: None,
+        nu: None,
+        response: None,
+        lmax: None,
+        side_lobes: None,
+    }
 }
 
 fn prepare(out: &Path) -> anyhow::Result<Data> {

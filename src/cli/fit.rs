@@ -14,11 +14,16 @@ use microtome_models::{FitMethod, Job, SearchSpec};
 /// sigma, r2; of a tensor also fa, md, ad, rd, of dki mk, ak, rk, kfa), maps when the signals are an image, and run.json. Diffusivities
 /// are in um^2/ms (1 um^2/ms = 1e-3 mm^2/s), in tables and maps; directions are
 /// unit vectors in the frame of the gradient directions.
+///
+/// `--model csd` deconvolves instead: fod.nii.gz and peaks.nii.gz (fod.npy for
+/// arrays; basis and order of MRtrix3), tissue volumes and peaks in fit.parquet. Of an
+/// image with FSL b-vectors its directions are in world axes (RAS+).
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
   microtome fit --model ball_stick --dwi dwi.nii.gz --bval dwi.bval --bvec dwi.bvec --mask mask.nii.gz --out fit
   microtome fit --model dti --method wls --dwi dwi.nii.gz --bval dwi.bval --bvec dwi.bvec --out dti
+  microtome fit --model csd --response response.toml --dwi dwi.nii.gz --bval dwi.bval --bvec dwi.bvec --out csd
 
 Exit codes: 0 done; 1 wrong input (nothing is written); 2 more voxels failed than
 --max-failed allows; 130 interrupted (finished blocks are kept, the same line resumes).
@@ -30,6 +35,7 @@ References:
   doi:10.1080/01621459.1989.10478852 (student_t).
   Koay & Basser 2006, doi:10.1016/j.jmr.2006.01.016 (--sigma b0).
   Basser et al. 1994, doi:10.1006/jmrb.1994.1037 (ols); Salvador et al. 2005, doi:10.1002/hbm.20076 (wls).
+  Jeurissen et al. 2014, doi:10.1016/j.neuroimage.2014.07.061 (multi-tissue deconvolution).
   The references of compartments and presets: microtome info models.")]
 pub(crate) struct FitArgs {
     #[command(flatten)]

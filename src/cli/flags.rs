@@ -104,6 +104,18 @@ pub(crate) struct ModelFlags {
     /// Degrees of freedom of student_t noise (default 5); the fewer, the more outliers.
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub(crate) nu: Option<f64>,
+    /// With `--model csd`: responses of the tissues, made by `microtome response`.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) response: Option<PathBuf>,
+    /// With `--model csd`: highest order of the harmonics, even [default: 8, less
+    /// where the measurements are too few].
+    #[arg(long, value_name = "L")]
+    pub(crate) lmax: Option<usize>,
+    /// With `--model csd`: depth of the negative side lobes of a single peak, in
+    /// units of its height; 0 keeps the FOD non-negative everywhere, more resolves
+    /// smaller crossing angles [default: 0.02].
+    #[arg(long, value_name = "X")]
+    pub(crate) side_lobes: Option<f64>,
 }
 
 /// The voxels.

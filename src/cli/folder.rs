@@ -147,7 +147,7 @@ fn is_half_written(name: &str) -> bool {
 
 /// Whether a name is one that this program writes.
 fn is_ours(name: &str) -> bool {
-    let table = ["fit", "posterior", "summary"].iter().any(|t| {
+    let table = ["fit", "posterior", "summary", "fod"].iter().any(|t| {
         name.strip_prefix(t).is_some_and(|r| r.starts_with('.') && r.ends_with(".parquet"))
     });
     let map = name.starts_with("model-")
@@ -157,7 +157,17 @@ fn is_ours(name: &str) -> bool {
         || map
         || record
         || is_half_written(name)
-        || [".parts", "report.html", "dataset_description.json"].contains(&name)
+        || [
+            ".parts",
+            "report.html",
+            "dataset_description.json",
+            "fod.nii.gz",
+            "fod.json",
+            "fod.npy",
+            "peaks.nii.gz",
+            "peaks.json",
+        ]
+        .contains(&name)
 }
 
 fn names(folder: &Path) -> anyhow::Result<Vec<String>> {

@@ -141,6 +141,9 @@ fn all_models() -> (String, Value) {
         rows.push(row(&[p.name, p.meaning, p.reference]));
         presets.push(json!({ "name": p.name, "meaning": p.meaning, "reference": p.reference }));
     }
+    let [meaning, reference] = DECONVOLUTION;
+    rows.push(row(&[model::CSD, meaning, reference]));
+    presets.push(json!({ "name": model::CSD, "meaning": meaning, "reference": reference }));
     text.push_str(&indented(&say::table(&rows)));
     text.push_str(
         "\nOf every model\n\n  s0     signal   scale; default prior lognormal(log of the mean b=0 signal of the voxel, 0.5)\n  \
@@ -151,7 +154,25 @@ fn all_models() -> (String, Value) {
     (text, json!({ "compartments": kinds, "presets": presets, "noise": noise }))
 }
 
+/// What `--model csd` is: it has no parameters to list.
+const DECONVOLUTION: [&str; 2] = [
+    "fibre orientation distributions by spherical deconvolution, with --response FILE",
+    "Jeurissen et al. 2014, doi:10.1016/j.neuroimage.2014.07.061",
+];
+
+fn deconvolution() -> (String, Value) {
+    let [meaning, reference] = DECONVOLUTION;
+    let text = format!(
+        "csd: {meaning} ({reference})\n\nColumns\n  <tissue>.fraction, <tissue>.volume, peak_1_x, _y, _z, _value (to peak_3),\n  \
+         odi, anisotropy, laplacian, mse, r2; coefficients in fod.nii.gz or fod.npy (basis of MRtrix3)\n"
+    );
+    (text, json!({ "name": model::CSD, "meaning": meaning, "reference": reference }))
+}
+
 fn one_model(name: &str) -> anyhow::Result<(String, Value)> {
+    if name == model::CSD {
+        return Ok(deconvolution());
+    }
     let named = model::read(name)?;
     let compiled = Model::new(named.spec.clone()).with_context(|| format!("--model {name}"))?;
     let mut text =

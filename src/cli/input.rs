@@ -5,7 +5,7 @@ use super::flags::{AcquisitionFlags, DataFlags, ModelFlags};
 use super::model::NamedModel;
 use super::scheme::Scheme;
 use anyhow::{Context, bail};
-use microtome_datasets::{GradientDeviations, SignalSource, content_hash};
+use microtome_datasets::{GradientDeviations, SignalSource, content_hash, world_from_fsl};
 use microtome_models::{
     BLOCK_ROWS, FreeKind, Job, Model, Repeats, RunSpec, SearchSpec, ShellMeans, SigmaSpec,
     VoxelBatch,
@@ -22,7 +22,8 @@ pub(crate) struct Input {
     pub(crate) source: SignalSource,
     pub(crate) spec: RunSpec,
     pub(crate) model: NamedModel,
-    pub(crate) compiled: Model,
+    /// The compiled model; none of a deconvolution.
+    pub(crate) compiled: Option<Model>,
     /// Input files by flag, absolute.
     pub(crate) files: BTreeMap<String, PathBuf>,
     pub(crate) warnings: Vec<String>,
@@ -41,15 +42,37 @@ impl Input {
         search: SearchSpec,
         seed: u64,
     ) -> anyhow::Result<Self> {
-        let model = model.read()?;
-        let scheme = acquisition.read()?;
-        let compiled =
-            Model::new(model.spec.clone()).with_context(|| format!("--model {}", model.text))?;
-        compiled
-            .check(&scheme.acquisition)
-            .with_context(|| format!("--model {} with {}", model.text, scheme.file.display()))?;
-        check_b0(&compiled, &scheme)?;
+        let responses = model.response.clone();
+        let mut model = model.read()?;
+        let mut scheme = acquisition.read()?;
+        let compiled = match &mut model.spec.deconvolution {
+            Some(deconvolution) if job == Job::Fit => {
+                if data.sigma.is_some() {
+                    bail!("--sigma has no effect with --model csd, which is a least-squares fit");
+                }
+                deconvolution
+                    .resolve(&scheme.acquisition)
+                    .with_context(|| format!("--model csd with {}", scheme.file.display()))?;
+                None
+            }
+            _ => {
+                let compiled = Model::new(model.spec.clone())
+                    .with_context(|| format!("--model {}", model.text))?;
+                compiled.check(&scheme.acquisition).with_context(|| {
+                    format!("--model {} with {}", model.text, scheme.file.display())
+                })?;
+                check_b0(&compiled, &scheme)?;
+                Some(compiled)
+            }
+        };
         let source = SignalSource::open(&data.dwi, data.mask.as_deref())?;
+        if compiled.is_none()
+            && acquisition.bvec.is_some()
+            && let Some(geometry) = source.geometry()
+        {
+            // FODs are kept in world axes, so the directions are turned to them.
+            scheme.acquisition = scheme.acquisition.turned(&world_from_fsl(&geometry.affine)?);
+        }
         let (found, expected) = (source.n_measurements(), scheme.acquisition.len());
         if found != expected {
             bail!(
@@ -59,7 +82,7 @@ impl Input {
             );
         }
         let mut warnings = Vec::new();
-        let degrees = compiled.degrees_of_freedom();
+        let degrees = compiled.as_ref().map_or(0, Model::degrees_of_freedom);
         let (count, what) = if model.spec.spherical_mean {
             (ShellMeans::new(&scheme.acquisition).members().len(), "shell means and b=0 images")
         } else {
@@ -74,6 +97,9 @@ impl Input {
         let deviations = match &data.grad_dev {
             None => None,
             Some(path) => {
+                let Some(compiled) = &compiled else {
+                    bail!("--grad-dev: --model {} has no correction for it", model.text)
+                };
                 compiled.check_nonlinearity(&scheme.acquisition).with_context(|| {
                     format!("--model {} with {}", model.text, scheme.file.display())
                 })?;
@@ -86,7 +112,7 @@ impl Input {
         }
         let mut fixed = Vec::new();
         let mut files = BTreeMap::new();
-        for (name, path) in compiled.per_voxel() {
+        for (name, path) in compiled.iter().flat_map(Model::per_voxel) {
             let path = model.folder.join(path);
             let values = source.read_scalars(&path)?;
             check_finite(&path, &values, name)?;
@@ -101,6 +127,7 @@ impl Input {
             ("bdelta", acquisition.bdelta.as_ref()),
             ("scheme", acquisition.scheme.as_ref()),
             ("waveform", acquisition.waveform.as_ref()),
+            ("response", responses.as_ref()),
             ("grad-dev", data.grad_dev.as_ref()),
         ];
         for (name, path) in flags {
@@ -182,13 +209,13 @@ impl Input {
     /// Default priors that are set from each voxel's data, in words.
     pub(crate) fn data_dependent_priors(&self) -> Vec<String> {
         let mut out = Vec::new();
-        if self.spec.job != Job::Sample {
+        let Some(compiled) = self.compiled.as_ref().filter(|_| self.spec.job == Job::Sample) else {
             return out;
-        }
-        if self.compiled.free().iter().any(|f| f.kind == FreeKind::Scale && f.prior.is_none()) {
+        };
+        if compiled.free().iter().any(|f| f.kind == FreeKind::Scale && f.prior.is_none()) {
             out.push("s0: lognormal(log of the mean b=0 signal of the voxel, 0.5)".into());
         }
-        if self.spec.sigma == SigmaSpec::Free && self.compiled.sigma_prior().is_none() {
+        if self.spec.sigma == SigmaSpec::Free && compiled.sigma_prior().is_none() {
             out.push("sigma: lognormal(log of the mean b=0 signal of the voxel / 25, 1)".into());
         }
         out

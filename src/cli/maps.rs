@@ -8,6 +8,7 @@
 //!
 //! Source of the names: BIDS extension proposal 16 (diffusion derivatives).
 
+use super::fod;
 use super::frame::{self, Voxel};
 use super::model::label;
 use super::record::write_text;
@@ -204,6 +205,9 @@ pub(crate) fn write(
     spec: &RunSpec,
     model_label: &str,
 ) -> anyhow::Result<Vec<String>> {
+    if spec.model.deconvolution.is_some() {
+        return fod::write_images(folder, geometry, spec);
+    }
     let model = Model::new(spec.model.clone())?;
     let table =
         folder.join(if spec.job == Job::Sample { "summary.parquet" } else { "fit.parquet" });

@@ -49,8 +49,7 @@ impl MergeArgs {
         let out = &self.out;
         let shards = shards(out)?;
         let records = records(out, shards)?;
-        let tables: &[&str] =
-            if records[0].job == "sample" { &["posterior", "summary"] } else { &["fit"] };
+        let tables = super::blocks::tables(&records[0].spec);
         let paths = |table: &str| -> Vec<PathBuf> {
             (1..=shards).map(|i| out.join(format!("{table}.{i}-of-{shards}.parquet"))).collect()
         };
@@ -93,6 +92,9 @@ impl MergeArgs {
                     say::note(&format!("warning: no maps, because the image can't be read: {e}"))
                 }
             }
+        }
+        if record.spec.model.deconvolution.is_some() && !outputs.iter().any(|o| o == "fod.nii.gz") {
+            outputs.push(super::fod::write_array(out)?);
         }
         record.outputs = outputs;
         record.write(&out.join(record::name(None)))?;
@@ -142,7 +144,7 @@ fn shards(out: &Path) -> anyhow::Result<usize> {
     let mut found = BTreeSet::new();
     for entry in list {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        let shard = ["fit.", "posterior.", "summary."]
+        let shard = ["fit.", "posterior.", "summary.", "fod."]
             .iter()
             .find_map(|t| name.strip_prefix(t)?.strip_suffix(".parquet")?.split_once("-of-"));
         if let Some(n) =

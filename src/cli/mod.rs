@@ -17,6 +17,7 @@ mod demo;
 mod diagnose;
 mod fit;
 mod flags;
+mod fod;
 mod folder;
 mod frame;
 mod info;
@@ -29,6 +30,8 @@ mod predictive;
 mod progress;
 mod record;
 mod report;
+mod response;
+mod responses;
 mod sample;
 mod say;
 mod scheme;
@@ -58,6 +61,7 @@ enum Verb {
     Sample(sample::SampleArgs),
     Predict(predict::PredictArgs),
     Merge(merge::MergeArgs),
+    Response(response::ResponseArgs),
     Diagnose(diagnose::DiagnoseArgs),
     Report(report::ReportArgs),
     Demo(demo::DemoArgs),
@@ -140,6 +144,7 @@ fn run(line: Vec<std::ffi::OsString>) -> anyhow::Result<Outcome> {
         Verb::Sample(a) => a.run(&settings),
         Verb::Predict(a) => a.run(&settings),
         Verb::Merge(a) => a.run(),
+        Verb::Response(a) => a.run(&settings),
         Verb::Diagnose(a) => a.run(),
         Verb::Report(a) => a.run(),
         Verb::Demo(a) => a.run(),

@@ -1,8 +1,11 @@
 //! From model flags to a model specification.
 
 use super::flags::ModelFlags;
-use anyhow::Context;
-use microtome_models::{ModelSpec, NoiseError, NoiseKind, NoiseSpec};
+use super::responses;
+use anyhow::{Context, bail};
+use microtome_models::{
+    DeconvolutionSpec, ModelSpec, NoiseError, NoiseKind, NoiseSpec, SIDE_LOBES,
+};
 use std::path::{Path, PathBuf};
 
 /// A model, its short name, and the folder that its relative paths start from.
@@ -19,7 +22,18 @@ pub(crate) struct NamedModel {
 impl ModelFlags {
     /// Reads the model.
     pub(crate) fn read(&self) -> anyhow::Result<NamedModel> {
-        let mut model = read(&self.model)?;
+        let mut model =
+            if self.model.trim() == CSD { self.deconvolution()? } else { read(&self.model)? };
+        let given = [
+            ("response", self.response.is_some()),
+            ("lmax", self.lmax.is_some()),
+            ("side-lobes", self.side_lobes.is_some()),
+        ];
+        if model.spec.deconvolution.is_none()
+            && let Some((flag, _)) = given.iter().find(|(_, given)| *given)
+        {
+            bail!("--{flag} goes with --model csd, but the model is {}", self.model);
+        }
         model.spec.noise = self.noise(model.spec.noise)?;
         Ok(model)
     }
@@ -47,6 +61,33 @@ impl ModelFlags {
             NoiseError::NoCoils => anyhow::anyhow!("{line}: {e}; give --coils N"),
             _ => anyhow::anyhow!("{line}: {e}"),
         })
+    }
+}
+
+/// The name of constrained spherical deconvolution.
+pub(crate) const CSD: &str = "csd";
+
+impl ModelFlags {
+    /// The deconvolution of `--model csd`.
+    fn deconvolution(&self) -> anyhow::Result<NamedModel> {
+        let Some(path) = &self.response else {
+            bail!(
+                "--model csd needs --response FILE: the responses of the tissues, which `microtome response` estimates from the same data"
+            );
+        };
+        if self.noise.as_deref().is_some_and(|n| n != "gaussian") {
+            bail!(
+                "--noise {}: --model csd is a least-squares fit (gaussian)",
+                self.noise.as_deref().unwrap_or_default()
+            );
+        }
+        let deconvolution = DeconvolutionSpec {
+            lmax: self.lmax,
+            side_lobes: self.side_lobes.unwrap_or(SIDE_LOBES),
+            responses: responses::read(path)?,
+        };
+        let spec = ModelSpec { deconvolution: Some(deconvolution), ..ModelSpec::default() };
+        Ok(NamedModel { spec, text: CSD.into(), label: CSD.into(), folder: PathBuf::new() })
     }
 }
 

@@ -8,7 +8,7 @@ use super::folder::{Identity, OutFolder};
 use super::input::{Input, key, simd, version};
 use super::progress::Progress;
 use super::record::{self, Record};
-use super::{Outcome, config, maps, say};
+use super::{Outcome, config, fod, maps, say};
 use anyhow::{Context, bail};
 use cpu_time::ProcessTime;
 use microtome_datasets::{PartStore, content_hash, write_table};
@@ -183,9 +183,11 @@ impl Work<'_> {
                 &self.input.spec,
                 &self.input.model.label,
             )?);
+        } else if self.shard.is_none() && self.input.compiled.is_none() {
+            outputs.push(fod::write_array(self.out)?);
         }
         if run.discard_parts {
-            blocks::discard(&store, &finished.keys, job);
+            blocks::discard(&store, &finished.keys, &self.input.spec);
         }
         let record = self.record(&finished, outputs, wall.elapsed(), cpu.elapsed())?;
         record.write(&self.out.join(record::name(self.shard)))?;
@@ -225,7 +227,7 @@ impl Work<'_> {
         if let Some(s) = self.shard {
             metadata.push((super::merge::SHARD_KEY.into(), format!("{}/{}", s.index, s.of)));
         }
-        let tables = blocks::tables(self.request.job);
+        let tables = blocks::tables(&self.input.spec);
         let names: Vec<String> = tables
             .iter()
             .map(|t| match self.shard {
@@ -263,9 +265,7 @@ impl Work<'_> {
     ) -> anyhow::Result<()> {
         let batch = record_batch(&self.input.range(0..0)?)?;
         let result = self.runner.process(&batch, &STOP)?;
-        for (name, batch) in
-            names.iter().zip([Some(result.main), result.summary].into_iter().flatten())
-        {
+        for (name, batch) in names.iter().zip(blocks::content(result)) {
             let schema =
                 batch.schema().as_ref().clone().with_metadata(metadata.iter().cloned().collect());
             write_table(&self.out.join(name), schema.into(), &[])?;
@@ -373,7 +373,7 @@ fn plan(
     let (seconds, timed) = time_a_voxel(input, runner, blocks)?;
     let wall = seconds * voxels as f64 / threads as f64;
     let search = input.spec.search;
-    let columns = input.compiled.columns().len() as f64;
+    let columns = input.compiled.as_ref().map_or(64, |m| m.columns().len()) as f64;
     let rows = match input.spec.job {
         Job::Fit => 1.0,
         Job::Sample => (search.chains * search.draws) as f64,
@@ -393,17 +393,22 @@ fn plan(
         say::line(&json.to_string());
         return Ok(());
     }
-    let free = input.compiled.degrees_of_freedom();
+    let model = match &input.compiled {
+        Some(m) => format!(
+            "{}, {} degrees of freedom, {} noise",
+            input.model.text,
+            m.degrees_of_freedom(),
+            m.noise().name()
+        ),
+        None => format!(
+            "{}, lmax {}",
+            input.model.text,
+            input.model.spec.deconvolution.as_ref().and_then(|d| d.lmax).unwrap_or(0)
+        ),
+    };
     say::line(&format!("plan of {} (nothing is written)", input.spec.job.name()));
     let facts = [
-        (
-            "model",
-            format!(
-                "{}, {free} degrees of freedom, {} noise",
-                input.model.text,
-                input.compiled.noise()
-            ),
-        ),
+        ("model", model),
         (
             "acquisition",
             format!(

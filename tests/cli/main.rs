@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod bench;
+mod csd;
 mod cumulants;
 mod encoding;
 mod folders;

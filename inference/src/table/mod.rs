@@ -3,7 +3,7 @@
 //! | table | one row a |
 //! |---|---|
 //! | batch | voxel, in |
-//! | [`fit`] | voxel |
+//! | [`fit`], [`deconvolution`] | voxel |
 //! | [`posterior`] | voxel, chain and draw |
 //! | [`summary`] | voxel and parameter |
 //!
@@ -11,6 +11,7 @@
 //! Validated by `tests/run.rs`.
 
 mod batch;
+pub(crate) mod deconvolution;
 pub(crate) mod fit;
 pub(crate) mod posterior;
 pub(crate) mod summary;

@@ -1,0 +1,18 @@
+//! Constrained spherical deconvolution: the search, voxels, peaks, and
+//! the responses that it needs.
+
+mod concentration;
+mod design;
+mod lobe;
+mod nonnegative;
+mod peaks;
+mod response;
+mod voxel;
+
+pub use concentration::{concentration, dispersion_index};
+pub use design::{Deconvolver, DeconvolverState};
+pub use lobe::lobe;
+pub use nonnegative::{NEIGHBOURS, NonNegative, NonNegativeState, Outcome};
+pub use peaks::{PEAKS, PeakFinder, Peaks};
+pub use response::{ResponseEstimator, Screen, TissueVoxels, classify};
+pub use voxel::VoxelDeconvolution;

@@ -1,0 +1,78 @@
+//! What a deconvolution says of one voxel.
+
+use super::concentration::dispersion_index;
+use super::design::{Deconvolver, DeconvolverState};
+use super::peaks::Peaks;
+use crate::dense::eigen_3x3;
+use crate::fit::Status;
+use microtome_models::{anisotropy_index, laplacian_norm, orientation_tensor};
+
+/// The result of one voxel.
+#[derive(Debug, Clone)]
+pub struct VoxelDeconvolution {
+    /// How it ended; on failure all numbers are NaN.
+    pub status: Status,
+    /// Coefficients of the fibre orientation distribution.
+    pub fod: Vec<f64>,
+    /// Volumes of the tissues in units of their responses.
+    pub volumes: Vec<f64>,
+    /// The largest peaks.
+    pub peaks: Peaks,
+    /// Orientation dispersion index, see [`dispersion_index`].
+    pub odi: f64,
+    /// [`anisotropy_index`] of the distribution.
+    pub anisotropy: f64,
+    /// [`laplacian_norm`] of the distribution.
+    pub laplacian: f64,
+    /// Coefficient of determination of the used signals.
+    pub r2: f64,
+    /// Mean squared error of the used signals.
+    pub mse: f64,
+    /// Steps of the search.
+    pub steps: usize,
+}
+
+impl Deconvolver {
+    /// Deconvolves one voxel.
+    pub fn fit(&self, signals: &[f64], state: &mut DeconvolverState) -> VoxelDeconvolution {
+        let tissues = self.spec().responses.tissue.len();
+        let used = || self.used().iter().map(|i| signals[*i]);
+        if signals.iter().any(|y| !y.is_finite()) || used().all(|y| y == 0.0) {
+            return VoxelDeconvolution {
+                status: Status::InvalidSignal,
+                fod: vec![f64::NAN; self.harmonics()],
+                volumes: vec![f64::NAN; tissues],
+                peaks: Peaks::default(),
+                odi: f64::NAN,
+                anisotropy: f64::NAN,
+                laplacian: f64::NAN,
+                r2: f64::NAN,
+                mse: f64::NAN,
+                steps: 0,
+            };
+        }
+        let outcome = self.solve(signals, state);
+        let mut volumes = vec![0.0; tissues];
+        self.volumes(state, &mut volumes);
+        let (mse, r2) = self.residuals(state);
+        let peaks = *self.peaks(state);
+        let fod = self.solution(state)[..self.harmonics()].to_vec();
+        let odi = if volumes[0] > 0.0 {
+            dispersion_index(eigen_3x3(orientation_tensor(&fod)).0[0])
+        } else {
+            f64::NAN
+        };
+        VoxelDeconvolution {
+            status: if outcome.converged { Status::Converged } else { Status::MaxIterations },
+            anisotropy: anisotropy_index(&fod),
+            laplacian: laplacian_norm(&fod),
+            fod,
+            volumes,
+            peaks,
+            odi,
+            r2,
+            mse,
+            steps: outcome.steps,
+        }
+    }
+}
