@@ -156,13 +156,13 @@ impl CompartmentSpec {
                 refused("size_distribution", "only a compartment with a `diameter` has sizes")
             })?);
         }
-        for (on, key, relaxation) in
-            [(self.t2, "t2", Relaxation::Transverse), (self.t1, "t1", Relaxation::Longitudinal)]
-        {
-            if on {
-                let relaxed = Relaxed::new(kind, relaxation);
-                kind = Arc::new(relaxed.ok_or_else(|| refused(key, "a full tensor has none"))?);
-            }
+        if self.t2 {
+            let relaxed = Relaxed::new(kind, Relaxation::T2);
+            kind = Arc::new(relaxed.ok_or_else(|| refused("t2", "a full tensor has none"))?);
+        }
+        if self.t1 {
+            let relaxed = Relaxed::new(kind, Relaxation::T1);
+            kind = Arc::new(relaxed.ok_or_else(|| refused("t1", "a full tensor has none"))?);
         }
         if let Some(dispersion) = dispersion {
             let dispersed: Option<Arc<dyn Compartment>> = match dispersion {

@@ -159,6 +159,7 @@ impl Compartment for DiffusionTensor {
 mod tests {
     #![allow(clippy::panic)]
     use super::*;
+    use crate::frame::combine;
 
     #[test]
     fn turns_equal_differences() {
