@@ -76,7 +76,7 @@ pub enum InferenceError {
     Interrupted,
     /// Noise whose bias in a mean is not known.
     #[error(
-        "spherical_mean = true: means under {noise} noise are made with gaussian noise, or with rician noise of known sigma (--sigma)"
+        "spherical_mean = true: means under {noise} noise are made with gaussian noise, or with rician noise of known sigma (--sigma with a number, a map, or b0)"
     )]
     NoiseOfMeans {
         /// The noise.

@@ -15,7 +15,10 @@
 
 mod arguments;
 
-pub use arguments::{INDEX_LIMIT, Layout, PhiloxArguments, SignalArguments, TextError};
+pub use arguments::{
+    INDEX_LIMIT, Layout, ORTHOTROPIC_DEGREES, PhiloxArguments, SeriesArguments, SignalArguments,
+    TextError,
+};
 
 use crate::plan::Plan;
 
@@ -47,20 +50,26 @@ impl Backend {
 /// A file of kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Text {
-    /// Signals of the families and their pullbacks: the twin of [`crate::family`].
+    /// Signals in closed form and their pullbacks: the twin of
+    /// [`crate::family::isotropic`], [`quadratic`](crate::family::quadratic) and
+    /// [`tensor`](crate::family::tensor).
     Signal,
+    /// Signals as series and their pullbacks: the twin of [`crate::family::zonal`] and
+    /// [`orthotropic`](crate::family::orthotropic).
+    Series,
     /// Random words: the twin of [`crate::philox`].
     Philox,
 }
 
 impl Text {
     /// Every text.
-    pub const ALL: [Text; 2] = [Text::Signal, Text::Philox];
+    pub const ALL: [Text; 3] = [Text::Signal, Text::Series, Text::Philox];
 
     /// The text without a prelude.
     pub fn body(self) -> &'static str {
         match self {
             Text::Signal => include_str!("../text/signal.c"),
+            Text::Series => include_str!("../text/series.c"),
             Text::Philox => include_str!("../text/philox.c"),
         }
     }
@@ -76,6 +85,14 @@ impl Text {
                 "quadratic_axis",
                 "tensor_signal",
                 "tensor_pullback",
+            ],
+            Text::Series => &[
+                "zonal_signal",
+                "zonal_pullback",
+                "zonal_axis",
+                "orthotropic_signal",
+                "orthotropic_pullback",
+                "orthotropic_frame",
             ],
             Text::Philox => &["philox_words"],
         }
@@ -93,7 +110,7 @@ pub fn source(backend: Backend, text: Text) -> String {
     format!("{}\n{}", backend.prelude(), text.body())
 }
 
-/// The input `shell_of` of [`Text::Signal`]: the shell of every slot (0 in
+/// The input `shell_of` of [`Text::Signal`] and [`Text::Series`]: the shell of every slot (0 in
 /// padding, where nothing reads it but the signal, which no one reads).
 pub fn shell_of(plan: &Plan) -> Vec<u32> {
     let mut shells = vec![0; plan.slots()];
@@ -103,8 +120,8 @@ pub fn shell_of(plan: &Plan) -> Vec<u32> {
     shells
 }
 
-/// The input `shell_slots` of [`Text::Signal`]: the first slot of every shell and the slot
-/// after its last.
+/// The input `shell_slots` of [`Text::Signal`] and [`Text::Series`]: the first slot of every
+/// shell and the slot after its last.
 pub fn shell_slots(plan: &Plan) -> Vec<u32> {
     plan.shell_slots().iter().flat_map(|r| [r.start as u32, r.end as u32]).collect()
 }

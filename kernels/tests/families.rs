@@ -1,9 +1,13 @@
 //! The loops of the signal families against plain formulas, measurement by
 //! measurement, on shells that have blocks of their own and on packed ones.
 
+#![allow(clippy::unwrap_used)]
+
 use microtome_kernels::Plan;
-use microtome_kernels::family::{isotropic, orthotropic, quadratic, tensor};
+use microtome_kernels::family::{isotropic, orthotropic, quadratic, tensor, zonal};
 use microtome_kernels::harmonic::{pairs, row};
+use microtome_kernels::simd::SimdLevel;
+use std::process::Command;
 
 const SHELLS: usize = 4;
 const MEASUREMENTS: usize = 29;
@@ -146,6 +150,86 @@ fn quadratic_loops_equal_the_formula() {
     quadratic::signal_batch(&plan, 1, &a, &c, &MU, &mut out);
     for (i, v) in out.into_iter().enumerate() {
         close(v, e(i), "batch");
+    }
+}
+
+/// $P_l$ and $dP_l/dt$ at the cosine of an angle by the Fourier series of Legendre,
+/// all of whose coefficients are positive (NIST DLMF 18.5.11).
+fn textbook_legendre(t: f64, l: usize) -> [f64; 2] {
+    let angle = t.acos();
+    let half = |n: usize| (1..=n).fold(1.0, |a, i| a * (2 * i - 1) as f64 / (2 * i) as f64);
+    (0..=l).fold([0.0; 2], |[p, d], n| {
+        let (weight, m) = (half(n) * half(l - n), l as f64 - 2.0 * n as f64);
+        [p + weight * (m * angle).cos(), d + weight * m * (m * angle).sin() / angle.sin()]
+    })
+}
+
+#[test]
+fn zonal_loops_equal_the_formula() {
+    let plan = plan();
+    let n = plan.slots();
+    let stride = 9;
+    // The packed shells 1 and 3 have unequal lengths; shell 0 an even one, 2 an odd one.
+    let terms = [8, 2, 9, 5];
+    let series = |seed: f64| -> Vec<f64> {
+        let value = |s: usize, k: usize| wave(s + 5 * k, seed) / (1 + k) as f64;
+        (0..SHELLS * stride)
+            .map(|i| (i / stride, i % stride))
+            .map(|(s, k)| if k < terms[s] { value(s, k) } else { 0.0 })
+            .collect()
+    };
+    let sum = |i: usize, c: &[f64], part: usize| -> f64 {
+        let row = &c[shell_of(i) * stride..][..stride];
+        row.iter().enumerate().map(|(k, c)| c * textbook_legendre(t(i), 2 * k)[part]).sum()
+    };
+    let (c, first, second) = (series(1.0), series(2.0), series(3.0));
+    let columns = [zonal::Column { index: 4, c: &first }, zonal::Column { index: 0, c: &second }];
+    let k = zonal::Series { c: &c, stride, terms: &terms, mu: MU };
+    let (mut signal, mut jacobian) = (vec![BEFORE; n], vec![BEFORE; 6 * n]);
+    zonal::accumulate(&plan, k, &columns, Some(1), &mut signal, &mut jacobian);
+    compare(&plan, &signal, |i| BEFORE + sum(i, &c, 0), "signal");
+    compare(&plan, &jacobian[4 * n..], |i| BEFORE + sum(i, &first, 0), "column");
+    compare(&plan, &jacobian[..n], |i| BEFORE + sum(i, &second, 0), "column");
+    for part in 0..3 {
+        let column = &jacobian[(1 + part) * n..(2 + part) * n];
+        for (i, &slot) in plan.slot_of().iter().enumerate() {
+            let truth = BEFORE + sum(i, &c, 1) * direction(i)[part];
+            close(column[slot], truth, "axis column");
+        }
+    }
+    assert!(jacobian[5 * n..].iter().all(|v| *v == BEFORE));
+    let (w, w_slots) = weights(&plan);
+    let mut moments = vec![9.0; SHELLS * stride];
+    let d_mu = zonal::pullback(&plan, k, &w_slots, &mut moments);
+    for s in 0..SHELLS {
+        for k in 0..terms[s] {
+            let truth = of_shell(s, |i| w[i] * textbook_legendre(t(i), 2 * k)[0]);
+            close(moments[s * stride + k], truth, "moment");
+        }
+    }
+    // The pullback is the transpose of the columns.
+    let along = |column: &[f64]| -> f64 {
+        column.iter().zip(&w_slots).map(|(j, w)| (j - BEFORE) * w).sum()
+    };
+    for column in columns {
+        let slope: f64 = moments.iter().zip(column.c).map(|(m, c)| m * c).sum();
+        close(slope, along(&jacobian[column.index * n..][..n]), "slope of a column");
+    }
+    for (part, d) in d_mu.into_iter().enumerate() {
+        let slope = |i: usize| w[i] * sum(i, &c, 1) * direction(i)[part];
+        close(d, (0..MEASUREMENTS).map(slope).sum(), "slope of the axis");
+        close(d, along(&jacobian[(1 + part) * n..][..n]), "slope of the axis by columns");
+    }
+    // More sets than one task of a batch has.
+    let sets = 35;
+    let several: Vec<f64> = (0..sets).flat_map(|set| series(1.0 + 0.1 * set as f64)).collect();
+    let mut out = vec![0.0; sets * MEASUREMENTS];
+    zonal::signal_batch(&plan, sets, &several, stride, &MU.repeat(sets), &mut out);
+    for (set, row) in out.chunks(MEASUREMENTS).enumerate() {
+        let c = &several[set * SHELLS * stride..][..SHELLS * stride];
+        for (i, v) in row.iter().enumerate() {
+            close(*v, sum(i, c, 0), "batch");
+        }
     }
 }
 
@@ -310,6 +394,21 @@ fn orthotropic_loops_equal_the_formula() {
     for i in 0..MEASUREMENTS {
         close(out[i], formula(i, &c, &frames[0]), "batch");
         close(out[MEASUREMENTS + i], formula(i, &scalars[0], &frames[1]), "batch");
+    }
+}
+
+/// The level is fixed for a process, so the formulas run again in one process each.
+#[test]
+fn every_level_equals_the_formulas() {
+    for level in SimdLevel::available() {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--test-threads=1", "loops_equal_the_formula"])
+            .env("MICROTOME_SIMD", level.name())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{}: {text}", level.name());
+        assert!(text.contains("zonal_loops_equal_the_formula ... ok"), "{text}");
     }
 }
 

@@ -7,20 +7,14 @@
 mod text;
 
 use microtome_kernels::philox::{Philox, philox4x32_10};
-use microtome_kernels::text::{Backend, Layout, PhiloxArguments, SignalArguments, Text, source};
+use microtome_kernels::text::{
+    Backend, Layout, ORTHOTROPIC_DEGREES, PhiloxArguments, SignalArguments, Text, source,
+};
 use text::Buffer::U32Out;
+use text::orthotropic::OrthotropicProblem;
 use text::problem::{Problem, SETS};
-use text::{Program, compile, device_shape, find, layout_checks};
-
-const NAMES: [&str; 7] = [
-    "isotropic signal",
-    "quadratic signal",
-    "tensor signal",
-    "isotropic pullback",
-    "quadratic pullback: sums",
-    "quadratic pullback: axis",
-    "tensor pullback",
-];
+use text::zonal::ZonalProblem;
+use text::{Batch, Program, compile, device_shape, find, layout_checks};
 
 /// The largest error, in units of the magnitudes; numbers below `smallest` count as 0.
 fn worst(got: &[f64], reference: &[[f64; 2]], smallest: f64) -> f64 {
@@ -33,48 +27,68 @@ fn worst(got: &[f64], reference: &[[f64; 2]], smallest: f64) -> f64 {
     got.iter().zip(reference).map(error).fold(0.0, f64::max)
 }
 
-fn parity(double: bool, tolerance: f64, smallest: f64) {
+fn parity<B: Batch>(double: bool, tolerance: f64, smallest: f64) {
     let Some(cc) = find("CC", "cc", "C compiler") else { return };
-    let problem = Problem::new();
-    let program = Program::new(&cc, Text::Signal, double);
+    let problem = B::new();
+    let program = Program::new(&cc, B::TEXT, double);
     let outputs = problem.run(&program, 0);
-    let n = problem.plan.measurements();
-    for (k, (got, reference)) in outputs.iter().zip(problem.reference()).enumerate() {
+    let reference = problem.reference();
+    assert_eq!([outputs.len(), reference.len()], [B::NAMES.len(); 2]);
+    let n = problem.plan().measurements();
+    for (k, (got, reference)) in outputs.iter().zip(reference).enumerate() {
+        let name = B::NAMES[k];
         // Signals: every slot was written; those of measurements are compared.
-        assert!(got.iter().all(|x| x.is_finite()), "{}", NAMES[k]);
+        assert!(got.iter().all(|x| x.is_finite()), "{name}");
         let mut got = got.clone();
-        if k < 3 {
+        if k < B::SIGNALS {
             let mut gathered = vec![0.0; SETS * n];
-            for (row, slots) in gathered.chunks_mut(n).zip(got.chunks(problem.plan.slots())) {
-                problem.plan.gather(slots, row);
+            for (row, slots) in gathered.chunks_mut(n).zip(got.chunks(problem.plan().slots())) {
+                problem.plan().gather(slots, row);
             }
             got = gathered;
         }
         let error = worst(&got, &reference, smallest);
-        eprintln!("{}: largest relative error {error:.1e}", NAMES[k]);
-        assert!(error <= tolerance, "{}: {error:e}", NAMES[k]);
+        eprintln!("{name}: largest relative error {error:.1e}");
+        assert!(error <= tolerance, "{name}: {error:e}");
     }
 }
 
 #[test]
 fn double_text_equals_the_rust_loops() {
-    parity(true, 1e-13, f64::MIN_POSITIVE);
+    parity::<Problem>(true, 1e-13, f64::MIN_POSITIVE);
+    parity::<ZonalProblem>(true, 1e-13, f64::MIN_POSITIVE);
+    parity::<OrthotropicProblem<16>>(true, 1e-13, f64::MIN_POSITIVE);
 }
 
 #[test]
 fn float_text_equals_the_rust_loops() {
-    parity(false, 2e-6, f64::from(f32::MIN_POSITIVE));
+    parity::<Problem>(false, 2e-6, f64::from(f32::MIN_POSITIVE));
+    parity::<ZonalProblem>(false, 2e-6, f64::from(f32::MIN_POSITIVE));
+    parity::<OrthotropicProblem<16>>(false, 2e-6, f64::from(f32::MIN_POSITIVE));
 }
 
+/// Degrees up to l = 126: the rounding of a cosine is l roundings of a slope, and what
+/// underflows is lost.
 #[test]
-fn results_do_not_depend_on_the_grid() {
+fn float_text_holds_the_most_degrees() {
+    parity::<OrthotropicProblem<ORTHOTROPIC_DEGREES>>(false, 1e-5, 1e-15);
+}
+
+fn independence<B: Batch>() {
     let Some(cc) = find("CC", "cc", "C compiler") else { return };
-    let problem = Problem::new();
-    let program = Program::new(&cc, Text::Signal, false);
+    let problem = B::new();
+    let program = Program::new(&cc, B::TEXT, false);
     let outputs = problem.run(&program, 0);
     for grid in [1, 7, 100_000] {
         assert_eq!(problem.run(&program, grid), outputs);
     }
+}
+
+#[test]
+fn results_do_not_depend_on_the_grid() {
+    independence::<Problem>();
+    independence::<ZonalProblem>();
+    independence::<OrthotropicProblem<16>>();
 }
 
 #[test]

@@ -125,6 +125,11 @@ pub trait Compartment: Send + Sync + std::fmt::Debug {
         }
     }
 
+    /// Whether TR must be known.
+    fn needs_repetition_time(&self) -> bool {
+        false
+    }
+
     /// Whether TE must be known.
     fn needs_echo_time(&self) -> bool {
         false

@@ -8,7 +8,7 @@ use crate::model::{
     AxisSource, Column, ColumnSource, Component, Free, FreeKind, Model, ModelError, Source,
     declared, kinds,
 };
-use crate::parameter::{ParameterSpec, Unit};
+use crate::parameter::{ParameterSpec, Unit, domain_text};
 use crate::prior::{Prior, PriorSpec};
 use crate::spec::ModelSpec;
 use crate::tangent::MAX_FRACTIONS;
@@ -328,7 +328,8 @@ impl Compiler<'_> {
             FixedValue::Number(v) => Err(ModelError::Link {
                 name: full.into(),
                 reason: format!(
-                    "{v} is not a finite number in the physical domain [{low}, {high}]"
+                    "{v} is outside the physical domain: it must be {}",
+                    domain_text(parameter.domain)
                 ),
             }),
             FixedValue::File(path) => {

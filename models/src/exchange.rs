@@ -49,7 +49,7 @@ const EXCHANGE_TIME: ParameterSpec = ParameterSpec {
     unit: Unit::Millisecond,
     range: [1.0, 300.0],
     scale: 30.0,
-    domain: [0.0, f64::INFINITY],
+    domain: crate::parameter::POSITIVE,
     default: None,
     period: None,
     meaning: "exchange time, 1/(k12 + k21)",

@@ -150,6 +150,14 @@ pub enum ModelError {
         /// What it lacks.
         reason: &'static str,
     },
+    /// The acquisition has no repetition times.
+    #[error(
+        "compartment `{compartment}` has t1 = true, which needs repetition times; give --tr-ms, or a scheme with TR_s (two or more of them, so that T1 can be told from s0)"
+    )]
+    NeedsRepetitionTime {
+        /// The compartment.
+        compartment: String,
+    },
     /// The acquisition has no echo times.
     #[error(
         "compartment `{compartment}` has t2 = true, which needs echo times; give --te-ms, or a scheme with TE (two or more of them, so that T2 can be told from s0)"
@@ -659,6 +667,11 @@ impl Model {
             && let Some(c) = self.components.iter().find(|c| c.kind.needs_echo_time())
         {
             return Err(ModelError::NeedsEchoTime { compartment: c.name.clone() });
+        }
+        if acquisition.tr_ms().is_none()
+            && let Some(c) = self.components.iter().find(|c| c.kind.needs_repetition_time())
+        {
+            return Err(ModelError::NeedsRepetitionTime { compartment: c.name.clone() });
         }
         for c in &self.components {
             let shells = acquisition.shells().iter().enumerate().filter(|(_, s)| s.b > 0.0);

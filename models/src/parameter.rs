@@ -57,6 +57,24 @@ pub struct ParameterSpec {
     pub meaning: &'static str,
 }
 
+/// The domain of what must be greater than zero, such as a size.
+pub const POSITIVE: [f64; 2] = [f64::MIN_POSITIVE, f64::INFINITY];
+
+/// A domain in words, for messages: `between 0 and 1`, `greater than 0`.
+pub fn domain_text([low, high]: [f64; 2]) -> String {
+    let from = if low == f64::MIN_POSITIVE {
+        "greater than 0".to_string()
+    } else {
+        format!("at least {low}")
+    };
+    match (low, high) {
+        (f64::NEG_INFINITY, f64::INFINITY) => "a finite number".into(),
+        (_, f64::INFINITY) => from,
+        (f64::MIN_POSITIVE, _) => format!("{from} and at most {high}"),
+        _ => format!("between {low} and {high}"),
+    }
+}
+
 /// A diffusivity with the default range 0.05 to 4 µm²/ms.
 ///
 /// The range covers fixed tissue (0.1) and free water at 37 °C (3.0) with room
@@ -89,7 +107,7 @@ pub(crate) const fn size(name: &'static str, largest: f64, meaning: &'static str
         unit: Unit::Micrometre,
         range: [0.1, largest],
         scale: 5.0,
-        domain: [0.0, f64::INFINITY],
+        domain: POSITIVE,
         default: None,
         period: None,
         meaning,

@@ -1,15 +1,18 @@
-//! T2 relaxation of one compartment.
+//! T2 and T1 relaxation of one compartment.
 //!
-//! $$E(\mathrm{TE}, \dots) = e^{-\mathrm{TE}/T_2}\,E_0(\dots)$$
+//! $$E(\mathrm{TE}, \mathrm{TR}, \dots) = e^{-\mathrm{TE}/T_2}\,\big(1 - e^{-\mathrm{TR}/T_1}\big)\,E_0(\dots)$$
 //!
 //! | symbol | unit | |
 //! |---|---|---|
 //! | TE | ms | echo time of the shell |
+//! | TR | ms | repetition time of the shell |
 //! | $T_2$ | ms | transverse relaxation time, parameter `t2_ms` |
+//! | $T_1$ | ms | longitudinal relaxation time, parameter `t1_ms`; saturation recovery after 90 degrees |
 //!
-//! With it `s0` is the signal at TE = 0 and the fractions are those of the water, not
+//! With T2 `s0` is the signal at TE = 0 and the fractions are those of the water, not
 //! of the signal at the echo. With one TE for all measurements the factor of one
-//! compartment can't be told from its fraction and `s0`: at least two are needed.
+//! compartment can't be told from its fraction and `s0`: at least two are needed. The same
+//! holds for T1 and TR.
 //!
 //! Source: Veraart, Novikov & Fieremans 2018, doi:10.1016/j.neuroimage.2017.09.030, eq. 1.
 //! Validated by `modifiers_equal_golden` and `slopes_equal_differences`.
@@ -25,18 +28,62 @@ const T2: ParameterSpec = ParameterSpec {
     unit: Unit::Millisecond,
     range: [5.0, 2000.0],
     scale: 80.0,
-    domain: [0.0, f64::INFINITY],
+    domain: crate::parameter::POSITIVE,
     default: None,
     period: None,
     meaning: "transverse relaxation time",
 };
 
+/// The declaration of T1: from fat to water that is free.
+const T1: ParameterSpec = ParameterSpec {
+    name: "t1_ms",
+    range: [100.0, 5000.0],
+    scale: 1000.0,
+    meaning: "longitudinal relaxation time",
+    ..T2
+};
+
+/// Which relaxation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relaxation {
+    /// Decay with the echo time.
+    T2,
+    /// Recovery with the repetition time.
+    T1,
+}
+
+impl Relaxation {
+    fn parameter(self) -> ParameterSpec {
+        match self {
+            Relaxation::T2 => T2,
+            Relaxation::T1 => T1,
+        }
+    }
+
+    /// The factor of a shell and the derivative of its logarithm by the relaxation time.
+    fn factor(self, shell: &Shell, time: f64) -> (f64, f64) {
+        match self {
+            Relaxation::T2 => {
+                let te = shell.te_ms.unwrap_or(f64::NAN);
+                ((-te / time).exp(), te / (time * time))
+            }
+            Relaxation::T1 => {
+                let x = shell.tr_ms.unwrap_or(f64::NAN) / time;
+                let factor = -(-x).exp_m1();
+                (factor, -(-x).exp() * x / (time * factor))
+            }
+        }
+    }
+}
+
 /// T2 (ms) that the signal at TE = 0 is guessed with, before there is a fit.
 pub(crate) const TYPICAL_T2_MS: f64 = 80.0;
 
-/// A compartment whose signal decays with the echo time; `t2_ms` is its last parameter.
+/// A compartment whose signal depends on the echo time or the repetition time; the
+/// relaxation time is its last parameter.
 #[derive(Debug)]
 pub struct Relaxed {
+    relaxation: Relaxation,
     inner: Arc<dyn Compartment>,
     kind: String,
     parameters: Vec<ParameterSpec>,
@@ -44,18 +91,19 @@ pub struct Relaxed {
 }
 
 impl Relaxed {
-    /// A compartment with T2; `None` for a full tensor, and for a dispersed one: a
-    /// factor of every shell goes inside the dispersion.
-    pub fn new(inner: Arc<dyn Compartment>) -> Option<Self> {
+    /// A compartment with T2 or T1; `None` for a full tensor, and for one dispersed by
+    /// Bingham's distribution: a factor of every shell goes inside the dispersion.
+    pub fn new(inner: Arc<dyn Compartment>, relaxation: Relaxation) -> Option<Self> {
         if matches!(inner.family(), Family::Tensor | Family::Orthotropic) {
             return None;
         }
         let mut parameters = inner.parameters().to_vec();
-        parameters.push(T2);
+        parameters.push(relaxation.parameter());
         Some(Self {
-            kind: format!("{}, T2", inner.kind()),
+            kind: format!("{}, {relaxation:?}", inner.kind()),
+            relaxation,
             reference: format!(
-                "{}; T2: Veraart et al. 2018, doi:10.1016/j.neuroimage.2017.09.030",
+                "{}; {relaxation:?}: Veraart et al. 2018, doi:10.1016/j.neuroimage.2017.09.030",
                 inner.reference()
             ),
             parameters,
@@ -90,7 +138,11 @@ impl Compartment for Relaxed {
     }
 
     fn needs_echo_time(&self) -> bool {
-        true
+        self.relaxation == Relaxation::T2 || self.inner.needs_echo_time()
+    }
+
+    fn needs_repetition_time(&self) -> bool {
+        self.relaxation == Relaxation::T1 || self.inner.needs_repetition_time()
     }
 
     /// The room of the inner compartment, one parameter longer.
@@ -111,7 +163,6 @@ impl Compartment for Relaxed {
 
     fn lower(&self, shells: &[Shell], scalars: &[f64], mu: [f64; 3], out: &mut Coefficients) {
         let last = self.parameters.len() - 1;
-        let t2 = scalars[last];
         let n = shells.len();
         // Compartments write what differs from zero, and a factor was here before.
         match out {
@@ -126,11 +177,9 @@ impl Compartment for Relaxed {
         }
         self.inner.lower(shells, &scalars[..last], mu, out);
         for (s, shell) in shells.iter().enumerate() {
-            let te = shell.te_ms.unwrap_or(f64::NAN);
-            let slope = te / (t2 * t2);
+            let (factor, slope) = self.relaxation.factor(shell, scalars[last]);
             match out {
                 Coefficients::Isotropic { value, d_value } => {
-                    let factor = (-te / t2).exp();
                     value[s] *= factor;
                     for j in 0..last {
                         d_value[j * n + s] *= factor;
@@ -138,12 +187,11 @@ impl Compartment for Relaxed {
                     d_value[last * n + s] = value[s] * slope;
                 }
                 Coefficients::Quadratic { a, d_a, .. } => {
-                    a[s] += te / t2;
+                    a[s] -= factor.ln();
                     d_a[last * n + s] = -slope;
                 }
                 Coefficients::Zonal(series) => {
-                    let factor = (-te / t2).exp();
-                    let (terms, t2_row) = (series.terms[s], series.row(last, s));
+                    let (terms, time_row) = (series.terms[s], series.row(last, s));
                     let c = s * series.stride;
                     for k in 0..terms {
                         series.c[c + k] *= factor;
@@ -151,7 +199,7 @@ impl Compartment for Relaxed {
                             let row = series.row(j, s) + k;
                             series.d_c[row] *= factor;
                         }
-                        series.d_c[t2_row + k] = series.c[c + k] * slope;
+                        series.d_c[time_row + k] = series.c[c + k] * slope;
                     }
                 }
                 Coefficients::Orthotropic(_) | Coefficients::Tensor { .. } => {}

@@ -223,7 +223,7 @@ mod tests {
         let g = directions(90);
         for sigma in [0.03, 0.1] {
             for (case, signal) in signals.iter().enumerate() {
-                let truth = g.iter().map(|g| signal(g)).sum::<f64>() / 90.0;
+                let truth = g.iter().map(signal).sum::<f64>() / 90.0;
                 let (mut plain, mut corrected) = (0.0, 0.0);
                 let repetitions = 400_u64;
                 for r in 0..repetitions {

@@ -42,7 +42,7 @@ const ALPHA: ParameterSpec = ParameterSpec {
     unit: Unit::One,
     range: [0.1, 30.0],
     scale: 5.0,
-    domain: [0.0, f64::INFINITY],
+    domain: crate::parameter::POSITIVE,
     default: None,
     period: None,
     meaning: "shape of the gamma density of radii",
@@ -53,7 +53,7 @@ const BETA: ParameterSpec = ParameterSpec {
     unit: Unit::Micrometre,
     range: [0.001, 2.0],
     scale: 0.4,
-    domain: [0.0, f64::INFINITY],
+    domain: crate::parameter::POSITIVE,
     default: None,
     period: None,
     meaning: "scale of the gamma density of radii",
@@ -205,6 +205,10 @@ impl Compartment for GammaSizes {
 
     fn refuses(&self, shell: &Shell) -> Option<&'static str> {
         self.inner.refuses(shell)
+    }
+
+    fn needs_repetition_time(&self) -> bool {
+        self.inner.needs_repetition_time()
     }
 
     fn needs_echo_time(&self) -> bool {

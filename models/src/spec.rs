@@ -17,7 +17,7 @@ use crate::link::LinkSpec;
 use crate::noise::{COILS_MAX, NoiseKind, STUDENT_NU};
 use crate::preset::PRESETS;
 use crate::prior::PriorSpec;
-use crate::relaxation::Relaxed;
+use crate::relaxation::{Relaxation, Relaxed};
 use crate::size_distribution::GammaSizes;
 use crate::spherical_mean::SphericalMean;
 use serde::{Deserialize, Serialize};
@@ -74,6 +74,9 @@ pub struct CompartmentSpec {
     /// Whether the signal decays with TE: parameter `t2_ms`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub t2: bool,
+    /// Whether the signal recovers with TR: parameter `t1_ms`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub t1: bool,
     /// Gives a free axis to planes, which lie across the gradient otherwise.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub oriented: bool,
@@ -154,8 +157,12 @@ impl CompartmentSpec {
             })?);
         }
         if self.t2 {
-            let relaxed = Relaxed::new(kind);
+            let relaxed = Relaxed::new(kind, Relaxation::T2);
             kind = Arc::new(relaxed.ok_or_else(|| refused("t2", "a full tensor has none"))?);
+        }
+        if self.t1 {
+            let relaxed = Relaxed::new(kind, Relaxation::T1);
+            kind = Arc::new(relaxed.ok_or_else(|| refused("t1", "a full tensor has none"))?);
         }
         if let Some(dispersion) = dispersion {
             let dispersed: Option<Arc<dyn Compartment>> = match dispersion {

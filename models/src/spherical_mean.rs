@@ -161,6 +161,10 @@ impl Compartment for SphericalMean {
         self.inner.refuses(shell)
     }
 
+    fn needs_repetition_time(&self) -> bool {
+        self.inner.needs_repetition_time()
+    }
+
     fn needs_echo_time(&self) -> bool {
         self.inner.needs_echo_time()
     }
@@ -194,7 +198,7 @@ mod tests {
     use crate::dispersion::WatsonDispersed;
 
     fn shells() -> Vec<Shell> {
-        let shell = |b| Shell { b, delta_ms: Some(10.0), big_delta_ms: Some(30.0), te_ms: None };
+        let shell = |b| Shell::pulsed(b, 10.0, 30.0);
         [0.0, 1e-6, 0.4, 3.0, 30.0].map(shell).to_vec()
     }
 
@@ -211,7 +215,7 @@ mod tests {
         let table = include_str!("../../tests/golden/spherical_means.csv");
         for line in table.lines().skip(1) {
             let v: Vec<f64> = line.split(',').map(|v| v.parse().unwrap()).collect();
-            let shells = [Shell { b: v[2], delta_ms: None, big_delta_ms: None, te_ms: None }];
+            let shells = [Shell { b: v[2], ..Shell::default() }];
             let mean = SphericalMean::of(by_kind("zeppelin").unwrap());
             let mut out = mean.coefficients(&shells);
             mean.lower(&shells, &v[..2], [0.0; 3], &mut out);

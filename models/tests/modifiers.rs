@@ -62,7 +62,9 @@ fn acquisition(uniform: &mut Uniform) -> Acquisition {
         }
     }
     let timing = PulseTiming { delta_ms, big_delta_ms };
-    Acquisition::from_b(&b, &g, Some(timing), Some(te)).unwrap()
+    let tr = te.iter().map(|te| 20.0 * te).collect();
+    let a = Acquisition::from_b(&b, &g, Some(timing), Some(te)).unwrap();
+    a.with_repetition_times(tr).unwrap()
 }
 
 /// Values in the part of the ranges where signals are not zero.
@@ -135,6 +137,9 @@ fn slopes_equal_differences() {
         "kind = \"sphere_gpd\"\nsize_distribution = \"gamma\"",
         "kind = \"cylinder_sgp\"\nsize_distribution = \"gamma\"\ndispersion = \"watson\"\nt2 = true",
         "kind = \"stick\"\ndispersion = \"watson\"\nt2 = true",
+        "kind = \"stick\"\nt2 = true\nt1 = true",
+        "kind = \"ball\"\nt1 = true",
+        "kind = \"zeppelin\"\ndispersion = \"bingham\"\nt1 = true",
         "kind = \"karger\"",
         "kind = \"karger\"\nof = [\"stick\", \"ball\"]\nt2 = true",
         "kind = \"karger\"\nof = [\"cylinder_gpd\", \"zeppelin\"]\ndispersion = \"watson\"",
@@ -149,7 +154,7 @@ fn slopes_equal_differences() {
     }
 }
 
-/// T2 of every kind: the factor, whatever the kind leaves in the table of its room.
+/// T2 and T1 of every kind: the factors, whatever the kind leaves in the table of its room.
 #[test]
 fn relaxation_is_a_factor() {
     let mut uniform = Uniform(4);
@@ -158,6 +163,7 @@ fn relaxation_is_a_factor() {
         let spec = |t2: bool| CompartmentSpec {
             kind: kind.kind().into(),
             t2,
+            t1: t2,
             ..CompartmentSpec::default()
         };
         if spec(true).build().is_err() {
@@ -174,10 +180,12 @@ fn relaxation_is_a_factor() {
         for t2 in [70.0, 130.0] {
             let mut x = draw(&plain, &mut uniform);
             let s = without.predict(&x);
-            x.insert(x.len() - 1, t2);
+            let t1 = 10.0 * t2;
+            x.splice(x.len() - 1..x.len() - 1, [t2, t1]);
             let r = with.predict(&x);
             for i in 0..a.len() {
-                let factor = (-a.te_ms().unwrap()[i] / t2).exp();
+                let recovery = 1.0 - (-a.tr_ms().unwrap()[i] / t1).exp();
+                let factor = (-a.te_ms().unwrap()[i] / t2).exp() * recovery;
                 assert!(
                     (r[i] - s[i] * factor).abs() < 1e-14,
                     "{} {i}: {} {}",
@@ -249,4 +257,7 @@ fn modifiers_that_do_not_apply_are_refused() {
     let model = model("[[compartment]]\nkind = \"ball\"\nt2 = true\n");
     let a = Acquisition::from_b(&[0.0, 1.0], &[[1.0, 0.0, 0.0]; 2], None, None).unwrap();
     assert!(model.check(&a).unwrap_err().to_string().contains("echo times"));
+    let model =
+        self::model("[[compartment]]\nkind = \"stick\"\nt1 = true\ndispersion = \"watson\"\n");
+    assert!(model.check(&a).unwrap_err().to_string().contains("repetition times"));
 }

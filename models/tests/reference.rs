@@ -3,7 +3,7 @@
 
 use microtome_models::{
     Acquisition, Evaluator, Family, FixedValue, LinkSpec, Lowered, Model, ModelSpec, PulseTiming,
-    register,
+    SizeDistribution, register,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,16 @@ fn model(text: &str) -> ModelSpec {
 /// The signals of one compartment with `s0 = 1`; parameters by their names
 /// within the compartment, those with a default as links.
 fn predict(kind: &str, parameters: &BTreeMap<String, f64>, acquisition: &Acquisition) -> Vec<f64> {
-    let mut spec = model(kind);
+    predict_spec(model(kind), kind, parameters, acquisition)
+}
+
+/// As [`predict`], of a model of one compartment.
+fn predict_spec(
+    mut spec: ModelSpec,
+    kind: &str,
+    parameters: &BTreeMap<String, f64>,
+    acquisition: &Acquisition,
+) -> Vec<f64> {
     let compartment = spec.compartments[0].build().unwrap();
     for parameter in compartment.parameters().iter().filter(|p| p.default.is_some()) {
         if let Some(&value) = parameters.get(parameter.name) {
@@ -114,13 +123,8 @@ fn reference() -> Option<PathBuf> {
     folder.is_dir().then_some(folder)
 }
 
-#[test]
-fn signals_equal_reference() {
-    let Some(folder) = reference() else {
-        eprintln!("skipped: the reference tables are not here");
-        return;
-    };
-    // SI to ms/um2, ms and um2/ms.
+/// The acquisition of the reference tables: SI to ms/um2, ms and um2/ms.
+fn reference_acquisition(folder: &Path) -> Acquisition {
     let (header, measurements) = rows(&folder.join("acquisition.csv"));
     let column = |name: &str, factor: f64| {
         measurements.iter().map(|r| factor * number(r, &header, name)).collect::<Vec<_>>()
@@ -129,15 +133,28 @@ fn signals_equal_reference() {
     let directions: Vec<[f64; 3]> = (0..gx.len()).map(|i| [gx[i], gy[i], gz[i]]).collect();
     let timing =
         PulseTiming { delta_ms: column("delta_s", 1e3), big_delta_ms: column("Delta_s", 1e3) };
-    let acquisition =
-        Acquisition::from_b(&column("b_s_per_m2", 1e-9), &directions, Some(timing), None).unwrap();
+    Acquisition::from_b(&column("b_s_per_m2", 1e-9), &directions, Some(timing), None).unwrap()
+}
 
+/// The parameters of the reference tables by (model, set).
+fn reference_sets(folder: &Path) -> BTreeMap<(String, String), BTreeMap<String, f64>> {
     let mut sets: BTreeMap<(String, String), BTreeMap<String, f64>> = BTreeMap::new();
     for row in rows(&folder.join("parameters.csv")).1 {
         sets.entry((row[0].clone(), row[1].clone()))
             .or_default()
             .insert(row[2].clone(), row[3].parse().unwrap());
     }
+    sets
+}
+
+#[test]
+fn signals_equal_reference() {
+    let Some(folder) = reference() else {
+        eprintln!("skipped: the reference tables are not here");
+        return;
+    };
+    let acquisition = reference_acquisition(&folder);
+    let sets = reference_sets(&folder);
     let (header, signals) = rows(&folder.join("signals.csv"));
     let mut compared = 0;
     for (model, kind) in [
@@ -179,6 +196,81 @@ fn signals_equal_reference() {
         }
     }
     assert_eq!(compared, 17 * 672 + 112);
+}
+
+#[test]
+fn spherical_means_equal_reference() {
+    let Some(folder) = reference() else {
+        eprintln!("skipped: the reference tables are not here");
+        return;
+    };
+    let acquisition = reference_acquisition(&folder);
+    let sets = reference_sets(&folder);
+    let (header, labels) = rows(&folder.join("acquisition.csv"));
+    let labels: Vec<usize> = labels.iter().map(|r| number(r, &header, "shell") as usize).collect();
+    let (header, means) = rows(&folder.join("spherical_means.csv"));
+    let mut compared = 0;
+    for (name, kind) in [
+        ("G1Ball", "ball"),
+        ("C1Stick", "stick"),
+        ("G2Zeppelin", "zeppelin"),
+        ("G3TemporalZeppelin", "temporal_zeppelin"),
+        ("C2Cylinder", "cylinder_sgp"),
+        ("C3Cylinder", "cylinder_callaghan"),
+        ("C4Cylinder", "cylinder_gpd"),
+        ("S4Sphere", "sphere_gpd"),
+    ] {
+        let mut spec = model(kind);
+        spec.spherical_mean = true;
+        for row in means.iter().filter(|r| r[0] == name) {
+            let mut parameters = inside(kind, sets[&(row[0].clone(), row[1].clone())].clone());
+            // A model of means has no axis.
+            parameters.retain(|name, _| !name.starts_with("mu_"));
+            let predicted = predict_spec(spec.clone(), kind, &parameters, &acquisition);
+            let shell: usize = row[2].parse().unwrap();
+            let measurement = labels.iter().position(|l| *l == shell).unwrap();
+            let difference = predicted[measurement] - number(row, &header, "mean_independent");
+            assert!(
+                difference.abs() < 1e-10,
+                "{name} set {} shell {shell}: {difference:e}",
+                row[1]
+            );
+            compared += 1;
+        }
+    }
+    assert!(compared > 500, "{compared}");
+}
+
+/// Gamma-distributed cylinders.
+#[test]
+fn sizes_equal_reference() {
+    let Some(folder) = reference() else {
+        eprintln!("skipped: the reference tables are not here");
+        return;
+    };
+    let acquisition = reference_acquisition(&folder);
+    let (header, signals) = rows(&folder.join("signals.csv"));
+    let mut spec = model("cylinder_gpd");
+    spec.compartments[0].size_distribution = Some(SizeDistribution::Gamma);
+    let mut compared = 0;
+    for ((name, set), given) in reference_sets(&folder) {
+        if name != "GammaCylinderC4" {
+            continue;
+        }
+        let mut parameters = inside("cylinder_gpd", given);
+        parameters.insert("beta".into(), parameters["beta"] * 1e6);
+        let predicted = predict_spec(spec.clone(), "cylinder_gpd", &parameters, &acquisition);
+        for row in signals.iter().filter(|r| r[0] == name && r[1] == set) {
+            let measurement: usize = row[2].parse().unwrap();
+            let difference = predicted[measurement] - number(row, &header, "signal_independent");
+            assert!(
+                difference.abs() < 1e-10,
+                "set {set} measurement {measurement}: {difference:e}"
+            );
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 672);
 }
 
 /// Names and units of this library: um2/ms, um, um2, the axis as three components.

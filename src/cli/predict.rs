@@ -14,9 +14,12 @@ use arrow_array::{Float64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use clap::{Args, ValueHint};
 use microtome_datasets::{MatrixWriter, ParameterTable, TableWriter};
-use microtome_models::{Evaluator, FixedValue, FreeKind, LinkSpec, Lowered, Model, ModelSpec};
+use microtome_models::{
+    Evaluator, FixedValue, FreeKind, LinkSpec, Lowered, Model, ModelSpec, domain_text,
+};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
+use std::f64::consts::TAU;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -246,9 +249,10 @@ impl Sets {
             let Some([low, high]) = domains.get(name) else { continue };
             if let Some(row) = column.iter().position(|v| !(*v >= *low && *v <= *high)) {
                 bail!(
-                    "row {}: `{name}` is {}; it must be between {low} and {high}",
+                    "row {}: `{name}` is {}; it must be {}",
                     row + 1,
-                    column[row]
+                    column[row],
+                    domain_text([*low, *high])
                 );
             }
         }
@@ -361,6 +365,15 @@ fn columns(model: &Model, table: &ParameterTable) -> anyhow::Result<BTreeMap<Str
         if let (Some(theta), Some(phi)) = (table.column(&angles[0]), table.column(&angles[1])) {
             if given(&parts) > 0 {
                 bail!("`{c}.mu` is given twice, as angles and as a vector; leave one of them out");
+            }
+            for (name, column) in angles.iter().zip([theta, phi]) {
+                if let Some(row) = column.iter().position(|v| v.abs() > TAU + 1e-9) {
+                    bail!(
+                        "row {}: `{name}` is {}; angles are in rad, at most 2 pi",
+                        row + 1,
+                        column[row]
+                    );
+                }
             }
             let vectors =
                 theta.iter().zip(phi).map(|(t, p)| [t.sin() * p.cos(), t.sin() * p.sin(), t.cos()]);

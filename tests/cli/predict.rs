@@ -151,3 +151,32 @@ fn predict_keeps_other_files() {
     }
     assert_eq!(bench.names("."), ["a.bval", "a.bvec", "p.csv", "s.npy"]);
 }
+
+#[test]
+fn predict_writes_spherical_means() {
+    // Labels decide the order of the columns: 7 stands for b = 0, 2 for b = 3, 5 for b = 1.
+    let bench = Bench::new();
+    bench.put(
+        "scheme.csv",
+        "b_s_per_m2,gx,gy,gz,shell\n0,1,0,0,7\n1e9,1,0,0,5\n3e9,0,1,0,2\n1e9,0,0,1,5\n",
+    );
+    bench.put(
+        "p.csv",
+        "stick.mu_theta,stick.mu_phi,stick.lambda_par,s0\n0.3,1.0,2.0,5\n1.3,2.0,2.0,5\n",
+    );
+    let line = "predict --model stick --scheme scheme.csv --parameters p.csv --spherical-mean";
+    bench.run(&format!("{line} --out m.csv")).exits(0);
+    // 5 sqrt(pi / 4x) erf(sqrt(x)) at x = 6, 2, 0.
+    let expected = [1.808_040_736_768_292_5, 2.990_720_033_306_520_7, 5.0];
+    let text = String::from_utf8(bench.read("m.csv")).unwrap();
+    assert_eq!(text.lines().count(), 2);
+    for row in text.lines() {
+        let means: Vec<f64> = row.split(',').map(|v| v.parse().unwrap()).collect();
+        assert_eq!(means.len(), 3, "{row}");
+        for (m, e) in means.iter().zip(expected) {
+            assert!((m - e).abs() < 1e-13, "{m} {e}");
+        }
+    }
+    let ended = bench.run(&format!("{line} --out m.npy --json")).exits(0);
+    assert!(ended.stdout.contains("\"shells\":3"), "{}", ended.stdout);
+}

@@ -14,7 +14,8 @@
 //!
 //! Source: the recurrence of NIST DLMF 14.10.3 (see [`crate::legendre`]); a signal as
 //! a zonal series: Anderson 2005, doi:10.1002/mrm.20634. Validated by
-//! `tests/families.rs` and `jacobian_equals_dual_numbers` of the models.
+//! `tests/families.rs`, `jacobian_equals_dual_numbers` of the models and
+//! `levels_agree` below.
 
 use crate::lanes::{Lanes, dispatch};
 use crate::legendre::{MAX_TERMS, RECURRENCE};
@@ -332,4 +333,53 @@ pub fn signal_batch(
         };
         accumulate_at(level, plan, series, &[], None, slots, &mut []);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::{Isa, SimdLevel};
+
+    /// Signal, columns, moments and slope of the axis at a level.
+    fn everything(level: SimdLevel) -> Vec<f64> {
+        // One shell with blocks of its own, two packed ones.
+        let shells: Vec<usize> = (0..30).map(|i| [0, 0, 0, 1, 0, 2][i % 6]).collect();
+        let directions: Vec<[f64; 3]> = (0..30)
+            .map(|i| {
+                let (s, c) = (0.7 * f64::from(i)).sin_cos();
+                [0.6 * c, 0.6 * s, 0.8]
+            })
+            .collect();
+        let plan = Plan::new(3, &shells, &directions, &[1.0; 30]);
+        let n = plan.slots();
+        let (stride, terms) = (11, [11, 4, 7]);
+        let value = |i: usize| ((i + 1) as f64 * 1.7).sin();
+        let c: Vec<f64> = (0..3 * stride)
+            .map(|i| if i % stride < terms[i / stride] { value(i) } else { 0.0 })
+            .collect();
+        let series = Series { c: &c, stride, terms: &terms, mu: [0.48, -0.6, 0.64] };
+        let columns = [Column { index: 0, c: &c }];
+        let (mut signal, mut jacobian) = (vec![0.25; n], vec![0.5; 4 * n]);
+        accumulate_at(level, &plan, series, &columns, Some(1), &mut signal, &mut jacobian);
+        let mut slots = vec![0.0; n];
+        plan.scatter(&(0..30).map(value).collect::<Vec<f64>>(), &mut slots);
+        let mut moments = vec![0.0; 3 * stride];
+        let axis = pullback_at(level, &plan, series, &slots, &mut moments);
+        [signal, jacobian, moments, axis.to_vec()].concat()
+    }
+
+    #[test]
+    fn levels_agree() {
+        let levels = SimdLevel::available();
+        let truth = everything(levels[levels.len() - 1]);
+        for level in levels {
+            for (a, b) in everything(level).into_iter().zip(&truth) {
+                if level.0 == Isa::Scalar {
+                    assert!((a - b).abs() <= 1e-13 * (1.0 + b.abs()), "{a} {b}");
+                } else {
+                    assert_eq!(a.to_bits(), b.to_bits(), "{}", level.name());
+                }
+            }
+        }
+    }
 }

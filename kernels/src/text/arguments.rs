@@ -6,6 +6,7 @@
 //!
 //! Validated by the test below.
 
+use crate::harmonic::pairs;
 use crate::philox::ITEM_BITS;
 use crate::plan::Plan;
 use std::mem::{offset_of, size_of};
@@ -29,6 +30,14 @@ pub enum TextError {
     Blocks {
         /// Number of slots.
         slots: usize,
+    },
+    /// A series that single precision can't hold.
+    #[error(
+        "an orthotropic series of {degrees} degrees passes single precision, which holds {ORTHOTROPIC_DEGREES}; evaluate it on the CPU"
+    )]
+    Degrees {
+        /// Number of degrees.
+        degrees: usize,
     },
     /// Global items beyond the counter of Philox.
     #[error(
@@ -113,6 +122,92 @@ impl SignalArguments {
     /// The struct as the 32-bit words that a kernel reads.
     pub fn words(self) -> [u32; 3] {
         [self.sets, self.shells, self.slots]
+    }
+}
+
+/// Most degrees of an orthotropic table that single precision holds: beyond, the factors
+/// of a harmonic overflow and underflow.
+pub const ORTHOTROPIC_DEGREES: usize = 64;
+
+/// Buffer 0 of every kernel of [`super::Text::Series`].
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeriesArguments {
+    sets: u32,
+    shells: u32,
+    slots: u32,
+    degrees: u32,
+    stride: u32,
+}
+
+const _: () = assert!(
+    size_of::<SeriesArguments>() == 20
+        && offset_of!(SeriesArguments, sets) == 0
+        && offset_of!(SeriesArguments, shells) == 4
+        && offset_of!(SeriesArguments, slots) == 8
+        && offset_of!(SeriesArguments, degrees) == 12
+        && offset_of!(SeriesArguments, stride) == 16
+);
+
+impl SeriesArguments {
+    /// Name, size and field offsets of the struct, for the check against the text.
+    pub const LAYOUT: Layout = Layout {
+        name: "SeriesArguments",
+        size: size_of::<Self>(),
+        fields: &[
+            ("sets", offset_of!(Self, sets)),
+            ("shells", offset_of!(Self, shells)),
+            ("slots", offset_of!(Self, slots)),
+            ("degrees", offset_of!(Self, degrees)),
+            ("stride", offset_of!(Self, stride)),
+        ],
+    };
+
+    /// The sizes of a batch of `sets` zonal series of `stride` coefficients a shell.
+    ///
+    /// # Errors
+    /// If an array of a zonal kernel would pass [`INDEX_LIMIT`] numbers.
+    pub fn zonal(plan: &Plan, sets: usize, stride: usize) -> Result<Self, TextError> {
+        Self::new([sets, plan.shells(), plan.slots()], stride, stride)
+    }
+
+    /// The sizes of a batch of `sets` orthotropic series of `degrees` degrees.
+    ///
+    /// # Errors
+    /// If an array of an orthotropic kernel would pass [`INDEX_LIMIT`] numbers, or if
+    /// the degrees pass [`ORTHOTROPIC_DEGREES`].
+    pub fn orthotropic(plan: &Plan, sets: usize, degrees: usize) -> Result<Self, TextError> {
+        if degrees > ORTHOTROPIC_DEGREES {
+            return Err(TextError::Degrees { degrees });
+        }
+        Self::new([sets, plan.shells(), plan.slots()], degrees, pairs(degrees))
+    }
+
+    fn new(
+        [sets, shells, slots]: [usize; 3],
+        degrees: usize,
+        stride: usize,
+    ) -> Result<Self, TextError> {
+        if !slots.is_multiple_of(crate::simd::LANES) {
+            return Err(TextError::Blocks { slots });
+        }
+        length("signal [set, slot]", &[sets, slots])?;
+        length("terms [set, shell]", &[sets, shells])?;
+        length("moments [set, shell, stride]", &[sets, shells, stride])?;
+        length("direction [3, slot]", &[3, slots])?;
+        length("frame [set, 3, 3]", &[sets, 3, 3])?;
+        Ok(Self {
+            sets: length("set", &[sets])?,
+            shells: length("shell", &[shells])?,
+            slots: length("slot", &[slots])?,
+            degrees: length("degree", &[degrees])?,
+            stride: length("stride", &[stride])?,
+        })
+    }
+
+    /// The struct as the 32-bit words that a kernel reads.
+    pub fn words(self) -> [u32; 5] {
+        [self.sets, self.shells, self.slots, self.degrees, self.stride]
     }
 }
 
@@ -231,6 +326,24 @@ mod tests {
         assert!(SignalArguments::new(1, 1, 1 << 29).is_err());
         assert!(SignalArguments::new(1 << 29, 0, 0).is_err());
         assert_eq!(SignalArguments::new(1, 1, 9), Err(TextError::Blocks { slots: 9 }));
+        let series = |sizes| SeriesArguments::new(sizes, 12, 78);
+        assert_eq!(series([50, 4, 96]).map(SeriesArguments::words), Ok([50, 4, 96, 12, 78]));
+        assert_eq!(
+            series([1 << 20, 1 << 6, 8]),
+            Err(TextError::TooLarge { array: "moments [set, shell, stride]", length: 78 << 26 })
+        );
+        assert!(series([1 << 20, 0, 1 << 12]).is_err());
+        assert!(SeriesArguments::new([1 << 20, 1 << 12, 8], 0, 0).is_err());
+        assert!(series([1, 1, 1 << 30]).is_err());
+        assert!(series([1 << 28, 0, 0]).is_err());
+        assert_eq!(series([1, 1, 9]), Err(TextError::Blocks { slots: 9 }));
+        let plan = Plan::new(1, &[0], &[[0.0, 0.0, 1.0]], &[1.0]);
+        assert!(SeriesArguments::zonal(&plan, 1, 96).is_ok());
+        assert!(SeriesArguments::orthotropic(&plan, 1, 64).is_ok());
+        assert_eq!(
+            SeriesArguments::orthotropic(&plan, 1, 65),
+            Err(TextError::Degrees { degrees: 65 })
+        );
         assert!(PhiloxArguments::new(0, 0, 0, (1 << 56) - 4, 0, 4).is_ok());
         assert_eq!(
             PhiloxArguments::new(0, 0, 0, (1 << 56) - 4, 0, 5),

@@ -1,9 +1,14 @@
 //! Compiles a kernel text with the C compiler of this machine and runs it.
 
+pub(crate) mod orthotropic;
 pub(crate) mod problem;
+pub(crate) mod zonal;
 
+use microtome_kernels::Plan;
 use microtome_kernels::simd::LANES;
-use microtome_kernels::text::{Backend, Layout, PhiloxArguments, SignalArguments, Text, source};
+use microtome_kernels::text::{
+    Backend, Layout, PhiloxArguments, SeriesArguments, SignalArguments, Text, source,
+};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -16,6 +21,26 @@ pub(crate) fn find(variable: &str, fallback: &str, what: &str) -> Option<String>
     }
     eprintln!("skipped: no {what} (`{command}`; set {variable} to name one)");
     None
+}
+
+/// A batch of parameter sets on which a text and the Rust loops are compared.
+pub(crate) trait Batch {
+    /// The text whose kernels run.
+    const TEXT: Text;
+    /// What the outputs are; the first [`Self::SIGNALS`] are signals `[set, slot]`.
+    const NAMES: &[&str];
+    const SIGNALS: usize;
+
+    fn new() -> Self;
+
+    fn plan(&self) -> &Plan;
+
+    /// Every output of the text. `grid` 0 stands for one work item an item.
+    fn run(&self, program: &Program, grid: u32) -> Vec<Vec<f64>>;
+
+    /// The numbers of [`Batch::run`] from the Rust loops, each with the magnitude that
+    /// its error is relative to; signals as `[set, measurement]`.
+    fn reference(&self) -> Vec<Vec<[f64; 2]>>;
 }
 
 /// One buffer of a launch; lengths of outputs count numbers.
@@ -43,12 +68,11 @@ pub(crate) fn layout_checks(layout: &Layout) -> String {
 pub(crate) fn checked_source(backend: Backend, text: Text) -> String {
     let mut joined = source(backend, text);
     match text {
-        Text::Signal => {
-            joined += &layout_checks(&SignalArguments::LAYOUT);
-            joined += &format!("STATIC_ASSERT(rust_LANES, LANES == {LANES});\n");
-        }
-        Text::Philox => joined += &layout_checks(&PhiloxArguments::LAYOUT),
+        Text::Signal => joined += &layout_checks(&SignalArguments::LAYOUT),
+        Text::Series => joined += &layout_checks(&SeriesArguments::LAYOUT),
+        Text::Philox => return joined + &layout_checks(&PhiloxArguments::LAYOUT),
     }
+    joined += &format!("STATIC_ASSERT(rust_LANES, LANES == {LANES});\n");
     joined
 }
 
@@ -56,6 +80,7 @@ pub(crate) fn checked_source(backend: Backend, text: Text) -> String {
 fn run_kernel(text: Text) -> String {
     let arguments = match text {
         Text::Signal => "SignalArguments",
+        Text::Series => "SeriesArguments",
         Text::Philox => "PhiloxArguments",
     };
     let mut c = format!(

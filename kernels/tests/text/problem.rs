@@ -5,10 +5,10 @@
 //! sum to the sum of the magnitudes of its terms.
 
 use super::Buffer::{self, Real, RealOut, U32};
-use super::{Program, Random};
+use super::{Batch, Program, Random};
 use microtome_kernels::Plan;
 use microtome_kernels::family::{isotropic, quadratic, tensor};
-use microtome_kernels::text::{SignalArguments, shell_of, shell_slots};
+use microtome_kernels::text::{SignalArguments, Text, shell_of, shell_slots};
 
 pub(crate) const SETS: usize = 50;
 /// b of the shells, ms/µm², and their measurements: b = 0, one alone, a whole
@@ -16,30 +16,21 @@ pub(crate) const SETS: usize = 50;
 const SHELLS: [(f64, usize); 6] = [(0.0, 5), (0.25, 1), (1.0, 30), (2.0, 32), (2.5, 0), (3.0, 45)];
 
 /// The nearest number that f32 holds.
-fn f32_value(x: f64) -> f64 {
+pub(crate) fn f32_value(x: f64) -> f64 {
     f64::from(x as f32)
 }
 
-/// What every kernel of the signal text needs.
-pub(crate) struct Problem {
+/// The measurements of a batch, as the texts take them.
+pub(crate) struct Acquisition {
     pub(crate) plan: Plan,
-    arguments: [u32; 3],
-    value: Vec<f64>,
-    a: Vec<f64>,
-    c: Vec<f64>,
-    mu: Vec<f64>,
-    d: Vec<f64>,
-    /// `[set, slot]`, zero in padding.
-    weight: Vec<f64>,
-    shell_of: Vec<u32>,
-    shell_slots: Vec<u32>,
-    direction: Vec<f64>,
+    pub(crate) shell_of: Vec<u32>,
+    pub(crate) shell_slots: Vec<u32>,
+    pub(crate) direction: Vec<f64>,
     weighting: Vec<f64>,
 }
 
-impl Problem {
-    pub(crate) fn new() -> Self {
-        let mut random = Random(11);
+impl Acquisition {
+    pub(crate) fn new(random: &mut Random) -> Self {
         let mut measured: Vec<usize> =
             SHELLS.iter().enumerate().flat_map(|(s, &(_, n))| vec![s; n]).collect();
         for i in (1..measured.len()).rev() {
@@ -59,9 +50,56 @@ impl Problem {
         let direction = plan.direction().concat();
         let weighting = plan.weighting().concat();
         assert!(direction.iter().chain(&weighting).all(|&x| x == f32_value(x)));
+        Self {
+            shell_of: shell_of(&plan),
+            shell_slots: shell_slots(&plan),
+            plan,
+            direction,
+            weighting,
+        }
+    }
 
+    /// Weights of one set by slot, zero in padding; all zero if so asked.
+    pub(crate) fn weights(&self, random: &mut Random, zero: bool) -> Vec<f64> {
+        let w: Vec<f64> = (0..self.plan.measurements())
+            .map(|_| if zero { 0.0 } else { f32_value(random.uniform(-1.0, 1.0)) })
+            .collect();
+        let mut slots = vec![0.0; self.plan.slots()];
+        self.plan.scatter(&w, &mut slots);
+        slots
+    }
+}
+
+/// What every kernel of the signal text needs.
+pub(crate) struct Problem {
+    acquisition: Acquisition,
+    arguments: [u32; 3],
+    value: Vec<f64>,
+    a: Vec<f64>,
+    c: Vec<f64>,
+    mu: Vec<f64>,
+    d: Vec<f64>,
+    /// `[set, slot]`, zero in padding.
+    weight: Vec<f64>,
+}
+
+impl Batch for Problem {
+    const TEXT: Text = Text::Signal;
+    const SIGNALS: usize = 3;
+    const NAMES: &[&str] = &[
+        "isotropic signal",
+        "quadratic signal",
+        "tensor signal",
+        "isotropic pullback",
+        "quadratic pullback: sums",
+        "quadratic pullback: axis",
+        "tensor pullback",
+    ];
+
+    fn new() -> Self {
+        let mut random = Random(11);
+        let acquisition = Acquisition::new(&mut random);
         let [mut value, mut a, mut c, mut mu, mut d, mut weight] = [const { Vec::new() }; 6];
-        let mut slots = vec![0.0; plan.slots()];
         for set in 0..SETS {
             let parallel = random.uniform(0.5, 3.0);
             let perpendicular = random.uniform(0.0, parallel);
@@ -90,34 +128,21 @@ impl Problem {
                     + (parallel - perpendicular) * axis[j] * axis[k]
                     + extra * tilt[j] * tilt[k]
             }));
-            let w: Vec<f64> =
-                b.iter().map(|_| if set == 11 { 0.0 } else { random.uniform(-1.0, 1.0) }).collect();
-            plan.scatter(&w, &mut slots);
-            weight.extend(&slots);
+            weight.extend(acquisition.weights(&mut random, set == 11));
         }
-        for list in [&mut value, &mut a, &mut c, &mut mu, &mut d, &mut weight] {
+        for list in [&mut value, &mut a, &mut c, &mut mu, &mut d] {
             list.iter_mut().for_each(|x| *x = f32_value(*x));
         }
-        Self {
-            arguments: SignalArguments::for_plan(&plan, SETS).unwrap().words(),
-            shell_of: shell_of(&plan),
-            shell_slots: shell_slots(&plan),
-            plan,
-            value,
-            a,
-            c,
-            mu,
-            d,
-            weight,
-            direction,
-            weighting,
-        }
+        let arguments = SignalArguments::for_plan(&acquisition.plan, SETS).unwrap().words();
+        Self { acquisition, arguments, value, a, c, mu, d, weight }
     }
 
-    /// Every output of the text: the three signals, then isotropic sums, quadratic
-    /// sums and axis, tensor sums. `grid` 0 stands for one work item an item.
-    pub(crate) fn run(&self, program: &Program, grid: u32) -> [Vec<f64>; 7] {
-        let (slots, shells) = (self.plan.slots(), self.plan.shells());
+    fn plan(&self) -> &Plan {
+        &self.acquisition.plan
+    }
+
+    fn run(&self, program: &Program, grid: u32) -> Vec<Vec<f64>> {
+        let (slots, shells) = (self.plan().slots(), self.plan().shells());
         let run = |kernel: &str, items: usize, buffers: &[Buffer<'_>]| {
             let grid = if grid == 0 { items as u32 } else { grid };
             program.run(kernel, grid, &self.arguments, buffers)
@@ -129,11 +154,11 @@ impl Problem {
             &self.mu,
             &self.d,
             &self.weight,
-            &self.direction,
-            &self.weighting,
+            &self.acquisition.direction,
+            &self.acquisition.weighting,
         ]
         .map(|v| Real(v));
-        let (of, block) = (U32(&self.shell_of), U32(&self.shell_slots));
+        let (of, block) = (U32(&self.acquisition.shell_of), U32(&self.acquisition.shell_slots));
         let (n, m) = (SETS * slots, SETS * shells);
         let mut sums = run(
             "quadratic_pullback",
@@ -141,7 +166,7 @@ impl Problem {
             &[a, c, mu, direction, weight, block, RealOut(2 * m), RealOut(3 * m)],
         );
         let parts = sums.split_off(2 * m);
-        [
+        vec![
             run("isotropic_signal", n, &[value, of, RealOut(n)]),
             run("quadratic_signal", n, &[a, c, mu, direction, of, RealOut(n)]),
             run("tensor_signal", n, &[d, weighting, RealOut(n)]),
@@ -152,10 +177,8 @@ impl Problem {
         ]
     }
 
-    /// The numbers of [`Problem::run`] from the Rust loops, each with the magnitude that its
-    /// error is relative to; signals as `[set, measurement]`.
-    pub(crate) fn reference(&self) -> [Vec<[f64; 2]>; 7] {
-        let (plan, n) = (&self.plan, self.plan.measurements());
+    fn reference(&self) -> Vec<Vec<[f64; 2]>> {
+        let (plan, n) = (self.plan(), self.plan().measurements());
         let (slots, shells) = (plan.slots(), plan.shells());
         let mut signals = [const { Vec::new() }; 3].map(|_: Vec<f64>| vec![0.0; SETS * n]);
         isotropic::signal_batch(plan, SETS, &self.value, &mut signals[0]);
@@ -186,7 +209,12 @@ impl Problem {
             sums.extend(sum.iter().zip(sum_size).map(|(x, s)| [*x, s]));
             for (x, g) in gradient.iter().zip(plan.direction()) {
                 let terms = (0..slots).map(|i| {
-                    (2.0 * k.c[self.shell_of[i] as usize] * size[i] * e[i] * t[i] * g[i]).abs()
+                    (2.0 * k.c[self.acquisition.shell_of[i] as usize]
+                        * size[i]
+                        * e[i]
+                        * t[i]
+                        * g[i])
+                        .abs()
                 });
                 axis.push([*x, terms.sum()]);
             }
@@ -200,6 +228,6 @@ impl Problem {
                 full.push([*x, (0..slots).map(|i| (size[i] * e[i] * b[i]).abs()).sum()]);
             }
         }
-        [isotropic, quadratic, tensor, value, sums, axis, full]
+        vec![isotropic, quadratic, tensor, value, sums, axis, full]
     }
 }

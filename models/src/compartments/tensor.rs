@@ -159,6 +159,7 @@ impl Compartment for DiffusionTensor {
 mod tests {
     #![allow(clippy::panic)]
     use super::*;
+    use crate::frame::combine;
 
     #[test]
     fn turns_equal_differences() {
@@ -171,8 +172,8 @@ mod tests {
                 let (s, c) = f64::sin_cos(angle);
                 let (p, q) = ((about + 1) % 3, (about + 2) % 3);
                 let mut out = axes;
-                out[p] = combine(c, axes[p], s, axes[q]);
-                out[q] = combine(-s, axes[p], c, axes[q]);
+                out[p] = crate::frame::combine(c, axes[p], s, axes[q]);
+                out[q] = crate::frame::combine(-s, axes[p], c, axes[q]);
                 let (m, psi) = DiffusionTensor::angles(out[0], out[1]);
                 [m[0], m[1], m[2], psi]
             };

@@ -104,6 +104,10 @@ impl Compartment for BinghamDispersed {
         self.inner.needs_timing()
     }
 
+    fn needs_repetition_time(&self) -> bool {
+        self.inner.needs_repetition_time()
+    }
+
     fn needs_echo_time(&self) -> bool {
         self.inner.needs_echo_time()
     }

@@ -30,7 +30,7 @@ pub(super) const ODI: ParameterSpec = ParameterSpec {
     unit: Unit::One,
     range: [0.01, 0.99],
     scale: 0.2,
-    domain: [0.0, 1.0],
+    domain: [f64::MIN_POSITIVE, 1.0],
     default: None,
     period: None,
     meaning: "orientation dispersion index, (2/pi) arctan(1/kappa)",
@@ -101,6 +101,10 @@ impl Compartment for WatsonDispersed {
 
     fn needs_timing(&self) -> bool {
         self.inner.needs_timing()
+    }
+
+    fn needs_repetition_time(&self) -> bool {
+        self.inner.needs_repetition_time()
     }
 
     fn needs_echo_time(&self) -> bool {
