@@ -1,4 +1,4 @@
-"""White Matter Modelling Challenge 2015: prediction of held-out measurements by ten models.
+"""White Matter Modelling Challenge 2015: prediction of held-out measurements by eleven models.
 
     python3 benches/validation/isbi.py DATA        DATA holds isbi2015_wm_challenge/
 
@@ -52,8 +52,9 @@ MODELS = {
     "noddi": "noddi",
     "standard_model": "standard_model",
     "standard model and free water": FREE_NODDI.format(kind="stick", dispersion=WATSON[0], links=WATSON[1]),
+    "standard model and free water, Bingham": FREE_NODDI.format(kind="stick", dispersion=BINGHAM[0], links=BINGHAM[1]),
     "cylinder_gpd, zeppelin, free water": FREE_NODDI.format(kind="cylinder_gpd", dispersion="", links=""),
-    "the same, Watson": FREE_NODDI.format(kind="cylinder_gpd", dispersion=WATSON[0], links=WATSON[1]),
+    "cylinder_gpd, zeppelin, free water, Watson": FREE_NODDI.format(kind="cylinder_gpd", dispersion=WATSON[0], links=WATSON[1]),
 }
 
 

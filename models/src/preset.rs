@@ -111,6 +111,11 @@ pub const PRESETS: &[Preset] = &[
         "Alexander et al. 2010, doi:10.1016/j.neuroimage.2010.05.043"
     ),
     preset!(
+        "axcaliber",
+        "gamma-distributed cylinder diameters, hindered zeppelin and free water (AxCaliber)",
+        "Assaf et al. 2008, doi:10.1002/mrm.21577; Barazany et al. 2009, doi:10.1093/brain/awp042"
+    ),
+    preset!(
         "verdict",
         "cells as spheres, extracellular ball, vessels as sticks of all directions (VERDICT)",
         "Panagiotaki et al. 2014, doi:10.1158/0008-5472.CAN-13-2511"
