@@ -119,7 +119,7 @@ impl Identifiability {
         let shells = match weighted_shells {
             0 => "has no diffusion weighting".to_string(),
             1 => "has one shell".to_string(),
-            n => format!("has {n} shells"),
+            n => format!("has {n} weightings"),
         };
         let weak = if self.weak.is_empty() {
             String::new()

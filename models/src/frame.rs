@@ -24,7 +24,7 @@ pub(crate) const PSI: ParameterSpec = ParameterSpec {
     unit: Unit::Radian,
     range: [0.0, std::f64::consts::PI],
     scale: 1.0,
-    domain: [f64::NEG_INFINITY, f64::INFINITY],
+    domain: [-std::f64::consts::TAU, std::f64::consts::TAU],
     default: None,
     period: Some(std::f64::consts::PI),
     meaning: "rotation of the second axis about mu",

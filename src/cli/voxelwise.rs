@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use cpu_time::ProcessTime;
 use microtome_datasets::{PartStore, content_hash, write_table};
 use microtome_inference::{Runner, record_batch};
-use microtome_models::{B0_MAX_MS_PER_UM2, BLOCK_ROWS, Job, SearchSpec};
+use microtome_models::{Acquisition, B0_MAX_MS_PER_UM2, BLOCK_ROWS, Job, SearchSpec};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -57,8 +57,7 @@ pub(crate) fn run(request: &Request<'_>) -> anyhow::Result<Ended> {
     let runner =
         Runner::new(&input.spec).with_context(|| format!("--model {}", input.model.text))?;
     let blocks = shard_blocks(input.blocks(), shard);
-    let shells = input.spec.acquisition.shells();
-    let weighted = shells.iter().filter(|s| s.b > B0_MAX_MS_PER_UM2).count();
+    let weighted = weighted_shells(&input.spec.acquisition);
     let undetermined = runner.identifiability().and_then(|i| i.warning(weighted));
     for warning in input.warnings.iter().chain(&undetermined) {
         say::note(&format!("warning: {warning}"));
@@ -102,6 +101,15 @@ pub(crate) fn run(request: &Request<'_>) -> anyhow::Result<Ended> {
         folder.undo();
     }
     result
+}
+
+/// Distinct weightings, b-values closer than 0.1 ms/um2 being one: scanners write 995
+/// and 1005 s/mm2 for one shell.
+fn weighted_shells(acquisition: &Acquisition) -> usize {
+    let mut b: Vec<f64> = acquisition.shells().iter().map(|s| s.b).collect();
+    b.retain(|b| *b > B0_MAX_MS_PER_UM2);
+    b.sort_by(f64::total_cmp);
+    b.windows(2).filter(|w| w[1] - w[0] > 0.1).count() + usize::from(!b.is_empty())
 }
 
 /// The blocks that a shard owns.

@@ -159,7 +159,6 @@ impl Compartment for DiffusionTensor {
 mod tests {
     #![allow(clippy::panic)]
     use super::*;
-    use crate::frame::combine;
 
     #[test]
     fn turns_equal_differences() {
