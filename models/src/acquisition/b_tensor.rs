@@ -121,11 +121,9 @@ pub(super) fn eigen(m: &Symmetric) -> ([f64; 3], [[f64; 3]; 3]) {
                 row[p] = c * x - s * y;
                 row[q] = s * x + c * y;
             }
-            for k in 0..3 {
-                let (x, y) = (a[p][k], a[q][k]);
-                a[p][k] = c * x - s * y;
-                a[q][k] = s * x + c * y;
-            }
+            let (x, y) = (a[p], a[q]);
+            a[p] = std::array::from_fn(|k| c * x[k] - s * y[k]);
+            a[q] = std::array::from_fn(|k| s * x[k] + c * y[k]);
             a[p][q] = 0.0;
             a[q][p] = 0.0;
             for row in &mut v {
