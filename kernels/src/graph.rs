@@ -19,7 +19,7 @@
 
 use crate::family;
 use crate::harmonic::pairs;
-use crate::legendre::MAX_TERMS;
+use crate::legendre::{LONG_TERMS, MAX_TERMS};
 use crate::plan::Plan;
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Error, Layout, Result, Shape, Tensor,
@@ -225,9 +225,9 @@ struct Zonal(Arc<Plan>);
 /// Length of the rows of `c`, of which there is one a shell.
 fn zonal_stride(plan: &Plan, columns: usize) -> Result<usize> {
     let stride = columns / plan.shells().max(1);
-    if stride == 0 || stride > MAX_TERMS || stride * plan.shells() != columns {
+    if stride == 0 || stride > LONG_TERMS || stride * plan.shells() != columns {
         return Err(Error::Msg(format!(
-            "microtome op: c has {columns} columns, not 1 to {MAX_TERMS} for each of {} shells",
+            "microtome op: c has {columns} columns, not 1 to {LONG_TERMS} for each of {} shells",
             plan.shells()
         )));
     }

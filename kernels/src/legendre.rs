@@ -25,6 +25,10 @@ use std::sync::OnceLock;
 /// Most even orders that a series may have: $l = 0, 2, \dots, 2(\mathrm{MAX\_TERMS}-1)$.
 pub const MAX_TERMS: usize = 96;
 
+/// Most even orders of a projected zonal series: enough for $e^{-3000t^2}$, the
+/// strongest weightings of preclinical scanners.
+pub const LONG_TERMS: usize = 384;
+
 /// $A_l, B_l, C_l$ for $l = 2k$.
 pub const fn product_coefficients(k: usize) -> [f64; 3] {
     let l = 2.0 * k as f64;
@@ -35,10 +39,10 @@ pub const fn product_coefficients(k: usize) -> [f64; 3] {
 }
 
 /// $P_{l+2} = (\alpha_k u + \beta_k)P_l + \gamma_k P_{l-2}$ for $l = 2k$.
-pub(crate) const RECURRENCE: [[f64; 3]; MAX_TERMS] = {
-    let mut out = [[0.0; 3]; MAX_TERMS];
+pub(crate) const RECURRENCE: [[f64; 3]; LONG_TERMS] = {
+    let mut out = [[0.0; 3]; LONG_TERMS];
     let mut k = 0;
-    while k < MAX_TERMS {
+    while k < LONG_TERMS {
         let [a, b, c] = product_coefficients(k);
         out[k] = [1.0 / a, -b / a, -c / a];
         k += 1;
@@ -119,6 +123,11 @@ pub fn even_polynomials(t: f64, out: &mut [f64]) {
 /// 1e-16 of the largest.
 pub fn gaussian_terms(x: f64) -> usize {
     inner_terms(x).min(MAX_TERMS)
+}
+
+/// As [`gaussian_terms`], for a series that is projected: at most [`LONG_TERMS`].
+pub fn series_terms(x: f64) -> usize {
+    inner_terms(x).min(LONG_TERMS)
 }
 
 fn inner_terms(x: f64) -> usize {
@@ -327,7 +336,7 @@ impl HalfRule {
 }
 
 /// Sizes of the rules that [`half_rule`] offers, whole blocks each.
-pub const RULES: [usize; 5] = [16, 24, 48, 96, 192];
+pub const RULES: [usize; 6] = [16, 24, 48, 96, 192, 384];
 
 /// The folded Gauss-Legendre rule number `index` of [`RULES`]; the last for any
 /// larger index.

@@ -45,8 +45,11 @@ pub const GAMMA_RAD_PER_S_T: f64 = 2.675_221_874_4e8;
 const GAMMA_PER_MS_UM: f64 = GAMMA_RAD_PER_S_T * 1e-9;
 /// Measurements up to this b (ms/µm²) serve as b = 0 images.
 pub const B0_MAX_MS_PER_UM2: f64 = 0.05;
-/// Larger b-values than this (ms/µm²) do not exist; the unit must be wrong.
+/// Larger b-values than this (ms/µm²) are taken for a wrong unit where the times of
+/// the pulses, which tell the gradient, are not known.
 const B_MAX_MS_PER_UM2: f64 = 200.0;
+/// Gradients stronger than this (T/m) do not exist; the unit must be wrong.
+const GRADIENT_MAX_T_PER_M: f64 = 20.0;
 
 /// Duration and separation of the gradient pulses of every measurement, ms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -527,7 +530,18 @@ impl Lists {
         }
         check_values("b (ms/um2)", &self.b)?;
         let largest = self.b.iter().copied().fold(0.0, f64::max);
-        if largest > B_MAX_MS_PER_UM2 || (largest > 0.0 && largest < B0_MAX_MS_PER_UM2) {
+        let too_large = match &self.timing {
+            None => largest > B_MAX_MS_PER_UM2,
+            Some(t) => {
+                let times = t.delta_ms.iter().zip(&t.big_delta_ms);
+                self.b.iter().zip(times).any(|(b, (delta, big_delta))| {
+                    let gradient =
+                        (b / (big_delta - delta / 3.0)).sqrt() / (GAMMA_PER_MS_UM * delta);
+                    *b > B_MAX_MS_PER_UM2 && gradient > GRADIENT_MAX_T_PER_M
+                })
+            }
+        };
+        if too_large || (largest > 0.0 && largest < B0_MAX_MS_PER_UM2) {
             return Err(AcquisitionError::Unit { largest_s_per_mm2: largest * 1000.0 });
         }
         if let Some(b_delta) = &self.b_delta {

@@ -72,7 +72,7 @@ impl Coefficients {
     pub fn new(family: Family, shells: &[Shell], parameters: usize) -> Self {
         let (row, table) = (vec![0.0; shells.len()], vec![0.0; shells.len() * parameters]);
         match family {
-            Family::Zonal => Coefficients::Zonal(ZonalSeries::new(shells, parameters)),
+            Family::Zonal => Coefficients::Zonal(ZonalSeries::projected(shells, parameters)),
             Family::Orthotropic => Coefficients::Orthotropic(Box::new(OrthotropicSeries::new(
                 shells,
                 parameters.saturating_sub(3),

@@ -18,7 +18,7 @@
 //! `levels_agree` below.
 
 use crate::lanes::{Lanes, dispatch};
-use crate::legendre::{MAX_TERMS, RECURRENCE};
+use crate::legendre::{LONG_TERMS, MAX_TERMS, RECURRENCE};
 use crate::plan::{BlockShells, Plan};
 use crate::simd::{LANES, blocks, blocks_mut};
 
@@ -27,7 +27,7 @@ use crate::simd::{LANES, blocks, blocks_mut};
 pub struct Series<'a> {
     /// $c_{s,k}$ `[shell, stride]`, zero from the terms of a shell on.
     pub c: &'a [f64],
-    /// Row length, at most [`MAX_TERMS`].
+    /// Row length, at most [`LONG_TERMS`].
     pub stride: usize,
     /// Terms of each shell, `[shell]`, at least 1 and at most `stride`.
     pub terms: &'a [usize],
@@ -76,11 +76,11 @@ fn terms_of(at: BlockShells<'_>, terms: &[usize]) -> usize {
 
 /// $P_{2k}(t)$ of the lanes.
 #[inline(always)]
-fn polynomials<L: Lanes>(u: L, terms: usize, p: &mut [L; MAX_TERMS]) {
+fn polynomials<L: Lanes, const N: usize>(u: L, terms: usize, p: &mut [L; N]) {
     let mut last = L::splat(0.0);
     let mut now = L::splat(1.0);
     p[0] = now;
-    for k in 1..terms.min(MAX_TERMS) {
+    for k in 1..terms.min(N) {
         let [a, b, c] = RECURRENCE[k - 1];
         let factor = u.madd(L::splat(a), L::splat(b));
         let next = factor.madd(now, L::splat(c).mul(last));
@@ -92,12 +92,12 @@ fn polynomials<L: Lanes>(u: L, terms: usize, p: &mut [L; MAX_TERMS]) {
 
 /// $\sum_k c_k P_{2k}$.
 #[inline(always)]
-fn sum<L: Lanes>(
+fn sum<L: Lanes, const N: usize>(
     at: BlockShells<'_>,
     table: &[f64],
     stride: usize,
     terms: usize,
-    p: &[L; MAX_TERMS],
+    p: &[L; N],
 ) -> L {
     let mut even = L::splat(0.0);
     let mut odd = L::splat(0.0);
@@ -115,12 +115,12 @@ fn sum<L: Lanes>(
 
 /// $\sum_k c_k\,dP_{2k}/du$.
 #[inline(always)]
-fn slope<L: Lanes>(
+fn slope<L: Lanes, const N: usize>(
     at: BlockShells<'_>,
     series: &Series<'_>,
     terms: usize,
     u: L,
-    p: &[L; MAX_TERMS],
+    p: &[L; N],
 ) -> L {
     let mut last = L::splat(0.0);
     let mut now = L::splat(0.0);
@@ -148,8 +148,34 @@ fn splat3<L: Lanes>(v: [f64; 3]) -> [L; 3] {
     [L::splat(v[0]), L::splat(v[1]), L::splat(v[2])]
 }
 
+/// Whether a series needs the long table of polynomials.
+#[inline(always)]
+fn is_long(terms: &[usize]) -> bool {
+    let mut most = 0;
+    for &t in terms {
+        most = most.max(t);
+    }
+    most > MAX_TERMS
+}
+
 #[inline(always)]
 fn accumulate_body<L: Lanes>(
+    plan: &Plan,
+    series: Series<'_>,
+    columns: &[Column<'_>],
+    axis: Option<usize>,
+    signal: &mut [f64],
+    jacobian: &mut [f64],
+) {
+    if is_long(series.terms) {
+        accumulate_with::<L, LONG_TERMS>(plan, series, columns, axis, signal, jacobian);
+    } else {
+        accumulate_with::<L, MAX_TERMS>(plan, series, columns, axis, signal, jacobian);
+    }
+}
+
+#[inline(always)]
+fn accumulate_with<L: Lanes, const N: usize>(
     plan: &Plan,
     series: Series<'_>,
     columns: &[Column<'_>],
@@ -162,7 +188,7 @@ fn accumulate_body<L: Lanes>(
     let jacobian = blocks_mut(jacobian);
     let rows = signal.len();
     let mu = splat3::<L>(series.mu);
-    let mut p = [L::splat(0.0); MAX_TERMS];
+    let mut p = [L::splat(0.0); N];
     let mut b = 0;
     let mut shell = 0;
     let own = plan.shell_blocks();
@@ -229,13 +255,27 @@ fn pullback_body<L: Lanes>(
     weight: &[f64],
     moments: &mut [f64],
 ) -> [f64; 3] {
+    if is_long(series.terms) {
+        pullback_with::<L, LONG_TERMS>(plan, series, weight, moments)
+    } else {
+        pullback_with::<L, MAX_TERMS>(plan, series, weight, moments)
+    }
+}
+
+#[inline(always)]
+fn pullback_with<L: Lanes, const N: usize>(
+    plan: &Plan,
+    series: Series<'_>,
+    weight: &[f64],
+    moments: &mut [f64],
+) -> [f64; 3] {
     let [gx, gy, gz] = plan.direction().each_ref().map(|v| blocks(v));
     let weight = blocks(weight);
     let mu = splat3::<L>(series.mu);
-    let mut p = [L::splat(0.0); MAX_TERMS];
+    let mut p = [L::splat(0.0); N];
     let mut axis = [L::splat(0.0); 3];
     moments.fill(0.0);
-    let mut totals = [L::splat(0.0); MAX_TERMS];
+    let mut totals = [L::splat(0.0); N];
     for (s, range) in plan.shell_blocks().iter().enumerate() {
         if range.is_empty() {
             continue;
