@@ -271,7 +271,7 @@ mod tests {
 
     /// B by sums over the sphere: half a rule in t, equal steps in the azimuth.
     fn over_the_sphere(kappa: f64, beta: f64, terms: usize) -> Vec<f64> {
-        let rule = half_rule(RULES.len() - 1);
+        let rule = half_rule(RULES.len() - 2);
         let steps = 160;
         let mut sum = vec![0.0; pairs(terms)];
         let mut h = vec![0.0; pairs(terms)];
