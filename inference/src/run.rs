@@ -163,7 +163,18 @@ impl Runner {
         batch: &RecordBatch,
         stop: &AtomicBool,
     ) -> Result<Tables, InferenceError> {
-        let voxels = voxel_batch(batch)?;
+        self.process_voxels(voxel_batch(batch)?, stop)
+    }
+
+    /// [`Runner::process`] of voxels that are not in Arrow.
+    ///
+    /// # Errors
+    /// As [`Runner::process`].
+    pub fn process_voxels(
+        &self,
+        voxels: VoxelBatch,
+        stop: &AtomicBool,
+    ) -> Result<Tables, InferenceError> {
         let expected = match &self.0 {
             Task::Compose(composed) => composed.spec.acquisition.len(),
             Task::Deconvolve(deconvolver) => deconvolver.measurements(),
