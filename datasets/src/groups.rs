@@ -63,7 +63,8 @@ impl GroupWriter {
             None => TableWriter::create_for(&self.path, self.schema.clone(), self.held.first())?
                 .into_parts()?,
         };
-        self.encode(&mut writer, &factory).map_err(DatasetError::parquet(&self.path, "write the table"))?;
+        self.encode(&mut writer, &factory)
+            .map_err(DatasetError::parquet(&self.path, "write the table"))?;
         self.open = Some((writer, factory));
         self.held.clear();
         self.rows = 0;

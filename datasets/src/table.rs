@@ -1,8 +1,8 @@
 //! Parquet tables: deterministic bytes, schema and field metadata kept.
 //!
-//! Measured numbers neither repeat nor compress, so columns of float64 are plain;
-//! those that are constant in the first batch, and words, have a dictionary and
-//! Snappy, and int64 are differences.
+//! Measured numbers neither repeat nor compress, so columns of float64 are plain. A
+//! column that often repeats itself in the first batch (NaN, say) and words have
+//! Snappy, words and constant numbers a dictionary, and int64 are differences.
 //!
 //! Schema metadata stand twice in a file: in the embedded Arrow schema, and as
 //! plain key-value pairs (sorted by key) that any Parquet reader shows. Equal
@@ -17,9 +17,9 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Float64Type;
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, SchemaRef};
-use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, Encoding};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
@@ -132,9 +132,13 @@ fn properties(schema: &SchemaRef, first: Option<&RecordBatch>) -> WriterProperti
     for (c, field) in schema.fields().iter().enumerate() {
         let path = ColumnPath::from(field.name().as_str());
         builder = match field.data_type() {
-            DataType::Float64 if !first.is_some_and(|b| is_constant(b.column(c))) => builder
-                .set_column_dictionary_enabled(path.clone(), false)
-                .set_column_compression(path, Compression::UNCOMPRESSED),
+            DataType::Float64 => match first.map_or(0.0, |b| repeats(b.column(c))) {
+                1.0 => builder,
+                share if share > 0.1 => builder.set_column_dictionary_enabled(path, false),
+                _ => builder
+                    .set_column_dictionary_enabled(path.clone(), false)
+                    .set_column_compression(path, Compression::UNCOMPRESSED),
+            },
             DataType::Int64 => builder
                 .set_column_dictionary_enabled(path.clone(), false)
                 .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
@@ -144,12 +148,12 @@ fn properties(schema: &SchemaRef, first: Option<&RecordBatch>) -> WriterProperti
     builder
 }
 
-/// Whether all numbers of a column are one.
-fn is_constant(column: &dyn Array) -> bool {
-    column.as_primitive_opt::<Float64Type>().is_some_and(|numbers| {
-        let values = numbers.values();
-        values.windows(2).all(|w| w[0].to_bits() == w[1].to_bits())
-    })
+/// The share of the numbers of a column that equal the one before them.
+fn repeats(column: &dyn Array) -> f64 {
+    let Some(numbers) = column.as_primitive_opt::<Float64Type>() else { return 0.0 };
+    let pairs = numbers.values().windows(2);
+    let all = pairs.len().max(1);
+    pairs.filter(|w| w[0].to_bits() == w[1].to_bits()).count() as f64 / all as f64
 }
 
 /// Reads a Parquet table batch by batch.
@@ -186,8 +190,7 @@ impl TableReader {
         let wrong = |e: ParquetError| DatasetError::parquet(path, "read the table")(e);
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(wrong)?;
         let fields = builder.schema().fields().iter().enumerate();
-        let roots: Vec<usize> =
-            fields.filter(|(_, f)| wanted(f.name())).map(|(c, _)| c).collect();
+        let roots: Vec<usize> = fields.filter(|(_, f)| wanted(f.name())).map(|(c, _)| c).collect();
         let mask = ProjectionMask::roots(builder.parquet_schema(), roots.iter().copied());
         let schema = builder.schema().project(&roots).map_err(|e| wrong(e.into()))?;
         let schema = Arc::new(schema);

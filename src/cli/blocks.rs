@@ -106,7 +106,9 @@ impl Work<'_> {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 let Some(&group) = groups.get(at) else { break };
                 match self.one(at, group, fresh) {
-                    Ok(Some(g)) => done.lock().unwrap_or_else(PoisonError::into_inner).push((at, g)),
+                    Ok(Some(g)) => {
+                        done.lock().unwrap_or_else(PoisonError::into_inner).push((at, g))
+                    }
                     Ok(None) => break,
                     Err(e) => {
                         STOP.store(true, Ordering::Relaxed);

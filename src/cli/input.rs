@@ -5,7 +5,9 @@ use super::flags::{AcquisitionFlags, DataFlags, ModelFlags};
 use super::model::NamedModel;
 use super::scheme::Scheme;
 use anyhow::{Context, bail};
-use microtome_datasets::{GradientDeviations, SignalSource, content_hash, numbers_hash, world_from_fsl};
+use microtome_datasets::{
+    GradientDeviations, SignalSource, content_hash, numbers_hash, world_from_fsl,
+};
 use microtome_models::{
     BLOCK_ROWS, FreeKind, Job, Model, Repeats, RunSpec, SearchSpec, ShellMeans, SigmaSpec,
     VoxelBatch,

@@ -14,9 +14,7 @@ use anyhow::{Context, bail};
 use cpu_time::ProcessTime;
 use microtome_datasets::{MatrixWriter, PartStore, content_hash, write_table};
 use microtome_inference::{Runner, record_batch};
-use microtome_models::{
-    B0_MAX_MS_PER_UM2, BLOCK_ROWS, Job, RunSpec, SearchSpec, harmonic_count,
-};
+use microtome_models::{B0_MAX_MS_PER_UM2, BLOCK_ROWS, Job, RunSpec, SearchSpec, harmonic_count};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
