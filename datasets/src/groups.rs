@@ -24,26 +24,16 @@ use crate::table::{GROUP_ROWS, TableWriter};
 pub(crate) struct GroupWriter {
     path: PathBuf,
     schema: SchemaRef,
-    writer: SerializedFileWriter<BufWriter<AtomicFile>>,
-    factory: ArrowRowGroupWriterFactory,
+    /// The file, begun with the first row group.
+    open: Option<(SerializedFileWriter<BufWriter<AtomicFile>>, ArrowRowGroupWriterFactory)>,
     held: Vec<RecordBatch>,
     rows: usize,
     groups: usize,
 }
 
 impl GroupWriter {
-    pub(crate) fn create(path: &Path, schema: SchemaRef) -> Result<Self> {
-        let (writer, factory) =
-            TableWriter::create(path, schema.clone(), Some(GROUP_ROWS))?.into_parts()?;
-        Ok(Self {
-            path: path.into(),
-            schema,
-            writer,
-            factory,
-            held: Vec::new(),
-            rows: 0,
-            groups: 0,
-        })
+    pub(crate) fn new(path: &Path, schema: SchemaRef) -> Self {
+        Self { path: path.into(), schema, open: None, held: Vec::new(), rows: 0, groups: 0 }
     }
 
     /// Adds rows; a row group must end where a batch ends.
@@ -57,23 +47,38 @@ impl GroupWriter {
         if self.rows > 0 {
             self.flush()?;
         }
+        let (writer, _) = match self.open {
+            Some(open) => open,
+            None => TableWriter::create_for(&self.path, self.schema, None)?.into_parts()?,
+        };
         let wrong = DatasetError::parquet(&self.path, "write the table");
-        let buffer = self.writer.into_inner().map_err(wrong)?;
+        let buffer = writer.into_inner().map_err(wrong)?;
         let file = buffer.into_inner().map_err(|e| e.into_error());
         file.map_err(DatasetError::io(&self.path, "write"))?.commit()
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.encode().map_err(DatasetError::parquet(&self.path, "write the table"))?;
+        let (mut writer, factory) = match self.open.take() {
+            Some(open) => open,
+            None => TableWriter::create_for(&self.path, self.schema.clone(), self.held.first())?
+                .into_parts()?,
+        };
+        self.encode(&mut writer, &factory)
+            .map_err(DatasetError::parquet(&self.path, "write the table"))?;
+        self.open = Some((writer, factory));
         self.held.clear();
         self.rows = 0;
         self.groups += 1;
         Ok(())
     }
 
-    fn encode(&mut self) -> std::result::Result<(), ParquetError> {
+    fn encode(
+        &self,
+        writer: &mut SerializedFileWriter<BufWriter<AtomicFile>>,
+        factory: &ArrowRowGroupWriterFactory,
+    ) -> std::result::Result<(), ParquetError> {
         let Some(first) = self.held.first() else { return Ok(()) };
-        let mut writers = self.factory.create_column_writers(self.groups)?.into_iter();
+        let mut writers = factory.create_column_writers(self.groups)?.into_iter();
         // A nested column has several leaves, each with its own writer.
         let mut columns: Vec<(usize, Vec<ArrowColumnWriter>)> = Vec::new();
         for (c, field) in self.schema.fields().iter().enumerate() {
@@ -92,7 +97,7 @@ impl GroupWriter {
                 writers.into_iter().map(ArrowColumnWriter::close).collect()
             })
             .collect::<std::result::Result<Vec<Vec<ArrowColumnChunk>>, ParquetError>>()?;
-        let mut group = self.writer.next_row_group()?;
+        let mut group = writer.next_row_group()?;
         for chunk in chunks.into_iter().flatten() {
             chunk.append_to_row_group(&mut group)?;
         }
@@ -136,7 +141,7 @@ mod tests {
             (0..20).map(|k| batch(k * 16_384, if k < 19 { 16_384 } else { 77 })).collect();
         let schema = batches[0].schema();
         crate::write_table(&plain, schema.clone(), &batches).unwrap();
-        let mut writer = GroupWriter::create(&groups, schema).unwrap();
+        let mut writer = GroupWriter::new(&groups, schema);
         batches.into_iter().for_each(|b| writer.write(b).unwrap());
         writer.finish().unwrap();
         assert!(std::fs::read(plain).unwrap() == std::fs::read(groups).unwrap());

@@ -9,6 +9,7 @@ use std::path::Path;
 use crate::atomic::AtomicFile;
 use crate::csv_table::read_plain;
 use crate::error::{DatasetError, Result};
+use crate::hash::little_endian;
 use crate::npy::{NpyFile, write_header};
 
 /// A matrix in memory.
@@ -53,7 +54,7 @@ impl MatrixWriter {
     /// Another ending than `.npy` or `.csv`; a folder that cannot be written.
     pub fn create(path: &Path, rows: usize, columns: usize) -> Result<Self> {
         let form = form(path)?;
-        let mut out = BufWriter::new(AtomicFile::create(path)?);
+        let mut out = BufWriter::with_capacity(1 << 16, AtomicFile::create(path)?);
         if form == Form::Npy {
             write_header(&mut out, &[rows, columns]).map_err(DatasetError::io(path, "write"))?;
         }
@@ -84,7 +85,7 @@ impl MatrixWriter {
 
     fn write(&mut self, values: &[f64]) -> std::io::Result<()> {
         if self.form == Form::Npy {
-            return values.iter().try_for_each(|v| self.out.write_all(&v.to_le_bytes()));
+            return self.out.write_all(&little_endian(values));
         }
         for row in values.chunks_exact(self.columns) {
             let text: Vec<String> = row.iter().map(|v| format!("{v:?}")).collect();

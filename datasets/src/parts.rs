@@ -64,6 +64,15 @@ impl PartStore {
         self.folder.join(format!("{}.{table}.parquet", self.identity(key)))
     }
 
+    /// Whether there is no part of any run yet.
+    pub fn is_empty(&self) -> bool {
+        let is_part = |entry: std::fs::DirEntry| {
+            let name = entry.file_name();
+            Path::new(&name).extension().is_some_and(|e| e == "parquet")
+        };
+        std::fs::read_dir(&self.folder).map_or(true, |list| !list.flatten().any(is_part))
+    }
+
     /// Whether the part is there, complete and of this run.
     pub fn is_valid(&self, key: &str, table: &str) -> bool {
         TableReader::open(&self.path(key, table))
@@ -102,7 +111,7 @@ impl PartStore {
             m.insert(IDENTITY.to_owned(), self.identity(key));
             m.extend(notes.iter().map(|(name, text)| (format!("{OF_PART}{name}"), text.clone())));
         });
-        let mut writer = TableWriter::create(&path, schema, None)?;
+        let mut writer = TableWriter::create_part(&path, schema, first)?;
         for batch in batches {
             writer.write(batch)?;
         }
@@ -112,6 +121,15 @@ impl PartStore {
             writer.finish_without_sync()?
         }
         Ok(path)
+    }
+
+    /// The rows of a part.
+    ///
+    /// # Errors
+    /// A part that is missing or damaged.
+    pub fn read(&self, key: &str, table: &str) -> Result<Vec<RecordBatch>> {
+        let part = TableReader::open(&self.path(key, table))?;
+        part.collect()
     }
 
     /// Writes a part: [`PartStore::write_with`] without notes.
@@ -172,15 +190,15 @@ pub fn join(
         for item in receive {
             match (item?, &mut state) {
                 (Item::Part(path, schema), None) => {
-                    state = Some(Join::begin(out, &schema, metadata, path)?);
+                    state = Some(Join::begin(out, &schema, metadata, path));
                 }
                 (Item::Part(path, schema), Some(join)) => join.check(path, &schema)?,
-                (Item::Batch(batch), Some(join)) => join.push(out, batch)?,
+                (Item::Batch(batch), Some(join)) => join.push(batch)?,
                 (Item::Batch(_), None) => {}
             }
         }
         match state {
-            Some(join) => join.finish(out),
+            Some(join) => join.finish(),
             None => Err(DatasetError::format(out, "there are no parts to join")),
         }
     })
@@ -220,14 +238,16 @@ pub fn join_batches(
     out: &Path,
     metadata: &[(String, String)],
 ) -> Result<usize> {
-    let mut join = Join::begin(out, schema, metadata, PathBuf::new())?;
+    let mut join = Join::new(out, schema, metadata);
     for batch in batches {
-        join.push(out, batch?)?;
+        join.push(batch?)?;
     }
-    join.finish(out)
+    join.finish()
 }
 
-struct Join {
+/// A table that grows by batches.
+pub struct Join {
+    out: PathBuf,
     first: PathBuf,
     schema: SchemaRef,
     batches: BatchCoalescer,
@@ -236,19 +256,20 @@ struct Join {
 }
 
 impl Join {
-    fn begin(
-        out: &Path,
-        part: &Schema,
-        metadata: &[(String, String)],
-        first: PathBuf,
-    ) -> Result<Self> {
+    /// Begins a table at `out` with the columns of a batch or a part; `metadata` is
+    /// added to its own. The file appears when it is complete.
+    pub fn new(out: &Path, part: &Schema, metadata: &[(String, String)]) -> Self {
+        Self::begin(out, part, metadata, PathBuf::new())
+    }
+
+    fn begin(out: &Path, part: &Schema, metadata: &[(String, String)], first: PathBuf) -> Self {
         let schema = with_metadata(part, |m| {
             m.retain(|name, _| name != IDENTITY && !name.starts_with(OF_PART));
             m.extend(metadata.iter().cloned());
         });
-        let writer = GroupWriter::create(out, schema.clone())?;
+        let writer = GroupWriter::new(out, schema.clone());
         let batches = BatchCoalescer::new(schema.clone(), JOIN_ROWS);
-        Ok(Self { first, schema, batches, writer, rows: 0 })
+        Self { out: out.to_path_buf(), first, schema, batches, writer, rows: 0 }
     }
 
     /// Refuses a part of other columns.
@@ -264,7 +285,12 @@ impl Join {
         })
     }
 
-    fn push(&mut self, out: &Path, batch: RecordBatch) -> Result<()> {
+    /// Adds rows.
+    ///
+    /// # Errors
+    /// A batch of another schema, a full disk.
+    pub fn push(&mut self, batch: RecordBatch) -> Result<()> {
+        let out = &self.out;
         self.rows += batch.num_rows();
         let columns = batch.columns().to_vec();
         RecordBatch::try_new(self.schema.clone(), columns)
@@ -280,7 +306,12 @@ impl Join {
         Ok(())
     }
 
-    fn finish(mut self, out: &Path) -> Result<usize> {
+    /// Completes the file and returns its number of rows.
+    ///
+    /// # Errors
+    /// A full disk.
+    pub fn finish(mut self) -> Result<usize> {
+        let out = &self.out;
         self.batches
             .finish_buffered_batch()
             .map_err(|e| DatasetError::parquet(out, "join the parts")(ParquetError::from(e)))?;

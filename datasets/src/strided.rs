@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::{DatasetError, Result};
-use crate::sample::Sample;
+use crate::sample::{Kind, Sample};
 
 /// Unwanted bytes that are read rather than jumped over.
 const GAP_BYTES: usize = 4096;
@@ -47,8 +47,14 @@ impl StridedFile {
         let (width, outer, stride) = if self.row_major { (n, 1, 0) } else { (1, n, self.rows) };
         let size = self.sample.size();
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.reads_plainly(rows) {
+            let start = self.offset + (rows[0] * n * size) as u64;
+            file.seek(SeekFrom::Start(start))
+                .and_then(|_| file.read_exact(bytemuck::cast_slice_mut(&mut out)))
+                .map_err(DatasetError::io(&self.path, "read voxels"))?;
+            return Ok(out);
+        }
         let mut bytes = Vec::new();
-        let mut values = vec![0.0; width];
         for m in 0..outer {
             let mut done = 0;
             while done < rows.len() {
@@ -62,9 +68,8 @@ impl StridedFile {
                     .map_err(DatasetError::io(&self.path, "read voxels"))?;
                 for (k, row) in rows[done..done + count].iter().enumerate() {
                     let at = (row - first) * width * size;
-                    self.sample.decode(&bytes[at..at + width * size], &mut values);
-                    let to = (done + k) * n + m;
-                    out[to..to + width].copy_from_slice(&values);
+                    let (bytes, to) = (&bytes[at..at + width * size], (done + k) * n + m);
+                    self.sample.decode(bytes, &mut out[to..to + width]);
                 }
                 done += count;
             }
@@ -76,6 +81,18 @@ impl StridedFile {
             }
         }
         Ok(out)
+    }
+
+    /// Whether rows stand in the file as they do in memory.
+    fn reads_plainly(&self, rows: &[usize]) -> bool {
+        let neighbours = rows.windows(2).all(|w| w[1] == w[0] + 1);
+        let native = self.sample.kind == Kind::F64 && !self.sample.big_endian;
+        self.row_major
+            && native
+            && cfg!(target_endian = "little")
+            && self.scale.is_none()
+            && !rows.is_empty()
+            && neighbours
     }
 
     /// All values in file order, a piece at a time.

@@ -1,4 +1,8 @@
-//! Parquet tables: Snappy, deterministic bytes, schema and field metadata kept.
+//! Parquet tables: deterministic bytes, schema and field metadata kept.
+//!
+//! Measured numbers neither repeat nor compress, so columns of float64 are plain. A
+//! column that often repeats itself in the first batch (NaN, say) and words have
+//! Snappy, words and constant numbers a dictionary, and int64 are differences.
 //!
 //! Schema metadata stand twice in a file: in the embedded Arrow schema, and as
 //! plain key-value pairs (sorted by key) that any Parquet reader shows. Equal
@@ -7,16 +11,19 @@
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Float64Type;
+use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, SchemaRef};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
-use parquet::basic::Compression;
+use parquet::arrow::{ArrowWriter, ProjectionMask};
+use parquet::basic::{Compression, Encoding};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
@@ -41,22 +48,30 @@ impl TableWriter {
     /// # Errors
     /// A schema that Parquet cannot hold, a folder that cannot be written.
     pub fn create(path: &Path, schema: SchemaRef, group_rows: Option<usize>) -> Result<Self> {
-        let mut pairs: Vec<(&String, &String)> = schema.metadata().iter().collect();
-        pairs.sort();
-        let pairs = pairs.into_iter().map(|(k, v)| KeyValue::new(k.clone(), v.clone())).collect();
-        // Measured numbers do not repeat: a dictionary of them costs time and room.
-        let numbers = schema.fields().iter().filter(|f| *f.data_type() == DataType::Float64);
-        let plain = |builder: WriterPropertiesBuilder, name: &String| {
-            builder.set_column_dictionary_enabled(ColumnPath::from(name.as_str()), false)
-        };
-        let properties = numbers
-            .map(|f| f.name())
-            .fold(WriterProperties::builder(), plain)
-            .set_compression(Compression::SNAPPY)
-            .set_created_by(concat!("microtome version ", env!("CARGO_PKG_VERSION")).to_owned())
-            .set_max_row_group_row_count(group_rows)
-            .set_key_value_metadata(Some(pairs))
-            .build();
+        let properties = properties(&schema, None).set_max_row_group_row_count(group_rows);
+        Self::with(path, schema, properties.build())
+    }
+
+    /// Begins a table with row groups of the usual length, of which these are the first rows.
+    pub(crate) fn create_for(
+        path: &Path,
+        schema: SchemaRef,
+        first: Option<&RecordBatch>,
+    ) -> Result<Self> {
+        let properties = properties(&schema, first).set_max_row_group_row_count(Some(GROUP_ROWS));
+        Self::with(path, schema, properties.build())
+    }
+
+    /// Begins a part, which is read once at most: one row group without statistics.
+    pub(crate) fn create_part(path: &Path, schema: SchemaRef, first: &RecordBatch) -> Result<Self> {
+        let properties = properties(&schema, Some(first))
+            .set_max_row_group_row_count(None)
+            .set_statistics_enabled(EnabledStatistics::None)
+            .set_offset_index_disabled(true);
+        Self::with(path, schema, properties.build())
+    }
+
+    fn with(path: &Path, schema: SchemaRef, properties: WriterProperties) -> Result<Self> {
         let out = BufWriter::with_capacity(1 << 16, AtomicFile::create(path)?);
         let writer = ArrowWriter::try_new(out, schema, Some(properties))
             .map_err(DatasetError::parquet(path, "begin the table"))?;
@@ -105,6 +120,42 @@ impl TableWriter {
     }
 }
 
+/// How the columns of a table are stored, given its first rows.
+fn properties(schema: &SchemaRef, first: Option<&RecordBatch>) -> WriterPropertiesBuilder {
+    let mut pairs: Vec<(&String, &String)> = schema.metadata().iter().collect();
+    pairs.sort();
+    let pairs = pairs.into_iter().map(|(k, v)| KeyValue::new(k.clone(), v.clone())).collect();
+    let mut builder = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_created_by(concat!("microtome version ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_key_value_metadata(Some(pairs));
+    for (c, field) in schema.fields().iter().enumerate() {
+        let path = ColumnPath::from(field.name().as_str());
+        builder = match field.data_type() {
+            DataType::Float64 => match first.map_or(0.0, |b| repeats(b.column(c))) {
+                1.0 => builder,
+                share if share > 0.1 => builder.set_column_dictionary_enabled(path, false),
+                _ => builder
+                    .set_column_dictionary_enabled(path.clone(), false)
+                    .set_column_compression(path, Compression::UNCOMPRESSED),
+            },
+            DataType::Int64 => builder
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
+            _ => builder,
+        };
+    }
+    builder
+}
+
+/// The share of the numbers of a column that equal the one before them.
+fn repeats(column: &dyn Array) -> f64 {
+    let Some(numbers) = column.as_primitive_opt::<Float64Type>() else { return 0.0 };
+    let pairs = numbers.values().windows(2);
+    let all = pairs.len().max(1);
+    pairs.filter(|w| w[0].to_bits() == w[1].to_bits()).count() as f64 / all as f64
+}
+
 /// Reads a Parquet table batch by batch.
 pub struct TableReader {
     path: PathBuf,
@@ -120,16 +171,33 @@ impl TableReader {
     /// # Errors
     /// Files that are missing, truncated or not Parquet.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_where(path, |_| true)
+    }
+
+    /// Opens a table of which only some columns are read, in the order of the table.
+    ///
+    /// # Errors
+    /// As [`TableReader::open`]; a column that is not there is none.
+    pub fn open_columns(path: &Path, names: &[&str]) -> Result<Self> {
+        Self::open_where(path, |name| names.contains(&name))
+    }
+
+    fn open_where(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Self> {
         let file = File::open(path).map_err(DatasetError::io(path, "open"))?;
         if file.metadata().map_err(DatasetError::io(path, "open"))?.is_dir() {
             return Err(DatasetError::format(path, "is a folder; a Parquet file is needed"));
         }
         let wrong = |e: ParquetError| DatasetError::parquet(path, "read the table")(e);
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(wrong)?;
-        let schema = builder.schema().clone();
+        let fields = builder.schema().fields().iter().enumerate();
+        let roots: Vec<usize> = fields.filter(|(_, f)| wanted(f.name())).map(|(c, _)| c).collect();
+        let mask = ProjectionMask::roots(builder.parquet_schema(), roots.iter().copied());
+        let schema = builder.schema().project(&roots).map_err(|e| wrong(e.into()))?;
+        let schema = Arc::new(schema);
         let rows = builder.metadata().file_metadata().num_rows().max(0) as usize;
         let groups = builder.metadata().num_row_groups();
-        let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(wrong)?;
+        let builder = builder.with_projection(mask).with_batch_size(BATCH_ROWS);
+        let reader = builder.build().map_err(wrong)?;
         Ok(Self { path: path.to_path_buf(), schema, rows, groups, reader })
     }
 
@@ -172,7 +240,7 @@ pub fn read_table(path: &Path) -> Result<Vec<RecordBatch>> {
 /// # Errors
 /// As [`TableWriter`].
 pub fn write_table(path: &Path, schema: SchemaRef, batches: &[RecordBatch]) -> Result<()> {
-    let mut writer = TableWriter::create(path, schema, Some(GROUP_ROWS))?;
+    let mut writer = TableWriter::create_for(path, schema, batches.first())?;
     for batch in batches {
         writer.write(batch)?;
     }

@@ -163,7 +163,18 @@ impl Runner {
         batch: &RecordBatch,
         stop: &AtomicBool,
     ) -> Result<Tables, InferenceError> {
-        let voxels = voxel_batch(batch)?;
+        self.process_voxels(voxel_batch(batch)?, stop)
+    }
+
+    /// [`Runner::process`] of voxels that are not in Arrow.
+    ///
+    /// # Errors
+    /// As [`Runner::process`].
+    pub fn process_voxels(
+        &self,
+        voxels: VoxelBatch,
+        stop: &AtomicBool,
+    ) -> Result<Tables, InferenceError> {
         let expected = match &self.0 {
             Task::Compose(composed) => composed.spec.acquisition.len(),
             Task::Deconvolve(deconvolver) => deconvolver.measurements(),
@@ -185,19 +196,22 @@ fn deconvolve(
     stop: &AtomicBool,
 ) -> Result<Tables, InferenceError> {
     let n = voxels.measurements;
-    let fits = (0..voxels.row.len())
-        .into_par_iter()
-        .with_min_len(16)
+    let fits = voxels
+        .signals
+        .par_chunks(16 * n.max(1))
         .map_init(
             || deconvolver.state(),
-            |state, v| {
+            |state, signals| {
                 if stop.load(Ordering::Relaxed) {
                     return Err(InferenceError::Interrupted);
                 }
-                Ok(deconvolver.fit(&voxels.signals[v * n..(v + 1) * n], state))
+                let mut fits = Vec::with_capacity(16);
+                deconvolver.fit_each(signals, state, &mut fits);
+                Ok(fits)
             },
         )
         .collect::<Result<Vec<_>, _>>()?;
+    let fits: Vec<_> = fits.into_iter().flatten().collect();
     let status: Vec<Status> = fits.iter().map(|f| f.status).collect();
     Ok(Tables {
         main: table::deconvolution::table(deconvolver, voxels, &fits)?,

@@ -5,7 +5,7 @@
 //! the product of a few columns' worth of numbers with a table that all voxels
 //! share. Columns go in tiles of 64 whose sums stay in registers over all rows.
 //!
-//! Validated by `equals_plain_sums` below.
+//! Validated by `equals_plain_sums` and `sides_together_equal_sides_alone` below.
 
 use crate::lanes::{Lanes, dispatch};
 use crate::simd::{Block, LANES, blocks_mut};
@@ -71,6 +71,125 @@ fn add_rows_body<L: Lanes>(
     }
 }
 
+/// Right sides that share what is loaded of a table.
+const TOGETHER: usize = 4;
+
+#[inline(always)]
+fn tile_each<L: Lanes, const V: usize, const N: usize>(
+    matrix: &[f64],
+    stride: usize,
+    weight: [&[f64]; V],
+    at: usize,
+    out: &mut [f64],
+    width: usize,
+) {
+    let mut sum = [[L::splat(0.0); N]; V];
+    let mut v = 0;
+    while v < V {
+        let row = out[v * width + at..][..N * LANES].as_chunks::<LANES>().0;
+        let mut b = 0;
+        while b < N {
+            sum[v][b] = L::load(&row[b]);
+            b += 1;
+        }
+        v += 1;
+    }
+    let mut k = 0;
+    while k < weight[0].len() {
+        let row = matrix[k * stride + at..][..N * LANES].as_chunks::<LANES>().0;
+        let mut v = 0;
+        while v < V {
+            let w = L::splat(weight[v][k]);
+            let mut b = 0;
+            while b < N {
+                sum[v][b] = w.madd(L::load(&row[b]), sum[v][b]);
+                b += 1;
+            }
+            v += 1;
+        }
+        k += 1;
+    }
+    let mut v = 0;
+    while v < V {
+        let row = out[v * width + at..][..N * LANES].as_chunks_mut::<LANES>().0;
+        let mut b = 0;
+        while b < N {
+            sum[v][b].store(&mut row[b]);
+            b += 1;
+        }
+        v += 1;
+    }
+}
+
+#[inline(always)]
+fn each<L: Lanes, const V: usize>(
+    matrix: &[f64],
+    stride: usize,
+    weights: &[f64],
+    out: &mut [f64],
+    width: usize,
+) {
+    let terms = weights.len() / V;
+    let mut weight = [&weights[..terms]; V];
+    let mut v = 1;
+    while v < V {
+        weight[v] = &weights[v * terms..][..terms];
+        v += 1;
+    }
+    let mut at = 0;
+    while at + 2 * LANES <= width {
+        tile_each::<L, V, 2>(matrix, stride, weight, at, out, width);
+        at += 2 * LANES;
+    }
+    if at < width {
+        tile_each::<L, V, 1>(matrix, stride, weight, at, out, width);
+    }
+}
+
+#[inline(always)]
+fn add_rows_each_body<L: Lanes>(
+    matrix: &[f64],
+    stride: usize,
+    weights: &[f64],
+    sides: usize,
+    out: &mut [f64],
+) {
+    let (terms, width) = (weights.len() / sides, out.len() / sides);
+    let mut v = 0;
+    while v + TOGETHER <= sides {
+        let weights = &weights[v * terms..][..TOGETHER * terms];
+        each::<L, TOGETHER>(matrix, stride, weights, &mut out[v * width..], width);
+        v += TOGETHER;
+    }
+    while v < sides {
+        let weights = &weights[v * terms..][..terms];
+        each::<L, 1>(matrix, stride, weights, &mut out[v * width..], width);
+        v += 1;
+    }
+}
+
+dispatch! {
+    fn add_rows_each_at / add_rows_each_body(matrix: &[f64], stride: usize, weights: &[f64], sides: usize, out: &mut [f64])
+}
+
+/// Adds all rows to several `out`, each with its own weights; each is what
+/// [`add_rows`] makes of it, to the bit.
+///
+/// # Shapes
+/// `matrix` as there, `weights` `[side, row]`, `out` `[side, column]` with a multiple of
+/// eight columns.
+pub fn add_rows_each(
+    matrix: &[f64],
+    stride: usize,
+    weights: &[f64],
+    sides: usize,
+    out: &mut [f64],
+) {
+    if sides > 0 {
+        add_rows_each_at(crate::simd::level(), matrix, stride, weights, sides, out);
+    }
+}
+
 dispatch! {
     fn add_rows_at / add_rows_body(matrix: &[f64], stride: usize, rows: &[u32], weight: &[f64], out: &mut [f64])
 }
@@ -88,6 +207,26 @@ pub fn add_rows(matrix: &[f64], stride: usize, rows: &[u32], weight: &[f64], out
 mod tests {
     use super::*;
     use crate::simd::SimdLevel;
+
+    #[test]
+    fn sides_together_equal_sides_alone() {
+        let value = |i: usize| ((i * 37 + 11) % 101) as f64 / 49.0 - 1.0;
+        let (stride, terms) = (112, 9);
+        let matrix: Vec<f64> = (0..terms * stride).map(value).collect();
+        let rows: Vec<u32> = (0..terms as u32).collect();
+        for (columns, sides) in [(8, 1), (16, 4), (24, 5), (104, 11), (112, 8)] {
+            let weights: Vec<f64> = (0..sides * terms).map(|i| value(3 * i + 1)).collect();
+            for level in SimdLevel::available() {
+                let mut out: Vec<f64> = (0..sides * columns).map(|j| value(j + 5)).collect();
+                let mut alone = out.clone();
+                add_rows_each_at(level, &matrix, stride, &weights, sides, &mut out);
+                for (out, w) in alone.chunks_mut(columns).zip(weights.chunks(terms)) {
+                    add_rows_at(level, &matrix, stride, &rows, w, out);
+                }
+                assert!(out == alone, "{columns} {sides}");
+            }
+        }
+    }
 
     #[test]
     fn equals_plain_sums() {

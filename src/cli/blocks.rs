@@ -6,16 +6,18 @@
 //! threads, and few blocks are in memory. One thread means one driver that does
 //! one thing at a time.
 //!
-//! The last part of a block carries the counts of its voxels; a block is finished
-//! when all its parts are there.
+//! The blocks of cheap fits share parts, sixteen at a time. The last table of a part
+//! carries the counts of its voxels; its blocks are finished when all its tables are
+//! there.
 
+use super::growing::GrowingTables;
 use super::input::{Input, key};
 use super::progress::Progress;
 use super::record::Counts;
 use anyhow::Context;
 use microtome_datasets::PartStore;
-use microtome_inference::{InferenceError, Runner, Tables, record_batch};
-use microtome_models::{Job, RunSpec};
+use microtome_inference::{InferenceError, Runner, Tables};
+use microtome_models::{FitMethod, Job, RunSpec};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -37,6 +39,8 @@ pub(crate) enum Blocks {
 pub(crate) struct Finished {
     /// Their keys, in order.
     pub(crate) keys: Vec<String>,
+    /// The names of their parts, in order.
+    pub(crate) parts: Vec<String>,
     pub(crate) counts: Counts,
     /// How many were found finished.
     pub(crate) resumed: usize,
@@ -62,99 +66,155 @@ pub(crate) fn drivers(threads: usize, blocks: usize) -> usize {
     threads.min(4 + threads / 8).min(blocks)
 }
 
-/// Works on the blocks.
-pub(crate) fn run(
-    input: &Input,
-    runner: &Runner,
-    store: &PartStore,
-    blocks: &[usize],
-    threads: usize,
-    progress: &Progress,
-) -> anyhow::Result<Blocks> {
-    let next = AtomicUsize::new(0);
-    let failed: Mutex<Option<anyhow::Error>> = Mutex::new(None);
-    let done: Mutex<Vec<(usize, Block)>> = Mutex::new(Vec::with_capacity(blocks.len()));
-    std::thread::scope(|scope| {
-        for _ in 0..drivers(threads, blocks.len()) {
-            scope.spawn(|| {
-                while !STOP.load(Ordering::Relaxed) {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(&block) = blocks.get(at) else { break };
-                    match one(input, runner, store, block) {
-                        Ok(Some(b)) => {
-                            progress.add(b.counts.voxels);
-                            done.lock().unwrap_or_else(PoisonError::into_inner).push((at, b));
-                        }
-                        Ok(None) => break,
-                        Err(e) => {
-                            STOP.store(true, Ordering::Relaxed);
-                            failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
-                        }
+/// Blocks that share a part. Where a block takes less time than its files, sixteen do:
+/// a run that is killed loses no more than a second of each driver.
+fn blocks_a_part(spec: &RunSpec) -> usize {
+    let linear = spec.method() != FitMethod::Nlls || !spec.model.expansion.is_gaussian();
+    let cheap = spec.model.deconvolution.is_some() || linear;
+    if spec.job == Job::Fit && cheap { 16 } else { 1 }
+}
+
+/// The name of the part of some blocks.
+fn part(keys: &[String]) -> String {
+    match keys {
+        [key] => key.clone(),
+        _ => hash(keys),
+    }
+}
+
+/// What works on blocks has.
+pub(crate) struct Work<'a> {
+    pub(crate) input: &'a Input,
+    pub(crate) runner: &'a Runner,
+    pub(crate) store: &'a PartStore,
+    pub(crate) threads: usize,
+    pub(crate) progress: &'a Progress,
+    /// Tables that take the rows at once; without them they are joined from the parts.
+    pub(crate) tables: Option<&'a GrowingTables<'a>>,
+}
+
+impl Work<'_> {
+    /// Works on the blocks.
+    pub(crate) fn run(&self, blocks: &[usize]) -> anyhow::Result<Blocks> {
+        let groups: Vec<&[usize]> = blocks.chunks(blocks_a_part(&self.input.spec)).collect();
+        let fresh = self.store.is_empty();
+        let next = AtomicUsize::new(0);
+        let failed: Mutex<Option<anyhow::Error>> = Mutex::new(None);
+        let done: Mutex<Vec<(usize, Group)>> = Mutex::new(Vec::with_capacity(groups.len()));
+        let drive = || {
+            while !STOP.load(Ordering::Relaxed) {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(&group) = groups.get(at) else { break };
+                match self.one(at, group, fresh) {
+                    Ok(Some(g)) => {
+                        done.lock().unwrap_or_else(PoisonError::into_inner).push((at, g))
                     }
+                    Ok(None) => break,
+                    Err(e) => {
+                        STOP.store(true, Ordering::Relaxed);
+                        failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+                    }
+                }
+            }
+        };
+        if self.threads == 1 {
+            // On the thread of the pool itself, which then waits for nobody.
+            rayon::scope(|_| drive());
+        } else {
+            std::thread::scope(|scope| {
+                for _ in 0..drivers(self.threads, groups.len()) {
+                    scope.spawn(drive);
                 }
             });
         }
-    });
-    if let Some(e) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        return Err(e);
+        if let Some(e) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(e);
+        }
+        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if done.len() < groups.len() {
+            return Ok(Blocks::Interrupted(done.iter().map(|(_, g)| g.keys.len()).sum()));
+        }
+        done.sort_by_key(|(at, _)| *at);
+        let mut out = Finished::default();
+        for (_, group) in done {
+            out.resumed += if group.resumed { group.keys.len() } else { 0 };
+            out.parts.push(part(&group.keys));
+            out.keys.extend(group.keys);
+            out.counts.add(&group.counts);
+        }
+        Ok(Blocks::Finished(out))
     }
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if done.len() < blocks.len() {
-        return Ok(Blocks::Interrupted(done.len()));
+
+    /// The blocks of one part; `None` when they were interrupted.
+    fn one(&self, at: usize, blocks: &[usize], fresh: bool) -> anyhow::Result<Option<Group>> {
+        let tables = tables(&self.input.spec);
+        if !fresh {
+            let key = |b: &usize| Ok(key(*b, &self.input.block(*b)?));
+            let keys = blocks.iter().map(key).collect::<anyhow::Result<Vec<String>>>()?;
+            if let Some(counts) = self.counts_of(&part(&keys), tables)? {
+                self.progress.add(counts.voxels);
+                if let Some(growing) = self.tables {
+                    growing.add(at, part(&keys), None)?;
+                }
+                return Ok(Some(Group { keys, counts, resumed: true }));
+            }
+        }
+        let mut group = Group { keys: Vec::new(), counts: Counts::default(), resumed: false };
+        let mut rows = vec![Vec::with_capacity(blocks.len()); tables.len()];
+        for block in blocks {
+            let batch = self.input.block(*block)?;
+            group.keys.push(key(*block, &batch));
+            let result = match self.runner.process_voxels(batch, &STOP) {
+                Ok(result) => result,
+                Err(InferenceError::Interrupted) => return Ok(None),
+                Err(e) => return Err(e.into()),
+            };
+            let counts = Counts::from(&result.counts);
+            self.progress.add(counts.voxels);
+            group.counts.add(&counts);
+            for (rows, batch) in rows.iter_mut().zip(content(result)) {
+                rows.push(batch);
+            }
+        }
+        let part = part(&group.keys);
+        for (table, batches) in tables.iter().zip(&rows) {
+            // The last table of a part carries its counts.
+            let notes: &[_] = if Some(table) == tables.last() {
+                &[(COUNTS, serde_json::to_string(&group.counts)?)]
+            } else {
+                &[]
+            };
+            self.store.write_with(&part, table, batches, notes)?;
+        }
+        if let Some(growing) = self.tables {
+            growing.add(at, part, Some(rows))?;
+        }
+        Ok(Some(group))
     }
-    done.sort_by_key(|(at, _)| *at);
-    let mut out = Finished::default();
-    for (_, block) in done {
-        out.keys.push(block.key);
-        out.counts.add(&block.counts);
-        out.resumed += usize::from(block.resumed);
+
+    /// The counts of a part that is finished.
+    fn counts_of(&self, part: &str, tables: &[&str]) -> anyhow::Result<Option<Counts>> {
+        let (last, others) = tables.split_last().context("a job has tables")?;
+        if !others.iter().all(|t| self.store.is_valid(part, t)) {
+            return Ok(None);
+        }
+        let note = self.store.note(part, last, COUNTS);
+        Ok(note.and_then(|text| serde_json::from_str(&text).ok()))
     }
-    Ok(Blocks::Finished(out))
 }
 
-struct Block {
-    key: String,
+/// Blocks of one part.
+struct Group {
+    keys: Vec<String>,
     counts: Counts,
     resumed: bool,
 }
 
-/// One block; `None` when it was interrupted.
-fn one(
-    input: &Input,
-    runner: &Runner,
-    store: &PartStore,
-    block: usize,
-) -> anyhow::Result<Option<Block>> {
-    let batch = input.block(block)?;
-    let key = key(block, &batch);
-    let tables = tables(&input.spec);
-    // The last table of a block carries its counts.
-    let (last, others) = tables.split_last().context("a job has tables")?;
-    if others.iter().all(|t| store.is_valid(&key, t))
-        && let Some(counts) =
-            store.note(&key, last, COUNTS).and_then(|text| serde_json::from_str(&text).ok())
-    {
-        return Ok(Some(Block { key, counts, resumed: true }));
-    }
-    let result = match runner.process(&record_batch(&batch)?, &STOP) {
-        Ok(result) => result,
-        Err(InferenceError::Interrupted) => return Ok(None),
-        Err(e) => return Err(e.into()),
-    };
-    let counts = Counts::from(&result.counts);
-    for (table, batch) in tables.iter().zip(content(result)) {
-        let notes: &[_] =
-            if table == last { &[(COUNTS, serde_json::to_string(&counts)?)] } else { &[] };
-        store.write_with(&key, table, &[batch], notes)?;
-    }
-    Ok(Some(Block { key, counts, resumed: false }))
-}
-
 /// Removes the parts of finished blocks.
-pub(crate) fn discard(store: &PartStore, keys: &[String], spec: &RunSpec) {
-    for key in keys {
+pub(crate) fn discard(store: &PartStore, parts: &[String], spec: &RunSpec) {
+    for part in parts {
         for table in tables(spec) {
-            let _ = std::fs::remove_file(store.path(key, table));
+            let _ = std::fs::remove_file(store.path(part, table));
         }
     }
 }

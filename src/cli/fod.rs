@@ -7,6 +7,7 @@ use super::frame::{floats, integers};
 use super::maps;
 use super::record::write_text;
 use anyhow::Context;
+use arrow_array::RecordBatch;
 use microtome_datasets::{ImageGeometry, MapWriter, MatrixWriter, TableReader};
 use microtome_inference::deconvolution::PEAKS;
 use microtome_models::{RunSpec, harmonic_count};
@@ -19,23 +20,35 @@ fn coefficients(reader: &TableReader) -> Vec<String> {
     names.filter(|n| n.starts_with("fod_")).collect()
 }
 
-/// Writes `fod.npy` `[row, coefficient]`, one row a row of `fit.parquet`.
-pub(crate) fn write_array(folder: &Path) -> anyhow::Result<String> {
-    let name = "fod.npy";
-    let reader = TableReader::open(&folder.join("fod.parquet"))?;
-    let names = coefficients(&reader);
-    let mut writer = MatrixWriter::create(&folder.join(name), reader.n_rows(), names.len())?;
-    for batch in reader {
-        let batch = batch?;
-        let columns =
-            names.iter().map(|n| floats(&batch, n)).collect::<anyhow::Result<Vec<_>>>()?;
-        for r in 0..batch.num_rows() {
-            let row: Vec<f64> = columns.iter().map(|c| c[r]).collect();
-            writer.push(&row)?;
+/// The table of coefficients.
+pub(crate) const TABLE: &str = "fod";
+/// The array of coefficients.
+pub(crate) const ARRAY: &str = "fod.npy";
+
+/// Adds the coefficients of a batch to an array.
+pub(crate) fn push(array: &mut MatrixWriter, batch: &RecordBatch) -> anyhow::Result<()> {
+    let schema = batch.schema();
+    let names = schema.fields().iter().map(|f| f.name()).filter(|n| n.starts_with("fod_"));
+    let columns = names.map(|n| floats(batch, n)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut rows = vec![0.0; columns.len() * batch.num_rows()];
+    for (c, column) in columns.iter().enumerate() {
+        for (r, value) in column.iter().enumerate() {
+            rows[r * columns.len() + c] = *value;
         }
     }
+    Ok(array.push(&rows)?)
+}
+
+/// Writes `fod.npy` `[row, coefficient]`, one row a row of `fit.parquet`.
+pub(crate) fn write_array(folder: &Path) -> anyhow::Result<String> {
+    let reader = TableReader::open(&folder.join("fod.parquet"))?;
+    let names = coefficients(&reader);
+    let mut writer = MatrixWriter::create(&folder.join(ARRAY), reader.n_rows(), names.len())?;
+    for batch in reader {
+        push(&mut writer, &batch?)?;
+    }
     writer.finish()?;
-    Ok(name.into())
+    Ok(ARRAY.into())
 }
 
 /// Writes the images of a deconvolution; returns the names of the files.
@@ -110,7 +123,8 @@ fn image(
     let volumes = change(&vec![0.0; columns.len()]).len();
     let mut writer = MapWriter::create(&folder.join(name), geometry, volumes)?;
     let mut row = vec![0.0; columns.len()];
-    for batch in TableReader::open(&folder.join(table))? {
+    let wanted: Vec<&str> = columns.iter().map(String::as_str).chain(["voxel"]).collect();
+    for batch in TableReader::open_columns(&folder.join(table), &wanted)? {
         let batch = batch?;
         let voxel = integers(&batch, "voxel")?;
         let values =

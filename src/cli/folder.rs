@@ -129,11 +129,16 @@ impl OutFolder {
         }
     }
 
-    /// Removes what a killed run left half-written.
-    pub(crate) fn sweep(&self) {
+    /// Removes what a killed run left half-written; of a shard its tables, since
+    /// other shards may be at work.
+    pub(crate) fn sweep(&self, tables: Option<&[String]>) {
+        let ours = |name: &str| match tables {
+            None => true,
+            Some(tables) => tables.iter().any(|t| name.starts_with(&format!(".{t}."))),
+        };
         for folder in [self.path.clone(), self.path.join(".parts")] {
             for name in names(&folder).unwrap_or_default() {
-                if is_half_written(&name) {
+                if is_half_written(&name) && ours(&name) {
                     let _ = std::fs::remove_file(folder.join(name));
                 }
             }

@@ -5,7 +5,9 @@ use super::flags::{AcquisitionFlags, DataFlags, ModelFlags};
 use super::model::NamedModel;
 use super::scheme::Scheme;
 use anyhow::{Context, bail};
-use microtome_datasets::{GradientDeviations, SignalSource, content_hash, world_from_fsl};
+use microtome_datasets::{
+    GradientDeviations, SignalSource, content_hash, numbers_hash, world_from_fsl,
+};
 use microtome_models::{
     BLOCK_ROWS, FreeKind, Job, Model, Repeats, RunSpec, SearchSpec, ShellMeans, SigmaSpec,
     VoxelBatch,
@@ -224,7 +226,7 @@ impl Input {
 
 /// The name of a block's content: equal rows, equal key.
 pub(crate) fn key(block: usize, batch: &VoxelBatch) -> String {
-    let floats = |values: &[f64]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    let floats = |values: &[f64]| numbers_hash(values).to_vec();
     let mut pieces = vec![(block as u64).to_le_bytes().to_vec()];
     pieces.push(batch.row.iter().flat_map(|r| r.to_le_bytes()).collect());
     pieces.push(batch.voxel.iter().flat_map(|v| v.to_le_bytes()).collect());

@@ -20,6 +20,7 @@ mod flags;
 mod fod;
 mod folder;
 mod frame;
+mod growing;
 mod info;
 mod input;
 mod maps;

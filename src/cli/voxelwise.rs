@@ -5,15 +5,18 @@ use super::blocks::{self, Blocks, Finished, STOP};
 use super::config::Setting;
 use super::flags::{AcquisitionFlags, CommonFlags, DataFlags, ModelFlags, RunFlags, Shard};
 use super::folder::{Identity, OutFolder};
+use super::growing::GrowingTables;
 use super::input::{Input, key, simd, version};
 use super::progress::Progress;
 use super::record::{self, Record};
 use super::{Outcome, config, fod, maps, say};
 use anyhow::{Context, bail};
 use cpu_time::ProcessTime;
-use microtome_datasets::{PartStore, content_hash, write_table};
+use microtome_datasets::{MatrixWriter, PartStore, content_hash, write_table};
 use microtome_inference::{Runner, record_batch};
-use microtome_models::{Acquisition, B0_MAX_MS_PER_UM2, BLOCK_ROWS, Job, SearchSpec};
+use microtome_models::{
+    Acquisition, B0_MAX_MS_PER_UM2, BLOCK_ROWS, Job, RunSpec, SearchSpec, harmonic_count,
+};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -83,9 +86,8 @@ pub(crate) fn run(request: &Request<'_>) -> anyhow::Result<Ended> {
     };
     catch_interrupts()?;
     folder.open(&identity)?;
-    if shard.is_none() {
-        folder.sweep();
-    }
+    let names = table_names(&input.spec, shard);
+    folder.sweep(shard.map(|_| names.as_slice()));
     let work = Work {
         request,
         input: &input,
@@ -110,6 +112,15 @@ fn weighted_shells(acquisition: &Acquisition) -> usize {
     b.retain(|b| *b > B0_MAX_MS_PER_UM2);
     b.sort_by(f64::total_cmp);
     b.windows(2).filter(|w| w[1] - w[0] > 0.1).count() + usize::from(!b.is_empty())
+}
+
+/// The files of the tables of a run, in the order of [`blocks::tables`].
+fn table_names(spec: &RunSpec, shard: Option<Shard>) -> Vec<String> {
+    let name = |table: &&str| match shard {
+        Some(s) => format!("{table}.{}-of-{}.parquet", s.index, s.of),
+        None => format!("{table}.parquet"),
+    };
+    blocks::tables(spec).iter().map(name).collect()
 }
 
 /// The blocks that a shard owns.
@@ -160,8 +171,16 @@ impl Work<'_> {
         }
         let rows: u64 = blocks.iter().map(|k| self.rows_of(*k) as u64).sum();
         let progress = Progress::begin(job.name(), rows, common.quiet);
-        let finished =
-            blocks::run(self.input, self.runner, &store, blocks, self.threads, &progress)?;
+        let growing = if job == Job::Fit { Some(self.growing(&store)?) } else { None };
+        let work = blocks::Work {
+            input: self.input,
+            runner: self.runner,
+            store: &store,
+            threads: self.threads,
+            progress: &progress,
+            tables: growing.as_ref(),
+        };
+        let finished = work.run(blocks)?;
         drop(progress);
         let finished = match finished {
             Blocks::Finished(f) => f,
@@ -181,7 +200,7 @@ impl Work<'_> {
                 blocks.len()
             ));
         }
-        let mut outputs = self.join(&store, &finished)?;
+        let mut outputs = self.tables(&store, &finished, growing)?;
         if self.shard.is_none()
             && let Some(geometry) = self.input.source.geometry()
         {
@@ -192,10 +211,10 @@ impl Work<'_> {
                 &self.input.model.label,
             )?);
         } else if self.shard.is_none() && self.input.compiled.is_none() {
-            outputs.push(fod::write_array(self.out)?);
+            outputs.push(fod::ARRAY.into());
         }
         if run.discard_parts {
-            blocks::discard(&store, &finished.keys, &self.input.spec);
+            blocks::discard(&store, &finished.parts, &self.input.spec);
         }
         let record = self.record(&finished, outputs, wall.elapsed(), cpu.elapsed())?;
         record.write(&self.out.join(record::name(self.shard)))?;
@@ -223,8 +242,26 @@ impl Work<'_> {
         (self.input.rows() - block * BLOCK_ROWS).min(BLOCK_ROWS)
     }
 
-    /// Joins the parts into tables.
-    fn join(&self, store: &PartStore, finished: &Finished) -> anyhow::Result<Vec<String>> {
+    /// The tables of a fit, which take its rows as they come.
+    fn growing<'s>(&self, store: &'s PartStore) -> anyhow::Result<GrowingTables<'s>> {
+        let tables = blocks::tables(&self.input.spec);
+        let names = table_names(&self.input.spec, self.shard);
+        let paths = tables.iter().copied().zip(names.iter().map(|n| self.out.join(n)));
+        let lmax = match &self.input.spec.model.deconvolution {
+            // An image gets its coefficients from the table.
+            Some(d) if self.shard.is_none() && self.input.source.geometry().is_none() => d.lmax,
+            _ => None,
+        };
+        let array = |lmax| {
+            let columns = harmonic_count(lmax);
+            MatrixWriter::create(&self.out.join(fod::ARRAY), self.input.rows(), columns)
+        };
+        let array = lmax.map(array).transpose()?;
+        Ok(GrowingTables::new(store, paths.collect(), self.metadata()?, array))
+    }
+
+    /// What a table says of its run.
+    fn metadata(&self) -> anyhow::Result<Vec<(String, String)>> {
         let mut metadata = vec![
             ("microtome.spec".to_string(), self.input.spec_json()?),
             ("microtome.version".into(), version().into()),
@@ -235,25 +272,34 @@ impl Work<'_> {
         if let Some(s) = self.shard {
             metadata.push((super::merge::SHARD_KEY.into(), format!("{}/{}", s.index, s.of)));
         }
+        Ok(metadata)
+    }
+
+    /// Completes the tables: those that grew, or the parts joined.
+    fn tables(
+        &self,
+        store: &PartStore,
+        finished: &Finished,
+        growing: Option<GrowingTables<'_>>,
+    ) -> anyhow::Result<Vec<String>> {
         let tables = blocks::tables(&self.input.spec);
-        let names: Vec<String> = tables
-            .iter()
-            .map(|t| match self.shard {
-                Some(s) => format!("{t}.{}-of-{}.parquet", s.index, s.of),
-                None => format!("{t}.parquet"),
-            })
-            .collect();
+        let names = table_names(&self.input.spec, self.shard);
         if finished.keys.is_empty() {
-            self.join_nothing(&names, metadata)?;
+            self.join_nothing(&names, self.metadata()?)?;
             return Ok(names);
         }
+        if let Some(growing) = growing {
+            growing.finish()?;
+            return Ok(names);
+        }
+        let metadata = self.metadata()?;
         let results: Vec<anyhow::Result<usize>> = std::thread::scope(|scope| {
             let threads: Vec<_> = tables
                 .iter()
                 .zip(&names)
                 .map(|(table, name)| {
                     let (out, metadata) = (self.out.join(name), &metadata);
-                    scope.spawn(move || Ok(store.join(&finished.keys, table, &out, metadata)?))
+                    scope.spawn(move || Ok(store.join(&finished.parts, table, &out, metadata)?))
                 })
                 .collect();
             threads

@@ -73,3 +73,47 @@ fn stopped_runs_resume_to_the_same_bytes() {
         );
     }
 }
+
+/// Fits that share parts: what a killed run leaves, and shards of the same rows.
+#[test]
+fn killed_fits_resume_to_the_same_bytes() {
+    const LINE: &str =
+        "fit --model dti --method wls --bval a.bval --bvec a.bvec --dwi a.npy --threads 2";
+    let bench = Bench::with_voxels(9000);
+    bench.run(&format!("{LINE} --out whole")).exits(0);
+    bench.run(&format!("{LINE} --out o")).exits(0);
+    assert_same(&bench.path("whole/fit.parquet"), &bench.path("o/fit.parquet"));
+    let parts = |folder: &str| -> Vec<String> {
+        let names = bench.names(&format!("{folder}/.parts"));
+        names.into_iter().filter(|n| n.ends_with(".parquet")).collect()
+    };
+    let names = parts("o");
+    // 36 blocks, sixteen a part.
+    assert_eq!(names.len(), 3);
+    std::fs::remove_file(bench.path("o/fit.parquet")).unwrap();
+    std::fs::remove_file(bench.path("o/run.json")).unwrap();
+    std::fs::remove_file(bench.path(&format!("o/.parts/{}", names[1]))).unwrap();
+    let cut = bench.read(&format!("o/.parts/{}", names[2]));
+    bench.put(&format!("o/.parts/{}", names[2]), &cut[..cut.len() - 9]);
+    bench.put("o/.fit.parquet.abc.tmp", "half");
+    let ended = bench.run(&format!("{LINE} --out o")).exits(0);
+    assert!(ended.stderr.contains("of 36 blocks were finished before"), "{}", ended.stderr);
+    assert_same(&bench.path("whole/fit.parquet"), &bench.path("o/fit.parquet"));
+    assert!(bench.names("o").iter().all(|n| !n.ends_with(".tmp")));
+    assert_eq!(parts("o"), names);
+    // A shard sweeps its own half-written table and no other's.
+    bench.run(&format!("{LINE} --out s --shard 1/2")).exits(0);
+    for shard in ["1-of-2", "2-of-2"] {
+        bench.put(&format!("s/.fit.{shard}.parquet.abc.tmp"), "half");
+    }
+    bench.run(&format!("{LINE} --out s --shard 2/2")).exits(0);
+    assert!(!bench.exists("s/.fit.2-of-2.parquet.abc.tmp"));
+    assert!(bench.exists("s/.fit.1-of-2.parquet.abc.tmp"));
+    bench.run("merge s").exits(0);
+    assert_same(&bench.path("whole/fit.parquet"), &bench.path("s/fit.parquet"));
+    // A change of signals that the identity can't see is still seen.
+    bench.signals("a.npy", 9000, |v, y| y[3] += if v == 1500 { 1.0 } else { 0.0 });
+    let ended = bench.run(&format!("{LINE} --out o")).exits(0);
+    assert!(ended.stderr.contains("of 36 blocks were finished before"), "{}", ended.stderr);
+    assert!(bench.read("whole/fit.parquet") != bench.read("o/fit.parquet"));
+}

@@ -19,11 +19,12 @@
 //! least squares over directions).
 //! Validated by `tests/deconvolution.rs`.
 
+use super::concentration::DispersionTable;
 use super::lobe::lobe;
 use super::nonnegative::{NEIGHBOURS, NonNegative, NonNegativeState, Outcome};
 use super::peaks::{PeakFinder, Peaks};
 use crate::InferenceError;
-use microtome_kernels::rows::add_rows;
+use microtome_kernels::rows::{add_rows, add_rows_each};
 use microtome_models::{
     Acquisition, DeconvolutionError, DeconvolutionSpec, SphericalHarmonics, convolve, half_sphere,
     harmonic_count, in_patches, neighbours, orders, rotational_harmonics,
@@ -52,14 +53,19 @@ pub struct Deconvolver {
     design: Vec<f64>,
     width: usize,
     peaks: PeakFinder,
+    dispersion: DispersionTable,
 }
 
 /// Room for one voxel.
 #[derive(Debug, Clone)]
 pub struct DeconvolverState {
     search: NonNegativeState,
+    /// Used signals `[voxel, measurement]` and slopes at zero `[voxel, unknown]` of the
+    /// voxels that are solved one after the other.
     y: Vec<f64>,
     slope: Vec<f64>,
+    /// Which of them was solved last.
+    last: usize,
     /// Coefficients, then volumes of isotropic tissues, padding.
     x: Vec<f64>,
     predicted: Vec<f64>,
@@ -140,6 +146,7 @@ impl Deconvolver {
             design,
             width,
             peaks: PeakFinder::new(sh, axes, near),
+            dispersion: DispersionTable::new(),
             spec,
         })
     }
@@ -159,6 +166,10 @@ impl Deconvolver {
         &self.used
     }
 
+    pub(super) fn dispersion(&self) -> &DispersionTable {
+        &self.dispersion
+    }
+
     /// Coefficients of the distribution.
     pub fn harmonics(&self) -> usize {
         self.harmonics
@@ -169,8 +180,9 @@ impl Deconvolver {
         let columns = self.design.len() / self.width;
         DeconvolverState {
             search: self.problem.state(),
-            y: vec![0.0; self.used.len()],
-            slope: vec![0.0; self.problem.width()],
+            y: Vec::new(),
+            slope: Vec::new(),
+            last: 0,
             x: vec![0.0; columns.next_multiple_of(8)],
             predicted: vec![0.0; self.width],
             peaks: Peaks::default(),
@@ -182,13 +194,28 @@ impl Deconvolver {
     /// # Shapes
     /// `signals` `[measurement]` of the whole acquisition.
     pub fn solve(&self, signals: &[f64], state: &mut DeconvolverState) -> Outcome {
-        for (y, i) in state.y.iter_mut().zip(&self.used) {
-            *y = signals[*i];
+        self.read(signals, state);
+        self.solve_read(0, state)
+    }
+
+    /// Reads voxels, `signals` `[voxel, measurement]`, and finds their slopes at zero.
+    pub(super) fn read(&self, signals: &[f64], state: &mut DeconvolverState) {
+        state.y.clear();
+        for voxel in signals.chunks_exact(self.measurements) {
+            state.y.extend(self.used.iter().map(|i| voxel[*i]));
         }
-        state.slope.fill(0.0);
-        let rows = &self.counting[..self.used.len()];
-        add_rows(&self.slopes, self.problem.width(), rows, &state.y, &mut state.slope);
-        let outcome = self.problem.solve(&state.slope, &mut state.search);
+        let (voxels, width) = (signals.len() / self.measurements, self.problem.width());
+        state.slope.clear();
+        state.slope.resize(voxels * width, 0.0);
+        add_rows_each(&self.slopes, width, &state.y, voxels, &mut state.slope);
+    }
+
+    /// Solves one of the voxels that were read.
+    pub(super) fn solve_read(&self, voxel: usize, state: &mut DeconvolverState) -> Outcome {
+        let width = self.problem.width();
+        let slope = &state.slope[voxel * width..][..width];
+        state.last = voxel;
+        let outcome = self.problem.solve(slope, &mut state.search);
         self.problem.expand(&state.search, &mut state.x);
         outcome
     }
@@ -218,10 +245,11 @@ impl Deconvolver {
         state.predicted.fill(0.0);
         let x = &state.x[..self.design.len() / self.width];
         add_rows(&self.design, self.width, &self.counting[..x.len()], x, &mut state.predicted);
-        let n = state.y.len() as f64;
-        let mean = state.y.iter().sum::<f64>() / n;
+        let y = &state.y[state.last * self.used.len()..][..self.used.len()];
+        let n = y.len() as f64;
+        let mean = y.iter().sum::<f64>() / n;
         let (mut square, mut spread) = (0.0, 0.0);
-        for (y, s) in state.y.iter().zip(&state.predicted) {
+        for (y, s) in y.iter().zip(&state.predicted) {
             square += (y - s) * (y - s);
             spread += (y - mean) * (y - mean);
         }

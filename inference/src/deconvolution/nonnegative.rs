@@ -132,7 +132,7 @@ impl NonNegative {
         state.value.clear();
         state.is_active.fill(false);
         state.slope.copy_from_slice(w);
-        let scale = w[..self.count].iter().fold(0.0_f64, |s, w| s.max(w.abs()));
+        let scale = largest(w);
         let mut outcome = Outcome { converged: false, steps: 0 };
         while outcome.steps < MAX_STEPS && scale.is_finite() {
             self.descending(state, TOLERANCE * scale);
@@ -159,29 +159,33 @@ impl NonNegative {
         let blocks = state.slope.as_chunks::<8>().0;
         let mut least = 0.0_f64;
         for (l, block) in state.blocks.iter_mut().zip(blocks) {
-            let half = [0, 1, 2, 3].map(|i| smaller(block[i], block[i + 4]));
-            *l = smaller(smaller(half[0], half[2]), smaller(half[1], half[3]));
+            *l = least_of(block);
             least = smaller(least, *l);
         }
         let limit = (SHARE * least).min(-tolerance);
         for (k, _) in state.blocks.iter().enumerate().filter(|(_, l)| **l < limit) {
-            // One candidate a block: the steepest that is not active.
-            let slopes = &blocks[k];
+            // One candidate a block: the steepest that is not active, the first of equals.
+            // Which one it is can't be guessed, so there are no branches.
             let active = &state.is_active[8 * k..8 * k + 8];
-            let (mut i, mut s) = (0, 0.0);
-            for (j, (slope, active)) in slopes.iter().zip(active).enumerate() {
-                if *slope < s && !active {
-                    (i, s) = (8 * k + j, *slope);
-                }
+            let mut open = [0.0; 8];
+            for ((o, slope), active) in open.iter_mut().zip(&blocks[k]).zip(active) {
+                *o = if *active { 0.0 } else { *slope };
             }
-            if s >= limit {
+            let s = least_of(&open);
+            let mut equal = 0_u32;
+            for (j, o) in open.iter().enumerate() {
+                equal |= u32::from(*o == s) << j;
+            }
+            if s >= limit || equal == 0 {
                 continue;
             }
-            let steepest = self.neighbours[i].iter().all(|j| {
-                let other = state.slope[*j as usize];
-                other > s || (other == s && *j as usize >= i)
-            });
-            if steepest {
+            let i = 8 * k + equal.trailing_zeros() as usize;
+            let mut around = f64::INFINITY;
+            for j in &self.neighbours[i] {
+                around = smaller(state.slope[*j as usize], around);
+            }
+            let tied = |j: &u32| (*j as usize) < i && state.slope[*j as usize] == s;
+            if around > s || (around == s && !self.neighbours[i].iter().any(tied)) {
                 state.joining.push(i as u32);
             }
         }
@@ -218,7 +222,30 @@ impl NonNegative {
     }
 }
 
+/// The largest magnitude; padding is zero.
+fn largest(w: &[f64]) -> f64 {
+    let mut out = [0.0; 8];
+    for block in w.as_chunks::<8>().0 {
+        for (o, w) in out.iter_mut().zip(block) {
+            let a = w.abs();
+            *o = if a > *o { a } else { *o };
+        }
+    }
+    out.iter().fold(0.0, |s, o| if *o > s { *o } else { s })
+}
+
+/// The least number of a block.
+#[inline(always)]
+fn least_of(block: &[f64; 8]) -> f64 {
+    let mut half = [0.0; 4];
+    for i in 0..4 {
+        half[i] = smaller(block[i], block[i + 4]);
+    }
+    smaller(smaller(half[0], half[2]), smaller(half[1], half[3]))
+}
+
 /// The smaller of two numbers, as one instruction.
+#[inline(always)]
 fn smaller(a: f64, b: f64) -> f64 {
     if a < b { a } else { b }
 }

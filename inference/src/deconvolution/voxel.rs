@@ -1,6 +1,5 @@
 //! What a deconvolution says of one voxel.
 
-use super::concentration::dispersion_index;
 use super::design::{Deconvolver, DeconvolverState};
 use super::peaks::Peaks;
 use crate::dense::eigen_3x3;
@@ -18,7 +17,7 @@ pub struct VoxelDeconvolution {
     pub volumes: Vec<f64>,
     /// The largest peaks.
     pub peaks: Peaks,
-    /// Orientation dispersion index, see [`dispersion_index`].
+    /// Orientation dispersion index, see [`super::dispersion_index`].
     pub odi: f64,
     /// [`anisotropy_index`] of the distribution.
     pub anisotropy: f64,
@@ -32,9 +31,38 @@ pub struct VoxelDeconvolution {
     pub steps: usize,
 }
 
+/// Voxels that are read together.
+const VOXELS: usize = 8;
+
 impl Deconvolver {
     /// Deconvolves one voxel.
     pub fn fit(&self, signals: &[f64], state: &mut DeconvolverState) -> VoxelDeconvolution {
+        self.read(signals, state);
+        self.fit_read(0, signals, state)
+    }
+
+    /// Deconvolves some voxels, `signals` `[voxel, measurement]`: each as
+    /// [`Deconvolver::fit`] does, to the bit.
+    pub fn fit_each(
+        &self,
+        signals: &[f64],
+        state: &mut DeconvolverState,
+        out: &mut Vec<VoxelDeconvolution>,
+    ) {
+        for signals in signals.chunks(self.measurements() * VOXELS) {
+            self.read(signals, state);
+            for (voxel, signals) in signals.chunks_exact(self.measurements()).enumerate() {
+                out.push(self.fit_read(voxel, signals, state));
+            }
+        }
+    }
+
+    fn fit_read(
+        &self,
+        voxel: usize,
+        signals: &[f64],
+        state: &mut DeconvolverState,
+    ) -> VoxelDeconvolution {
         let tissues = self.spec().responses.tissue.len();
         let used = || self.used().iter().map(|i| signals[*i]);
         if signals.iter().any(|y| !y.is_finite()) || used().all(|y| y == 0.0) {
@@ -51,14 +79,14 @@ impl Deconvolver {
                 steps: 0,
             };
         }
-        let outcome = self.solve(signals, state);
+        let outcome = self.solve_read(voxel, state);
         let mut volumes = vec![0.0; tissues];
         self.volumes(state, &mut volumes);
         let (mse, r2) = self.residuals(state);
         let peaks = *self.peaks(state);
         let fod = self.solution(state)[..self.harmonics()].to_vec();
         let odi = if volumes[0] > 0.0 {
-            dispersion_index(eigen_3x3(orientation_tensor(&fod)).0[0])
+            self.dispersion().of(eigen_3x3(orientation_tensor(&fod)).0[0])
         } else {
             f64::NAN
         };
