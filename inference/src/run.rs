@@ -184,6 +184,10 @@ impl Runner {
         }
         match &self.0 {
             Task::Compose(composed) => composed.process(voxels, stop),
+            Task::Deconvolve(_) if voxels.grad_dev.is_some() => {
+                let problem = "has no meaning for a deconvolution, whose responses are of equal b";
+                Err(InferenceError::Column { column: "grad_dev".into(), problem })
+            }
             Task::Deconvolve(deconvolver) => deconvolve(deconvolver, &voxels, stop),
         }
     }

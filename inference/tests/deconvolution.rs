@@ -317,3 +317,36 @@ fn runs_do_not_depend_on_batches() {
     let sampled = Runner::new(&specification(&acquisition, Job::Sample));
     assert!(matches!(sampled, Err(InferenceError::Model(_))));
 }
+
+/// Responses are those of linear encoding; others have directions of another meaning.
+#[test]
+fn other_encodings_are_refused() {
+    let linear = one_shell();
+    let mut b_delta = vec![1.0; 65];
+    b_delta[40] = -0.5;
+    let (b, g) = (linear.b_ms_per_um2(), linear.directions());
+    let planar = Acquisition::from_b_tensor(b, g, &b_delta, None, None).unwrap();
+    for error in [
+        Deconvolver::new(&single(8, 0.02), &planar).unwrap_err(),
+        ResponseEstimator::new(&planar).unwrap_err(),
+    ] {
+        let text = error.to_string();
+        assert!(text.contains("measurement 40") && text.contains("linear"), "{text}");
+    }
+}
+
+#[test]
+fn deviations_of_gradients_are_refused() {
+    let acquisition = one_shell();
+    let runner = Runner::new(&specification(&acquisition, Job::Fit)).unwrap();
+    let batch = VoxelBatch {
+        row: vec![0],
+        voxel: vec![0],
+        signals: vec![1.0; 65],
+        measurements: 65,
+        grad_dev: Some(vec![0.01; 9]),
+        ..VoxelBatch::default()
+    };
+    let result = runner.process(&record_batch(&batch).unwrap(), &AtomicBool::new(false));
+    assert!(matches!(result, Err(InferenceError::Column { .. })));
+}

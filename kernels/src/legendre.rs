@@ -143,7 +143,7 @@ fn moments_body<L: Lanes>(x: &Block, value: &mut [Block], slope: &mut [Block]) {
         most = most.max(x.abs());
     }
     // One term beyond what is asked for serves the derivative.
-    let start = (n + 1).max(inner_terms(most) + 2).min(INNER_TERMS - 1);
+    let start = (n + 1).max(inner_terms(most).saturating_add(2)).min(INNER_TERMS - 1);
     let (zero, one, two) = (L::splat(0.0), L::splat(1.0), L::splat(2.0));
     let x = L::load(x);
     let positive = x.ge(zero);
@@ -210,6 +210,49 @@ dispatch! {
 /// ```
 pub fn gaussian_moments(x: &Block, value: &mut [Block], slope: &mut [Block]) {
     moments_at(crate::simd::level(), x, value, slope);
+}
+
+/// $F_l(x)/F_0(x)$ and its derivative for $l = 0, 2, \dots$ and one positive $x$ of any
+/// size: [`gaussian_moments`] has a table of terms that ends before the moments of
+/// $x > 600$ do.
+///
+/// # Shapes
+/// `ratio` and `slope` `[term]` of equal length, at most [`MAX_TERMS`].
+///
+/// # Example
+/// ```
+/// let (mut w, mut d) = ([0.0; 3], [0.0; 3]);
+/// microtome_kernels::legendre::narrow_ratios(1e6, &mut w, &mut d);
+/// // 1 - l (l + 1)/4x of a narrow density.
+/// assert!((w[2] - (1.0 - 5e-6)).abs() < 1e-10);
+/// ```
+pub fn narrow_ratios(x: f64, ratio: &mut [f64], slope: &mut [f64]) {
+    let n = ratio.len().min(slope.len()).min(MAX_TERMS);
+    let mut steps = [0.0; MAX_TERMS + 2];
+    // The continued fraction of the moments, from where they have died out.
+    let mut k = (n + 1).max(inner_terms(x).min(1 << 16));
+    let mut step = 0.0;
+    while k > 0 {
+        let l = 2.0 * k as f64;
+        let shift = 2.0 * x / ((2.0 * l - 1.0) * (2.0 * l + 3.0));
+        let above = 2.0 * x * (l + 2.0) / (2.0 * l + 3.0);
+        let below = 2.0 * x * (l - 1.0) / (2.0 * l - 1.0);
+        step = below / (above * step + (2.0 * l + 1.0) * (1.0 - shift));
+        if let Some(kept) = steps.get_mut(k) {
+            *kept = step;
+        }
+        k -= 1;
+    }
+    let [first, constant, _] = PRODUCT[0];
+    let mean = first * steps[1] + constant;
+    let (mut before, mut now) = (0.0, 1.0);
+    for k in 0..n {
+        let next = now * steps[k + 1];
+        let [a, b, c] = PRODUCT[k];
+        ratio[k] = now;
+        slope[k] = a * next + (b - mean) * now + c * before;
+        (before, now) = (now, next);
+    }
 }
 
 /// Nodes in $(0, 1)$, weights, and polynomials at the nodes, of the Gauss-Legendre
@@ -434,6 +477,27 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn narrow_ratios_equal_moments_and_quadrature() {
+        let n = 60;
+        let (mut w, mut d) = (vec![0.0; n], vec![0.0; n]);
+        for x in [20.0, 150.0, 500.0] {
+            let (f, slope) = row(x, n);
+            narrow_ratios(x, &mut w, &mut d);
+            for k in 0..n {
+                let ratio = f[k] / f[0];
+                assert!((w[k] - ratio).abs() < 1e-13, "{x} {k}: {} {ratio}", w[k]);
+                let truth = (slope[k] - ratio * slope[0]) / f[0];
+                assert!((d[k] - truth).abs() < 1e-12, "{x} {k}: {} {truth}", d[k]);
+            }
+        }
+        // mpmath: the integrals over 60/x below t = 1.
+        narrow_ratios(1e4, &mut w, &mut d);
+        assert!((w[20] - 0.959_824_263_376_897_9).abs() < 1e-13, "{}", w[20]);
+        narrow_ratios(636_619.0, &mut w, &mut d);
+        assert!((w[20] - 0.999_356_178_802_191_6).abs() < 1e-13, "{}", w[20]);
     }
 
     #[test]

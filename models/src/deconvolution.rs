@@ -90,6 +90,14 @@ pub enum DeconvolutionError {
         /// Shells of the response, in words.
         found: String,
     },
+    /// An encoding that no response describes.
+    #[error(
+        "a deconvolution needs linear encoding (b_delta = 1), but measurement {measurement} (counted from 0) has another; leave such measurements out"
+    )]
+    Encoding {
+        /// The first such measurement.
+        measurement: usize,
+    },
     /// Not usable as a response.
     #[error("response of {tissue}: {problem}")]
     Tissue {
@@ -149,6 +157,18 @@ pub struct BShells {
     pub b: Vec<f64>,
     /// The shell of every measurement.
     pub of: Vec<usize>,
+}
+
+/// Checks that every gradient has a direction that a response turns to.
+///
+/// # Errors
+/// The first measurement of another encoding than the linear one.
+pub fn check_encoding(acquisition: &Acquisition) -> Result<(), DeconvolutionError> {
+    let other = |i: &usize| acquisition.b_delta(*i) != Some(1.0);
+    match (0..acquisition.len()).find(other) {
+        Some(measurement) => Err(DeconvolutionError::Encoding { measurement }),
+        None => Ok(()),
+    }
 }
 
 impl BShells {
@@ -338,6 +358,7 @@ impl DeconvolutionSpec {
     /// too high for the number of measurements.
     pub fn resolve(&mut self, acquisition: &Acquisition) -> Result<(), DeconvolutionError> {
         self.responses.check()?;
+        check_encoding(acquisition)?;
         if !(0.0..=0.1).contains(&self.side_lobes) {
             return Err(DeconvolutionError::SideLobes { side_lobes: self.side_lobes });
         }

@@ -55,6 +55,10 @@ const EXCHANGE_TIME: ParameterSpec = ParameterSpec {
     meaning: "exchange time, 1/(k12 + k21)",
 };
 
+/// Exchange is as good as instant from this many exchange times in a diffusion time on;
+/// squares of larger numbers overflow.
+const FASTEST: f64 = 1e100;
+
 /// A name that lives as long as the program; equal names are kept once.
 fn lasting(name: String) -> &'static str {
     static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
@@ -70,6 +74,7 @@ fn lasting(name: String) -> &'static str {
 /// Two compartments about one axis that exchange water.
 #[derive(Debug)]
 pub struct Karger {
+    kind: String,
     sites: [Arc<dyn Compartment>; 2],
     parameters: Vec<ParameterSpec>,
     reference: String,
@@ -99,7 +104,12 @@ impl Karger {
             sites[0].reference(),
             sites[1].reference()
         );
-        Some(Self { sites, parameters, reference })
+        // Pairs of other water are other compartments, also where their parameters agree.
+        let kind = match [sites[0].kind(), sites[1].kind()] {
+            ["stick", "zeppelin"] => "karger".into(),
+            [a, b] => format!("karger, {a} and {b}"),
+        };
+        Some(Self { kind, sites, parameters, reference })
     }
 }
 
@@ -187,7 +197,7 @@ fn exponent(
 
 impl Compartment for Karger {
     fn kind(&self) -> &str {
-        "karger"
+        &self.kind
     }
 
     fn parameters(&self) -> &[ParameterSpec] {
@@ -219,6 +229,8 @@ impl Compartment for Karger {
         let (f, time) = (scalars[scalars.len() - 2], scalars[scalars.len() - 1]);
         let inner = scalars.len() - 2;
         let x = shell.tau_ms().unwrap_or(f64::NAN) / time;
+        let instant = x > FASTEST;
+        let x = if instant { FASTEST } else { x };
         let mut alpha = vec![0.0; 2 * n];
         let mut slopes = vec![0.0; inner * n];
         let (first, second) = alpha.split_at_mut(n);
@@ -232,7 +244,7 @@ impl Compartment for Karger {
                 d_value[j * n + i] = slope[usize::from(j >= split)] * slopes[j * n + i];
             }
             d_value[inner * n + i] = slope[2];
-            d_value[(inner + 1) * n + i] = -slope[3] * x / time;
+            d_value[(inner + 1) * n + i] = if instant { 0.0 } else { -slope[3] * x / time };
         }
     }
 

@@ -48,7 +48,7 @@ pub use compartment::{Coefficients, Compartment, Family, by_kind, register};
 pub use cumulant::{Expansion, KURTOSIS_ELEMENTS, KurtosisMeasures, Measure, TensorMeasure};
 pub use deconvolution::{
     BShells, DeconvolutionError, DeconvolutionSpec, Responses, SHELL_WIDTH_MS_PER_UM2, SIDE_LOBES,
-    TissueResponse, Used,
+    TissueResponse, Used, check_encoding,
 };
 pub use evaluate::{Evaluator, Lowered};
 pub use exchange::Karger;

@@ -387,7 +387,8 @@ impl Model {
     }
 
     /// Brings values to their canonical form, the signal unchanged: angles within
-    /// their period; exchangeable compartments by falling fraction; axes with $\mu_z \ge 0$, or with $\mu_x \ge 0$ when a
+    /// their period; exchangeable compartments by falling fraction (the larger one to
+    /// the larger Dirichlet concentration, where these differ); axes with $\mu_z \ge 0$, or with $\mu_x \ge 0$ when a
     /// compartment turns about them; tensors with falling diffusivities where
     /// all their parameters are free and of one range.
     pub fn canonicalise(&self, x: &mut [f64]) {
@@ -411,7 +412,20 @@ impl Model {
         self.order_exchangeable(x);
     }
 
-    /// Orders exchangeable compartments by falling fraction.
+    /// The Dirichlet concentration of a fraction.
+    fn concentration(&self, k: usize) -> f64 {
+        let of = |f: &Free| match &f.kind {
+            FreeKind::Fractions { concentration, .. } => {
+                concentration.get(k.checked_sub(f.at)?).copied()
+            }
+            _ => None,
+        };
+        self.free.iter().find_map(of).unwrap_or(1.0)
+    }
+
+    /// Orders exchangeable compartments by falling fraction. Where their prior
+    /// concentrations differ, the larger fraction goes to the larger one: that order has
+    /// the higher prior density.
     fn order_exchangeable(&self, x: &mut [f64]) {
         for (i, a) in self.components.iter().enumerate() {
             for b in &self.components[i + 1..] {
@@ -419,7 +433,8 @@ impl Model {
                 let (Source::Value(p), Source::Value(q)) = (&a.fraction, &b.fraction) else {
                     continue;
                 };
-                if x[*q] > x[*p] {
+                let rising = self.concentration(*p) < self.concentration(*q);
+                if if rising { x[*p] > x[*q] } else { x[*q] > x[*p] } {
                     for (p, q) in pairs {
                         x.swap(p, q);
                     }

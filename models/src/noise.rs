@@ -179,7 +179,7 @@ impl NoiseKind {
         sigma: f64,
         scratch: &mut [f64],
     ) -> f64 {
-        let n: f64 = mask.iter().sum();
+        let n = mask.iter().filter(|m| **m > 0.0).count() as f64;
         match self {
             NoiseKind::Gaussian | NoiseKind::Rician => 2.0 * n,
             NoiseKind::StudentT { nu } => 2.0 * n * nu / (nu + 3.0),
@@ -344,6 +344,16 @@ mod tests {
             let coil = NoiseKind::NcChi { coils: 1 };
             assert_eq!(ln_p(coil, y, s, 0.1), ln_p(NoiseKind::Rician, y, s, 0.1));
         }
+    }
+
+    /// A mean of many measurements is one number: its weight is in the residual.
+    #[test]
+    fn means_count_once_in_the_information_on_sigma() {
+        let (y, s) = ([1.0, 2.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0], [0.9; 8]);
+        let weights = [1.0, 30.0, 60.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        let information =
+            NoiseKind::Gaussian.ln_sigma_information(&y, &s, &weights, 0.1, &mut [0.0; 8]);
+        assert_eq!(information, 6.0);
     }
 
     #[test]

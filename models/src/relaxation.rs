@@ -178,6 +178,8 @@ impl Compartment for Relaxed {
         self.inner.lower(shells, &scalars[..last], mu, out);
         for (s, shell) in shells.iter().enumerate() {
             let (factor, slope) = self.relaxation.factor(shell, scalars[last]);
+            // Nothing is left of the signal, whatever the time.
+            let slope = if factor == 0.0 { 0.0 } else { slope };
             match out {
                 Coefficients::Isotropic { value, d_value } => {
                     value[s] *= factor;

@@ -392,7 +392,8 @@ impl ModelSpec {
 
     /// Whether this is one tensor with all parameters free: what log-linear fits know.
     pub fn is_lone_tensor(&self) -> bool {
-        self.compartments.len() == 1
+        !self.spherical_mean
+            && self.compartments.len() == 1
             && self.compartments.iter().all(|c| c.kind == "tensor")
             && self.link.is_empty()
             && self.range.is_empty()

@@ -9,7 +9,9 @@
 //! | zonal | the coefficient $c_{s,0}$ |
 //! | tensor | $\int_0^1 e^{-b(\lambda_3t^2+(1-t^2)\frac{\lambda_1+\lambda_2}2)}I_0\!\left(b(1-t^2)\tfrac{\lambda_1-\lambda_2}2\right)dt$ |
 //!
-//! The mean does not depend on the axis, nor on how axes are dispersed.
+//! The mean does not depend on the axis, nor on how axes are dispersed. Under a b-tensor
+//! $b_\circ I + b_agg^T$ that of a tensor is $e^{-b_\circ\mathrm{tr}D}$ times the last row at
+//! $b_a$, which is negative for planar encoding.
 //! The second row is computed as the moment $F_0$ of
 //! [`microtome_kernels::legendre::gaussian_moments`], which does not cancel at any
 //! $c$; the last one by as many Gauss-Legendre nodes as $b(\lambda_1-\lambda_3)$ needs.
@@ -21,7 +23,7 @@
 //! `spherical_means_equal_reference`.
 
 use crate::acquisition::Shell;
-use crate::compartment::{Coefficients, Compartment, Family};
+use crate::compartment::{Coefficients, Compartment, Family, needs_axis};
 use crate::parameter::ParameterSpec;
 use microtome_kernels::legendre::{RULES, gaussian_moments, gaussian_terms, half_rule};
 use microtome_kernels::simd::LANES;
@@ -87,7 +89,7 @@ pub(crate) fn of_coefficients(
 }
 
 /// The mean of $e^{-b\,g^TDg}$ for the eigenvalues of $D$, and its derivatives with
-/// respect to them.
+/// respect to them; b may be negative.
 pub(crate) fn of_tensor(b: f64, lambda: [f64; 3]) -> (f64, [f64; 3]) {
     let low = lambda.iter().copied().fold(f64::INFINITY, f64::min);
     let high = lambda.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -99,7 +101,8 @@ pub(crate) fn of_tensor(b: f64, lambda: [f64; 3]) -> (f64, [f64; 3]) {
     for (t, w) in rule.nodes.iter().zip(&rule.weights) {
         let (u, v) = (t * t, 1.0 - t * t);
         let z = 0.5 * b * v * (l1 - l2);
-        let e = w * (ln_i0e(z) - b * (l3 * u + v * l1.min(l2))).exp();
+        let nearer = if b < 0.0 { l1.max(l2) } else { l1.min(l2) };
+        let e = w * (ln_i0e(z) - b * (l3 * u + v * nearer)).exp();
         let ratio = bessel_ratio(z);
         mean += e;
         slope[0] -= 0.5 * b * v * (1.0 - ratio) * e;
@@ -158,7 +161,7 @@ impl Compartment for SphericalMean {
     }
 
     fn refuses(&self, shell: &Shell) -> Option<&'static str> {
-        self.inner.refuses(shell)
+        self.inner.refuses(shell).or_else(|| needs_axis(shell))
     }
 
     fn needs_repetition_time(&self) -> bool {

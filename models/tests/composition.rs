@@ -5,8 +5,8 @@
 mod composed;
 
 use microtome_models::{
-    Acquisition, Chart, Evaluator, FreeKind, Lowered, Model, ModelSpec, PRESETS, Tangent, Unit,
-    compose_models,
+    Acquisition, Chart, Evaluator, FreeKind, Lowered, Model, ModelSpec, PRESETS, PulseTiming,
+    Tangent, Unit, compose_models,
 };
 use std::sync::Arc;
 
@@ -658,6 +658,29 @@ fn exchangeable_sticks_are_ordered_by_fraction() {
     assert_eq!((x[at("stick.fraction")], x[at("stick_2.fraction")]), (0.2, 0.5));
 }
 
+/// The order of exchangeable compartments is that of higher prior density.
+#[test]
+fn exchangeable_fractions_follow_their_concentrations() {
+    for (concentration, expected) in [
+        ("[1.0, 0.1, 1.0]", [0.5, 0.2, 0.3]),
+        ("[0.1, 1.0, 1.0]", [0.2, 0.5, 0.3]),
+        ("[2.0, 2.0, 1.0]", [0.5, 0.2, 0.3]),
+    ] {
+        let prior = format!("[prior]\nfractions = {{ dirichlet = {concentration} }}\n");
+        let text = file(&["stick", "stick", "ball"], &prior);
+        let model = Model::new(ModelSpec::from_toml(&text).unwrap()).unwrap();
+        let names = model.value_names();
+        let at: Vec<usize> = (0..names.len()).filter(|&k| names[k].ends_with("fraction")).collect();
+        for given in [[0.5, 0.2, 0.3], [0.2, 0.5, 0.3]] {
+            let mut x = vec![1.0; model.values()];
+            at.iter().zip(given).for_each(|(&k, f)| x[k] = f);
+            model.canonicalise(&mut x);
+            let found: Vec<f64> = at.iter().map(|&k| x[k]).collect();
+            assert_eq!(found, expected, "{concentration} from {given:?}");
+        }
+    }
+}
+
 /// The signals of a model at `x`.
 fn signals(model: &Model, x: &[f64]) -> Vec<f64> {
     let g = [[0.6, 0.0, 0.8], [0.0, 0.6, -0.8], [0.48, 0.6, 0.64], [1.0, 0.0, 0.0]];
@@ -695,6 +718,30 @@ fn the_canonical_form_of_linked_models_keeps_the_signal() {
         for (p, q) in before.iter().zip(signals(&model, &x)) {
             assert!((p - q).abs() < 1e-12, "{link}: {p} became {q}");
         }
+    }
+}
+
+/// Two exchanging pairs of other water have equal parameters, but not equal signals.
+#[test]
+fn other_exchanging_pairs_do_not_change_places() {
+    let pair = |of: &str| format!("[[compartment]]\nkind = \"karger\"\nof = {of}\n");
+    let text = pair("[\"stick\", \"dot\"]") + &pair("[\"dot\", \"stick\"]");
+    let model = Model::new(ModelSpec::from_toml(&text).unwrap()).unwrap();
+    let names = model.value_names();
+    let at = |name: &str| names.iter().position(|n| *n == name).unwrap();
+    let mut x = vec![0.4; model.values()];
+    (x[at("karger.fraction")], x[at("karger_2.fraction")]) = (0.2, 0.8);
+    x[at("karger.intra_fraction")] = 0.9;
+    x[at("karger.exchange_time_ms")] = 20.0;
+    x[at("karger_2.exchange_time_ms")] = 70.0;
+    let timing = PulseTiming { delta_ms: vec![5.0; 4], big_delta_ms: vec![30.0; 4] };
+    let g = [[0.6, 0.0, 0.8], [0.0, 0.6, -0.8], [0.48, 0.6, 0.64], [1.0, 0.0, 0.0]];
+    let a = Acquisition::from_b(&[1.0, 2.0, 3.0, 1.5], &g, Some(timing), None).unwrap();
+    let lowered = Lowered::new(Arc::new(model.clone()), &a).unwrap();
+    let before = Evaluator::new(&lowered).predict(&x);
+    model.canonicalise(&mut x);
+    for (p, q) in before.iter().zip(Evaluator::new(&lowered).predict(&x)) {
+        assert!((p - q).abs() < 1e-12, "{p} became {q}");
     }
 }
 

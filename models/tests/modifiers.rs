@@ -242,6 +242,150 @@ fn means_are_those_of_the_signals() {
     }
 }
 
+/// The mean of a tensor's signal under planar, spherical and other encoding, against
+/// the average over many directions.
+#[test]
+fn mean_of_a_tensor_is_that_of_the_encoding() {
+    let table = "[[compartment]]\nkind = \"tensor\"\n";
+    let full = model(table);
+    let mean = model(&format!("spherical_mean = true\n{table}"));
+    let directions = microtome_models::half_sphere(4000);
+    let n = directions.len();
+    let l = [1.9, 0.8, 0.3];
+    for b_delta in [-0.5, -0.2, 0.0, 0.6] {
+        let a =
+            Acquisition::from_b_tensor(&vec![2.0; n], &directions, &vec![b_delta; n], None, None)
+                .unwrap();
+        let x: Vec<f64> = full
+            .value_names()
+            .iter()
+            .map(|name| match *name {
+                "tensor.mu_x" => 0.6,
+                "tensor.mu_z" => 0.8,
+                "tensor.mu_y" => 0.0,
+                "tensor.lambda_1" => l[0],
+                "tensor.lambda_2" => l[1],
+                "tensor.lambda_3" => l[2],
+                _ => 1.0,
+            })
+            .collect();
+        let lowered = lowered(&full, &a);
+        let average = Evaluator::new(&lowered).predict(&x).iter().sum::<f64>() / n as f64;
+        let single = Acquisition::from_b_tensor(&[2.0], &[[0.0, 0.0, 1.0]], &[b_delta], None, None);
+        let lowered = self::lowered(&mean, &single.unwrap());
+        let mut evaluator = Evaluator::new(&lowered);
+        let kept = [l[0], l[1], l[2], 1.0];
+        let s = evaluator.predict(&kept)[0];
+        assert!((s - average).abs() < 1e-5, "{b_delta}: {s}, average {average}");
+        let (_, jacobian) = evaluator.signal_and_jacobian(&kept);
+        let jacobian = jacobian.to_vec();
+        let (slots, slot) = (jacobian.len() / 4, lowered.plan.slot_of()[0]);
+        for k in 0..3 {
+            let mut at = |d: f64| {
+                let mut x = kept;
+                x[k] += d;
+                evaluator.predict(&x)[0]
+            };
+            let difference = (at(1e-4) - at(-1e-4)) / 2e-4;
+            let ours = jacobian[k * slots + slot];
+            assert!((ours - difference).abs() < 1e-8, "{b_delta} {k}: {ours} {difference}");
+        }
+    }
+    // Without an axis of symmetry there is no such mean.
+    let odd = Acquisition::from_whole_b_tensors(&[[1.0, 0.6, 0.2, 0.0, 0.0, 0.0]], None).unwrap();
+    assert!(mean.check(&odd).unwrap_err().to_string().contains("axis of symmetry"));
+}
+
+/// The ends of the domains: signals are numbers from 0 to 1 and slopes are finite.
+#[test]
+fn extreme_parameters_have_signals() {
+    let g: Vec<[f64; 3]> = microtome_models::half_sphere(9);
+    let b = [0.0, 1e-12, 0.03, 0.06, 1.0, 3.0, 60.0, 200.0, 200.0];
+    let timing = PulseTiming {
+        delta_ms: vec![1.0, 1.0, 10.0, 10.0, 10.0, 10.0, 10.0, 10.0, 40.0],
+        big_delta_ms: vec![1.0, 1.0, 10.0, 30.0, 30.0, 30.0, 30.0, 30.0, 80.0],
+    };
+    let all = Acquisition::from_b(&b, &g, Some(timing), Some(vec![50.0; 9])).unwrap();
+    let all = all.with_repetition_times(vec![1000.0; 9]).unwrap();
+    let one = all.subset(&[5]);
+    let mut texts: Vec<String> = Vec::new();
+    for kind in register() {
+        let plain = format!("[[compartment]]\nkind = \"{}\"\n", kind.kind());
+        for modifier in [
+            "",
+            "oriented = true\n",
+            "size_distribution = \"gamma\"\n",
+            "t2 = true\nt1 = true\n",
+            "dispersion = \"watson\"\n",
+            "dispersion = \"bingham\"\n",
+            "size_distribution = \"gamma\"\nt2 = true\ndispersion = \"watson\"\n",
+        ] {
+            for head in ["", "spherical_mean = true\n"] {
+                let text = format!("{head}{plain}{modifier}");
+                // 64 sizes of an exact pore of 200 um at b = 200 take seconds.
+                let slow = text.contains("exact") && text.contains("gamma");
+                if !slow && ModelSpec::from_toml(&text).is_ok() {
+                    texts.push(text);
+                }
+            }
+        }
+    }
+    assert!(texts.len() > 100, "{}", texts.len());
+    let mut faults: Vec<String> = Vec::new();
+    for text in &texts {
+        let model = model(text);
+        for a in [&all, &one] {
+            let lowered = lowered(&model, a);
+            let mut evaluator = Evaluator::new(&lowered);
+            for corner in 0..6 {
+                let x: Vec<f64> = model
+                    .value_names()
+                    .iter()
+                    .map(|name| {
+                        let short = name.rsplit_once('.').map_or(*name, |(_, short)| short);
+                        let small = corner % 2 == 0;
+                        let [low, high] = match short {
+                            "mu_x" => return 0.6,
+                            "mu_y" => return 0.0,
+                            "mu_z" => return 0.8,
+                            "s0" | "psi" => return 1.0,
+                            _ if short.ends_with("diameter")
+                                || short.ends_with("length")
+                                || short.ends_with("separation") =>
+                            {
+                                [1e-300, 30.0]
+                            }
+                            "odi" if text.contains("bingham") => [0.001, 1.0],
+                            "odi" => [1e-300, 1.0],
+                            _ if short.ends_with("fraction") => [0.0, 1.0],
+                            "alpha" => [1e-3, 40.0],
+                            "beta" => [1e-300, 2.0],
+                            _ if short.ends_with("_ms") => [1e-300, 1e300],
+                            "a" => [0.0, 10.0],
+                            _ => [0.0, 4.0],
+                        };
+                        // Sizes and the rest at opposite ends, too.
+                        let size = short.ends_with("diameter") || short == "odi" || short == "beta";
+                        let small = if corner >= 2 && size { !small } else { small };
+                        let small =
+                            if corner >= 4 && short.ends_with("_ms") { !small } else { small };
+                        if small { low } else { high }
+                    })
+                    .collect();
+                let (signal, jacobian) = evaluator.signal_and_jacobian(&x);
+                let signal = signal.to_vec();
+                // A series ends at 96 terms, which leave 1e-7 at b = 200 and 4 um2/ms.
+                let outside = signal.iter().find(|s| !(-1e-6..1.0 + 1e-6).contains(*s));
+                if outside.is_some() || jacobian.iter().any(|d| d.is_nan()) {
+                    faults.push(format!("{text}{corner}: {outside:?} or a slope at {x:?}"));
+                }
+                assert_eq!(evaluator.signal(&x), signal, "{text} {corner}");
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
 #[test]
 fn modifiers_that_do_not_apply_are_refused() {
     for (text, word) in [

@@ -6,7 +6,7 @@
 //! folder. Keys of other verbs are left alone, so that `fit` and `sample` can
 //! share a file; a key of no verb is an error.
 //!
-//! Validated by `config_round_trip` and `unknown_config_key` in `tests/cli/`.
+//! Validated by `config_round_trip` and `wrong_input_is_exit_1_with_the_reason` in `tests/cli/`.
 
 use super::command;
 use super::input::REPEATED_B0;

@@ -2,7 +2,7 @@
 //!
 //! The rows of a shard are in the order of increasing `voxel`, so the merge is
 //! that of sorted lists. The tables are equal to the byte to those of a run
-//! without `--shard`. Validated by `shards_merge_to_the_same_bytes` in `tests/cli/`.
+//! without `--shard`. Validated by `threads_and_shards_merge_to_the_same_bytes` in `tests/cli/`.
 
 use super::record::{self, Record};
 use super::{Outcome, frame, maps, say};

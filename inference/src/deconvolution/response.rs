@@ -22,7 +22,7 @@ use crate::InferenceError;
 use crate::dense::{cholesky, cholesky_solve, eigen_3x3};
 use microtome_models::{
     Acquisition, BShells, DeconvolutionError, DeconvolutionSpec, Responses, SIDE_LOBES,
-    TissueResponse, zonal_peak,
+    TissueResponse, check_encoding, zonal_peak,
 };
 use std::f64::consts::PI;
 
@@ -67,6 +67,7 @@ impl ResponseEstimator {
             tissue: "fibres".into(),
             problem: problem.into(),
         };
+        check_encoding(acquisition)?;
         let shells = BShells::new(acquisition);
         if shells.b.first().is_none_or(|b| *b > 0.0) || shells.b.len() < 2 {
             return Err(wrong(

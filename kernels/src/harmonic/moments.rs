@@ -122,7 +122,9 @@ impl Moments {
     pub fn evaluate(&mut self, kappa: f64, beta: f64, used: usize) {
         let used = used.clamp(1, self.terms);
         let kappa = kappa.clamp(0.0, MAX_CONCENTRATION);
-        let beta = beta.clamp(0.0, kappa);
+        // Not `clamp`, which panics where a bound is NaN.
+        let beta = if beta > kappa { kappa } else { beta };
+        let beta = if beta < 0.0 { 0.0 } else { beta };
         // The degrees of the density that matter, and those of the harmonics.
         let degree = 20 + (12.8 * kappa.sqrt()) as usize + 2 * used;
         let index = RULES.iter().position(|n| 4 * n > degree).unwrap_or(RULES.len() - 1);
@@ -325,6 +327,17 @@ mod tests {
                 assert!((got - truth).abs() < 3e-14, "{kappa} {beta} pair {i}: {got} {truth}");
             }
         }
+    }
+
+    #[test]
+    fn no_number_is_no_number() {
+        let mut b = Moments::new(4);
+        for (kappa, beta) in [(f64::NAN, 0.0), (1.0, f64::NAN), (f64::NAN, f64::NAN)] {
+            b.evaluate(kappa, beta, 4);
+            assert!(b.value[0].is_nan() && b.value[1].is_nan(), "{kappa} {beta}");
+        }
+        b.evaluate(f64::INFINITY, f64::INFINITY, 4);
+        assert_eq!(b.value[0], 1.0);
     }
 
     #[test]

@@ -48,8 +48,14 @@ pub fn spherical_j0_j1(x: f64) -> [f64; 2] {
 /// starting with zero is below $10^{-17}$ at the order `last` and at the turning
 /// point `x`.
 fn start(x: f64, last: usize) -> usize {
-    let turning = x.ceil().max(1.0);
+    let turning = turning(x) as f64;
     (turning + 12.0 * turning.cbrt() + 12.0) as usize + last.saturating_sub(turning as usize)
+}
+
+/// The order from which on the solution falls, at most a million: no argument takes
+/// forever.
+fn turning(x: f64) -> usize {
+    (x.ceil().max(1.0) as usize).min(1 << 20)
 }
 
 /// Fills `out` with the orders 0, 1, … of the solution that falls with the order;
@@ -57,7 +63,7 @@ fn start(x: f64, last: usize) -> usize {
 /// orders.
 fn downward(x: f64, out: &mut [f64], factor: impl Fn(f64) -> f64, first: [f64; 2]) {
     let last = out.len() - 1;
-    let turning = (x.ceil().max(1.0) as usize).min(1 << 20);
+    let turning = turning(x);
     // r_n = J_n/J_{n-1} = x/(factor(n) - x r_{n+1}) for n > turning.
     let mut ratio = 0.0;
     let mut n = start(x, last);
@@ -219,6 +225,15 @@ mod tests {
                 let size: f64 = terms.iter().map(|t| t.abs()).sum::<f64>() + nu * nu * s[n].abs();
                 assert!(terms.iter().sum::<f64>().abs() <= 1e-13 * size, "j {n} {x}");
             }
+        }
+    }
+
+    #[test]
+    fn huge_arguments_end() {
+        for x in [1e7, 1e100, f64::INFINITY, f64::NAN] {
+            let mut out = [0.0; 4];
+            bessel_orders(x, &mut out);
+            spherical_orders(x, &mut out);
         }
     }
 

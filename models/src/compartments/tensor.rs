@@ -124,10 +124,13 @@ impl Compartment for DiffusionTensor {
         let n = shells.len();
         d_value[..n].fill(0.0);
         for (s, shell) in shells.iter().enumerate() {
-            let (mean, slope) = of_tensor(shell.b, [scalars[1], scalars[2], scalars[3]]);
-            value[s] = mean;
+            let lambda = [scalars[1], scalars[2], scalars[3]];
+            let round = shell.b_isotropic();
+            let factor = (-round * (lambda[0] + lambda[1] + lambda[2])).exp();
+            let (mean, slope) = of_tensor(shell.b_axial(), lambda);
+            value[s] = factor * mean;
             for (k, d) in slope.iter().enumerate() {
-                d_value[(k + 1) * n + s] = *d;
+                d_value[(k + 1) * n + s] = factor * d - round * value[s];
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::acquisition::Shell;
 use crate::compartment::{Coefficients, Compartment, Family};
 use crate::parameter::{ParameterSpec, Unit};
 use crate::zonal::{NEGLIGIBLE, ZonalSeries, from_coefficients};
-use microtome_kernels::legendre::gaussian_moments;
+use microtome_kernels::legendre::{MAX_TERMS, gaussian_moments, narrow_ratios};
 use microtome_kernels::simd::{Block, LANES};
 use std::f64::consts::FRAC_PI_2;
 use std::sync::Arc;
@@ -72,8 +72,21 @@ impl WatsonDispersed {
     }
 }
 
+/// Concentrations above this need more terms than the moments of eight numbers at once
+/// have.
+const NARROW: f64 = 500.0;
+
 /// $w_k(\kappa)$ and $dw_k/d\kappa$ in lane 0 of the moments.
 fn watson_moments(kappa: f64, w: &mut [Block], d: &mut [Block]) {
+    if kappa > NARROW {
+        let (mut ratio, mut slope) = ([0.0; MAX_TERMS], [0.0; MAX_TERMS]);
+        let n = w.len().min(MAX_TERMS);
+        narrow_ratios(kappa, &mut ratio[..n], &mut slope[..n]);
+        for (k, (w, d)) in w.iter_mut().zip(d).enumerate().take(n) {
+            (w[0], d[0]) = (ratio[k], slope[k]);
+        }
+        return;
+    }
     gaussian_moments(&[kappa; LANES], w, d);
     let (scale, slope) = (1.0 / w[0][0], d[0][0] / w[0][0]);
     for (w, d) in w.iter_mut().zip(d) {

@@ -1,4 +1,6 @@
-//! Why compartments don't make a model, or not on this acquisition.
+//! Why a model can't be: what does not fit in it, or between it and an acquisition.
+//!
+//! Validated by `tests/composition.rs`.
 
 use crate::prior::PriorError;
 use crate::spec::SpecError;

@@ -50,6 +50,10 @@ pub(crate) struct Echo {
 
 /// Sizes below this, in µm, diffuse as this one does: no mode is left.
 const SMALLEST_SIZE: f64 = 1e-6;
+/// Sizes above this, in µm, are taken for it: the list of modes ends long before (θ of
+/// 0.003 is a radius of 130 µm for water in 30 ms), and Bessel functions take a time
+/// that grows with their argument.
+const LARGEST_SIZE: f64 = 1e3;
 
 /// A pore of one size and its water.
 #[derive(Debug, Clone, Copy)]
@@ -59,21 +63,25 @@ pub(crate) struct Pore {
     /// $\theta = D\tau/\mathrm{size}^2$.
     pub(crate) theta: f64,
     d_theta: [f64; 2],
+    /// Whether the size was too large.
+    cut: bool,
 }
 
 impl Pore {
     /// Size in µm, diffusivity in µm²/ms, τ in ms.
     pub(crate) fn new(size: f64, diffusivity: f64, tau: f64) -> Self {
+        let cut = size > LARGEST_SIZE;
+        let size = if cut { LARGEST_SIZE } else { size };
         let safe = size.max(SMALLEST_SIZE);
         let by_diffusivity = tau / (safe * safe);
         let theta = diffusivity * by_diffusivity;
-        Self { size, theta, d_theta: [-2.0 * theta / safe, by_diffusivity] }
+        Self { size, theta, d_theta: [-2.0 * theta / safe, by_diffusivity], cut }
     }
 
     /// E, ∂E/∂size and ∂E/∂D from the echo at `q` (rad/µm) times the size.
     pub(crate) fn slopes(&self, q: f64, echo: Echo) -> (f64, f64, f64) {
         let [by_size, by_diffusivity] = self.d_theta;
-        let d_size = q * echo.d_dephasing + echo.d_theta * by_size;
+        let d_size = if self.cut { 0.0 } else { q * echo.d_dephasing + echo.d_theta * by_size };
         (echo.value, d_size, echo.d_theta * by_diffusivity)
     }
 }
