@@ -13,10 +13,11 @@
 //!    are solved by non-negative least squares, and the point is ranked by what
 //!    remains. (Where a link makes scalars depend on fractions, or fractions are
 //!    fixed, only $S_0$ is solved and the fractions are part of the point.)
-//!    With three and more axes the two best points also search them: one after another
+//!    With three and more axes, or two and many scalars, the two best points also search
+//!    them: one after another
 //!    each axis takes the direction of a lattice that leaves least.
 //! 4. The best one (at most one axis and two compartments) or the three best that are apart
-//!    (five with three and more axes; other models, and those of shell means, sizes or exchange, which have several modes) start a fit each; after eight
+//!    (five with three and more axes and for shell means; other models, and those of shell means, sizes or exchange, which have several modes) start a fit each; after eight
 //!    iterations the best of them goes on.
 //!
 //! Nothing is random, so a fit depends on its voxel only.
@@ -37,8 +38,9 @@ const TENSOR_B_MAX: f64 = 1.55;
 /// Fewest weighted measurements for the tensor fit.
 const TENSOR_MEASUREMENTS: usize = 12;
 
-/// Models with as many axes search them over a lattice of directions.
-const SEARCHED_AXES: usize = 3;
+/// Models of three axes, and those of two axes with as many scalars, search the axes over
+/// a lattice of directions.
+const SEARCHED_SCALARS: usize = 4;
 /// Points of the scalars at which they do.
 const SEARCHED_POINTS: usize = 2;
 /// Directions of that lattice, some 25 degrees apart.
@@ -64,6 +66,7 @@ pub struct StartScheme {
     axes: Vec<usize>,
     linear_amplitudes: bool,
     starts: usize,
+    searches_axes: bool,
     /// Directions over the half sphere, for the search of axes.
     lattice: Vec<[f64; 3]>,
     /// The measurements that rank the points, and the model on them.
@@ -107,8 +110,11 @@ impl StartScheme {
                 .iter()
                 .any(|c| c.size_distribution.is_some() || c.kind == "karger");
         let one_mode = axes.len() <= 1 && compartments <= 2 && !bent;
+        let scalars = model.free().iter().filter(|f| matches!(f.kind, FreeKind::Scalar { .. }));
+        let many = axes.len() >= 3 || (axes.len() == 2 && scalars.count() >= SEARCHED_SCALARS);
         let (tensor, used) = tensor_design(acquisition);
         Ok(Self {
+            searches_axes: many && linear_amplitudes,
             tensor,
             used,
             echo_factor: acquisition
@@ -120,7 +126,7 @@ impl StartScheme {
             points: points(lowered, linear_amplitudes),
             starts: if one_mode {
                 1
-            } else if axes.len() >= 3 {
+            } else if axes.len() >= 3 || spec.spherical_mean {
                 5
             } else {
                 3
@@ -261,7 +267,7 @@ impl StartScheme {
             }
         }
         found.sort_by(|a, b| a.cost.total_cmp(&b.cost));
-        if self.axes.len() >= SEARCHED_AXES && self.linear_amplitudes {
+        if self.searches_axes {
             let mut cost = |x: &mut [f64]| {
                 evaluator.compartment_signals(x, &mut e_signals);
                 normal_equations(&e_signals, plan.mask(), &weighted, &mut gram, &mut right);

@@ -430,8 +430,10 @@ impl Fitter {
         for run in runs {
             // A mode in which a compartment has vanished is often a trap: a lower
             // one may keep it, so the other starts go on to their ends, too.
+            // So is a diffusivity at its bound for shell means.
             if let Some(best) = &best
                 && !self.has_vanished(&best.x)
+                && !(self.model().spec().spherical_mean && self.is_bounded(&best.x))
             {
                 break;
             }
@@ -499,6 +501,15 @@ impl Fitter {
             Some(more) => Run { iterations: run.iterations + more.iterations, ..more },
             None => run,
         }
+    }
+
+    /// Whether a scalar is at a bound.
+    fn is_bounded(&self, x: &[f64]) -> bool {
+        let mut free = self.model().free().iter();
+        free.any(|f| {
+            f.kind == FreeKind::Scalar { period: None }
+                && (x[f.at] <= f.range[0] || x[f.at] >= f.range[1])
+        })
     }
 
     /// Whether a free fraction is next to nothing.
@@ -737,7 +748,8 @@ impl Fitter {
 
     /// Standard errors of the columns (0 for constants) and the measures, and whether the data
     /// determine the parameters. Columns held by a bound, or that vanish because a
-    /// fraction is zero, have none: NaN.
+    /// fraction is zero, have none: NaN. The errors of the other columns hold what is at a
+    /// bound fixed there: they are conditional on it, and too small where it could leave.
     fn standard_errors(&self, x: &[f64], gradient: &[f64], hessian: &[f64]) -> (Vec<f64>, bool) {
         let model = self.model();
         let dim = self.tangent.dim();
