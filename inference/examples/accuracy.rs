@@ -125,7 +125,7 @@ fn run(preset: &str, acquisition: &Acquisition, sigma: f64) {
         }
         data.push((x, y));
     }
-    let max_starts = std::env::var("STARTS").map_or(3, |s| s.parse().unwrap());
+    let max_starts = std::env::var("STARTS").map_or(5, |s| s.parse().unwrap());
     let mut fitter =
         Fitter::new(&lowered, &scheme, FitOptions { max_starts, ..FitOptions::default() });
     let clock = ThreadTime::now();

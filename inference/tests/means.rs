@@ -8,11 +8,13 @@ mod voxels;
 use microtome_inference::{Runner, record_batch};
 use microtome_kernels::philox::PhiloxRng;
 use microtome_models::{
-    Acquisition, Job, Model, NoiseKind, RunSpec, SearchSpec, ShellMeans, SigmaSpec, VoxelBatch,
+    Acquisition, Job, Model, NoiseKind, PulseTiming, RunSpec, SearchSpec, ShellMeans, SigmaSpec,
+    VoxelBatch,
 };
+use rand::RngExt;
 use std::sync::atomic::AtomicBool;
 use voxels::{
-    add_noise, direction, lowered, mean, multi_shell, predict, scheme, sd, specification,
+    add_noise, direction, fibonacci, lowered, mean, multi_shell, predict, scheme, sd, specification,
 };
 
 fn run_spec(text: &str, job: Job, noise: NoiseKind, sigma: SigmaSpec, a: &Acquisition) -> RunSpec {
@@ -107,6 +109,61 @@ fn smt_mc_recovers_fraction_and_diffusivity() {
         let of = fit(&spec, &signals);
         for (p, q) in of("intra.fraction").iter().zip(of("intra.lambda_par")) {
             assert!((p - f).abs() < 2e-3 && (q - par).abs() < 4e-3, "{p} {q}: {f} {par}");
+        }
+    }
+}
+
+#[test]
+fn sandi_leaves_the_fold_of_equal_diffusivities() {
+    // The derivative of the mean of sticks by their diffusivity is a sum of that mean and
+    // of a ball of the same diffusivity: there the fit has a stationary point of rank 5.
+    let shells: [(f64, f64, f64); 8] = [
+        (0.5, 5.0, 80.0),
+        (3.0, 5.0, 80.0),
+        (1.0, 8.0, 49.0),
+        (2.5, 8.0, 49.0),
+        (6.0, 8.0, 49.0),
+        (2.0, 20.0, 40.0),
+        (8.0, 20.0, 40.0),
+        (3.0, 12.9, 21.8),
+    ];
+    let (mut b, mut g) = (vec![0.0; 8], vec![[1.0, 0.0, 0.0]; 8]);
+    let mut timing = PulseTiming { delta_ms: vec![8.0; 8], big_delta_ms: vec![49.0; 8] };
+    for (value, delta, big_delta) in shells {
+        b.extend([value; 12]);
+        g.extend(fibonacci(12, value));
+        timing.delta_ms.extend([delta; 12]);
+        timing.big_delta_ms.extend([big_delta; 12]);
+    }
+    let a = Acquisition::from_b(&b, &g, Some(timing), None).unwrap();
+    let noise = NoiseKind::Gaussian;
+    let lowered = lowered("sandi", noise, &a);
+    let names = lowered.model.value_names();
+    let mut rng = PhiloxRng::new(17, 0, 0);
+    let truths: Vec<Vec<f64>> = (0..40)
+        .map(|_| {
+            let mut uniform = |low: f64, high: f64| low + (high - low) * rng.random::<f64>();
+            let (neurite, soma) = (uniform(0.15, 0.45), uniform(0.15, 0.45));
+            names
+                .iter()
+                .map(|name| match *name {
+                    "neurite.lambda_par" => uniform(1.5, 2.5),
+                    "soma.diameter" => uniform(6.0, 18.0),
+                    "extra.lambda_iso" => uniform(0.6, 1.5),
+                    "neurite.fraction" => neurite,
+                    "soma.fraction" => soma,
+                    "extra.fraction" => 1.0 - neurite - soma,
+                    "s0" => 100.0,
+                    other => panic!("unknown value {other}"),
+                })
+                .collect()
+        })
+        .collect();
+    let signals: Vec<Vec<f64>> = truths.iter().map(|x| predict(&lowered, x)).collect();
+    let of = fit(&run_spec("sandi", Job::Fit, noise, SigmaSpec::Free, &a), &signals);
+    for (k, name) in names.iter().enumerate() {
+        for (voxel, (found, x)) in of(name).iter().zip(&truths).enumerate() {
+            assert!((found / x[k] - 1.0).abs() < 1e-3, "voxel {voxel}, {name}: {found}, {}", x[k]);
         }
     }
 }

@@ -99,7 +99,7 @@ impl Default for SearchSpec {
     fn default() -> Self {
         Self {
             max_iterations: 200,
-            max_starts: 3,
+            max_starts: 5,
             chains: 4,
             tune: 200,
             draws: 1000,

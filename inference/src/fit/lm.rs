@@ -10,13 +10,18 @@
 //! A trial point is linearised at once: the few that are rejected cost less
 //! than a separate evaluation of the cost of all others.
 //!
+//! Where columns of the Jacobian become dependent the Gauss-Newton matrix has no
+//! curvature along a direction $v$, and its steps end at any point with $g = 0$ there,
+//! be it a minimum or an inflection of the valley along $v$ ([`fold`]).
+//!
 //! Source: Marquardt 1963, doi:10.1137/0111030; damping rule of Nielsen 1999,
 //! *Damping parameter in Marquardt's method*, IMM-REP-1999-05, eq. 2.5; projection
 //! with an active set as Kanzow, Yamashita & Fukushima 2004, doi:10.1016/j.cam.2004.02.013.
 //!
-//! Validated by `rosenbrock_with_bounds` and `step_is_newton_without_damping` below.
+//! Validated by `rosenbrock_with_bounds`, `step_is_newton_without_damping` and
+//! `fold_is_the_null_direction` below.
 
-use crate::dense::{cholesky, cholesky_solve};
+use crate::dense::{cholesky, cholesky_solve, eigen_symmetric};
 use argmin::core::{Error, IterState, KV, Problem, Solver, TerminationReason, TerminationStatus};
 
 /// What Levenberg-Marquardt minimises: a cost in bounded tangent coordinates.
@@ -70,6 +75,37 @@ pub fn step(hessian: &[f64], gradient: &[f64], frozen: &[bool], lambda: f64) -> 
     s.iter().all(|v| v.is_finite()).then_some(s)
 }
 
+/// Gauss-Newton matrices in units of their diagonal with a pivot below this are folds.
+const FOLD: f64 = 1e-7;
+
+/// The direction without curvature of a Gauss-Newton matrix among the coordinates that
+/// are not frozen and have curvature of their own; `None` when it has full rank.
+///
+/// # Shapes
+/// `hessian` `[n, n]`, `frozen` `[n]`; the direction `[n]`, 0 where frozen.
+fn fold(hessian: &[f64], frozen: &[bool]) -> Option<Vec<f64>> {
+    let n = frozen.len();
+    let scale = |i: usize| hessian[i * n + i].max(0.0).sqrt();
+    let live: Vec<usize> = (0..n).filter(|&i| !frozen[i] && scale(i) > 0.0).collect();
+    let m = live.len();
+    let mut a = vec![0.0; m * m];
+    for (i, &p) in live.iter().enumerate() {
+        for (j, &q) in live.iter().enumerate() {
+            a[i * m + j] = hessian[p * n + q] / (scale(p) * scale(q));
+        }
+    }
+    if m == 0 || cholesky(&mut a.clone(), m, FOLD) {
+        return None;
+    }
+    // Eigenvalues fall: the last row.
+    let (_, vectors) = eigen_symmetric(&a, m);
+    let mut out = vec![0.0; n];
+    for (i, &p) in live.iter().enumerate() {
+        out[p] = vectors[(m - 1) * m + i] / scale(p);
+    }
+    out.iter().all(|v| v.is_finite()).then_some(out)
+}
+
 /// The argmin solver; its state is one fit.
 #[derive(Debug, Clone)]
 pub struct LevenbergMarquardt {
@@ -109,6 +145,13 @@ impl LevenbergMarquardt {
     /// `relative * cost + absolute` (the cost of a likelihood is in nats).
     pub fn with_tolerance(relative: f64, absolute: f64) -> Self {
         Self { relative_decrease: relative, absolute_decrease: absolute, ..Self::default() }
+    }
+}
+
+impl LevenbergMarquardt {
+    /// The direction without curvature where the solver ended ([`fold`]).
+    pub fn fold(&self) -> Option<Vec<f64>> {
+        fold(&self.hessian, &self.frozen)
     }
 }
 
@@ -281,5 +324,16 @@ mod tests {
         let s = step(&[2.0, 1.0, 1.0, 4.0], &[1.0, 4.0], &[true, false], 0.0).unwrap();
         assert_eq!(s, [0.0, -1.0]);
         assert!(step(&[-1.0, 0.0, 0.0, 1.0], &[1.0, 1.0], &[false, false], 0.0).is_none());
+    }
+
+    #[test]
+    fn fold_is_the_null_direction() {
+        // JᵀJ of the rows (1, 2, 0) and (0, 0, 1): (2, -1, 0) has no curvature.
+        let hessian = [1.0, 2.0, 0.0, 2.0, 4.0, 0.0, 0.0, 0.0, 1.0];
+        let v = fold(&hessian, &[false; 3]).unwrap();
+        assert!((v[0] + 2.0 * v[1]).abs() < 1e-12 && v[2].abs() < 1e-12, "{v:?}");
+        assert!(v[0].abs() > 0.1);
+        assert!(fold(&hessian, &[true, false, false]).is_none());
+        assert!(fold(&[2.0, 1.0, 1.0, 3.0], &[false; 2]).is_none());
     }
 }

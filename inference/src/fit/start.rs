@@ -13,8 +13,11 @@
 //!    are solved by non-negative least squares, and the point is ranked by what
 //!    remains. (Where a link makes scalars depend on fractions, or fractions are
 //!    fixed, only $S_0$ is solved and the fractions are part of the point.)
+//!    With three and more axes, or two and many scalars, the two best points also search
+//!    them: one after another
+//!    each axis takes the direction of a lattice that leaves least.
 //! 4. The best one (at most one axis and two compartments) or the three best that are apart
-//!    (other models, and those of shell means, sizes or exchange, which have several modes) start a fit each; after eight
+//!    (five with three and more axes and for shell means; other models, and those of shell means, sizes or exchange, which have several modes) start a fit each; after eight
 //!    iterations the best of them goes on.
 //!
 //! Nothing is random, so a fit depends on its voxel only.
@@ -34,6 +37,14 @@ use microtome_models::{Acquisition, B0_MAX_MS_PER_UM2, Evaluator, FreeKind, Lowe
 const TENSOR_B_MAX: f64 = 1.55;
 /// Fewest weighted measurements for the tensor fit.
 const TENSOR_MEASUREMENTS: usize = 12;
+
+/// Models of three axes, and those of two axes with as many scalars, search the axes over
+/// a lattice of directions.
+const SEARCHED_SCALARS: usize = 4;
+/// Points of the scalars at which they do.
+const SEARCHED_POINTS: usize = 2;
+/// Directions of that lattice, some 25 degrees apart.
+const LATTICE: usize = 32;
 
 /// Fewest measurements of a shell whose mean is of use.
 const SHELL_MEAN: usize = 6;
@@ -55,6 +66,9 @@ pub struct StartScheme {
     axes: Vec<usize>,
     linear_amplitudes: bool,
     starts: usize,
+    searches_axes: bool,
+    /// Directions over the half sphere, for the search of axes.
+    lattice: Vec<[f64; 3]>,
     /// The measurements that rank the points, and the model on them.
     ranked: Vec<usize>,
     ranking: Lowered,
@@ -96,8 +110,11 @@ impl StartScheme {
                 .iter()
                 .any(|c| c.size_distribution.is_some() || c.kind == "karger");
         let one_mode = axes.len() <= 1 && compartments <= 2 && !bent;
+        let scalars = model.free().iter().filter(|f| matches!(f.kind, FreeKind::Scalar { .. }));
+        let many = axes.len() >= 3 || (axes.len() == 2 && scalars.count() >= SEARCHED_SCALARS);
         let (tensor, used) = tensor_design(acquisition);
         Ok(Self {
+            searches_axes: many && linear_amplitudes,
             tensor,
             used,
             echo_factor: acquisition
@@ -107,7 +124,14 @@ impl StartScheme {
             b0: acquisition.b0_measurements().collect(),
             shells: members(acquisition).into_iter().filter(|m| m.len() >= SHELL_MEAN).collect(),
             points: points(lowered, linear_amplitudes),
-            starts: if one_mode { 1 } else { 3 },
+            starts: if one_mode {
+                1
+            } else if axes.len() >= 3 || spec.spherical_mean {
+                5
+            } else {
+                3
+            },
+            lattice: half_sphere(LATTICE),
             axes,
             linear_amplitudes,
             ranked,
@@ -243,6 +267,25 @@ impl StartScheme {
             }
         }
         found.sort_by(|a, b| a.cost.total_cmp(&b.cost));
+        if self.searches_axes {
+            let mut cost = |x: &mut [f64]| {
+                evaluator.compartment_signals(x, &mut e_signals);
+                normal_equations(&e_signals, plan.mask(), &weighted, &mut gram, &mut right);
+                let amplitudes = non_negative(&gram, &right);
+                set_amplitudes(&self.ranking, &amplitudes, mean_b0, x);
+                energy + quadratic(&gram, &right, &amplitudes)
+            };
+            let mut points: Vec<Vec<f64>> = Vec::new();
+            for start in &found {
+                if points.len() < SEARCHED_POINTS
+                    && points.iter().all(|p| !self.same_scalars(p, &start.x))
+                {
+                    points.push(start.x.clone());
+                }
+            }
+            found.extend(points.into_iter().map(|x| self.search_axes(x, &mut cost)));
+            found.sort_by(|a, b| a.cost.total_cmp(&b.cost));
+        }
         let mut kept: Vec<Vec<f64>> = Vec::with_capacity(self.starts);
         for start in found {
             if kept.len() == self.starts {
@@ -253,6 +296,35 @@ impl StartScheme {
             }
         }
         kept
+    }
+
+    /// Axes one after another: each takes the direction of a lattice that leaves least, the
+    /// ones that follow going with it; then each but the last once more.
+    fn search_axes(&self, mut x: Vec<f64>, cost: &mut impl FnMut(&mut [f64]) -> f64) -> Start {
+        let n = self.axes.len();
+        let mut least = f64::INFINITY;
+        for (turn, axis) in (0..n).chain(0..n - 1).enumerate() {
+            let moved = if turn < n { &self.axes[axis..] } else { &self.axes[axis..=axis] };
+            let mut best = x.clone();
+            for direction in &self.lattice {
+                let mut trial = x.clone();
+                for &at in moved {
+                    trial[at..at + 3].copy_from_slice(direction);
+                }
+                let c = cost(&mut trial);
+                if c < least {
+                    (least, best) = (c, trial);
+                }
+            }
+            x = best;
+        }
+        Start { x, cost: least }
+    }
+
+    /// Whether two points have the same scalars.
+    fn same_scalars(&self, a: &[f64], b: &[f64]) -> bool {
+        let mut scalars = self.ranking.model.free().iter();
+        scalars.all(|f| !matches!(f.kind, FreeKind::Scalar { .. }) || a[f.at] == b[f.at])
     }
 
     /// Turns what turns about an axis towards the eigenvector of the largest
@@ -284,6 +356,19 @@ impl StartScheme {
             _ => false,
         })
     }
+}
+
+/// `n` directions over the half sphere (a Fibonacci lattice).
+fn half_sphere(n: usize) -> Vec<[f64; 3]> {
+    let golden = std::f64::consts::PI * (3.0 - 5.0_f64.sqrt());
+    (0..n)
+        .map(|i| {
+            let z = 1.0 - (i as f64 + 0.5) / n as f64;
+            let (s, c) = (golden * i as f64).sin_cos();
+            let r = (1.0 - z * z).sqrt();
+            [r * c, r * s, z]
+        })
+        .collect()
 }
 
 /// The measurements of each shell.

@@ -80,7 +80,7 @@ pub struct FitOptions {
 
 impl Default for FitOptions {
     fn default() -> Self {
-        Self { max_iterations: 200, max_starts: 3 }
+        Self { max_iterations: 200, max_starts: 5 }
     }
 }
 
@@ -159,6 +159,8 @@ struct Run {
     cost: f64,
     iterations: u64,
     finished: bool,
+    /// The direction in which the information vanishes where the run ended.
+    fold: Option<Vec<f64>>,
 }
 
 /// The negative log likelihood of a voxel in tangent coordinates.
@@ -177,6 +179,12 @@ struct NegativeLogLikelihood<'a> {
 
 /// Iterations of each of several starts before the best goes on.
 const FIRST_ITERATIONS: u64 = 8;
+
+/// Length of the steps off a fold, in typical sizes of the parameter that moves most.
+const FOLD_STEP: f64 = 0.3;
+
+/// Folds that one search leaves at most.
+const FOLDS: usize = 2;
 
 /// Longest step of ln σ.
 const LONGEST_STEP: f64 = 0.7;
@@ -383,6 +391,7 @@ impl Fitter {
                     if let Some(run) =
                         self.minimise(best.x.clone(), noise, estimate.max(1e-4 * guess), limit)
                     {
+                        let run = self.past_folds(run, noise, estimate.max(1e-4 * guess));
                         best = Run { iterations: best.iterations + run.iterations, ..run };
                     }
                     self.residual_sigma(&best.x)
@@ -410,7 +419,8 @@ impl Fitter {
     fn best_of(&mut self, starts: Vec<Vec<f64>>, noise: NoiseKind, sigma: f64) -> Option<Run> {
         let limit = self.options.max_iterations;
         if starts.len() == 1 {
-            return self.minimise(starts.into_iter().next()?, noise, sigma, limit);
+            let run = self.minimise(starts.into_iter().next()?, noise, sigma, limit)?;
+            return Some(self.past_folds(run, noise, sigma));
         }
         let first = FIRST_ITERATIONS.min(limit);
         let mut runs: Vec<Run> =
@@ -420,8 +430,10 @@ impl Fitter {
         for run in runs {
             // A mode in which a compartment has vanished is often a trap: a lower
             // one may keep it, so the other starts go on to their ends, too.
+            // So is a diffusivity at its bound for shell means.
             if let Some(best) = &best
                 && !self.has_vanished(&best.x)
+                && !(self.model().spec().spherical_mean && self.is_bounded(&best.x))
             {
                 break;
             }
@@ -430,7 +442,54 @@ impl Fitter {
                 best = Some(run);
             }
         }
-        best
+        best.map(|run| self.past_folds(run, noise, sigma))
+    }
+
+    /// Leaves folds: points where columns of the Jacobian are dependent and the gradient
+    /// vanishes, though the likelihood rises further along the direction $v$ that the
+    /// columns leave open (at third order in the step, which Gauss-Newton steps don't see).
+    /// Sticks and a ball of one diffusivity λ are such a point of shell means $\bar E$, as
+    /// $\partial\bar E_{stick}/\partial\lambda = (E_{ball} - \bar E_{stick})/2\lambda$.
+    /// Fits from both sides of the fold decide.
+    fn past_folds(&mut self, mut run: Run, noise: NoiseKind, sigma: f64) -> Run {
+        let limit = self.options.max_iterations;
+        for _ in 0..FOLDS {
+            let Some(direction) = run.fold.take() else { break };
+            let sizes = self.typical_sizes(&run.x);
+            let longest =
+                direction.iter().zip(&sizes).map(|(d, size)| (d / size).abs()).fold(0.0, f64::max);
+            let (from, before) = (run.x.clone(), run.cost);
+            for sign in [1.0, -1.0] {
+                let mut step: Vec<f64> =
+                    direction.iter().map(|d| sign * FOLD_STEP / longest * d).collect();
+                let mut x = from.clone();
+                self.tangent.retract(&from, &mut step, &mut x);
+                if let Some(other) = self.minimise(x, noise, sigma, limit) {
+                    let iterations = run.iterations + other.iterations;
+                    if other.cost < run.cost {
+                        run = other;
+                    }
+                    run.iterations = iterations;
+                }
+            }
+            // What two ends of one valley differ by is no gain.
+            if before - run.cost <= 1e-6 * (1.0 + before.abs()) {
+                break;
+            }
+        }
+        run
+    }
+
+    /// The typical size of each tangent coordinate.
+    fn typical_sizes(&self, x: &[f64]) -> Vec<f64> {
+        let free = self.model().free().iter();
+        free.flat_map(|f| match f.kind {
+            FreeKind::Scale => vec![x[f.at].abs().max(f64::MIN_POSITIVE)],
+            FreeKind::Axis => vec![1.0; 2],
+            FreeKind::Fractions { .. } => vec![1.0; f.len - 1],
+            FreeKind::Scalar { .. } => vec![f.scale],
+        })
+        .collect()
     }
 
     /// Carries a run to its end.
@@ -442,6 +501,15 @@ impl Fitter {
             Some(more) => Run { iterations: run.iterations + more.iterations, ..more },
             None => run,
         }
+    }
+
+    /// Whether a scalar is at a bound.
+    fn is_bounded(&self, x: &[f64]) -> bool {
+        let mut free = self.model().free().iter();
+        free.any(|f| {
+            f.kind == FreeKind::Scalar { period: None }
+                && (x[f.at] <= f.range[0] || x[f.at] >= f.range[1])
+        })
     }
 
     /// Whether a free fraction is next to nothing.
@@ -475,7 +543,9 @@ impl Fitter {
         let cost = state.get_best_cost();
         let best = state.get_best_param()?.clone();
         let iterations = state.get_iter();
-        cost.is_finite().then_some(Run { x: best, cost, iterations, finished: iterations < limit })
+        let finished = iterations < limit;
+        let fold = if finished { run.solver.fold() } else { None };
+        cost.is_finite().then_some(Run { x: best, cost, iterations, finished, fold })
     }
 
     /// Degrees of freedom left for the noise.
@@ -678,7 +748,8 @@ impl Fitter {
 
     /// Standard errors of the columns (0 for constants) and the measures, and whether the data
     /// determine the parameters. Columns held by a bound, or that vanish because a
-    /// fraction is zero, have none: NaN.
+    /// fraction is zero, have none: NaN. The errors of the other columns hold what is at a
+    /// bound fixed there: they are conditional on it, and too small where it could leave.
     fn standard_errors(&self, x: &[f64], gradient: &[f64], hessian: &[f64]) -> (Vec<f64>, bool) {
         let model = self.model();
         let dim = self.tangent.dim();
