@@ -24,7 +24,8 @@
 //! et al. 2005, doi:10.1002/hbm.20076.
 //! Validated by `tests/log_linear.rs`.
 
-use super::voxel::{Fitter, Status, VoxelFit};
+use super::status::Status;
+use super::voxel::{Fitter, VoxelFit};
 use crate::InferenceError;
 use crate::dense::{cholesky, cholesky_inverse, cholesky_solve, eigen_3x3};
 use microtome_kernels::Plan;

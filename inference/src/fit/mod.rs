@@ -4,9 +4,11 @@
 mod lm;
 mod log_linear;
 mod start;
+mod status;
 mod voxel;
 
 pub use lm::{LevenbergMarquardt, Objective, step};
 pub use log_linear::{LogLinear, LogLinearFitter};
 pub use start::StartScheme;
-pub use voxel::{FitOptions, Fitter, Status, VoxelFit};
+pub use status::Status;
+pub use voxel::{FitOptions, Fitter, VoxelFit};

@@ -25,49 +25,12 @@
 
 use super::lm::{LevenbergMarquardt, Objective};
 use super::start::StartScheme;
+use super::status::Status;
 use crate::dense::{cholesky, cholesky_inverse};
 use argmin::core::{Executor, State};
 use microtome_kernels::normal::normal_equations;
 use microtome_kernels::residual::residual_sums;
 use microtome_models::{Constants, Evaluator, FreeKind, Lowered, Model, NoiseKind, Tangent};
-
-/// How the fit or the sampling of a voxel ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// Good.
-    Converged,
-    /// The iteration limit was reached.
-    MaxIterations,
-    /// The data do not determine the parameters.
-    Singular,
-    /// NaN, infinite or all-zero signals, no positive b = 0 signal, negative signals
-    /// with Rician or non-central chi noise; a deviation of gradients that is not finite; a σ that is not positive, a fixed value that is not finite.
-    InvalidSignal,
-    /// The density could not be evaluated.
-    Divergent,
-    /// R-hat above 1.01, E-BFMI below 0.3, or a chain stuck far below the best.
-    NotMixed,
-}
-
-impl Status {
-    /// Whether the voxel has no result to use. Draws that have not mixed are a
-    /// result with a warning.
-    pub fn is_failure(self) -> bool {
-        !matches!(self, Status::Converged | Status::NotMixed)
-    }
-
-    /// The word in the `status` column.
-    pub fn name(self) -> &'static str {
-        match self {
-            Status::Converged => "converged",
-            Status::MaxIterations => "max_iterations",
-            Status::Singular => "singular",
-            Status::InvalidSignal => "invalid_signal",
-            Status::Divergent => "divergent",
-            Status::NotMixed => "not_mixed",
-        }
-    }
-}
 
 /// Settings of the fits.
 #[derive(Debug, Clone, Copy, PartialEq)]
