@@ -113,3 +113,19 @@ pub(crate) const fn size(name: &'static str, largest: f64, meaning: &'static str
         meaning,
     }
 }
+
+/// The largest pore of the exact kinds, µm: the degree of their polynomials resolves
+/// $\gamma GR\delta \le 30$ at $D\delta/R^2 \ge 10^{-4}$, which fixed tissue
+/// (0.05 µm²/ms) at b = 40 ms/µm² and δ = 3 ms reaches at this size. The signal of a
+/// larger pore is near that of free diffusion.
+pub(crate) const LARGEST_EXACT: f64 = 50.0;
+
+/// The size of a pore of an exact kind: [`size`], in the domain up to
+/// [`LARGEST_EXACT`] µm.
+pub(crate) const fn exact_size(
+    name: &'static str,
+    largest: f64,
+    meaning: &'static str,
+) -> ParameterSpec {
+    ParameterSpec { domain: [f64::MIN_POSITIVE, LARGEST_EXACT], ..size(name, largest, meaning) }
+}

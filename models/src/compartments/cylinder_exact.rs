@@ -8,7 +8,7 @@
 //! | symbol | unit | |
 //! |---|---|---|
 //! | $\lambda_\parallel$ | µm²/ms | diffusivity along the axis |
-//! | $2R$ | µm | diameter |
+//! | $2R$ | µm | diameter, at most 50 |
 //! | $\lambda_\perp$ | µm²/ms | intrinsic diffusivity across the axis |
 //! | $\mu$ | | unit axis |
 //!
@@ -18,7 +18,7 @@
 
 use crate::acquisition::Shell;
 use crate::compartment::{Coefficients, Compartment, Family};
-use crate::parameter::{ParameterSpec, diffusivity, intrinsic, size};
+use crate::parameter::{ParameterSpec, diffusivity, exact_size, intrinsic};
 use crate::pulse::HalfOpenPore;
 use microtome_kernels::restricted::Geometry;
 
@@ -28,7 +28,7 @@ pub struct CylinderExact;
 
 const PARAMETERS: [ParameterSpec; 3] = [
     diffusivity("lambda_par", "diffusivity along the axis"),
-    size("diameter", 20.0, "inner diameter"),
+    exact_size("diameter", 20.0, "inner diameter"),
     intrinsic("lambda_perp_intrinsic", "intrinsic diffusivity across the axis"),
 ];
 

@@ -8,7 +8,7 @@
 //!
 //! | symbol | unit | |
 //! |---|---|---|
-//! | $2R$ | µm | separation |
+//! | $2R$ | µm | separation, at most 50 |
 //! | $D$ | µm²/ms | intrinsic diffusivity along the normal |
 //! | $\lambda_\parallel$ | µm²/ms | diffusivity in the plane |
 //! | $\mu$ | | unit normal |
@@ -19,7 +19,7 @@
 
 use crate::acquisition::Shell;
 use crate::compartment::{Coefficients, Compartment, Family};
-use crate::parameter::{ParameterSpec, diffusivity, intrinsic, size};
+use crate::parameter::{ParameterSpec, diffusivity, exact_size, intrinsic};
 use crate::pulse::{HalfOpenPore, pulse};
 use microtome_kernels::restricted::Geometry;
 use microtome_kernels::restricted::pulse::{Pulse, signals};
@@ -34,7 +34,7 @@ pub struct PlaneExact {
 }
 
 const PARAMETERS: [ParameterSpec; 3] = [
-    size("separation", 20.0, "distance between the planes"),
+    exact_size("separation", 20.0, "distance between the planes"),
     intrinsic("lambda_intrinsic", "intrinsic diffusivity along the normal"),
     diffusivity("lambda_par", "diffusivity in the plane"),
 ];

@@ -7,7 +7,7 @@
 //!
 //! | symbol | unit | |
 //! |---|---|---|
-//! | $2R$ | µm | diameter |
+//! | $2R$ | µm | diameter, at most 50 |
 //! | $D$ | µm²/ms | intrinsic diffusivity |
 //!
 //! Source: Grebenkov 2007, doi:10.1103/RevModPhys.79.1077 (matrix formalism); Callaghan 1997,
@@ -16,7 +16,7 @@
 
 use crate::acquisition::Shell;
 use crate::compartment::{Coefficients, Compartment, Family};
-use crate::parameter::{ParameterSpec, intrinsic, size};
+use crate::parameter::{ParameterSpec, exact_size, intrinsic};
 use crate::pulse::pulse;
 use microtome_kernels::restricted::Geometry;
 use microtome_kernels::restricted::pulse::{Pulse, signals};
@@ -26,7 +26,7 @@ use microtome_kernels::restricted::pulse::{Pulse, signals};
 pub struct SphereExact;
 
 const PARAMETERS: [ParameterSpec; 2] = [
-    size("diameter", 30.0, "inner diameter"),
+    exact_size("diameter", 30.0, "inner diameter"),
     intrinsic("lambda_intrinsic", "intrinsic diffusivity"),
 ];
 

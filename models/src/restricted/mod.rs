@@ -4,6 +4,7 @@
 //! | file | approximation | valid for |
 //! |---|---|---|
 //! | `gpd.rs` | Gaussian distribution of phases | any pulses, weak dephasing |
+//! | `gpd_wide.rs` | the same | pores wide against $(D\delta)^{1/2}$ |
 //! | `gpd_waveform.rs` | the same | any waveform, weak dephasing |
 //! | `long_time.rs` | short pulses, long diffusion time | δ short, Δ long against L²/D |
 //! | `callaghan.rs` | short pulses, any diffusion time | δ short against L²/D |
@@ -12,6 +13,7 @@ pub(crate) mod callaghan;
 pub(crate) mod gpd;
 mod gpd_modes;
 mod gpd_waveform;
+mod gpd_wide;
 pub(crate) mod long_time;
 
 use crate::acquisition::Shell;
