@@ -57,6 +57,9 @@ pub(crate) struct FitArgs {
 
 impl FitArgs {
     fn search(&self) -> anyhow::Result<SearchSpec> {
+        if self.method.is_some() && self.model.model.trim() == super::model::CSD {
+            bail!("--method goes with tensors; --model csd is non-negative least squares");
+        }
         let method = match &self.method {
             None => None,
             Some(word) => match FitMethod::ALL.into_iter().find(|m| m.name() == word) {

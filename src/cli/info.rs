@@ -134,6 +134,16 @@ fn all_models() -> (String, Value) {
         text.push('\n');
         kinds.push(j);
     }
+    text.push_str(
+        "Modifiers of a compartment, in a model file\n\n  \
+         dispersion = \"watson\"          adds odi (0 to 1)\n  \
+         dispersion = \"bingham\"         adds odi, psi (rad), beta_fraction (0 to 1)\n  \
+         size_distribution = \"gamma\"   alpha (shape) and beta (um, scale) of the radius in place of diameter\n  \
+         oriented = true               gives planes a free normal mu and lambda_par\n  \
+         t2 = true, t1 = true          adds t2_ms (needs TE), t1_ms (needs TR)\n  \
+         of = [\"stick\", \"zeppelin\"]    the two waters of karger\n  \
+         spherical_mean = true         at the top of the file: fits the means of each shell\n\n",
+    );
     text.push_str("Presets\n\n");
     let mut rows = vec![row(&["name", "meaning", "reference"])];
     let mut presets = Vec::new();
@@ -178,7 +188,9 @@ fn one_model(name: &str) -> anyhow::Result<(String, Value)> {
     let mut text =
         format!("{name}: {} with {} noise\n", named.spec.names().join(" + "), compiled.noise());
     if let Some(p) = PRESETS.iter().find(|p| p.name == name) {
-        text.push_str(&format!("{} ({})\n", p.meaning, p.reference));
+        text.push_str(&format!("{} ({})\n\nModel file\n", p.meaning, p.reference));
+        text.push_str(&indented(p.toml));
+        text.push('\n');
     }
     text.push_str(&format!("{} degrees of freedom\n\nFree\n", compiled.degrees_of_freedom()));
     let mut rows = vec![row(&["parameter", "unit", "range", "prior"])];

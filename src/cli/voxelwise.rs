@@ -49,7 +49,7 @@ pub(crate) fn run(request: &Request<'_>) -> anyhow::Result<Ended> {
     request.run.check()?;
     let shard = request.run.shard()?;
     let (threads, device) = common.start()?;
-    let input = Input::open(
+    let mut input = Input::open(
         job,
         request.acquisition,
         request.model,
@@ -62,7 +62,8 @@ pub(crate) fn run(request: &Request<'_>) -> anyhow::Result<Ended> {
     let blocks = shard_blocks(input.blocks(), shard);
     let weighted = weighted_shells(&input.spec.acquisition);
     let undetermined = runner.identifiability().and_then(|i| i.warning(weighted));
-    for warning in input.warnings.iter().chain(&undetermined) {
+    input.warnings.extend(undetermined);
+    for warning in &input.warnings {
         say::note(&format!("warning: {warning}"));
     }
     let identity = Identity {
