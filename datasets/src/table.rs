@@ -132,13 +132,15 @@ fn properties(schema: &SchemaRef, first: Option<&RecordBatch>) -> WriterProperti
     for (c, field) in schema.fields().iter().enumerate() {
         let path = ColumnPath::from(field.name().as_str());
         builder = match field.data_type() {
-            DataType::Float64 => match first.map_or(0.0, |b| repeats(b.column(c))) {
-                1.0 => builder,
-                share if share > 0.1 => builder.set_column_dictionary_enabled(path, false),
-                _ => builder
-                    .set_column_dictionary_enabled(path.clone(), false)
-                    .set_column_compression(path, Compression::UNCOMPRESSED),
-            },
+            DataType::Float64 => {
+                match first.and_then(|b| b.columns().get(c)).map_or(0.0, |a| repeats(a)) {
+                    1.0 => builder,
+                    share if share > 0.1 => builder.set_column_dictionary_enabled(path, false),
+                    _ => builder
+                        .set_column_dictionary_enabled(path.clone(), false)
+                        .set_column_compression(path, Compression::UNCOMPRESSED),
+                }
+            }
             DataType::Int64 => builder
                 .set_column_dictionary_enabled(path.clone(), false)
                 .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
