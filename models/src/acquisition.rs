@@ -50,6 +50,8 @@ pub const B0_MAX_MS_PER_UM2: f64 = 0.05;
 const B_MAX_MS_PER_UM2: f64 = 200.0;
 /// Gradients stronger than this (T/m) do not exist; the unit must be wrong.
 const GRADIENT_MAX_T_PER_M: f64 = 20.0;
+/// Nor do b-values larger than this (ms/µm²), whatever the times.
+const B_MAX_WITH_TIMES_MS_PER_UM2: f64 = 2e4;
 
 /// Duration and separation of the gradient pulses of every measurement, ms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -537,7 +539,8 @@ impl Lists {
                 self.b.iter().zip(times).any(|(b, (delta, big_delta))| {
                     let gradient =
                         (b / (big_delta - delta / 3.0)).sqrt() / (GAMMA_PER_MS_UM * delta);
-                    *b > B_MAX_MS_PER_UM2 && gradient > GRADIENT_MAX_T_PER_M
+                    *b > B_MAX_WITH_TIMES_MS_PER_UM2
+                        || (*b > B_MAX_MS_PER_UM2 && gradient > GRADIENT_MAX_T_PER_M)
                 })
             }
         };
