@@ -149,7 +149,7 @@ impl LevenbergMarquardt {
 }
 
 impl LevenbergMarquardt {
-    /// The direction without curvature where the solver ended ([`fold`]).
+    /// The direction without curvature where the solver ended (see `fold`).
     pub fn fold(&self) -> Option<Vec<f64>> {
         fold(&self.hessian, &self.frozen)
     }
