@@ -13,8 +13,8 @@
 //! question is asked by Jelescu et al. 2016, doi:10.1002/nbm.3450.
 //! Validated by `one_shell_leaves_directions_to_the_prior` below.
 
-use crate::dense::eigen_symmetric;
 use crate::fit::StartScheme;
+use microtome_kernels::eigen::eigen_symmetric;
 use microtome_kernels::normal::normal_equations;
 use microtome_models::{Evaluator, FreeKind, Lowered, Tangent};
 

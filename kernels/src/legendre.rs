@@ -255,6 +255,39 @@ pub fn narrow_ratios(x: f64, ratio: &mut [f64], slope: &mut [f64]) {
     }
 }
 
+/// Nodes on $(-1, 1)$, rising, and weights of the Gauss-Legendre rule of `n` points, by
+/// Newton's method from Tricomi's estimate.
+///
+/// # Example
+/// ```
+/// let rule = microtome_kernels::legendre::gauss_legendre(2);
+/// assert!((rule[1].0 - (1.0_f64 / 3.0).sqrt()).abs() < 1e-15 && (rule[1].1 - 1.0).abs() < 1e-15);
+/// ```
+pub fn gauss_legendre(n: usize) -> Vec<(f64, f64)> {
+    let m = n as f64;
+    (0..n)
+        .rev()
+        .map(|i| {
+            let mut t = (std::f64::consts::PI * (i as f64 + 0.75) / (m + 0.5)).cos();
+            let mut slope = 1.0;
+            for _ in 0..12 {
+                let (mut last, mut now) = (0.0, 1.0);
+                for l in 0..n {
+                    let l = l as f64;
+                    (last, now) = (now, ((2.0 * l + 1.0) * t * now - l * last) / (l + 1.0));
+                }
+                slope = m * (t * now - last) / (t * t - 1.0);
+                let step = now / slope;
+                t -= step;
+                if step.abs() < 1e-16 {
+                    break;
+                }
+            }
+            (t, 2.0 / ((1.0 - t * t) * slope * slope))
+        })
+        .collect()
+}
+
 /// Nodes in $(0, 1)$, weights, and polynomials at the nodes, of the Gauss-Legendre
 /// rule of $2n$ points folded at zero: exact for even polynomials of degree $4n-2$.
 #[derive(Debug)]
@@ -320,30 +353,7 @@ dispatch! {
 
 impl HalfRule {
     fn new(n: usize) -> Self {
-        let points = 2 * n;
-        let mut pairs: Vec<(f64, f64)> = (0..n)
-            .map(|i| {
-                // Newton from Tricomi's estimate; the largest root first.
-                let theta = std::f64::consts::PI * (i as f64 + 0.75) / (points as f64 + 0.5);
-                let mut t = theta.cos();
-                let mut slope = 1.0;
-                for _ in 0..12 {
-                    let (mut last, mut now) = (0.0, 1.0);
-                    for l in 0..points {
-                        let l = l as f64;
-                        (last, now) = (now, ((2.0 * l + 1.0) * t * now - l * last) / (l + 1.0));
-                    }
-                    slope = points as f64 * (t * now - last) / (t * t - 1.0);
-                    let step = now / slope;
-                    t -= step;
-                    if step.abs() < 1e-16 {
-                        break;
-                    }
-                }
-                (t, 2.0 / ((1.0 - t * t) * slope * slope))
-            })
-            .collect();
-        pairs.reverse();
+        let pairs = gauss_legendre(2 * n).split_off(n);
         let nodes: Vec<f64> = pairs.iter().map(|p| p.0).collect();
         let weights: Vec<f64> = pairs.iter().map(|p| p.1).collect();
         let mut projection = vec![0.0; n * n];

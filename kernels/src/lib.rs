@@ -8,6 +8,7 @@
 
 pub mod correlation;
 pub mod device;
+pub mod eigen;
 pub mod exp;
 pub mod family;
 pub mod gaussian;

@@ -15,6 +15,7 @@
 //! Validated by `side_lobes_are_bounded_and_the_peak_is_sharpest` below.
 
 use super::nonnegative::{NEIGHBOURS, NonNegative};
+use microtome_kernels::legendre::even_polynomials;
 use std::f64::consts::PI;
 
 /// Angles from the axis to its normal at which the bound is imposed.
@@ -26,15 +27,8 @@ const RIDGE: f64 = 1e-8;
 
 /// $P_0, P_2, \dots$ at a cosine.
 fn legendre(lmax: usize, t: f64) -> Vec<f64> {
-    let mut out = Vec::with_capacity(lmax / 2 + 1);
-    let (mut below, mut here) = (0.0, 1.0);
-    for l in 0..=lmax {
-        if l % 2 == 0 {
-            out.push(here);
-        }
-        let n = l as f64;
-        (below, here) = (here, ((2.0 * n + 1.0) * t * here - n * below) / (n + 1.0));
-    }
+    let mut out = vec![0.0; lmax / 2 + 1];
+    even_polynomials(t, &mut out);
     out
 }
 

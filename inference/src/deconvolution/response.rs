@@ -19,7 +19,8 @@
 use super::design::Deconvolver;
 use super::nonnegative::{NEIGHBOURS, NonNegative};
 use crate::InferenceError;
-use crate::dense::{cholesky, cholesky_solve, eigen_3x3};
+use crate::dense::{cholesky, cholesky_solve};
+use microtome_kernels::eigen::eigen_3x3;
 use microtome_models::{
     Acquisition, BShells, DeconvolutionError, DeconvolutionSpec, Responses, SIDE_LOBES,
     TissueResponse, check_encoding, zonal_peak,

@@ -2,8 +2,8 @@
 
 use super::design::{Deconvolver, DeconvolverState};
 use super::peaks::Peaks;
-use crate::dense::eigen_3x3;
 use crate::fit::Status;
+use microtome_kernels::eigen::eigen_3x3;
 use microtome_models::{anisotropy_index, laplacian_norm, orientation_tensor};
 
 /// The result of one voxel.

@@ -21,8 +21,9 @@
 //! Validated by `rosenbrock_with_bounds`, `step_is_newton_without_damping` and
 //! `fold_is_the_null_direction` below.
 
-use crate::dense::{cholesky, cholesky_solve, eigen_symmetric};
+use crate::dense::{cholesky, cholesky_solve};
 use argmin::core::{Error, IterState, KV, Problem, Solver, TerminationReason, TerminationStatus};
+use microtome_kernels::eigen::eigen_symmetric;
 
 /// What Levenberg-Marquardt minimises: a cost in bounded tangent coordinates.
 pub trait Objective {

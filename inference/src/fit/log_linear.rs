@@ -27,8 +27,9 @@
 use super::status::Status;
 use super::voxel::{Fitter, VoxelFit};
 use crate::InferenceError;
-use crate::dense::{cholesky, cholesky_inverse, cholesky_solve, eigen_3x3};
+use crate::dense::{cholesky, cholesky_inverse, cholesky_solve};
 use microtome_kernels::Plan;
+use microtome_kernels::eigen::eigen_3x3;
 use microtome_kernels::log_linear::{Weighted, floored_logs, weigh};
 use microtome_kernels::normal::{normal_equations, products};
 use microtome_kernels::residual::residual_sums;

@@ -29,7 +29,8 @@
 //! Validated by `tests/fit.rs` (every start finds the mode of the truth) and
 //! `docs/validation.md`.
 
-use crate::dense::{cholesky, cholesky_solve, eigen_3x3};
+use crate::dense::{cholesky, cholesky_solve};
+use microtome_kernels::eigen::eigen_3x3;
 use microtome_kernels::normal::normal_equations;
 use microtome_models::{Acquisition, B0_MAX_MS_PER_UM2, Evaluator, FreeKind, Lowered, ModelError};
 

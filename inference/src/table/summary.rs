@@ -18,11 +18,11 @@
 
 use super::{Columns, SIGNAL_UNIT};
 use crate::InferenceError;
-use crate::dense::eigen_3x3;
 use crate::diagnostics::{Chains, Summary, Workspace, ebfmi, summarize};
 use crate::fit::Status;
 use crate::sample::VoxelPosterior;
 use arrow_array::RecordBatch;
+use microtome_kernels::eigen::eigen_3x3;
 use microtome_models::{FreeKind, Model, VoxelBatch};
 
 /// One row of the summary.

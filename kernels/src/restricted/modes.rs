@@ -24,6 +24,8 @@
 //! Zernike polynomials in $d$ dimensions, e.g. Boyd & Yu 2011,
 //! doi:10.1016/j.jcp.2010.11.011. Validated by `eigenvalues_are_those_of_the_roots` below.
 
+use crate::eigen::eigen_symmetric;
+use crate::legendre::gauss_legendre;
 use std::sync::OnceLock;
 
 /// The shape of a pore with reflecting walls.
@@ -62,7 +64,7 @@ impl Modes {
 
     fn build(geometry: Geometry, degree: usize) -> Modes {
         // Exact for all products of two functions with x^2.
-        let (x, weight) = gauss_legendre(degree + 4);
+        let (x, weight): (Vec<f64>, Vec<f64>) = gauss_legendre(degree + 4).into_iter().unzip();
         let (x, measure): (Vec<f64>, Vec<f64>) = match geometry {
             Geometry::Planes => (x, weight.iter().map(|w| 0.5 * w).collect()),
             Geometry::Cylinder | Geometry::Sphere => {
@@ -191,10 +193,11 @@ fn ritz(basis: &Basis, measure: &[f64], constant: bool) -> (Vec<f64>, Vec<Vec<f6
             matrix[j * n + k] = sum;
         }
     }
-    let (values, vectors) = symmetric_eigen(matrix, n);
+    let (values, vectors) = eigen_symmetric(&matrix, n);
     let mut lambda = vec![0.0; first];
     let mut functions = basis.value[..first].to_vec();
-    for (value, vector) in values.into_iter().zip(vectors) {
+    // Rising.
+    for (value, vector) in values.into_iter().zip(vectors.chunks(n.max(1))).rev() {
         lambda.push(value);
         let mut f = vec![0.0; measure.len()];
         for (c, g) in vector.iter().zip(&basis.value[first..]) {
@@ -205,58 +208,6 @@ fn ritz(basis: &Basis, measure: &[f64], constant: bool) -> (Vec<f64>, Vec<Vec<f6
         functions.push(f);
     }
     (lambda, functions)
-}
-
-/// Eigenvalues, rising, and eigenvectors by Jacobi's rotations.
-fn symmetric_eigen(mut a: Vec<f64>, n: usize) -> (Vec<f64>, Vec<Vec<f64>>) {
-    // Rows of v become the eigenvectors.
-    let mut v = vec![0.0; n * n];
-    for i in 0..n {
-        v[i * n + i] = 1.0;
-    }
-    for _sweep in 0..60 {
-        let (mut off, mut on) = (0.0, 0.0);
-        for i in 0..n {
-            for j in 0..n {
-                *(if i == j { &mut on } else { &mut off }) += a[i * n + j] * a[i * n + j];
-            }
-        }
-        if off <= 1e-34 * on {
-            break;
-        }
-        for p in 0..n {
-            for q in p + 1..n {
-                let apq = a[p * n + q];
-                if apq == 0.0 {
-                    continue;
-                }
-                let theta = (a[q * n + q] - a[p * n + p]) / (2.0 * apq);
-                let t = 1.0_f64.copysign(theta) / (theta.abs() + theta.hypot(1.0));
-                let c = 1.0 / t.hypot(1.0);
-                let s = t * c;
-                for k in 0..n {
-                    let (x, y) = (a[k * n + p], a[k * n + q]);
-                    a[k * n + p] = c * x - s * y;
-                    a[k * n + q] = s * x + c * y;
-                }
-                for k in 0..n {
-                    let (x, y) = (a[p * n + k], a[q * n + k]);
-                    a[p * n + k] = c * x - s * y;
-                    a[q * n + k] = s * x + c * y;
-                    let (x, y) = (v[p * n + k], v[q * n + k]);
-                    v[p * n + k] = c * x - s * y;
-                    v[q * n + k] = s * x + c * y;
-                }
-                a[p * n + q] = 0.0;
-                a[q * n + p] = 0.0;
-            }
-        }
-    }
-    let mut order: Vec<usize> = (0..n).collect();
-    order.sort_by(|&i, &j| a[i * n + i].total_cmp(&a[j * n + j]));
-    let values = order.iter().map(|&i| a[i * n + i]).collect();
-    let vectors = order.iter().map(|&i| v[i * n..(i + 1) * n].to_vec()).collect();
-    (values, vectors)
 }
 
 /// The Jacobi polynomial $P_k^{(a,b)}(x)$ by its three-term recurrence (DLMF 18.9.2).
@@ -274,28 +225,6 @@ fn jacobi(k: usize, a: f64, b: f64, x: f64) -> f64 {
         (before, p) = (p, next);
     }
     p
-}
-
-/// Nodes and weights of Gauss and Legendre on [-1, 1], by Newton's method.
-fn gauss_legendre(n: usize) -> (Vec<f64>, Vec<f64>) {
-    let m = n as f64;
-    let mut nodes = vec![];
-    let mut weights = vec![];
-    for i in 0..n {
-        let mut x = -(std::f64::consts::PI * (i as f64 + 0.75) / (m + 0.5)).cos();
-        let mut slope = 1.0;
-        for _ in 0..20 {
-            slope = 0.5 * (m + 1.0) * jacobi(n - 1, 1.0, 1.0, x);
-            let step = jacobi(n, 0.0, 0.0, x) / slope;
-            x -= step;
-            if step.abs() < 1e-15 {
-                break;
-            }
-        }
-        nodes.push(x);
-        weights.push(2.0 / ((1.0 - x * x) * slope * slope));
-    }
-    (nodes, weights)
 }
 
 #[cfg(test)]

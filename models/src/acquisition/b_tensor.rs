@@ -22,6 +22,8 @@
 //! Source: Eriksson et al. 2015, doi:10.1063/1.4913502, eqs. 2 to 5; Westin et al.
 //! 2016, doi:10.1016/j.neuroimage.2016.02.039. Validated by `tests/encoding.rs`.
 
+use microtome_kernels::eigen::eigen_3x3;
+
 /// How far eigenvalues may be from axial symmetry, relative to b.
 const AXISYMMETRY: f64 = 1e-3;
 /// Shapes nearer than this to linear, spherical or planar are taken for them, and
@@ -99,48 +101,14 @@ pub(super) fn coalesce(values: &mut [f64], absolute: bool) {
     }
 }
 
-/// Falling eigenvalues and their unit vectors, by Jacobi rotations.
+/// Falling eigenvalues and their unit vectors.
 pub(super) fn eigen(m: &Symmetric) -> ([f64; 3], [[f64; 3]; 3]) {
-    let mut a = [[m[0], m[3], m[4]], [m[3], m[1], m[5]], [m[4], m[5], m[2]]];
-    let mut v = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
-    for _ in 0..30 {
-        let off = a[0][1].abs() + a[0][2].abs() + a[1][2].abs();
-        if off == 0.0 {
-            break;
-        }
-        for (p, q) in [(0, 1), (0, 2), (1, 2)] {
-            if a[p][q] == 0.0 {
-                continue;
-            }
-            let theta = (a[q][q] - a[p][p]) / (2.0 * a[p][q]);
-            let t = theta.signum() / (theta.abs() + theta.hypot(1.0));
-            let c = 1.0 / t.hypot(1.0);
-            let s = t * c;
-            for row in &mut a {
-                let (x, y) = (row[p], row[q]);
-                row[p] = c * x - s * y;
-                row[q] = s * x + c * y;
-            }
-            let (x, y) = (a[p], a[q]);
-            a[p] = std::array::from_fn(|k| c * x[k] - s * y[k]);
-            a[q] = std::array::from_fn(|k| s * x[k] + c * y[k]);
-            a[p][q] = 0.0;
-            a[q][p] = 0.0;
-            for row in &mut v {
-                let (x, y) = (row[p], row[q]);
-                row[p] = c * x - s * y;
-                row[q] = s * x + c * y;
-            }
-        }
-    }
-    let mut order = [0, 1, 2];
-    order.sort_by(|&i, &j| a[j][j].total_cmp(&a[i][i]));
-    let vector = |k: usize| {
-        let u = [v[0][k], v[1][k], v[2][k]];
+    let (values, vectors) = eigen_3x3([[m[0], m[3], m[4]], [m[3], m[1], m[5]], [m[4], m[5], m[2]]]);
+    let unit = |u: [f64; 3]| {
         let norm = (u[0] * u[0] + u[1] * u[1] + u[2] * u[2]).sqrt();
         u.map(|c| c / norm)
     };
-    (order.map(|k| a[k][k]), order.map(vector))
+    (values, vectors.map(unit))
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@
 //! Jespersen 2016, doi:10.1038/sdata.2016.72.
 //! Validated by `measures_equal_golden` (`tests/cumulant.rs`) and `gradient_equals_difference`.
 
+use microtome_kernels::legendre::gauss_legendre;
 use std::sync::OnceLock;
 
 /// One element of a symmetric tensor of order four.
@@ -186,31 +187,11 @@ fn add(out: &mut Form, weight: f64, form: &Form) {
     }
 }
 
-/// Nodes and weights of Gauss-Legendre on (0, 1), by Newton's method.
-fn rule() -> &'static [[f64; 2]; NODES] {
-    static RULE: OnceLock<[[f64; 2]; NODES]> = OnceLock::new();
+/// Nodes and weights of Gauss-Legendre on (0, 1).
+fn rule() -> &'static [[f64; 2]] {
+    static RULE: OnceLock<Vec<[f64; 2]>> = OnceLock::new();
     RULE.get_or_init(|| {
-        let n = NODES as f64;
-        std::array::from_fn(|i| {
-            let mut x = (std::f64::consts::PI * (i as f64 + 0.75) / (n + 0.5)).cos();
-            let mut slope = 1.0;
-            for _ in 0..100 {
-                let (mut p, mut previous) = (1.0, 0.0);
-                for k in 0..NODES {
-                    let k = k as f64;
-                    let next = ((2.0 * k + 1.0) * x * p - k * previous) / (k + 1.0);
-                    previous = p;
-                    p = next;
-                }
-                slope = n * (x * p - previous) / (x * x - 1.0);
-                let step = p / slope;
-                x -= step;
-                if step.abs() < 1e-16 {
-                    break;
-                }
-            }
-            [0.5 * (1.0 + x), 1.0 / ((1.0 - x * x) * slope * slope)]
-        })
+        gauss_legendre(NODES).into_iter().map(|(x, w)| [0.5 * (1.0 + x), 0.5 * w]).collect()
     })
 }
 
