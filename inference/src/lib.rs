@@ -5,7 +5,6 @@
 //! `microtome-models`), no file formats.
 
 pub mod deconvolution;
-pub mod dense;
 pub mod diagnostics;
 mod error;
 pub mod fit;
@@ -16,5 +15,6 @@ mod table;
 
 pub use error::InferenceError;
 pub use identifiability::Identifiability;
+pub use microtome_kernels::dense;
 pub use run::{Counts, Runner, Tables, process};
 pub use table::{record_batch, voxel_batch};
