@@ -4,8 +4,8 @@
 //!   \mathrm{sd} = \sqrt{\langle g^T(I + \Lambda)^{-1}g\rangle_x}$$
 //!
 //! Over parameter sets $x$: the median of the bounds of Cramér and Rao (which is infinite
-//! where the data alone do not determine a quantity) and the root of the mean posterior
-//! variance, beside that of the prior. A shell matters by how much larger the posterior
+//! where the data alone do not determine a quantity), the median posterior standard
+//! deviation, and the root of the mean posterior variance beside that of the prior. A shell matters by how much larger the posterior
 //! standard deviations become without it, and by the information lost,
 //! $\tfrac12\langle\ln\det(I+\Lambda) - \ln\det(I_{-s}+\Lambda)\rangle$ in nats.
 //!
@@ -32,7 +32,9 @@ pub struct Expectation {
     pub unit: Unit,
     /// Median of the bounds of Cramér and Rao.
     pub cramer_rao: f64,
-    /// Root of the mean posterior variance.
+    /// Median of the posterior standard deviations.
+    pub typical: f64,
+    /// Root of the mean posterior variance: what is expected before the set is known.
     pub posterior: f64,
     /// Root of the mean prior variance.
     pub prior: f64,
@@ -174,6 +176,7 @@ impl Expected {
                 is_axis: q.is_axis(),
                 unit: q.unit,
                 cramer_rao: median(sets.iter().map(|s| s.cramer_rao[k]).collect()),
+                typical: median(sets.iter().map(|s| s.posterior[k]).collect()),
                 posterior: rms(sets.iter().map(|s| &s.posterior), k),
                 prior: rms(sets.iter().map(|s| &s.prior), k),
             })
