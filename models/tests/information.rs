@@ -1,7 +1,7 @@
 //! Information of models and the derivative of design criteria: plain sums and
 //! differences of the criterion.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use microtome_models::information::{
     Criterion, Decay, Encoding, Experiment, NoiseLevel, Optimality,
