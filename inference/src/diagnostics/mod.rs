@@ -7,6 +7,7 @@
 //! | Monte Carlo standard errors | `mcse.rs` |
 //! | energy fraction of missing information | `ebfmi.rs` |
 //! | all columns of a posterior summary in one pass | `summary.rs` |
+//! | whether a voxel may be trusted | `trust.rs` |
 //!
 //! The numbers are those of ArviZ 0.23 (`az.rhat`, `az.ess`, `az.mcse`,
 //! `az.bfmi`), edge cases included: NaN among the draws and fewer than four
@@ -29,6 +30,7 @@ mod quantile;
 mod rank;
 mod rhat;
 mod summary;
+mod trust;
 mod workspace;
 
 pub use chains::{Chains, DiagnosticsError};
@@ -37,4 +39,7 @@ pub use ess::{ess_bulk, ess_mean, ess_quantile, ess_sd, ess_tail};
 pub use mcse::{mcse_mean, mcse_quantile, mcse_sd};
 pub use rhat::rhat;
 pub use summary::{Summary, summarize};
+pub use trust::{
+    DIVERGENT_SHARE, Doubt, EBFMI_LIMIT, ESS_A_CHAIN, Evidence, RHAT_LIMIT, khat_limit,
+};
 pub use workspace::Workspace;
