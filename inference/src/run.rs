@@ -468,19 +468,20 @@ impl Composed {
                         &prior_sd,
                         workspace,
                     );
-                    let status = table::summary::status(&posterior, &rows);
-                    Ok((posterior, rows, status))
+                    let quality = table::summary::quality(&posterior, &rows);
+                    Ok((posterior, rows, quality))
                 },
             )
             .collect::<Result<Vec<_>, _>>()?;
         let mut posteriors = Vec::with_capacity(results.len());
         let mut rows = Vec::with_capacity(results.len());
-        let mut status = Vec::with_capacity(results.len());
-        for (p, r, s) in results {
+        let mut quality = Vec::with_capacity(results.len());
+        for (p, r, q) in results {
             posteriors.push(p);
             rows.push(r);
-            status.push(s);
+            quality.push(q);
         }
+        let status: Vec<Status> = quality.iter().map(|q| q.status).collect();
         let mut counts = Counts::of(&status);
         for trace in posteriors.iter().flat_map(|p| &p.traces) {
             counts.gradients += trace.gradients;
@@ -490,7 +491,7 @@ impl Composed {
         let free_sigma = self.spec.sigma == SigmaSpec::Free;
         Ok(Tables {
             main: table::posterior::table(self.model(), voxels, &posteriors, &status, free_sigma)?,
-            summary: Some(table::summary::table(voxels, &rows, &status)?),
+            summary: Some(table::summary::table(voxels, &rows, &quality)?),
             fit: Some(table::fit::table(self.model(), voxels, &fits)?),
             fod: None,
             counts,

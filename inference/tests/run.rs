@@ -213,8 +213,10 @@ fn the_posterior_and_summary_tables_have_their_columns() {
         ("energy", F, "nat"),
         ("diverging", Boolean, ""),
         ("tree_depth", Int32, ""),
+        ("reached_max_treedepth", Boolean, ""),
         ("n_steps", Int32, ""),
         ("step_size", F, "1"),
+        ("acceptance_rate", F, "1"),
         ("status", Utf8, ""),
     ]));
     assert_eq!(schema(&tables.main), expected);
@@ -251,8 +253,15 @@ fn the_posterior_and_summary_tables_have_their_columns() {
         ("ess_bulk", F, "draws"),
         ("ess_tail", F, "draws"),
         ("mcse_mean", F, "of the parameter"),
+        ("mcse_sd", F, "of the parameter"),
+        ("mcse_q05", F, "of the parameter"),
+        ("mcse_q95", F, "of the parameter"),
         ("contraction", F, "1"),
         ("method", Utf8, ""),
+        ("ebfmi", F, "1"),
+        ("divergences", Int32, ""),
+        ("max_depth_hits", Int32, ""),
+        ("trust", Boolean, ""),
         ("status", Utf8, ""),
     ]));
     assert_eq!(schema(summary), expected);

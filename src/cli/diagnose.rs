@@ -5,21 +5,28 @@ use super::verdict::Findings;
 use super::{Outcome, say};
 use clap::{Args, ValueHint};
 use microtome::report::Verdict;
-use serde_json::json;
 use std::path::PathBuf;
 
 /// Checks the results of a run and says whether to trust them.
 ///
-/// Reads summary.parquet and posterior.parquet (or fit.parquet) of DIR: voxels by
-/// status, worst R-hat, smallest effective sample size, divergences, energies
-/// (E-BFMI), and parameters where the prior speaks rather than the data.
+/// Reads summary.parquet (or fit.parquet) of DIR: voxels by status, how many are not to
+/// be trusted and why, the worst R-hat, effective sample size, E-BFMI and k-hat,
+/// divergences, the worst voxels by name, parameters where the prior speaks rather than
+/// the data, and what to do about each finding.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+A voxel is not to be trusted when its status is not converged, an R-hat is above 1.01,
+an effective sample size is below 100 a chain, the E-BFMI of a chain is below 0.3, more
+than 1 draw in 1000 diverged, or k-hat is above min(1 - 1/log10(draws), 0.7). Results
+can be used when no more voxels than --max-failed of the run (5 %) are like that.
+
 Exit codes: 0 the results can be used; 2 they can't; 1 DIR holds no results.
 
 References:
   Vehtari et al. 2021, doi:10.1214/20-BA1221 (R-hat below 1.01, 100 effective draws a chain).
-  Betancourt 2016, arXiv:1604.00695 (E-BFMI).")]
+  Betancourt 2016, arXiv:1604.00695 (E-BFMI).
+  Betancourt 2017, arXiv:1701.02434 (divergences).
+  Vehtari et al. 2024, jmlr.org/papers/v25/19-556.html (k-hat).")]
 pub(crate) struct DiagnoseArgs {
     /// Folder of a finished run.
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -41,18 +48,7 @@ impl DiagnoseArgs {
             Verdict::DoNotTrust => "Verdict: do not trust these results as they are.",
         };
         if self.json {
-            let extreme = |e: &Option<super::verdict::Extreme>| {
-                e.as_ref().map(
-                    |e| json!({ "value": e.value, "parameter": e.parameter, "voxel": e.voxel }),
-                )
-            };
-            let json = json!({
-                "trust": good, "voxels": findings.voxels, "failed": findings.failed(),
-                "counts_by_status": findings.by_status, "divergences": findings.divergences,
-                "worst_rhat": extreme(&findings.worst_rhat), "smallest_ess": extreme(&findings.smallest_ess),
-                "low_ebfmi_voxels": findings.low_ebfmi, "sentences": sentences, "verdict": last,
-            });
-            say::line(&json.to_string());
+            say::line(&findings.json(good, &sentences, last).to_string());
         } else {
             say::text(&findings.text());
             say::line("");

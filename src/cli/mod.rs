@@ -15,6 +15,8 @@ mod completions;
 mod config;
 mod demo;
 mod diagnose;
+mod doubts;
+mod finding_table;
 mod fit;
 mod flags;
 mod fod;

@@ -55,6 +55,10 @@ pub struct Draw {
     pub energy: f64,
     /// Depth of the trajectory tree.
     pub tree_depth: u64,
+    /// Whether the trajectory ended because its tree was as deep as allowed.
+    pub reached_max_depth: bool,
+    /// Mean acceptance probability of the points of the trajectory.
+    pub acceptance_rate: f64,
     /// Whether the trajectory diverged.
     pub diverging: bool,
     /// Leapfrog steps.
@@ -166,6 +170,8 @@ pub fn run_chain(
                     ln_density: stats.point.logp,
                     energy: stats.point.energy,
                     tree_depth: stats.depth,
+                    reached_max_depth: stats.maxdepth_reached,
+                    acceptance_rate: stats.adapt.step_size.mean_tree_accept,
                     diverging: progress.diverging,
                     n_steps: progress.num_steps,
                     step_size: progress.step_size,
