@@ -35,6 +35,7 @@ mod response;
 mod responses;
 mod sample;
 mod say;
+mod sbc;
 mod scheme;
 mod slice;
 mod truth;
