@@ -37,6 +37,7 @@ mod response;
 mod responses;
 mod sample;
 mod say;
+mod sbc;
 mod scheme;
 mod slice;
 mod truth;
