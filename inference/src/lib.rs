@@ -6,7 +6,7 @@
 
 pub mod calibration;
 pub mod deconvolution;
-pub mod dense;
+pub mod design;
 pub mod diagnostics;
 mod error;
 pub mod fit;
@@ -17,5 +17,6 @@ mod table;
 
 pub use error::InferenceError;
 pub use identifiability::Identifiability;
+pub use microtome_kernels::dense;
 pub use run::{Counts, Runner, Tables, process};
 pub use table::{record_batch, voxel_batch};
