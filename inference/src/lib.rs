@@ -9,6 +9,8 @@ pub mod dense;
 pub mod diagnostics;
 mod error;
 pub mod fit;
+#[cfg(feature = "graph")]
+pub mod graph_density;
 mod identifiability;
 mod run;
 pub mod sample;
