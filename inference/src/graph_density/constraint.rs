@@ -60,7 +60,11 @@ impl Constraint {
                 let mut total = x.len() as f64 * (b - a).ln();
                 for (v, x) in v.iter_mut().zip(x) {
                     let e = (-x.abs()).exp();
-                    *v = if *x < 0.0 { a + (b - a) * e / (1.0 + e) } else { b - (b - a) * e / (1.0 + e) };
+                    *v = if *x < 0.0 {
+                        a + (b - a) * e / (1.0 + e)
+                    } else {
+                        b - (b - a) * e / (1.0 + e)
+                    };
                     total -= x.abs() + 2.0 * e.ln_1p();
                 }
                 total
@@ -239,9 +243,7 @@ impl Parameters {
     pub fn constrain(&self, x: &[f64], v: &mut [f64]) -> f64 {
         let mut total = 0.0;
         for b in &self.blocks {
-            total += b
-                .constraint
-                .forward(&x[b.x.0..b.x.0 + b.x.1], &mut v[b.v.0..b.v.0 + b.v.1]);
+            total += b.constraint.forward(&x[b.x.0..b.x.0 + b.x.1], &mut v[b.v.0..b.v.0 + b.v.1]);
         }
         total
     }

@@ -110,7 +110,6 @@ impl CustomOp1 for Mapped {
 /// $f(x)$ as one node of the graph.
 pub(crate) fn map(x: &Tensor, map: Arc<dyn Map>) -> Result<Tensor> {
     let home = x.device().clone();
-    let y =
-        x.to_device(&candle_core::Device::Cpu)?.contiguous()?.apply_op1(Mapped(map))?;
+    let y = x.to_device(&candle_core::Device::Cpu)?.contiguous()?.apply_op1(Mapped(map))?;
     y.to_device(&home)
 }

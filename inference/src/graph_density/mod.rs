@@ -172,7 +172,10 @@ impl InplaceOp1 for Fill<'_> {
                 }
             }
             _ => {
-                return Err(Error::Msg(format!("GraphDensity: {} coordinates given", self.0.len())));
+                return Err(Error::Msg(format!(
+                    "GraphDensity: {} coordinates given",
+                    self.0.len()
+                )));
             }
         }
         Ok(())

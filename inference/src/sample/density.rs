@@ -143,8 +143,7 @@ impl<D: LnDensity> LnDensity for Watched<D> {
     }
 
     fn ln_density(&mut self, x: &[f64], gradient: &mut [f64]) -> f64 {
-        let evaluated =
-            catch_unwind(AssertUnwindSafe(|| self.density.ln_density(x, gradient)));
+        let evaluated = catch_unwind(AssertUnwindSafe(|| self.density.ln_density(x, gradient)));
         let reason = match &evaluated {
             Ok(v) if v.is_finite() && gradient.iter().all(|g| g.is_finite()) => return *v,
             Ok(v) => match self.density.reason() {

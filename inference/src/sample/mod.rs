@@ -6,11 +6,11 @@ mod laplace;
 mod nuts;
 mod voxel;
 
+#[cfg(feature = "graph")]
+pub(crate) use density::panic_text;
 pub use density::{
     DensityChain, DensityPosterior, Failure, Failures, SampleDensityError, Start, sample_density,
 };
-#[cfg(feature = "graph")]
-pub(crate) use density::panic_text;
 pub use laplace::Laplace;
 pub use nuts::{Draw, LnDensity, Metric, NutsOptions, Trace, run_chain};
 pub use voxel::{Sampler, VoxelPosterior};
