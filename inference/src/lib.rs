@@ -10,6 +10,8 @@ pub mod design;
 pub mod diagnostics;
 mod error;
 pub mod fit;
+#[cfg(feature = "graph")]
+pub mod graph_density;
 mod identifiability;
 mod run;
 pub mod sample;
