@@ -3,7 +3,9 @@
 use crate::bench::{Bench, MEASUREMENTS, assert_same};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float64Type;
-use microtome::datasets::{SignalSource, TableReader, demo, read_table};
+use microtome::datasets::{
+    Matrix, SignalSource, TableReader, demo, read_table, write_matrix,
+};
 
 /// The status of every voxel of a fit.
 fn statuses(bench: &Bench, table: &str) -> Vec<String> {

@@ -177,6 +177,8 @@ pub fn run_chain(
                     ln_density: stats.point.logp,
                     energy: stats.point.energy,
                     depth: stats.depth,
+                    reached_max_depth: stats.maxdepth_reached,
+                    acceptance_rate: stats.adapt.step_size.mean_tree_accept,
                 }),
                 Err(_) => Trace { failed: true, ..Trace::default() },
             }
@@ -193,6 +195,8 @@ struct Statistics {
     ln_density: f64,
     energy: f64,
     depth: u64,
+    reached_max_depth: bool,
+    acceptance_rate: f64,
 }
 
 /// Tunes and draws.
@@ -227,8 +231,8 @@ fn drive<M: Math, C: Chain<M>>(
                     ln_density: stats.ln_density,
                     energy: stats.energy,
                     tree_depth: stats.depth,
-                    reached_max_depth: stats.maxdepth_reached,
-                    acceptance_rate: stats.adapt.step_size.mean_tree_accept,
+                    reached_max_depth: stats.reached_max_depth,
+                    acceptance_rate: stats.acceptance_rate,
                     diverging: progress.diverging,
                     n_steps: progress.num_steps,
                     step_size: progress.step_size,
