@@ -3,9 +3,7 @@
 use crate::bench::{Bench, MEASUREMENTS, assert_same};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float64Type;
-use microtome::datasets::{
-    Matrix, SignalSource, TableReader, demo, read_table, write_matrix,
-};
+use microtome::datasets::{Matrix, SignalSource, TableReader, demo, read_table, write_matrix};
 
 /// The status of every voxel of a fit.
 fn statuses(bench: &Bench, table: &str) -> Vec<String> {
