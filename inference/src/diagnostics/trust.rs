@@ -22,6 +22,8 @@
 //! Vehtari et al. 2024, JMLR 25(72), sec. 3.2.4 (k-hat).
 //! Validated by `every_doubt_has_its_limit` below.
 
+use super::pareto::khat_limit;
+
 /// R-hat above this is not mixed.
 pub const RHAT_LIMIT: f64 = 1.01;
 /// E-BFMI below this says that the energies mix badly.
@@ -30,18 +32,6 @@ pub const EBFMI_LIMIT: f64 = 0.3;
 pub const ESS_A_CHAIN: f64 = 100.0;
 /// Share of draws that may diverge.
 pub const DIVERGENT_SHARE: f64 = 1e-3;
-
-/// The largest k-hat at which `draws` importance draws can be believed.
-///
-/// # Example
-/// ```
-/// // 100 draws: 1 - 1/2; many: 0.7.
-/// use microtome_inference::diagnostics::khat_limit;
-/// assert_eq!((khat_limit(100), khat_limit(100_000)), (0.5, 0.7));
-/// ```
-pub fn khat_limit(draws: usize) -> f64 {
-    (1.0 - (draws as f64).log10().recip()).min(0.7)
-}
 
 /// What is known of the draws of one voxel.
 #[derive(Debug, Clone, Copy, PartialEq)]
