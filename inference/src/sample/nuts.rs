@@ -7,6 +7,7 @@
 //! Source: Hoffman & Gelman 2014, JMLR 15:1593; Betancourt 2017, arXiv:1701.02434.
 //! Validated by `tests/sample.rs` (normal and Rician targets of known moments).
 
+use super::monitor::{Monitor, Watch};
 use microtome_kernels::philox::PhiloxRng;
 use nuts_rs::{
     Chain, CpuLogpFunc, CpuMath, CpuMathError, DiagNutsSettings, HasDims, LogpError, Settings,
@@ -36,11 +37,13 @@ pub struct NutsOptions {
     pub target_accept: f64,
     /// Most doublings of a trajectory.
     pub max_depth: u64,
+    /// Who is told of the draws as they are made.
+    pub monitor: Option<&'static Monitor>,
 }
 
 impl Default for NutsOptions {
     fn default() -> Self {
-        Self { chains: 4, tune: 200, draws: 1000, target_accept: 0.8, max_depth: 10 }
+        Self { chains: 4, tune: 200, draws: 1000, target_accept: 0.8, max_depth: 10, monitor: None }
     }
 }
 
@@ -151,10 +154,14 @@ pub fn run_chain(
         trace.failed = true;
         return trace;
     }
+    let mut watch = Watch::new(options.monitor);
     for i in 0..options.tune + options.draws {
         if i < options.tune {
             match chain.draw() {
-                Ok((_, progress)) => trace.gradients += progress.num_gradients,
+                Ok((_, progress)) => {
+                    trace.gradients += progress.num_gradients;
+                    watch.draw(false, progress.num_gradients, false, progress.step_size);
+                }
                 Err(_) => {
                     trace.failed = true;
                     return trace;
@@ -165,6 +172,7 @@ pub fn run_chain(
         match chain.expanded_draw() {
             Ok((position, _, stats, progress)) => {
                 trace.gradients += progress.num_gradients;
+                watch.draw(true, progress.num_gradients, progress.diverging, progress.step_size);
                 trace.draws.push(Draw {
                     position,
                     ln_density: stats.point.logp,
