@@ -11,7 +11,7 @@
 use crate::deconvolution::Deconvolver;
 use crate::diagnostics::Workspace;
 use crate::fit::{FitOptions, Fitter, LogLinear, StartScheme, Status};
-use crate::sample::{NutsOptions, Sampler};
+use crate::sample::{Monitor, NutsOptions, Sampler};
 use crate::table::{self, voxel_batch};
 use crate::{Identifiability, InferenceError};
 use arrow_array::RecordBatch;
@@ -55,6 +55,8 @@ struct Composed {
     log_linear: Option<LogLinear>,
     /// Prior standard deviation of each value that does not depend on the data.
     prior_sd: Vec<f64>,
+    /// Who is told of draws and voxels as they are made.
+    monitor: Option<&'static Monitor>,
 }
 
 /// Voxels by how they ended.
@@ -142,6 +144,15 @@ impl Runner {
             _ => Task::Compose(Box::new(Composed::new(spec)?)),
         };
         Ok(Self(task))
+    }
+
+    /// Tells a monitor of draws and sampled voxels as they are made; a job other than
+    /// sampling tells nothing.
+    pub fn watched(mut self, monitor: &'static Monitor) -> Self {
+        if let Task::Compose(composed) = &mut self.0 {
+            composed.monitor = Some(monitor);
+        }
+        self
     }
 
     /// What the acquisition can tell about the model; see [`Identifiability::of`].
@@ -252,7 +263,7 @@ impl Composed {
         let log_linear = log_linear(spec, &model, &lowered)?;
         let prior_sd = prior_sd(&model);
         let spec = spec.clone();
-        Ok(Self { spec, model, prior_sd, scheme, means, repeats, lowered, log_linear })
+        Ok(Self { spec, model, prior_sd, scheme, means, repeats, lowered, log_linear, monitor: None })
     }
 
     /// The model.
@@ -318,6 +329,7 @@ impl Composed {
             tune: search.tune,
             draws: search.draws,
             target_accept: search.target_accept,
+            monitor: self.monitor,
             ..NutsOptions::default()
         }
     }
@@ -469,6 +481,9 @@ impl Composed {
                         workspace,
                     );
                     let quality = table::summary::quality(&posterior, &rows);
+                    if let Some(monitor) = self.monitor {
+                        monitor.voxel(quality.status != Status::Converged);
+                    }
                     Ok((posterior, rows, quality))
                 },
             )

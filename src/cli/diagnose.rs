@@ -23,7 +23,8 @@ use std::path::PathBuf;
 A voxel is not to be trusted when its status is not converged, an R-hat is above 1.01,
 an effective sample size is below 100 a chain, the E-BFMI of a chain is below 0.3, more
 than 1 draw in 1000 diverged, or k-hat is above min(1 - 1/log10(draws), 0.7). Results
-can be used when no more voxels than --max-failed of the run (5 %) are like that.
+can be used when no more voxels than --max-failed of the run (5 %) have no result and no
+more than 5 % have draws that are not to be trusted.
 
 Exit codes: 0 the results can be used, or the model is calibrated; 2 they can't, or it
 is not; 1 DIR holds no results, or the line is wrong.

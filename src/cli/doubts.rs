@@ -21,6 +21,8 @@ const NAMED: usize = 5;
 pub(crate) struct Doubts {
     /// Voxels that are not to be trusted.
     pub(crate) voxels: u64,
+    /// Those of them that have no draws.
+    pub(crate) without_result: u64,
     /// Voxels by reason; one voxel can have several.
     pub(crate) by_reason: BTreeMap<Doubt, u64>,
     /// The worst of those that have draws, the worst first.
@@ -80,6 +82,7 @@ impl Doubts {
         let has_draws = ["converged", "not_mixed"].contains(&voxel.status.as_str());
         let Some(evidence) = evidence(voxel, search).filter(|_| has_draws) else {
             *self.by_reason.entry(Doubt::Status).or_default() += 1;
+            self.without_result += 1;
             if self.without_draws.len() < NAMED {
                 self.without_draws.push(format!("{} ({})", voxel.label(), voxel.status));
             }
@@ -128,7 +131,7 @@ impl Doubts {
         }
         if !self.without_draws.is_empty() {
             text.push_str(&format!("without draws: {}", self.without_draws.join(", ")));
-            let more = self.of(Doubt::Status).saturating_sub(self.without_draws.len() as u64);
+            let more = self.without_result - self.without_draws.len() as u64;
             text.push_str(&if more > 0 { format!(", and {more} more\n") } else { "\n".into() });
         }
         text

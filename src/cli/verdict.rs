@@ -2,7 +2,8 @@
 //!
 //! A voxel of a posterior is judged by the rule of `microtome_inference::diagnostics::Evidence`
 //! (column `trust`), a voxel of a fit by its status. Results can be used when no more
-//! voxels than `--max-failed` of the run (5 %) fail. A parameter is prior-dominated in a
+//! voxels than `--max-failed` of the run (5 %) have no result and no more than 5 % have draws
+//! that are not to be trusted. A parameter is prior-dominated in a
 //! voxel where its posterior sd is above 0.9 of its prior sd: a remark, not a fault.
 //!
 //! Two numbers say how far data narrow a prior: the **contraction**, prior sd over
@@ -24,7 +25,8 @@ use std::path::{Path, PathBuf};
 
 /// Posterior over prior sd above which the prior speaks.
 const PRIOR_DOMINATED: f64 = 0.9;
-/// `--max-failed` where there is no run.json.
+/// Percentage of voxels with draws that may be not to be trusted, and `--max-failed`
+/// where there is no run.json.
 const ACCEPTED_PERCENT: f64 = 5.0;
 /// Percentage of trajectories cut short that is worth a remark.
 const CUT_PERCENT: f64 = 1.0;
@@ -214,7 +216,11 @@ impl Findings {
                 ));
             }
         }
-        let verdict = if self.percent(untrusted) > self.max_failed {
+        // A voxel without a result is the business of --max-failed.
+        let without = if self.sampled { self.doubts.without_result } else { failed };
+        let beyond = self.percent(without) > self.max_failed
+            || self.percent(untrusted - without) > ACCEPTED_PERCENT;
+        let verdict = if beyond {
             Verdict::DoNotTrust
         } else if reasons.is_empty() {
             Verdict::Trust

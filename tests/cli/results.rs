@@ -337,10 +337,11 @@ fn voxels_that_are_not_to_be_trusted_are_marked() {
     {
         bench.put(name, bytes);
     }
-    let mask: Vec<f64> = (0..576).map(|v| f64::from(u8::from(v % 36 == 3))).collect();
+    let inside = |v: usize| (144..288).contains(&v) && v.is_multiple_of(9);
+    let mask = (0..576).map(|v| f64::from(u8::from(inside(v)))).collect();
     write_matrix(&bench.path("m.npy"), &Matrix { rows: 576, columns: 1, values: mask }).unwrap();
     let line = "sample --model ball_stick --dwi d.nii.gz --bval d.bval --bvec d.bvec --mask m.npy \
-                --quiet --tune 100 --draws 150 --max-failed 100 --out o";
+                --noise rician --quiet --tune 100 --draws 250 --max-failed 100 --out o";
     bench.run(line).exits(0);
     let mut untrusted = std::collections::BTreeSet::new();
     let mut all = std::collections::BTreeSet::new();

@@ -3,6 +3,7 @@
 
 mod density;
 mod laplace;
+mod monitor;
 mod nuts;
 mod voxel;
 
@@ -12,5 +13,6 @@ pub use density::{
     DensityChain, DensityPosterior, Failure, Failures, SampleDensityError, Start, sample_density,
 };
 pub use laplace::Laplace;
+pub use monitor::{Monitor, Progress};
 pub use nuts::{Draw, LnDensity, Metric, NutsOptions, Trace, run_chain};
 pub use voxel::{Sampler, VoxelPosterior};
