@@ -10,8 +10,8 @@
 //! second half. OUT has the columns chain, draw, one a parameter named as there, and
 //! the statistics diverging, lp, tree_depth, n_steps, step_size, energy. `--check` prints z-scores,
 //! ratios of standard deviations, R-hat and divergences, and exits 1 when one of the limits
-//! |z| < 4, 10 %, 1.01, no divergences is passed. `--repeat` times sampling (all chains on this
-//! thread) that many times; seeds follow one another.
+//! |z| < 4, 10 %, 1.01, no divergences is passed. `--repeat` samples and times that many
+//! times (CPU seconds of all chains), seeds one after another; `RAYON_NUM_THREADS=1` for one thread.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -19,7 +19,7 @@ mod models;
 
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, RecordBatch, UInt32Array, UInt64Array};
 use candle_core::Device;
-use cpu_time::ThreadTime;
+use cpu_time::ProcessTime;
 use microtome_inference::diagnostics::{Chains, Summary, Workspace, summarize};
 use microtome_inference::graph_density::GraphDensity;
 use microtome_inference::sample::{DensityPosterior, Metric, NutsOptions, sample_density};
@@ -97,8 +97,8 @@ fn run() -> Result<bool, Box<dyn Error>> {
     let mut rates = Vec::new();
     let mut posterior = None;
     for repeat in 0..a.repeat.max(1) as u64 {
-        let clock = ThreadTime::now();
-        let p = sample(&model, a.seed + repeat, a.repeat > 1)?;
+        let clock = ProcessTime::now();
+        let p = sample(&model, a.seed + repeat)?;
         let s = clock.elapsed().as_secs_f64();
         if a.repeat > 1 {
             let least = columns(&model, &p)
@@ -142,7 +142,7 @@ fn run() -> Result<bool, Box<dyn Error>> {
     }
 }
 
-fn sample(model: &Model, seed: u64, here: bool) -> Result<DensityPosterior, Box<dyn Error>> {
+fn sample(model: &Model, seed: u64) -> Result<DensityPosterior, Box<dyn Error>> {
     let options = NutsOptions {
         chains: 4,
         tune: 1000,
@@ -154,12 +154,7 @@ fn sample(model: &Model, seed: u64, here: bool) -> Result<DensityPosterior, Box<
     let dim = model.density.parameters().dim();
     let make =
         |_chain: usize| GraphDensity::new(dim, &Device::Cpu, |x| model.density.ln_density(x));
-    if !here {
-        return Ok(sample_density(make, &model.start, &options, seed)?);
-    }
-    // One after another on the calling thread, so that its CPU time is all there is.
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build()?;
-    Ok(pool.install(|| sample_density(make, &model.start, &options, seed))?)
+    Ok(sample_density(make, &model.start, &options, seed)?)
 }
 
 /// Name and draws `[chain, draw]` of every parameter of the table.

@@ -306,9 +306,13 @@ pub(crate) fn lotka_volterra(data: &Value) -> Made<Model> {
             density: Univariate::LogNormal { mean: std::f64::consts::LN_10, sd: 1.0 },
         })?
         .with(Independent { at: 6..8, density: Univariate::LogNormal { mean: -1.0, sd: 1.0 } })?;
-    // From (-2, 2) some chains end in far modes that explain the data by large sigma; start
-    // about the medians of the priors.
-    let centre = [1.0, 0.05, 1.0, 0.05, 10.0, 10.0, 0.37, 0.37].map(f64::ln).to_vec();
-    let start = Start::Around { centre, radius: 0.3 };
+    // Other periods explain the data by a large sigma, and chains from (-2, 2) stay there. So
+    // start where the period is the ten years that a plot of the data shows and the steady
+    // state is the mean of the data.
+    let mean = |k: usize| y.iter().skip(k).step_by(2).sum::<f64>() / times.len() as f64;
+    let rate = std::f64::consts::TAU / 10.0;
+    let rates = [rate, rate / mean(1), rate, rate / mean(0)];
+    let centre = rates.iter().chain(&first).chain(&[1.0, 1.0]).map(|v| v.ln()).collect();
+    let start = Start::Around { centre, radius: 0.1 };
     Ok(Model { metric: Metric::LowRank, start, ..plain(density) })
 }
