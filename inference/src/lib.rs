@@ -4,6 +4,7 @@
 //! A **search** lives here: no equations of tissue (they are in
 //! `microtome-models`), no file formats.
 
+pub mod comparison;
 pub mod deconvolution;
 pub mod dense;
 pub mod diagnostics;

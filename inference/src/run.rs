@@ -8,6 +8,8 @@
 //!
 //! Validated by `tests/run.rs`.
 
+mod criteria;
+
 use crate::deconvolution::Deconvolver;
 use crate::diagnostics::Workspace;
 use crate::fit::{FitOptions, Fitter, LogLinear, StartScheme, Status};
@@ -115,6 +117,8 @@ pub struct Tables {
     pub fit: Option<RecordBatch>,
     /// Coefficients of fibre orientation distributions.
     pub fod: Option<RecordBatch>,
+    /// Criteria for the comparison of models.
+    pub criteria: Option<RecordBatch>,
     /// How the voxels ended.
     pub counts: Counts,
 }
@@ -222,6 +226,7 @@ fn deconvolve(
         summary: None,
         fit: None,
         fod: Some(table::deconvolution::coefficients(deconvolver, voxels, &fits)?),
+        criteria: None,
         counts: Counts::of(&status),
     })
 }
@@ -404,7 +409,8 @@ impl Composed {
             .collect::<Result<Vec<_>, _>>()?;
         let status: Vec<Status> = fits.iter().map(|f| f.status).collect();
         let main = table::fit::table(self.model(), voxels, &fits)?;
-        Ok(Tables { main, summary: None, fit: None, fod: None, counts: Counts::of(&status) })
+        let counts = Counts::of(&status);
+        Ok(Tables { main, summary: None, fit: None, fod: None, criteria: None, counts })
     }
 
     fn fit_log_linear(
@@ -435,7 +441,8 @@ impl Composed {
             .collect::<Result<Vec<_>, _>>()?;
         let status: Vec<Status> = fits.iter().map(|f| f.status).collect();
         let main = table::fit::table(self.model(), voxels, &fits)?;
-        Ok(Tables { main, summary: None, fit: None, fod: None, counts: Counts::of(&status) })
+        let counts = Counts::of(&status);
+        Ok(Tables { main, summary: None, fit: None, fod: None, criteria: None, counts })
     }
 
     fn sample(&self, voxels: &VoxelBatch, stop: &AtomicBool) -> Result<Tables, InferenceError> {
@@ -443,8 +450,11 @@ impl Composed {
         let results = (0..voxels.row.len())
             .into_par_iter()
             .map_init(
-                || (Sampler::new(self.fitter(), self.nuts_options()), Workspace::new()),
-                |(sampler, workspace), v| {
+                || {
+                    let sampler = Sampler::new(self.fitter(), self.nuts_options());
+                    (sampler, Workspace::new(), self.judge())
+                },
+                |(sampler, workspace, judge), v| {
                     if stop.load(Ordering::Relaxed) {
                         return Err(InferenceError::Interrupted);
                     }
@@ -469,18 +479,28 @@ impl Composed {
                         workspace,
                     );
                     let status = table::summary::status(&posterior, &rows);
-                    Ok((posterior, rows, status))
+                    let criteria = self.judged(judge.as_mut(), voxels, v, &posterior);
+                    Ok((posterior, rows, status, criteria))
                 },
             )
             .collect::<Result<Vec<_>, _>>()?;
         let mut posteriors = Vec::with_capacity(results.len());
         let mut rows = Vec::with_capacity(results.len());
         let mut status = Vec::with_capacity(results.len());
-        for (p, r, s) in results {
+        let mut criteria = Vec::with_capacity(results.len());
+        for (p, r, s, c) in results {
             posteriors.push(p);
             rows.push(r);
             status.push(s);
+            criteria.push(c);
         }
+        let criteria = match self.spec.search.criteria {
+            true => {
+                let shells = self.shells().len();
+                Some(table::criteria::table(voxels, &criteria, &status, shells)?)
+            }
+            false => None,
+        };
         let mut counts = Counts::of(&status);
         for trace in posteriors.iter().flat_map(|p| &p.traces) {
             counts.gradients += trace.gradients;
@@ -493,6 +513,7 @@ impl Composed {
             summary: Some(table::summary::table(voxels, &rows, &status)?),
             fit: Some(table::fit::table(self.model(), voxels, &fits)?),
             fod: None,
+            criteria,
             counts,
         })
     }

@@ -1,5 +1,6 @@
 //! `microtome diagnose`: may these results be used?
 
+use super::compare::CompareFlags;
 use super::record::{self, Record};
 use super::verdict::Findings;
 use super::{Outcome, say};
@@ -22,8 +23,10 @@ References:
   Betancourt 2016, arXiv:1604.00695 (E-BFMI).")]
 pub(crate) struct DiagnoseArgs {
     /// Folder of a finished run.
-    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
-    dir: PathBuf,
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath, required_unless_present = "compare")]
+    dir: Option<PathBuf>,
+    #[command(flatten)]
+    compare: CompareFlags,
     /// Prints one JSON object as the last line of standard output.
     #[arg(long)]
     json: bool,
@@ -31,8 +34,9 @@ pub(crate) struct DiagnoseArgs {
 
 impl DiagnoseArgs {
     pub(crate) fn run(self) -> anyhow::Result<Outcome> {
-        let record = Record::read(&self.dir.join(record::name(None))).ok();
-        let findings = Findings::read(&self.dir, record.as_ref())?;
+        let Some(dir) = &self.dir else { return self.compare.run(self.json) };
+        let record = Record::read(&dir.join(record::name(None))).ok();
+        let findings = Findings::read(dir, record.as_ref())?;
         let (verdict, sentences) = findings.verdict();
         let good = verdict != Verdict::DoNotTrust;
         let last = match verdict {
