@@ -5,6 +5,7 @@
 //! `microtome-models`), no file formats.
 
 pub mod calibration;
+pub mod comparison;
 pub mod deconvolution;
 pub mod design;
 pub mod diagnostics;

@@ -8,6 +8,8 @@
 //!
 //! Validated by `tests/run.rs`.
 
+mod criteria;
+
 use crate::deconvolution::Deconvolver;
 use crate::diagnostics::Workspace;
 use crate::fit::{FitOptions, Fitter, LogLinear, StartScheme, Status};
@@ -117,6 +119,8 @@ pub struct Tables {
     pub fit: Option<RecordBatch>,
     /// Coefficients of fibre orientation distributions.
     pub fod: Option<RecordBatch>,
+    /// Criteria for the comparison of models.
+    pub criteria: Option<RecordBatch>,
     /// How the voxels ended.
     pub counts: Counts,
 }
@@ -233,6 +237,7 @@ fn deconvolve(
         summary: None,
         fit: None,
         fod: Some(table::deconvolution::coefficients(deconvolver, voxels, &fits)?),
+        criteria: None,
         counts: Counts::of(&status),
     })
 }
@@ -263,7 +268,17 @@ impl Composed {
         let log_linear = log_linear(spec, &model, &lowered)?;
         let prior_sd = prior_sd(&model);
         let spec = spec.clone();
-        Ok(Self { spec, model, prior_sd, scheme, means, repeats, lowered, log_linear, monitor: None })
+        Ok(Self {
+            spec,
+            model,
+            prior_sd,
+            scheme,
+            means,
+            repeats,
+            lowered,
+            log_linear,
+            monitor: None,
+        })
     }
 
     /// The model.
@@ -416,7 +431,8 @@ impl Composed {
             .collect::<Result<Vec<_>, _>>()?;
         let status: Vec<Status> = fits.iter().map(|f| f.status).collect();
         let main = table::fit::table(self.model(), voxels, &fits)?;
-        Ok(Tables { main, summary: None, fit: None, fod: None, counts: Counts::of(&status) })
+        let counts = Counts::of(&status);
+        Ok(Tables { main, summary: None, fit: None, fod: None, criteria: None, counts })
     }
 
     fn fit_log_linear(
@@ -447,7 +463,8 @@ impl Composed {
             .collect::<Result<Vec<_>, _>>()?;
         let status: Vec<Status> = fits.iter().map(|f| f.status).collect();
         let main = table::fit::table(self.model(), voxels, &fits)?;
-        Ok(Tables { main, summary: None, fit: None, fod: None, counts: Counts::of(&status) })
+        let counts = Counts::of(&status);
+        Ok(Tables { main, summary: None, fit: None, fod: None, criteria: None, counts })
     }
 
     fn sample(&self, voxels: &VoxelBatch, stop: &AtomicBool) -> Result<Tables, InferenceError> {
@@ -455,8 +472,11 @@ impl Composed {
         let results = (0..voxels.row.len())
             .into_par_iter()
             .map_init(
-                || (Sampler::new(self.fitter(), self.nuts_options()), Workspace::new()),
-                |(sampler, workspace), v| {
+                || {
+                    let sampler = Sampler::new(self.fitter(), self.nuts_options());
+                    (sampler, Workspace::new(), self.judge())
+                },
+                |(sampler, workspace, judge), v| {
                     if stop.load(Ordering::Relaxed) {
                         return Err(InferenceError::Interrupted);
                     }
@@ -484,19 +504,29 @@ impl Composed {
                     if let Some(monitor) = self.monitor {
                         monitor.voxel(quality.status != Status::Converged);
                     }
-                    Ok((posterior, rows, quality))
+                    let criteria = self.judged(judge.as_mut(), voxels, v, &posterior);
+                    Ok((posterior, rows, quality, criteria))
                 },
             )
             .collect::<Result<Vec<_>, _>>()?;
         let mut posteriors = Vec::with_capacity(results.len());
         let mut rows = Vec::with_capacity(results.len());
         let mut quality = Vec::with_capacity(results.len());
-        for (p, r, q) in results {
+        let mut criteria = Vec::with_capacity(results.len());
+        for (p, r, q, c) in results {
             posteriors.push(p);
             rows.push(r);
             quality.push(q);
+            criteria.push(c);
         }
         let status: Vec<Status> = quality.iter().map(|q| q.status).collect();
+        let criteria = match self.spec.search.criteria {
+            true => {
+                let shells = self.shells().len();
+                Some(table::criteria::table(voxels, &criteria, &status, shells)?)
+            }
+            false => None,
+        };
         let mut counts = Counts::of(&status);
         for trace in posteriors.iter().flat_map(|p| &p.traces) {
             counts.gradients += trace.gradients;
@@ -509,6 +539,7 @@ impl Composed {
             summary: Some(table::summary::table(voxels, &rows, &quality)?),
             fit: Some(table::fit::table(self.model(), voxels, &fits)?),
             fod: None,
+            criteria,
             counts,
         })
     }

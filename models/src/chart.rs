@@ -19,6 +19,8 @@
 //! Validated by `pullback_equals_difference`, `jacobians_by_quadrature` and
 //! `coordinates_invert_values` below.
 
+mod inverse;
+
 use crate::model::{FreeKind, Model};
 use crate::tangent::MAX_FRACTIONS;
 use microtome_kernels::exp::exp;

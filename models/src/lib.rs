@@ -24,6 +24,7 @@ mod model;
 mod noise;
 mod orthotropic;
 mod parameter;
+mod pointwise;
 mod posterior;
 mod preset;
 mod prior;
@@ -61,6 +62,7 @@ pub use model::{Column, Component, Free, FreeKind, Model, ModelError, compose_mo
 pub use noise::{COILS_MAX, Constants, NoiseKind, STUDENT_NU};
 pub use orthotropic::OrthotropicSeries;
 pub use parameter::{POSITIVE, ParameterSpec, Unit, domain_text};
+pub use pointwise::PointwiseLikelihood;
 pub use posterior::{Posterior, Sigma};
 pub use preset::{PRESETS, Preset};
 pub use prior::{Prior, PriorError, PriorSpec};

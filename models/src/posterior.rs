@@ -8,6 +8,8 @@
 //!
 //! Validated by `gradient_equals_difference` in `tests/posterior.rs`.
 
+mod value;
+
 use crate::chart::Chart;
 use crate::evaluate::Evaluator;
 use crate::model::{FreeKind, Model};

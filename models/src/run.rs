@@ -93,6 +93,9 @@ pub struct SearchSpec {
     /// The method of a fit; what the model calls for when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<FitMethod>,
+    /// Whether criteria for the comparison of models are computed from the draws.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub criteria: bool,
 }
 
 impl Default for SearchSpec {
@@ -105,6 +108,7 @@ impl Default for SearchSpec {
             draws: 1000,
             target_accept: 0.8,
             method: None,
+            criteria: false,
         }
     }
 }

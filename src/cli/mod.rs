@@ -11,8 +11,10 @@
 //! Validated by `tests/cli/`.
 
 mod blocks;
+mod compare;
 mod completions;
 mod config;
+mod criteria;
 mod demo;
 mod design;
 mod diagnose;

@@ -58,6 +58,10 @@ pub(crate) struct SearchFlags {
     /// Method: nuts (the no-U-turn sampler).
     #[arg(long, value_name = "NAME", default_value = "nuts")]
     pub(crate) method: String,
+    /// Writes DIR/criteria.parquet too, for the comparison of models (microtome diagnose
+    /// --compare): leave-one-out predictive density, WAIC, evidence, predictive checks.
+    #[arg(long)]
+    pub(crate) criteria: bool,
 }
 
 impl SearchFlags {
@@ -81,7 +85,8 @@ impl SearchFlags {
             }
         }
         let (chains, tune, draws) = (self.chains, self.tune, self.draws);
-        Ok(SearchSpec { chains, tune, draws, ..SearchSpec::default() })
+        let criteria = self.criteria;
+        Ok(SearchSpec { chains, tune, draws, criteria, ..SearchSpec::default() })
     }
 }
 

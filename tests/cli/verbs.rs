@@ -87,8 +87,7 @@ fn diagnose_ends_with_a_verdict() {
     assert!(json["worst_voxels"][0]["name"].as_str().unwrap().starts_with("voxel "));
     // 1 - 1/contraction², averaged: below that of the average.
     let s0 = &bench.run("diagnose good --json").exits(0).json()["parameters"]["s0"];
-    let [contraction, shrinkage] =
-        ["contraction", "shrinkage"].map(|k| s0[k].as_f64().unwrap());
+    let [contraction, shrinkage] = ["contraction", "shrinkage"].map(|k| s0[k].as_f64().unwrap());
     assert!(contraction > 1.0 && shrinkage <= 1.0 - contraction.powi(-2) + 1e-12, "{s0}");
     assert!(bench.run("diagnose nowhere").exits(1).stderr.contains("nowhere"));
     bench.signals("b.npy", 12, |v, row| {

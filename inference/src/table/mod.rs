@@ -6,11 +6,13 @@
 //! | [`fit`], [`deconvolution`] | voxel |
 //! | [`posterior`] | voxel, chain and draw |
 //! | [`summary`] | voxel and parameter |
+//! | [`criteria`] | voxel |
 //!
 //! Every column is plain; units are in the field metadata under `unit`.
 //! Validated by `tests/run.rs`.
 
 mod batch;
+pub(crate) mod criteria;
 pub(crate) mod deconvolution;
 pub(crate) mod fit;
 pub(crate) mod posterior;
