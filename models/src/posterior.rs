@@ -136,6 +136,24 @@ impl<'a> Posterior<'a> {
         &self.chart
     }
 
+    /// Puts another chart of the same values in the place of the chart.
+    pub fn set_chart(&mut self, chart: Chart) {
+        self.chart = chart;
+    }
+
+    /// The coordinates in the chart of a point that has coordinates `z` in `from`; see
+    /// [`Chart::carry`].
+    pub fn carry(&mut self, from: &Chart, z: &[f64], out: &mut [f64]) -> f64 {
+        from.to_values(z, &mut self.x);
+        let model = &self.evaluator.lowered().model;
+        for free in model.free().iter().filter(|f| f.kind == FreeKind::Axis) {
+            if self.chart.opposes(free.at, &self.x) {
+                model.flip_axis(free.at, &mut self.x);
+            }
+        }
+        self.chart.carry(from, z, &self.x, out)
+    }
+
     /// The values (σ last when free) of the last evaluation.
     pub fn values(&self) -> &[f64] {
         &self.x
@@ -167,6 +185,22 @@ impl<'a> Posterior<'a> {
         total
     }
 
+    /// The logarithm of the priors alone, summed in the order of [`Posterior::priors`].
+    fn ln_prior(&self) -> f64 {
+        let mut total = self.constant;
+        for (k, prior) in &self.priors {
+            total += prior.ln_density(self.x[*k]).0;
+        }
+        for (at, concentration) in &self.dirichlet {
+            for (i, a) in concentration.iter().enumerate() {
+                if *a != 1.0 {
+                    total += (a - 1.0) * ln(self.x[at + i]);
+                }
+            }
+        }
+        total
+    }
+
     /// $\ln p(z\,|\,y)$ up to $\ln p(y)$, and its gradient.
     ///
     /// # Shapes
@@ -189,6 +223,23 @@ impl<'a> Posterior<'a> {
         self.evaluator.pullback(&self.score, &mut self.gx[..values]);
         let ln_prior = self.priors();
         self.chart.pullback(z, &self.x, &self.gx, gz);
+        ln_likelihood + ln_prior + ln_jacobian
+    }
+
+    /// The value of [`Posterior::ln_density`], equal to the bit, without the gradient.
+    ///
+    /// # Shapes
+    /// `z` `[dim]`.
+    pub fn ln_density_value(&mut self, z: &[f64]) -> f64 {
+        let ln_jacobian = self.chart.to_values(z, &mut self.x);
+        let sigma = self.sigma_now();
+        let values = self.evaluator.lowered().model.values();
+        self.evaluator.signal(&self.x[..values]);
+        let lowered = self.evaluator.lowered();
+        let (noise, mask) = (lowered.model.noise(), lowered.plan.mask());
+        let ln_likelihood = noise.value(&self.y, self.evaluator.last_signal(), mask, sigma)
+            + self.likelihood.at(sigma);
+        let ln_prior = self.ln_prior();
         ln_likelihood + ln_prior + ln_jacobian
     }
 

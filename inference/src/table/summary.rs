@@ -21,9 +21,11 @@ use crate::InferenceError;
 use crate::diagnostics::{Chains, Summary, Workspace, ebfmi, summarize};
 use crate::fit::Status;
 use crate::sample::VoxelPosterior;
-use arrow_array::RecordBatch;
+use arrow_array::{Int32Array, RecordBatch};
+use arrow_schema::{DataType, Field};
 use microtome_kernels::eigen::eigen_3x3;
-use microtome_models::{FreeKind, Model, VoxelBatch};
+use microtome_models::{FreeKind, Model, SampleMethod, VoxelBatch};
+use std::sync::Arc;
 
 /// One row of the summary.
 #[derive(Debug, Clone)]
@@ -62,11 +64,19 @@ pub(crate) fn voxel(
     let draws = posterior.traces.first().map_or(0, |t| t.draws.len());
     let width = posterior.width;
     let mut rows = Vec::new();
-    let summary_of =
-        |values: &[f64], workspace: &mut Workspace| match Chains::new(values, chains, draws) {
+    let weights = posterior.weights;
+    let summary_of = |values: &[f64], workspace: &mut Workspace| {
+        let mut summary = match Chains::new(values, chains, draws) {
             Ok(c) if chains > 0 => summarize(c, workspace),
             _ => Summary::MISSING,
         };
+        if let Some(w) = weights {
+            summary.ess_bulk = summary.ess_bulk.min(w.effective);
+            summary.ess_tail = summary.ess_tail.min(w.effective);
+            summary.mcse_mean = summary.sd / w.precision.sqrt();
+        }
+        summary
+    };
     let free_axes: Vec<usize> =
         model.free().iter().filter(|f| f.kind == FreeKind::Axis).map(|f| f.at).collect();
     let mut axis_rows: Vec<(usize, [Summary; 5])> = Vec::new();
@@ -204,7 +214,8 @@ fn axis(
 
 /// The verdict on a voxel after its summary.
 pub(crate) fn status(posterior: &VoxelPosterior, rows: &[Row]) -> Status {
-    if posterior.status != Status::Converged {
+    // Draws of importance sampling are no chains: their weights are judged.
+    if posterior.status != Status::Converged || posterior.method != SampleMethod::Nuts {
         return posterior.status;
     }
     // One chain has no R-hat; its draws are not judged by it.
@@ -223,6 +234,7 @@ pub(crate) fn status(posterior: &VoxelPosterior, rows: &[Row]) -> Status {
 /// The table of a batch.
 pub(crate) fn table(
     batch: &VoxelBatch,
+    posteriors: &[VoxelPosterior],
     rows: &[Vec<Row>],
     status: &[Status],
 ) -> Result<RecordBatch, InferenceError> {
@@ -243,7 +255,15 @@ pub(crate) fn table(
     out.numbers("ess_tail", "draws", number(|r| r.summary.ess_tail));
     out.numbers("mcse_mean", "of the parameter", number(|r| r.summary.mcse_mean));
     out.numbers("contraction", "1", number(|r| r.contraction));
-    out.words("method", all().map(|_| "nuts"));
+    let each = |get: &dyn Fn(&VoxelPosterior) -> f64| -> Vec<f64> {
+        let pairs = times.iter().zip(posteriors);
+        pairs.flat_map(|(&n, p)| std::iter::repeat_n(get(p), n)).collect()
+    };
+    let methods = times.iter().zip(posteriors);
+    out.words("method", methods.flat_map(|(&n, p)| std::iter::repeat_n(p.method.name(), n)));
+    out.numbers("khat", "1", each(&|p| p.weights.map_or(f64::NAN, |w| w.khat)));
+    let modes: Vec<i32> = each(&|p| p.modes as f64).into_iter().map(|m| m as i32).collect();
+    out.push(Field::new("n_modes", DataType::Int32, false), Arc::new(Int32Array::from(modes)));
     out.words(
         "status",
         times.iter().zip(status).flat_map(|(&n, s)| std::iter::repeat_n(s.name(), n)),
