@@ -161,6 +161,22 @@ impl Default for SearchSpec {
     }
 }
 
+/// Kept draws a chain of the methods that are cheap.
+const CHEAP_DRAWS: usize = 100;
+/// Draws of NUTS for each of them, so that R-hat has enough to be judged by.
+const CHEAP_THIN: usize = 4;
+
+impl SearchSpec {
+    /// The default settings of a method of sampling: few draws are kept where they are
+    /// cheap to make, so that the tables are not what a run spends its time on.
+    pub fn for_method(sampler: SampleMethod) -> Self {
+        match sampler {
+            SampleMethod::Nuts => Self::default(),
+            _ => Self { sampler, draws: CHEAP_DRAWS, thin: CHEAP_THIN, ..Self::default() },
+        }
+    }
+}
+
 /// Everything that determines the numbers of a voxelwise run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -64,11 +64,6 @@ pub(crate) struct SearchFlags {
     pub(crate) draws: Option<usize>,
 }
 
-/// Kept draws a chain of the methods that are cheap.
-const CHEAP_DRAWS: usize = 100;
-/// Draws of NUTS for each of them.
-const CHEAP_THIN: usize = 4;
-
 impl SearchFlags {
     fn spec(&self) -> anyhow::Result<SearchSpec> {
         if FitMethod::ALL.iter().any(|m| m.name() == self.method) {
@@ -80,11 +75,8 @@ impl SearchFlags {
         let Some(sampler) = SampleMethod::ALL.into_iter().find(|m| m.name() == self.method) else {
             bail!("--method {}: unknown; use auto, psis, nuts or laplace", self.method);
         };
-        let (draws, thin) = match (self.draws, sampler) {
-            (Some(draws), _) => (draws, 1),
-            (None, SampleMethod::Nuts) => (SearchSpec::default().draws, 1),
-            (None, _) => (CHEAP_DRAWS, CHEAP_THIN),
-        };
+        let defaults = SearchSpec::for_method(sampler);
+        let (draws, thin) = self.draws.map_or((defaults.draws, defaults.thin), |d| (d, 1));
         for (flag, value, most) in [
             ("chains", self.chains, 255),
             ("draws", draws, 10_000_000),
@@ -95,7 +87,7 @@ impl SearchFlags {
             }
         }
         let (chains, tune) = (self.chains, self.tune);
-        Ok(SearchSpec { chains, tune, draws, sampler, thin, ..SearchSpec::default() })
+        Ok(SearchSpec { chains, tune, draws, thin, ..defaults })
     }
 }
 

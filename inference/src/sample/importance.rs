@@ -25,11 +25,16 @@
 //! doi:10.1080/10618600.1996.10474692 (systematic resampling); Hesterberg 1995,
 //! doi:10.1080/00401706.1995.10484303 (stratified mixtures). Validated by `tests/cheap.rs`.
 
+use super::laplace::Laplace;
 use super::mixture::{Component, DEGREES, apportion};
-use crate::diagnostics::{ParetoWorkspace, smooth_weights};
+use crate::dense::{cholesky, cholesky_inverse};
+use crate::diagnostics::{ParetoWorkspace, khat_limit, smooth_weights};
 use microtome_kernels::philox::PhiloxRng;
 use rand::RngExt;
 use rand_distr::ChiSquared;
+
+/// Times that a mixture that does not do is adapted.
+const ADAPTATIONS: usize = 2;
 
 /// A density on a space that each mode has a chart of.
 pub trait Charted {
@@ -45,9 +50,9 @@ pub trait Charted {
 #[derive(Debug, Default)]
 pub struct Importance {
     dim: usize,
-    /// Coordinates, `[draw, dim]`, each in the chart of its component.
+    /// Coordinates, `[draw, dim]`, each in its chart.
     z: Vec<f64>,
-    component: Vec<u32>,
+    chart: Vec<u32>,
     ln_density: Vec<f64>,
     /// Logarithms, then the weights themselves.
     weights: Vec<f64>,
@@ -59,40 +64,82 @@ pub struct Importance {
 }
 
 impl Importance {
-    /// Draws `count` points of the mixture and weighs them.
+    /// Draws `count` points of the mixture and weighs them. Where k-hat is above its limit
+    /// and the mixture has one mode, a component with the mean and the covariance of the
+    /// weighted draws joins the mixture and gives as many draws, [`ADAPTATIONS`] times at
+    /// most.
     pub fn draw(
         &mut self,
         target: &mut impl Charted,
-        mixture: &[Component],
+        mixture: &mut Vec<Component>,
         count: usize,
         rng: &mut PhiloxRng,
     ) {
-        let dim = mixture.first().map_or(0, |c| c.laplace.mode.len());
-        self.dim = dim;
+        self.dim = mixture.first().map_or(0, |c| c.laplace.mode.len());
         self.z.clear();
-        self.z.resize(count * dim, 0.0);
-        self.component.clear();
+        self.chart.clear();
         self.ln_density.clear();
-        self.weights.clear();
-        let Ok(chi) = ChiSquared::new(DEGREES) else { return };
         let shares: Vec<f64> = mixture.iter().map(|c| c.share).collect();
-        let counts = apportion(&shares, count);
-        let mut there = vec![0.0; dim];
-        let mut rows = self.z.chunks_exact_mut(dim.max(1));
-        for (k, (component, &n)) in mixture.iter().zip(&counts).enumerate() {
-            for z in rows.by_ref().take(n) {
-                let mut ln_q = component.draw(rng, &chi, z);
-                for (j, other) in mixture.iter().enumerate().filter(|(j, _)| *j != k) {
-                    let ln_slope = target.carry(k, j, z, &mut there);
-                    ln_q = ln_add(ln_q, other.ln_density(&there) + ln_slope);
-                }
-                let ln_p = target.ln_density(k, z);
-                self.component.push(k as u32);
-                self.ln_density.push(ln_p);
-                // Where the density can't be evaluated there is none.
-                let weight = if ln_p.is_finite() { ln_p - ln_q } else { f64::NEG_INFINITY };
-                self.weights.push(weight);
+        for (component, n) in mixture.iter().zip(apportion(&shares, count)) {
+            self.extend(target, component, n, rng);
+        }
+        self.weigh(target, mixture);
+        let modes = mixture.len();
+        for _ in 0..ADAPTATIONS {
+            if modes > 1 || self.is_reliable() {
+                break;
             }
+            let Some(adapted) = self.adapted() else { break };
+            self.extend(target, &adapted, count, rng);
+            mixture.push(adapted);
+            let share = 1.0 / mixture.len() as f64;
+            mixture.iter_mut().for_each(|c| c.share = share);
+            self.weigh(target, mixture);
+        }
+    }
+
+    /// Whether k-hat is within its limit.
+    pub fn is_reliable(&self) -> bool {
+        self.khat <= khat_limit(self.chart.len())
+    }
+
+    /// Draws of a component.
+    fn extend(
+        &mut self,
+        target: &mut impl Charted,
+        component: &Component,
+        count: usize,
+        rng: &mut PhiloxRng,
+    ) {
+        let Ok(chi) = ChiSquared::new(DEGREES) else { return };
+        let from = self.z.len();
+        self.z.resize(from + count * self.dim, 0.0);
+        for z in self.z[from..].chunks_exact_mut(self.dim.max(1)) {
+            component.draw(rng, &chi, z);
+            self.ln_density.push(target.ln_density(component.chart, z));
+            self.chart.push(component.chart as u32);
+        }
+    }
+
+    /// The weights of all draws under the whole mixture.
+    fn weigh(&mut self, target: &mut impl Charted, mixture: &[Component]) {
+        self.weights.clear();
+        let mut there = vec![0.0; self.dim];
+        let rows = self.z.chunks_exact(self.dim.max(1));
+        for ((z, &from), &ln_p) in rows.zip(&self.chart).zip(&self.ln_density) {
+            let mut ln_q = f64::NEG_INFINITY;
+            for component in mixture {
+                let to = component.chart;
+                let ln_density = if to == from as usize {
+                    component.ln_density(z)
+                } else {
+                    let ln_slope = target.carry(from as usize, to, z, &mut there);
+                    component.ln_density(&there) + ln_slope
+                };
+                ln_q = ln_add(ln_q, ln_density + component.share.ln());
+            }
+            // Where the density can't be evaluated there is none.
+            self.weights.push(if ln_p.is_finite() { ln_p - ln_q } else { f64::NEG_INFINITY });
         }
         self.khat = smooth_weights(&mut self.weights, 1.0, &mut self.pareto);
         let mut square = 0.0;
@@ -101,6 +148,34 @@ impl Importance {
             square += *w * *w;
         }
         self.effective = 1.0 / square;
+    }
+
+    /// The component with the mean and the covariance of the weighted draws.
+    fn adapted(&self) -> Option<Component> {
+        let n = self.dim;
+        let rows = || self.z.chunks_exact(n.max(1)).zip(&self.weights);
+        let mut mean = vec![0.0; n];
+        for (z, w) in rows() {
+            mean.iter_mut().zip(z).for_each(|(m, z)| *m += w * z);
+        }
+        let mut covariance = vec![0.0; n * n];
+        for (z, w) in rows() {
+            for i in 0..n {
+                for j in 0..n {
+                    covariance[i * n + j] += w * (z[i] - mean[i]) * (z[j] - mean[j]);
+                }
+            }
+        }
+        if !covariance.iter().all(|v| v.is_finite()) || !cholesky(&mut covariance, n, 1e-12) {
+            return None;
+        }
+        let mut factor = cholesky_inverse(&covariance, n);
+        let laplace = cholesky(&mut factor, n, 1e-12).then_some(Laplace {
+            mode: mean,
+            factor,
+            ln_density: f64::NAN,
+        })?;
+        Some(Component::new(laplace, 0, 1.0))
     }
 
     /// The weights, which sum to 1.
@@ -113,9 +188,9 @@ impl Importance {
         &self.z[i * self.dim..(i + 1) * self.dim]
     }
 
-    /// The component whose chart the coordinates of draw `i` are in.
-    pub fn component(&self, i: usize) -> usize {
-        self.component[i] as usize
+    /// The chart of the coordinates of draw `i`.
+    pub fn chart(&self, i: usize) -> usize {
+        self.chart[i] as usize
     }
 
     /// The log density of draw `i`.

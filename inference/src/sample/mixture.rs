@@ -27,11 +27,13 @@ pub(super) const DEGREES: f64 = 5.0;
 /// The least share of a mode.
 pub(super) const LEAST_SHARE: f64 = 0.05;
 
-/// The t density at one mode.
+/// A t density in one of the charts.
 #[derive(Debug, Clone)]
 pub struct Component {
-    /// The mode and its curvature.
+    /// The location and the curvature.
     pub laplace: Laplace,
+    /// The chart of its coordinates: the number of the mode.
+    pub chart: usize,
     /// Its share of the draws.
     pub share: f64,
     ln_norm: f64,
@@ -41,8 +43,8 @@ pub struct Component {
 pub fn components(modes: Vec<Laplace>) -> Vec<Component> {
     let evidence: Vec<f64> = modes.iter().map(Laplace::ln_evidence).collect();
     let shares = shares(&evidence);
-    let of = |(laplace, share)| Component::new(laplace, share);
-    modes.into_iter().zip(shares).map(of).collect()
+    let of = |(k, (laplace, share))| Component::new(laplace, k, share);
+    modes.into_iter().zip(shares).enumerate().map(of).collect()
 }
 
 /// Shares by evidence, none below [`LEAST_SHARE`] before the last scaling.
@@ -79,44 +81,33 @@ pub(super) fn apportion(shares: &[f64], total: usize) -> Vec<usize> {
 }
 
 impl Component {
-    /// A component with a share.
-    pub fn new(laplace: Laplace, share: f64) -> Self {
+    /// A component in chart `chart` with a share.
+    pub fn new(laplace: Laplace, chart: usize, share: f64) -> Self {
         let d = laplace.mode.len() as f64;
         let ln_norm = ln_gamma(0.5 * (DEGREES + d))
             - ln_gamma(0.5 * DEGREES)
             - 0.5 * d * (DEGREES * std::f64::consts::PI).ln()
-            + laplace.half_ln_determinant()
-            + share.ln();
-        Self { laplace, share, ln_norm }
+            + laplace.half_ln_determinant();
+        Self { laplace, chart, share, ln_norm }
     }
 
-    /// The logarithm of the share times the density where $|L^T(z-\hat z)|^2$ = `square`.
-    fn ln_density_at(&self, square: f64) -> f64 {
-        let d = self.laplace.mode.len() as f64;
-        self.ln_norm - 0.5 * (DEGREES + d) * ln(1.0 + square / DEGREES)
-    }
-
-    /// The logarithm of the share times the density.
+    /// The log density, in the chart of the component.
     pub fn ln_density(&self, z: &[f64]) -> f64 {
-        self.ln_density_at(self.laplace.square_distance(z))
+        let d = z.len() as f64;
+        self.ln_norm - 0.5 * (DEGREES + d) * ln(1.0 + self.laplace.square_distance(z) / DEGREES)
     }
 
-    /// Draws `z`; returns the logarithm of the share times the density there.
-    pub fn draw(&self, rng: &mut PhiloxRng, chi: &ChiSquared<f64>, z: &mut [f64]) -> f64 {
-        let mut square = 0.0;
+    /// Draws `z`.
+    pub fn draw(&self, rng: &mut PhiloxRng, chi: &ChiSquared<f64>, z: &mut [f64]) {
+        let stretch = (DEGREES / chi.sample(rng)).sqrt();
         for v in z.iter_mut() {
             let xi: f64 = StandardNormal.sample(rng);
-            *v = xi;
-            square += xi * xi;
+            *v = xi * stretch;
         }
-        let stretch = DEGREES / chi.sample(rng);
-        let root = stretch.sqrt();
-        z.iter_mut().for_each(|v| *v *= root);
         backward(&self.laplace.factor, z.len(), z);
         for (v, m) in z.iter_mut().zip(&self.laplace.mode) {
             *v += m;
         }
-        self.ln_density_at(square * stretch)
     }
 }
 
@@ -141,7 +132,7 @@ mod tests {
             for j in 0..n {
                 let [a, b] = [i, j].map(|k| (f64::from(k) + 0.5) * h - std::f64::consts::FRAC_PI_2);
                 let z = [a.tan(), b.tan()];
-                let density: f64 = mixture.iter().map(|c| c.ln_density(&z).exp()).sum();
+                let density: f64 = mixture.iter().map(|c| c.share * c.ln_density(&z).exp()).sum();
                 total += density * h * h / (a.cos() * b.cos()).powi(2);
             }
         }

@@ -13,7 +13,6 @@ use super::method::{SampleOptions, has_corners};
 use super::mixture::{apportion, components, proportions};
 use super::modes::{self, Mode, OnCharts};
 use super::nuts::{Draw, LnDensity, NutsOptions, Trace, run_chain};
-use crate::diagnostics::khat_limit;
 use crate::fit::{Fitter, Status, VoxelFit};
 use microtome_kernels::philox::PhiloxRng;
 use microtome_models::{Model, Posterior, SampleMethod, Sigma};
@@ -269,14 +268,14 @@ fn weigh(
     out: &mut VoxelPosterior,
     indices: &mut Vec<u32>,
 ) {
-    let mixture = components(modes.iter().map(|m| m.laplace.clone()).collect());
-    importance.draw(&mut OnCharts::new(posterior, modes), &mixture, options.proposals, rng);
+    let mut mixture = components(modes.iter().map(|m| m.laplace.clone()).collect());
+    importance.draw(&mut OnCharts::new(posterior, modes), &mut mixture, options.proposals, rng);
     let count = options.nuts.chains * options.stored();
     out.weights = Some(Weights {
         khat: importance.khat,
         effective: importance.effective,
         precision: importance.precision(count),
-        is_reliable: importance.khat <= khat_limit(options.proposals),
+        is_reliable: importance.is_reliable(),
     });
     rows(out, options);
     importance.resample(count, rng, indices);
@@ -284,7 +283,7 @@ fn weigh(
     let mut at = indices.iter().map(|i| *i as usize);
     for trace in &mut out.traces {
         for i in at.by_ref().take(options.stored()) {
-            modes[importance.component(i)].chart.to_values(importance.coordinates(i), &mut x);
+            modes[importance.chart(i)].chart.to_values(importance.coordinates(i), &mut x);
             out.values.extend_from_slice(&x);
             trace.draws.push(plain(importance.ln_density(i)));
         }
