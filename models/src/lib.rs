@@ -69,7 +69,9 @@ pub use prior::{Prior, PriorError, PriorSpec};
 pub use prior_draw::{PriorDrawError, PriorSampler};
 pub use relaxation::{Relaxation, Relaxed};
 pub use repeats::{Repeats, RepeatsError};
-pub use run::{BLOCK_ROWS, FitMethod, Job, RunSpec, SearchSpec, SigmaSpec, VoxelBatch};
+pub use run::{
+    BLOCK_ROWS, FitMethod, Job, RunSpec, SampleMethod, SearchSpec, SigmaSpec, VoxelBatch,
+};
 pub use shell_means::ShellMeans;
 pub use size_distribution::GammaSizes;
 pub use spec::{

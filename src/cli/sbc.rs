@@ -255,7 +255,10 @@ impl SbcFlags {
         fact("SIMD level", input::simd().into());
         fact("seed", self.seed.to_string());
         fact("simulations", report.simulations.to_string());
-        fact("chains x draws", format!("{} x {}", search.chains, search.draws));
+        fact(
+            "chains x draws",
+            search.spec().map_or_else(|e| e.to_string(), |s| format!("{} x {}", s.chains, s.draws)),
+        );
         report.by_status.iter().for_each(|(status, n)| fact(status, n.to_string()));
         fact("sampled again", report.again.to_string());
         fact("without draws", report.without_draws.to_string());
