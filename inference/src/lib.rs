@@ -4,11 +4,15 @@
 //! A **search** lives here: no equations of tissue (they are in
 //! `microtome-models`), no file formats.
 
+pub mod calibration;
+pub mod comparison;
 pub mod deconvolution;
 pub mod design;
 pub mod diagnostics;
 mod error;
 pub mod fit;
+#[cfg(feature = "graph")]
+pub mod graph_density;
 mod identifiability;
 mod run;
 pub mod sample;

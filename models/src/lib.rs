@@ -24,6 +24,7 @@ mod model;
 mod noise;
 mod orthotropic;
 mod parameter;
+mod pointwise;
 mod posterior;
 mod preset;
 mod prior;
@@ -61,13 +62,16 @@ pub use model::{Column, Component, Free, FreeKind, Model, ModelError, compose_mo
 pub use noise::{COILS_MAX, Constants, NoiseKind, STUDENT_NU};
 pub use orthotropic::OrthotropicSeries;
 pub use parameter::{POSITIVE, ParameterSpec, Unit, domain_text};
+pub use pointwise::PointwiseLikelihood;
 pub use posterior::{Posterior, Sigma};
 pub use preset::{PRESETS, Preset};
 pub use prior::{Prior, PriorError, PriorSpec};
 pub use prior_draw::{PriorDrawError, PriorSampler};
 pub use relaxation::{Relaxation, Relaxed};
 pub use repeats::{Repeats, RepeatsError};
-pub use run::{BLOCK_ROWS, FitMethod, Job, RunSpec, SearchSpec, SigmaSpec, VoxelBatch};
+pub use run::{
+    BLOCK_ROWS, FitMethod, Job, RunSpec, SampleMethod, SearchSpec, SigmaSpec, VoxelBatch,
+};
 pub use shell_means::ShellMeans;
 pub use size_distribution::GammaSizes;
 pub use spec::{

@@ -11,11 +11,15 @@
 //! Validated by `tests/cli/`.
 
 mod blocks;
+mod compare;
 mod completions;
 mod config;
+mod criteria;
 mod demo;
 mod design;
 mod diagnose;
+mod doubts;
+mod finding_table;
 mod fit;
 mod flags;
 mod fod;
@@ -37,6 +41,7 @@ mod response;
 mod responses;
 mod sample;
 mod say;
+mod sbc;
 mod scheme;
 mod slice;
 mod truth;
