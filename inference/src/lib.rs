@@ -10,6 +10,7 @@ pub mod diagnostics;
 mod error;
 pub mod fit;
 mod identifiability;
+pub mod population;
 mod run;
 pub mod sample;
 mod table;

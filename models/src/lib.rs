@@ -18,11 +18,13 @@ mod frame;
 #[cfg(feature = "graph")]
 mod graph;
 mod half_sphere;
+mod information;
 mod link;
 mod model;
 mod noise;
 mod orthotropic;
 mod parameter;
+mod pooled;
 mod posterior;
 mod preset;
 mod prior;
@@ -59,6 +61,9 @@ pub use model::{Column, Component, Free, FreeKind, Model, ModelError, compose_mo
 pub use noise::{COILS_MAX, Constants, NoiseKind, STUDENT_NU};
 pub use orthotropic::OrthotropicSeries;
 pub use parameter::{POSITIVE, ParameterSpec, Unit, domain_text};
+pub use pooled::{
+    Coupling, PooledCoordinate, PooledDensity, PooledError, PooledSpace, PooledVoxel,
+};
 pub use posterior::{Posterior, Sigma};
 pub use preset::{PRESETS, Preset};
 pub use prior::{Prior, PriorError, PriorSpec};

@@ -7,6 +7,7 @@
 //! Validated by `specification_round_trips` below.
 
 use crate::acquisition::Acquisition;
+use crate::pooled::Coupling;
 use crate::spec::ModelSpec;
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +94,9 @@ pub struct SearchSpec {
     /// The method of a fit; what the model calls for when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<FitMethod>,
+    /// What the priors of the voxels have in common.
+    #[serde(default, skip_serializing_if = "Coupling::is_independent")]
+    pub prior: Coupling,
 }
 
 impl Default for SearchSpec {
@@ -105,6 +109,7 @@ impl Default for SearchSpec {
             draws: 1000,
             target_accept: 0.8,
             method: None,
+            prior: Coupling::Independent,
         }
     }
 }

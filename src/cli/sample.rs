@@ -6,7 +6,7 @@ use super::flags::{AcquisitionFlags, CommonFlags, DataFlags, ModelFlags, RunFlag
 use super::voxelwise::{self, Request};
 use anyhow::bail;
 use clap::Args;
-use microtome_models::{FitMethod, Job, SearchSpec};
+use microtome_models::{Coupling, FitMethod, Job, SearchSpec};
 
 /// Samples the posterior of a model in every voxel.
 ///
@@ -26,6 +26,9 @@ Exit codes: 0 done; 1 wrong input (nothing is written); 2 more voxels failed tha
 References:
   Hoffman & Gelman 2014, jmlr.org/papers/v15/hoffman14a.html (the no-U-turn sampler).
   Betancourt 2017, arXiv:1701.02434 (its transitions, divergences and energies).
+  Orton et al. 2014, doi:10.1002/mrm.24649 (hierarchical priors).
+  Rue & Held 2005, Gaussian Markov Random Fields, ch. 3 (spatial priors).
+  Huang & Wand 2013, doi:10.1214/13-BA815 (the prior of their covariance).
   Vehtari et al. 2021, doi:10.1214/20-BA1221 (R-hat and effective sample sizes).")]
 pub(crate) struct SampleArgs {
     #[command(flatten)]
@@ -58,6 +61,12 @@ pub(crate) struct SearchFlags {
     /// Method: nuts (the no-U-turn sampler).
     #[arg(long, value_name = "NAME", default_value = "nuts")]
     pub(crate) method: String,
+    /// What the priors of the voxels share: independent (nothing), hierarchical (a normal
+    /// population of all scalars and fractions over the mask, its mean and covariance
+    /// sampled), spatial (a Gaussian Markov random field over neighbouring voxels of an
+    /// image). The last two also write population.parquet and population_summary.parquet.
+    #[arg(long, value_name = "NAME", default_value = "independent")]
+    pub(crate) prior: String,
 }
 
 impl SearchFlags {
@@ -71,6 +80,9 @@ impl SearchFlags {
         if self.method != "nuts" {
             bail!("--method {}: unknown; this version has nuts", self.method);
         }
+        let Some(prior) = Coupling::ALL.into_iter().find(|p| p.name() == self.prior) else {
+            bail!("--prior {}: unknown; take independent, hierarchical or spatial", self.prior);
+        };
         for (flag, value, most) in [
             ("chains", self.chains, 255),
             ("draws", self.draws, 10_000_000),
@@ -81,7 +93,7 @@ impl SearchFlags {
             }
         }
         let (chains, tune, draws) = (self.chains, self.tune, self.draws);
-        Ok(SearchSpec { chains, tune, draws, ..SearchSpec::default() })
+        Ok(SearchSpec { chains, tune, draws, prior, ..SearchSpec::default() })
     }
 }
 
