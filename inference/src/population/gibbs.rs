@@ -5,7 +5,8 @@
 //!
 //! [`Work::map`] moves the voxels of a block, [`Work::statistics`] reduces them to the
 //! numbers that the population needs, [`Work::reduce`] adds these in block order and
-//! draws the population. Chains start at draws from the normal approximations of the
+//! draws the population. Between the two, [`super::shift_scale`] moves the population
+//! together with all its voxels. Chains start at draws from the normal approximations of the
 //! independent posteriors and share nothing.
 //!
 //! Memory: the signals and the positions of one chain of all voxels, a metric each, and
@@ -17,6 +18,7 @@
 use super::draws::DrawStore;
 use super::normal_wishart::{Population, Statistics};
 use super::region::{Block, Coupled, Region};
+use super::shift_scale::{ShiftScale, Slopes, moved};
 use super::transition::{Conditional, Stepper, Walker};
 use crate::InferenceError;
 use microtome_kernels::philox::{ITEM_BITS, PhiloxRng};
@@ -32,6 +34,8 @@ pub(super) const BUFFERED: usize = 64 << 20;
 const CHUNK: usize = 16;
 /// The item of the random numbers of the population: no row of an input.
 const POPULATION: u64 = (1 << ITEM_BITS) - 1;
+/// The item of the random numbers of its moves with all voxels.
+const TOGETHER: u64 = POPULATION - 1;
 /// Shares of the warm-up after which metrics are taken anew.
 const RETAKEN: [f64; 3] = [0.15, 0.35, 0.6];
 
@@ -117,6 +121,9 @@ impl<'a> Work<'a> {
         let held = (BUFFERED / whole).max(1);
         for chain in 0..chains as u8 {
             let (mut state, mut rows) = self.start(chain)?;
+            let mut together = ShiftScale::new(state.population.mean.len());
+            together.observe(&self.curvature(&rows, &state));
+            together.retake(&region.hyperprior);
             let mut kept = Vec::with_capacity(draws);
             for scan in 1..=tune + draws {
                 self.check()?;
@@ -124,12 +131,17 @@ impl<'a> Work<'a> {
                 let warm_up = scan <= tune;
                 if RETAKEN.iter().any(|r| scan == (r * tune as f64).ceil() as usize) {
                     self.retake(&mut rows);
+                    together.retake(&region.hyperprior);
                 }
                 for colour in 0..region.field.colours() {
                     rows.par_iter_mut()
                         .zip(&region.blocks)
                         .for_each(|(rows, block)| self.map(block, rows, &state, colour, warm_up));
                     self.publish(&rows, &mut state);
+                }
+                self.move_together(&mut together, &mut rows, &mut state, warm_up);
+                if warm_up {
+                    together.observe(&self.curvature(&rows, &state));
                 }
                 let flush = (scan - tune.min(scan)) % held == 0 || scan == tune + draws;
                 let statistics = rows
@@ -260,6 +272,96 @@ impl<'a> Work<'a> {
                     stepper.centre = centre;
                 });
             });
+    }
+
+    /// Moves the population with all its voxels.
+    fn move_together(
+        &self,
+        together: &mut ShiftScale,
+        rows: &mut [Rows],
+        state: &mut State,
+        warm_up: bool,
+    ) {
+        let region = self.region;
+        let coordinates = region.space.coordinates();
+        let d = coordinates.len();
+        let (seed, population) = (self.coupled.spec().seed, state.population.clone());
+        let mut start = Slopes::new(d);
+        for rows in rows.iter() {
+            let mut of_block = Slopes::new(d);
+            for w in &rows.walkers {
+                let each = coordinates.iter().zip(&population.mean);
+                of_block.add(w.ln_base, each.map(|(c, m)| (w.gradient[c.at], w.z[c.at] - m)));
+            }
+            start.merge(&of_block);
+        }
+        let mut at = |theta: &[f64]| {
+            let (delta, s) = theta.split_at(d);
+            let scale: Vec<f64> = s.iter().map(|s| s.exp()).collect();
+            let of_blocks: Vec<Slopes> = rows
+                .par_iter_mut()
+                .zip(&region.blocks)
+                .map(|(rows, block)| {
+                    rows.walkers
+                        .par_chunks_mut(CHUNK)
+                        .zip(block.members.par_chunks(CHUNK))
+                        .for_each(|(walkers, members)| {
+                            self.with_stepper(|stepper| {
+                                for (w, m) in walkers.iter_mut().zip(members) {
+                                    w.trial.z.copy_from_slice(&w.z);
+                                    for (k, c) in coordinates.iter().enumerate() {
+                                        let mean = population.mean[k];
+                                        w.trial.z[c.at] =
+                                            mean + delta[k] + scale[k] * (w.z[c.at] - mean);
+                                    }
+                                    stepper.try_out(&region.space, &m.voxel, w);
+                                }
+                            });
+                        });
+                    let mut of_block = Slopes::new(d);
+                    for w in &rows.walkers {
+                        let each = coordinates.iter().enumerate().map(|(k, c)| {
+                            let arm = w.trial.z[c.at] - population.mean[k] - delta[k];
+                            (w.trial.gradient[c.at], arm)
+                        });
+                        of_block.add(w.trial.ln_base, each);
+                    }
+                    of_block
+                })
+                .collect();
+            let mut all = Slopes::new(d);
+            of_blocks.iter().for_each(|s| all.merge(s));
+            all
+        };
+        let mut rng = PhiloxRng::at_step(seed, state.scan, TOGETHER, state.chain);
+        let prior = &region.hyperprior;
+        let accepted = together.step(prior, &population, start, &mut at, warm_up, &mut rng);
+        if let Some(theta) = accepted {
+            rows.iter_mut().flat_map(|r| &mut r.walkers).for_each(Walker::accept);
+            state.population = moved(&population, &theta);
+            self.publish(rows, state);
+        }
+    }
+
+    /// The curvature of the likelihood of all voxels in shifts and scales.
+    fn curvature(&self, rows: &[Rows], state: &State) -> Vec<f64> {
+        let coordinates = self.region.space.coordinates();
+        let (d, dim) = (coordinates.len(), self.region.space.dim());
+        let mut out = vec![0.0; 4 * d * d];
+        for w in rows.iter().flat_map(|r| &r.walkers) {
+            let arm = |k: usize| w.z[coordinates[k].at] - state.population.mean[k];
+            for i in 0..d {
+                for j in 0..d {
+                    let h = w.curvature[coordinates[i].at * dim + coordinates[j].at];
+                    let (a, b) = (arm(i), arm(j));
+                    out[i * 2 * d + j] += h;
+                    out[i * 2 * d + d + j] += h * b;
+                    out[(d + i) * 2 * d + j] += a * h;
+                    out[(d + i) * 2 * d + d + j] += a * h * b;
+                }
+            }
+        }
+        out
     }
 
     /// Takes the metrics anew where the voxels have been lately.

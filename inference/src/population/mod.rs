@@ -6,6 +6,8 @@
 //! | `normal_wishart.rs` | the population and its conjugate draws |
 //! | `markov_field.rs` | neighbours, and one voxel given the others |
 //! | `transition.rs` | one Markov step of one voxel |
+//! | `shift_scale.rs` | one Markov step of the population with all its voxels |
+//! | `step_size.rs` | tuning of both |
 //! | `region.rs` | the voxels of a region: fits, modes, charts |
 //! | `gibbs.rs` | scans: `map` over blocks, `reduce` in block order |
 //! | `draws.rs` | where draws are kept until their blocks are summarised |
@@ -25,6 +27,8 @@ mod markov_field;
 mod normal_wishart;
 mod region;
 mod results;
+mod shift_scale;
+mod step_size;
 mod transition;
 
 pub use draws::{DrawStore, MemoryDraws};

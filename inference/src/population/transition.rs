@@ -6,28 +6,17 @@
 //! curvature of the likelihood at a point that was fixed during warm-up: unit momenta,
 //! leapfrog steps over a random time about half a period of a normal density, then
 //! Metropolis. The metric depends on the population and not on $z$, so the step leaves π
-//! invariant. The step size is tuned by dual averaging during warm-up.
+//! invariant. Metric and step size ([`super::step_size`]) are tuned during warm-up only.
 //!
-//! Source: Neal 2011, doi:10.1201/b10905-6 (Hamiltonian dynamics); Hoffman & Gelman 2014,
-//! JMLR 15:1593, section 3.2 (dual averaging).
+//! Source: Neal 2011, doi:10.1201/b10905-6 (Hamiltonian dynamics).
 //! Validated by `joint_distribution` and `one_voxel_agrees_with_quadrature` in
 //! `tests/population.rs`.
 
+use super::step_size::{DIVERGENT_NATS, StepSize};
 use crate::dense::{backward, cholesky, forward};
 use microtome_models::{PooledDensity, PooledSpace, PooledVoxel};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
-
-/// Wanted mean acceptance.
-const ACCEPTANCE: f64 = 0.85;
-/// Bounds of the time of a trajectory; a normal density has the period 2π.
-const TIME: [f64; 2] = [1.1, 2.1];
-/// Longest step.
-const LONGEST: f64 = 1.2;
-/// Most steps of a trajectory.
-const STEPS: f64 = 32.0;
-/// An energy error above this is a divergence.
-const DIVERGENT_NATS: f64 = 1000.0;
 
 /// The normal prior of the pooled coordinates of one voxel.
 #[derive(Debug, Clone, Copy)]
@@ -59,34 +48,33 @@ pub(crate) struct Step {
 pub(crate) struct Walker {
     pub(crate) z: Vec<f64>,
     /// $\ln p(y|z)+\ln p_\mathrm{own}$ and its gradient at z.
-    ln_base: f64,
-    gradient: Vec<f64>,
+    pub(crate) ln_base: f64,
+    pub(crate) gradient: Vec<f64>,
     /// $H_y$.
-    curvature: Vec<f64>,
+    pub(crate) curvature: Vec<f64>,
     /// Sum of positions since the curvature was last taken.
     sum: Vec<f64>,
     summed: f64,
-    tuning: DualAveraging,
+    tuning: StepSize,
+    pub(crate) trial: Trial,
     pub(crate) last: Step,
     pub(crate) gradients: u64,
 }
 
-#[derive(Debug, Clone, Default)]
-struct DualAveraging {
-    count: f64,
-    error: f64,
-    ln_step: f64,
-    ln_mean: f64,
+/// A place that a voxel may be moved to with all others.
+#[derive(Debug, Clone)]
+pub(crate) struct Trial {
+    pub(crate) z: Vec<f64>,
+    pub(crate) ln_base: f64,
+    pub(crate) gradient: Vec<f64>,
 }
 
-impl DualAveraging {
-    fn update(&mut self, acceptance: f64) {
-        self.count += 1.0;
-        let share = 1.0 / (self.count + 10.0);
-        self.error += share * (ACCEPTANCE - acceptance - self.error);
-        self.ln_step = (LONGEST.ln() - self.count.sqrt() / 0.05 * self.error).min(LONGEST.ln());
-        let forget = self.count.powf(-0.75);
-        self.ln_mean += forget * (self.ln_step - self.ln_mean);
+impl Walker {
+    /// Moves to the trial.
+    pub(crate) fn accept(&mut self) {
+        self.z.copy_from_slice(&self.trial.z);
+        self.gradient.copy_from_slice(&self.trial.gradient);
+        self.ln_base = self.trial.ln_base;
     }
 }
 
@@ -142,7 +130,8 @@ impl Stepper {
             curvature,
             sum: vec![0.0; dim],
             summed: 0.0,
-            tuning: DualAveraging { ln_step: -0.2, ln_mean: -0.2, ..Default::default() },
+            tuning: StepSize::default(),
+            trial: Trial { z: vec![0.0; dim], ln_base: f64::NAN, gradient: vec![0.0; dim] },
             last: Step::default(),
             gradients: 2,
         })
@@ -164,8 +153,14 @@ impl Stepper {
         if curvature.iter().all(|c| c.is_finite()) {
             w.curvature = curvature;
         }
-        w.tuning.count = 0.0;
-        w.tuning.error = 0.0;
+        w.tuning.restart();
+    }
+
+    /// Evaluates the density at the trial of a walker.
+    pub(crate) fn try_out(&mut self, space: &PooledSpace, voxel: &PooledVoxel, w: &mut Walker) {
+        let trial = &mut w.trial;
+        trial.ln_base = self.density.ln_density(space, voxel, &trial.z, &mut trial.gradient);
+        w.gradients += 1;
     }
 
     /// One step of a walker; tunes its step size while `warm_up`.
@@ -183,12 +178,8 @@ impl Stepper {
         for p in &mut self.momentum {
             *p = StandardNormal.sample(rng);
         }
-        let time = rng.random_range(TIME[0]..TIME[1]);
+        let (n, step) = w.tuning.trajectory(warm_up, rng);
         let u: f64 = rng.random();
-        let ln_step = if warm_up { w.tuning.ln_step } else { w.tuning.ln_mean };
-        let longest = ln_step.exp().min(LONGEST);
-        let n = (time / longest).ceil().clamp(1.0, STEPS);
-        let step = (time / n).min(longest);
         let kinetic = |p: &[f64]| 0.5 * p.iter().map(|p| p * p).sum::<f64>();
 
         self.z.copy_from_slice(&w.z);
@@ -197,7 +188,7 @@ impl Stepper {
         let energy = kinetic(&self.momentum) - start;
         let (mut ln_base, mut end, mut failed) = (w.ln_base, start, false);
         let mut base_gradient = vec![0.0; dim];
-        for _ in 0..n as usize {
+        for _ in 0..n {
             self.kick(0.5 * step);
             self.white.copy_from_slice(&self.momentum);
             backward(&self.factor, dim, &mut self.white);
@@ -233,7 +224,7 @@ impl Stepper {
         w.last = Step {
             ln_density: if accepted { end } else { start },
             energy,
-            n_steps: n as u32,
+            n_steps: n,
             step_size: step,
             diverging: failed,
         };
