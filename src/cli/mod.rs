@@ -31,6 +31,7 @@ mod input;
 mod maps;
 mod merge;
 mod model;
+mod population;
 mod predict;
 mod predictive;
 mod progress;
