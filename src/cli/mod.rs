@@ -100,12 +100,18 @@ impl Outcome {
 
 /// The command with the settings that hold for every verb.
 pub(crate) fn command() -> clap::Command {
-    Cli::command().mut_subcommands(|c| {
-        c.args_override_self(true).help_template(TEMPLATE).mut_args(|a| {
+    Cli::command().mut_subcommands(of_verb)
+}
+
+/// The settings of a verb and of the topics under it.
+fn of_verb(c: clap::Command) -> clap::Command {
+    c.args_override_self(true)
+        .help_template(TEMPLATE)
+        .mut_args(|a| {
             let takes = a.get_action().takes_values();
             a.allow_negative_numbers(takes)
         })
-    })
+        .mut_subcommands(of_verb)
 }
 
 /// Runs the program.
