@@ -21,6 +21,7 @@ use super::nonnegative::{NEIGHBOURS, NonNegative};
 use crate::InferenceError;
 use crate::dense::{cholesky, cholesky_solve};
 use microtome_kernels::eigen::eigen_3x3;
+use microtome_kernels::legendre::even_polynomials;
 use microtome_models::{
     Acquisition, BShells, DeconvolutionError, DeconvolutionSpec, Responses, SIDE_LOBES,
     TissueResponse, check_encoding, zonal_peak,
@@ -253,16 +254,10 @@ fn pick<T: Copy>(all: &[T], indices: &[usize]) -> Vec<T> {
 
 /// $Y_{l0}$ by the cosine of the angle, l = 0, 2, ...
 fn zonal_row(lmax: usize, t: f64) -> Vec<f64> {
-    let (mut below, mut here) = (0.0, 1.0);
-    let mut out = Vec::with_capacity(lmax / 2 + 1);
-    for l in 0..=lmax {
-        if l % 2 == 0 {
-            out.push(here * zonal_peak(l));
-        }
-        let n = l as f64;
-        (below, here) = (here, ((2.0 * n + 1.0) * t * here - n * below) / (n + 1.0));
-    }
-    out
+    let mut row = vec![0.0; lmax / 2 + 1];
+    even_polynomials(t, &mut row);
+    row.iter_mut().enumerate().for_each(|(k, p)| *p *= zonal_peak(2 * k));
+    row
 }
 
 /// Least squares over (cosine, signal), rising from the axis to its normal and not
