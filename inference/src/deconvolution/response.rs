@@ -20,6 +20,7 @@ use super::design::Deconvolver;
 use super::nonnegative::{NEIGHBOURS, NonNegative};
 use crate::InferenceError;
 use crate::dense::{cholesky, cholesky_solve};
+use crate::fit::log_tensor;
 use microtome_kernels::eigen::eigen_3x3;
 use microtome_kernels::legendre::even_polynomials;
 use microtome_models::{
@@ -82,39 +83,9 @@ impl ResponseEstimator {
         let lowest = shells.b[1];
         let weighted = low.iter().filter(|i| b[**i] > 0.5 * lowest).count();
         let fitted = if weighted >= 6 { low } else { (0..b.len()).collect() };
-        let rows: Vec<[f64; 7]> = fitted
-            .iter()
-            .map(|i| {
-                let [x, y, z] = acquisition.directions()[*i];
-                let b = -b[*i];
-                [
-                    b * x * x,
-                    b * y * y,
-                    b * z * z,
-                    2.0 * b * x * y,
-                    2.0 * b * x * z,
-                    2.0 * b * y * z,
-                    1.0,
-                ]
-            })
-            .collect();
-        let mut normal = vec![0.0; 49];
-        for row in &rows {
-            for i in 0..7 {
-                for j in 0..7 {
-                    normal[i * 7 + j] += row[i] * row[j];
-                }
-            }
-        }
-        if !cholesky(&mut normal, 7, 1e-10) {
+        let Some(inverse) = log_tensor(acquisition, &fitted) else {
             return Err(wrong("cannot be estimated: the directions do not determine a tensor (6 or more are needed)").into());
-        }
-        let mut inverse = vec![0.0; 7 * fitted.len()];
-        for (m, row) in rows.iter().enumerate() {
-            let mut column = row.to_vec();
-            cholesky_solve(&normal, 7, &mut column);
-            column.iter().enumerate().for_each(|(k, v)| inverse[k * fitted.len() + m] = *v);
-        }
+        };
         Ok(Self { acquisition: acquisition.clone(), shells, fitted, inverse })
     }
 
