@@ -25,7 +25,7 @@ use microtome_kernels::eigen::eigen_3x3;
 use microtome_kernels::legendre::even_polynomials;
 use microtome_models::{
     Acquisition, BShells, DeconvolutionError, DeconvolutionSpec, Responses, SIDE_LOBES,
-    TissueResponse, check_encoding, zonal_peak,
+    TensorMeasure, TissueResponse, check_encoding, zonal_peak,
 };
 use std::f64::consts::PI;
 
@@ -107,10 +107,7 @@ impl ResponseEstimator {
             .collect();
         let (values, vectors) =
             eigen_3x3([[d[0], d[3], d[4]], [d[3], d[1], d[5]], [d[4], d[5], d[2]]]);
-        let mean = (values[0] + values[1] + values[2]) / 3.0;
-        let spread: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-        let size: f64 = values.iter().map(|v| v * v).sum();
-        let fa = (1.5 * spread / size).sqrt();
+        let fa = TensorMeasure::Fa.evaluate(values).0;
         let means = self.means(signals);
         let decay =
             means[1..].iter().map(|s| (means[0] / s).ln()).sum::<f64>() / (means.len() - 1) as f64;
