@@ -11,6 +11,7 @@ mod cumulants;
 mod encoding;
 mod folders;
 mod interrupted;
+mod kills;
 mod predict;
 mod results;
 mod verbs;
