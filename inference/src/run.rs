@@ -263,7 +263,17 @@ impl Composed {
         let log_linear = log_linear(spec, &model, &lowered)?;
         let prior_sd = prior_sd(&model);
         let spec = spec.clone();
-        Ok(Self { spec, model, prior_sd, scheme, means, repeats, lowered, log_linear, monitor: None })
+        Ok(Self {
+            spec,
+            model,
+            prior_sd,
+            scheme,
+            means,
+            repeats,
+            lowered,
+            log_linear,
+            monitor: None,
+        })
     }
 
     /// The model.

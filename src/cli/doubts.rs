@@ -116,7 +116,14 @@ impl Doubts {
         let mut text = String::new();
         if !self.worst.is_empty() {
             let head = [
-                "worst voxels", "status", "R-hat", "ESS", "E-BFMI", "divergences", "k-hat", "not to be trusted for",
+                "worst voxels",
+                "status",
+                "R-hat",
+                "ESS",
+                "E-BFMI",
+                "divergences",
+                "k-hat",
+                "not to be trusted for",
             ];
             let mut rows = vec![head.map(String::from).to_vec()];
             for w in &self.worst {

@@ -95,9 +95,13 @@ impl Outcome {
 /// The command with the settings that hold for every verb.
 pub(crate) fn command() -> clap::Command {
     Cli::command().mut_subcommands(|c| {
+        // A deconvolution is fitted: it has no posterior and no parameters to predict from.
+        let fits = !["sample", "predict"].contains(&c.get_name());
         c.args_override_self(true).help_template(TEMPLATE).mut_args(|a| {
             let takes = a.get_action().takes_values();
-            a.allow_negative_numbers(takes)
+            let hidden = !fits && a.get_long().is_some_and(|n| model::OF_CSD.contains(&n));
+            let hidden = hidden || a.is_hide_set();
+            a.allow_negative_numbers(takes).hide(hidden)
         })
     })
 }

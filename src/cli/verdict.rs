@@ -199,7 +199,12 @@ impl Findings {
                 ));
             }
         } else if failed > 0 {
-            reasons.push(advice(Doubt::Status, &share(failed), self.ess_limit(), self.khat_limit()));
+            reasons.push(advice(
+                Doubt::Status,
+                &share(failed),
+                self.ess_limit(),
+                self.khat_limit(),
+            ));
         }
         let draws = (self.search.chains * self.search.draws) as u64 * (self.voxels - failed);
         let cut = 100.0 * self.max_depth_hits as f64 / draws.max(1) as f64;

@@ -42,7 +42,5 @@ pub use mcse::{mcse_mean, mcse_quantile, mcse_sd};
 pub use pareto::{GeneralisedPareto, ParetoWorkspace, TailWeight, khat_limit, smooth_weights};
 pub use rhat::rhat;
 pub use summary::{Summary, summarize};
-pub use trust::{
-    DIVERGENT_SHARE, Doubt, EBFMI_LIMIT, ESS_A_CHAIN, Evidence, RHAT_LIMIT,
-};
+pub use trust::{DIVERGENT_SHARE, Doubt, EBFMI_LIMIT, ESS_A_CHAIN, Evidence, RHAT_LIMIT};
 pub use workspace::Workspace;

@@ -280,9 +280,8 @@ pub(crate) fn table(
     out.numbers("mcse_q95", "of the parameter", number(|r| r.summary.mcse_q95));
     out.numbers("contraction", "1", number(|r| r.contraction));
     out.words("method", all().map(|_| "nuts"));
-    let each = || {
-        times.iter().zip(quality).flat_map(|(&n, quality)| std::iter::repeat_n(quality, n))
-    };
+    let each =
+        || times.iter().zip(quality).flat_map(|(&n, quality)| std::iter::repeat_n(quality, n));
     out.numbers("ebfmi", "1", each().map(|q| q.ebfmi).collect());
     out.counts("divergences", each().map(|q| q.divergences));
     out.counts("max_depth_hits", each().map(|q| q.max_depth_hits));
