@@ -61,7 +61,7 @@ pub(crate) struct SearchFlags {
 }
 
 impl SearchFlags {
-    fn spec(&self) -> anyhow::Result<SearchSpec> {
+    pub(crate) fn spec(&self) -> anyhow::Result<SearchSpec> {
         if FitMethod::ALL.iter().any(|m| m.name() == self.method) {
             bail!(
                 "--method {}: is a method of fits, which has no posterior; use nuts, or the verb fit",

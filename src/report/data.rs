@@ -52,12 +52,32 @@ pub struct ReportData {
     pub predictive: Option<Predictive>,
     /// Estimates against a known truth.
     pub truth: Vec<TruthComparison>,
+    /// Ranks of truths among posterior draws, one entry a quantity.
+    pub calibration: Vec<CalibrationPlot>,
+    /// Smallest and largest share of ranks below 1, 2, … that uniform ranks have; one
+    /// entry fewer than ranks can take values.
+    pub calibration_band: Vec<[f64; 2]>,
     /// The table of parameters.
     pub parameters: Vec<ParameterRow>,
     /// Heading and text of each paragraph on methods.
     pub methods: Vec<(String, String)>,
     /// Key (authors, year) and full reference with its DOI as plain text.
     pub references: Vec<(String, String)>,
+}
+
+/// The ranks of one quantity in simulations whose truth is known.
+#[derive(Clone, Debug, Default)]
+pub struct CalibrationPlot {
+    /// Quantity.
+    pub name: String,
+    /// p value of uniform ranks.
+    pub p: f64,
+    /// The same with Holm over all quantities.
+    pub adjusted: f64,
+    /// What bends the ranks, in words.
+    pub shape: String,
+    /// One rank a simulation.
+    pub ranks: Vec<u32>,
 }
 
 /// Posterior mean and standard deviation of one parameter over one slice.

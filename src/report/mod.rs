@@ -8,6 +8,7 @@
 //!
 //! Validated by `tests.rs`.
 
+mod calibration;
 mod data;
 mod density;
 mod maps;
@@ -24,7 +25,7 @@ mod truth;
 mod voxel;
 
 pub use data::{
-    DirectionMap, MapPair, ParameterRow, Population, Predictive, QualityKind, QualityMap,
+    CalibrationPlot, DirectionMap, MapPair, ParameterRow, Population, Predictive, QualityKind, QualityMap,
     ReportData, StatusMap, TruthComparison, Verdict, VoxelParameter, VoxelPosterior,
 };
 
@@ -63,6 +64,7 @@ pub fn html(data: &ReportData) -> String {
             data.predictive.as_ref().map_or_else(String::new, predictive::section),
         ),
         ("truth", "Truth", truth::section(&data.truth)),
+        ("calibration", "Calibration", calibration::section(data)),
         ("parameters", "Parameters", parameters(&data.parameters)),
         ("methods", "Methods and references", methods(data)),
     ];

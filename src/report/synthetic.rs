@@ -195,6 +195,8 @@ pub(crate) fn run() -> ReportData {
     let strings =
         |list: &[(&str, &str)]| list.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect();
     ReportData {
+        calibration: Vec::new(),
+        calibration_band: Vec::new(),
         title: "Ball and stick posterior of the embedded phantom".into(),
         command_line: "microtome sample --dwi dwi.nii.gz --mask mask.nii.gz --bval b.bval --bvec b.bvec --model ball_stick --out run".into(),
         verdict: Verdict::Caution,
