@@ -63,7 +63,7 @@ pub use parameter::{POSITIVE, ParameterSpec, Unit, domain_text};
 pub use posterior::{Posterior, Sigma};
 pub use preset::{PRESETS, Preset};
 pub use prior::{Prior, PriorError, PriorSpec};
-pub use prior_draw::{PriorDrawError, PriorSampler};
+pub use prior_draw::{PriorDrawError, PriorSampler, simulation_rng};
 pub use relaxation::{Relaxation, Relaxed};
 pub use repeats::{Repeats, RepeatsError};
 pub use run::{BLOCK_ROWS, FitMethod, Job, RunSpec, SearchSpec, SigmaSpec, VoxelBatch};

@@ -28,6 +28,7 @@ mod merge;
 mod model;
 mod predict;
 mod predictive;
+mod prior_draws;
 mod progress;
 mod record;
 mod report;
