@@ -71,7 +71,7 @@ pub use pooled::{
 pub use posterior::{Posterior, Sigma};
 pub use preset::{PRESETS, Preset};
 pub use prior::{Prior, PriorError, PriorSpec};
-pub use prior_draw::{PriorDrawError, PriorSampler};
+pub use prior_draw::{PriorDrawError, PriorSampler, simulation_rng};
 pub use relaxation::{Relaxation, Relaxed};
 pub use repeats::{Repeats, RepeatsError};
 pub use run::{

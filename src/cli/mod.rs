@@ -34,6 +34,7 @@ mod model;
 mod population;
 mod predict;
 mod predictive;
+mod prior_draws;
 mod progress;
 mod protocol;
 mod record;
