@@ -44,10 +44,10 @@ enum Task {
 
 /// A compiled model of compartments.
 #[derive(Debug)]
-struct Composed {
-    spec: RunSpec,
+pub(crate) struct Composed {
+    pub(crate) spec: RunSpec,
     model: Arc<Model>,
-    lowered: Lowered,
+    pub(crate) lowered: Lowered,
     scheme: StartScheme,
     /// How signals become the data of a model of spherical means.
     means: Option<ShellMeans>,
@@ -248,7 +248,7 @@ fn deconvolve(
 }
 
 impl Composed {
-    fn new(spec: &RunSpec) -> Result<Self, InferenceError> {
+    pub(crate) fn new(spec: &RunSpec) -> Result<Self, InferenceError> {
         if spec.search.chains > MAX_CHAINS {
             return Err(InferenceError::Chains { chains: spec.search.chains, most: MAX_CHAINS });
         }
@@ -287,7 +287,7 @@ impl Composed {
     }
 
     /// The model.
-    fn model(&self) -> &Model {
+    pub(crate) fn model(&self) -> &Model {
         &self.model
     }
 
@@ -296,7 +296,7 @@ impl Composed {
         FitOptions { max_iterations: search.max_iterations, max_starts: search.max_starts }
     }
 
-    fn fitter(&self) -> Fitter {
+    pub(crate) fn fitter(&self) -> Fitter {
         Fitter::new(&self.lowered, &self.scheme, self.fit_options())
     }
 
@@ -348,8 +348,8 @@ impl Composed {
         Sampler::with_options(fitter, options)
     }
 
-    fn process(&self, voxels: VoxelBatch, stop: &AtomicBool) -> Result<Tables, InferenceError> {
-        let mut voxels = voxels;
+    /// Checks a batch and makes its signals the data of the model.
+    pub(crate) fn prepare(&self, mut voxels: VoxelBatch) -> Result<VoxelBatch, InferenceError> {
         if voxels.fixed.len() != self.model().per_voxel().len() {
             let column = format!("fixed.{}", voxels.fixed.len());
             return Err(InferenceError::Column {
@@ -370,9 +370,20 @@ impl Composed {
         if let Some(means) = &self.means {
             self.average(means, &mut voxels);
         }
+        Ok(voxels)
+    }
+
+    fn process(&self, voxels: VoxelBatch, stop: &AtomicBool) -> Result<Tables, InferenceError> {
+        let voxels = self.prepare(voxels)?;
         match (self.spec.job, &self.log_linear) {
             (Job::Fit, Some(linear)) => self.fit_log_linear(linear, &voxels, stop),
             (Job::Fit, None) => self.fit(&voxels, stop),
+            // Without voxels there is nothing to couple.
+            (Job::Sample, _)
+                if !self.spec.search.prior.is_independent() && !voxels.row.is_empty() =>
+            {
+                Err(InferenceError::Coupled { prior: self.spec.search.prior.name() })
+            }
             (Job::Sample, _) => self.sample(&voxels, stop),
         }
     }
@@ -393,7 +404,7 @@ impl Composed {
         voxels.measurements = means.members().len();
     }
 
-    fn sigma(&self, voxels: &VoxelBatch, v: usize) -> Option<f64> {
+    pub(crate) fn sigma(&self, voxels: &VoxelBatch, v: usize) -> Option<f64> {
         match self.spec.sigma {
             SigmaSpec::Known(s) => Some(s),
             SigmaSpec::PerVoxel => voxels.sigma.as_ref().map(|s| s[v]),
@@ -545,7 +556,7 @@ impl Composed {
 
     /// Prior standard deviations of a voxel: the data-dependent defaults of the
     /// scale and of σ filled in.
-    fn prior_sd_of(&self, mean_b0: f64) -> Vec<f64> {
+    pub(crate) fn prior_sd_of(&self, mean_b0: f64) -> Vec<f64> {
         let mut out = self.prior_sd.clone();
         // A lognormal scales with its median.
         let unit_sd = |s: f64| ((s * s).exp_m1() * (s * s).exp()).sqrt();

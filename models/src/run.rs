@@ -7,6 +7,7 @@
 //! Validated by `specification_round_trips` below.
 
 use crate::acquisition::Acquisition;
+use crate::pooled::Coupling;
 use crate::spec::ModelSpec;
 use serde::{Deserialize, Serialize};
 
@@ -146,6 +147,9 @@ pub struct SearchSpec {
     /// Whether criteria for the comparison of models are computed from the draws.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub criteria: bool,
+    /// What the priors of the voxels have in common.
+    #[serde(default, skip_serializing_if = "Coupling::is_independent")]
+    pub prior: Coupling,
 }
 
 impl Default for SearchSpec {
@@ -161,6 +165,7 @@ impl Default for SearchSpec {
             sampler: SampleMethod::Nuts,
             thin: 1,
             criteria: false,
+            prior: Coupling::Independent,
         }
     }
 }

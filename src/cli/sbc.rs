@@ -296,8 +296,7 @@ impl SbcFlags {
 }
 
 const METHOD: &str = "Each truth is a draw from the prior; its signals have noise, and are sampled as by \
-    `microtome sample`. A voxel that has not mixed, or has fewer effective draws than twice those it is ranked among, is \
-    sampled again with five times the warm-up and draws. A voxel without draws has rank 0 everywhere. Exchangeable \
+    `microtome sample`. A voxel with fewer effective draws than twice those it is ranked among is sampled again with five times the warm-up and draws. A voxel without draws has rank 0 everywhere. Exchangeable \
     compartments are ordered by falling fraction, truths and draws alike.";
 
 const REFERENCES: [(&str, &str); 4] = [

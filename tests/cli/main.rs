@@ -12,6 +12,7 @@ mod design;
 mod encoding;
 mod folders;
 mod interrupted;
+mod kills;
 mod predict;
 mod results;
 mod verbs;
