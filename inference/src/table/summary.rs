@@ -22,7 +22,7 @@
 
 use super::{Columns, SIGNAL_UNIT};
 use crate::InferenceError;
-use crate::diagnostics::{Chains, Doubt, Evidence, Summary, Workspace, ebfmi, summarize};
+use crate::diagnostics::{Chains, Doubt, Evidence, Summary, Workspace, ebfmi, summarize, summarize_without_errors};
 use crate::fit::Status;
 use crate::sample::VoxelPosterior;
 use arrow_array::RecordBatch;
@@ -66,11 +66,17 @@ pub(crate) fn voxel(
             Ok(c) if chains > 0 => summarize(c, workspace),
             _ => Summary::MISSING,
         };
+    // Products of the parts of an axis have no errors in the table.
+    let convergence_of =
+        |values: &[f64], workspace: &mut Workspace| match Chains::new(values, chains, draws) {
+            Ok(c) if chains > 0 => summarize_without_errors(c, workspace),
+            _ => Summary::MISSING,
+        };
     let free_axes: Vec<usize> =
         model.free().iter().filter(|f| f.kind == FreeKind::Axis).map(|f| f.at).collect();
     let mut axis_rows: Vec<(usize, [Summary; 5])> = Vec::new();
     for &at in &free_axes {
-        axis_rows.push((at, axis(model, posterior, at, &summary_of, workspace)));
+        axis_rows.push((at, axis(model, posterior, at, &convergence_of, workspace)));
     }
     let count = posterior.values.len() / width.max(1);
     let mut table = vec![0.0; count * model.columns().len()];
