@@ -36,7 +36,6 @@ mod protocol;
 mod record;
 mod report;
 mod response;
-mod responses;
 mod sample;
 mod say;
 mod sbc;

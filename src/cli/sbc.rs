@@ -103,11 +103,13 @@ impl SbcFlags {
             side_lobes: None,
         };
         if model.trim() == super::model::CSD {
-            bail!("--sbc csd: a deconvolution is a fit without a prior; there is no posterior to calibrate");
+            bail!(
+                "--sbc csd: a deconvolution is a fit without a prior; there is no posterior to calibrate"
+            );
         }
-        let named = flags.read().map_err(|e| {
-            anyhow::anyhow!("{}", format!("{e:#}").replacen("--model", "--sbc", 1))
-        })?;
+        let named = flags
+            .read()
+            .map_err(|e| anyhow::anyhow!("{}", format!("{e:#}").replacen("--model", "--sbc", 1)))?;
         let scheme = self.acquisition.read()?;
         let free_sigma = self.sigma.is_none();
         let written = named.spec.with_scale_priors(self.level, free_sigma);
@@ -187,7 +189,10 @@ impl SbcFlags {
             bail!("--sigma-error {}: a number above -1 is needed, such as 0.2", self.sigma_error);
         }
         if self.sigma_error != 0.0 && self.sigma.is_none() {
-            bail!("--sigma-error {}: needs --sigma X, which the sampler is told wrongly", self.sigma_error);
+            bail!(
+                "--sigma-error {}: needs --sigma X, which the sampler is told wrongly",
+                self.sigma_error
+            );
         }
         Ok(())
     }
@@ -265,8 +270,17 @@ impl SbcFlags {
             calibration: plots.collect(),
             calibration_band: band(LEVEL / calibration.quantities().names().len() as f64),
             methods: vec![
-                ("Priors".into(), format!("All others are those of the model. {}.", priors.join("; "))),
-                ("Intervals".into(), format!("Share of truths in the 90 % interval (an axis: in the axial cap): {}.", coverage.join(", "))),
+                (
+                    "Priors".into(),
+                    format!("All others are those of the model. {}.", priors.join("; ")),
+                ),
+                (
+                    "Intervals".into(),
+                    format!(
+                        "Share of truths in the 90 % interval (an axis: in the axial cap): {}.",
+                        coverage.join(", ")
+                    ),
+                ),
                 ("Ranks".into(), METHOD.into()),
             ],
             references: REFERENCES.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect(),
@@ -282,7 +296,10 @@ const METHOD: &str = "Each truth is a draw from the prior; its signals have nois
     compartments are ordered by falling fraction, truths and draws alike.";
 
 const REFERENCES: [(&str, &str); 4] = [
-    ("Talts et al. 2018.", "Validating Bayesian inference algorithms with simulation-based calibration. arXiv:1804.06788"),
+    (
+        "Talts et al. 2018.",
+        "Validating Bayesian inference algorithms with simulation-based calibration. arXiv:1804.06788",
+    ),
     (
         "Säilynoja, Bürkner & Vehtari 2022.",
         "Graphical test for discrete uniformity and its applications in goodness-of-fit evaluation. doi:10.1007/s11222-021-10090-6",
@@ -291,7 +308,10 @@ const REFERENCES: [(&str, &str); 4] = [
         "Modrák et al. 2023.",
         "Simulation-based calibration checking for Bayesian computation: the choice of test quantities. doi:10.1214/23-BA1404",
     ),
-    ("Holm 1979.", "A simple sequentially rejective multiple test procedure. Scandinavian Journal of Statistics 6:65"),
+    (
+        "Holm 1979.",
+        "A simple sequentially rejective multiple test procedure. Scandinavian Journal of Statistics 6:65",
+    ),
 ];
 
 /// The priors of the scales, in words.
@@ -301,9 +321,10 @@ fn scale_priors(spec: &microtome_models::ModelSpec, sigma: bool) -> Vec<String> 
         names.push("sigma");
     }
     let words = |name: &str| match spec.prior.get(name)? {
-        PriorSpec::Lognormal([mean, sd]) => {
-            Some(format!("{name}: lognormal about {}, sd {sd} of the logarithm", say::number(mean.exp())))
-        }
+        PriorSpec::Lognormal([mean, sd]) => Some(format!(
+            "{name}: lognormal about {}, sd {sd} of the logarithm",
+            say::number(mean.exp())
+        )),
         other => Some(format!("{name}: {other:?}")),
     };
     names.into_iter().filter_map(words).collect()
@@ -398,7 +419,10 @@ fn inspect(out: &Path, record: &serde_json::Value, overwrite: bool) -> anyhow::R
     for entry in list {
         let name = entry?.file_name().to_string_lossy().into_owned();
         if !FILES.contains(&name.as_str()) {
-            bail!("--out {}: holds files that are not of a calibration, for instance {name}; choose another folder", out.display());
+            bail!(
+                "--out {}: holds files that are not of a calibration, for instance {name}; choose another folder",
+                out.display()
+            );
         }
     }
     let path = out.join(FILES[0]);

@@ -59,7 +59,9 @@ impl RankEcdf {
             }
         }
         let poisson = |k: usize, mean: f64| -> f64 {
-            if mean == 0.0 { f64::from(k == 0) } else {
+            if mean == 0.0 {
+                f64::from(k == 0)
+            } else {
                 (k as f64 * mean.ln() - mean - ln_factorial[k]).exp()
             }
         };

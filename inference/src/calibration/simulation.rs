@@ -204,7 +204,8 @@ impl Calibration {
         let weak: Vec<usize> = (0..rows.len())
             .filter(|v| {
                 let f = &found[v];
-                !f.values.is_empty() && (f.status != "converged" || f.ess.is_nan() || f.ess < wanted)
+                !f.values.is_empty()
+                    && (f.status != "converged" || f.ess.is_nan() || f.ess < wanted)
             })
             .collect();
         if !weak.is_empty() {
@@ -333,7 +334,8 @@ impl Calibration {
             let [low, high] = [tail, 1.0 - tail].map(|p| quantile(&values, p));
             *covered = (low..=high).contains(&out.truth[*k]);
         }
-        for (covered, (_, at)) in out.covered[scalars.len()..].iter_mut().zip(self.quantities.axes())
+        for (covered, (_, at)) in
+            out.covered[scalars.len()..].iter_mut().zip(self.quantities.axes())
         {
             let axes: Vec<[f64; 3]> =
                 (0..kept).map(|i| std::array::from_fn(|k| draw(i)[at + k])).collect();
