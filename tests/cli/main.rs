@@ -8,6 +8,7 @@ mod bad_input;
 mod bench;
 mod csd;
 mod cumulants;
+mod design;
 mod encoding;
 mod folders;
 mod interrupted;
