@@ -40,7 +40,6 @@ mod protocol;
 mod record;
 mod report;
 mod response;
-mod responses;
 mod sample;
 mod say;
 mod sbc;

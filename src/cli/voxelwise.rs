@@ -14,7 +14,7 @@ use super::{Outcome, config, fod, maps, population, say};
 use anyhow::{Context, bail};
 use cpu_time::ProcessTime;
 use microtome_datasets::{MatrixWriter, PartStore, content_hash, write_table};
-use microtome_inference::sample::Monitor;
+use microtome_inference::sample::{Monitor, SampleOptions};
 use microtome_inference::{Runner, record_batch};
 use microtome_models::{
     Acquisition, B0_MAX_MS_PER_UM2, BLOCK_ROWS, Coupling, Job, RunSpec, SearchSpec, harmonic_count,
@@ -134,7 +134,8 @@ fn table_names(spec: &RunSpec, shard: Option<Shard>) -> Vec<String> {
 
 /// Who watches the chains of a run: a monitor that lives as long as the program.
 fn chains(spec: &RunSpec) -> Option<Chains> {
-    let draws_a_voxel = (spec.search.chains * (spec.search.tune + spec.search.draws)) as u64;
+    let nuts = SampleOptions::of(&spec.search).nuts;
+    let draws_a_voxel = (nuts.chains * (nuts.tune + nuts.draws)) as u64;
     (spec.job == Job::Sample)
         .then(|| Chains { monitor: Box::leak(Box::new(Monitor::new())), draws_a_voxel })
 }
