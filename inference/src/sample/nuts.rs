@@ -7,6 +7,7 @@
 //! Source: Hoffman & Gelman 2014, JMLR 15:1593; Betancourt 2017, arXiv:1701.02434.
 //! Validated by `tests/sample.rs` (normal and Rician targets of known moments).
 
+use super::monitor::{Monitor, Watch};
 use microtome_kernels::philox::PhiloxRng;
 use nuts_rs::{
     Chain, CpuLogpFunc, CpuMath, CpuMathError, DiagNutsSettings, HasDims, LogpError,
@@ -56,6 +57,8 @@ pub struct NutsOptions {
     pub max_depth: u64,
     /// What tuning learns of the shape.
     pub metric: Metric,
+    /// Who is told of the draws as they are made.
+    pub monitor: Option<&'static Monitor>,
 }
 
 impl Default for NutsOptions {
@@ -67,6 +70,7 @@ impl Default for NutsOptions {
             target_accept: 0.8,
             max_depth: 10,
             metric: Metric::Diagonal,
+            monitor: None,
         }
     }
 }
@@ -82,6 +86,10 @@ pub struct Draw {
     pub energy: f64,
     /// Depth of the trajectory tree.
     pub tree_depth: u64,
+    /// Whether the trajectory ended because its tree was as deep as allowed.
+    pub reached_max_depth: bool,
+    /// Mean acceptance probability of the points of the trajectory.
+    pub acceptance_rate: f64,
     /// Whether the trajectory diverged.
     pub diverging: bool,
     /// Leapfrog steps.
@@ -173,6 +181,8 @@ pub fn run_chain(
                     ln_density: stats.point.logp,
                     energy: stats.point.energy,
                     depth: stats.depth,
+                    reached_max_depth: stats.maxdepth_reached,
+                    acceptance_rate: stats.adapt.step_size.mean_tree_accept,
                 }),
                 Err(_) => Trace { failed: true, ..Trace::default() },
             }
@@ -189,6 +199,8 @@ struct Statistics {
     ln_density: f64,
     energy: f64,
     depth: u64,
+    reached_max_depth: bool,
+    acceptance_rate: f64,
 }
 
 /// Tunes and draws.
@@ -203,10 +215,14 @@ fn drive<M: Math, C: Chain<M>>(
         trace.failed = true;
         return trace;
     }
+    let mut watch = Watch::new(options.monitor);
     for i in 0..options.tune + options.draws {
         if i < options.tune {
             match chain.draw() {
-                Ok((_, progress)) => trace.gradients += progress.num_gradients,
+                Ok((_, progress)) => {
+                    trace.gradients += progress.num_gradients;
+                    watch.draw(false, progress.num_gradients, false, progress.step_size);
+                }
                 Err(_) => {
                     trace.failed = true;
                     return trace;
@@ -217,12 +233,15 @@ fn drive<M: Math, C: Chain<M>>(
         match chain.expanded_draw() {
             Ok((position, _, stats, progress)) => {
                 trace.gradients += progress.num_gradients;
+                watch.draw(true, progress.num_gradients, progress.diverging, progress.step_size);
                 let stats = read(&stats);
                 trace.draws.push(Draw {
                     position,
                     ln_density: stats.ln_density,
                     energy: stats.energy,
                     tree_depth: stats.depth,
+                    reached_max_depth: stats.reached_max_depth,
+                    acceptance_rate: stats.acceptance_rate,
                     diverging: progress.diverging,
                     n_steps: progress.num_steps,
                     step_size: progress.step_size,
