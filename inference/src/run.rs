@@ -13,7 +13,7 @@ mod criteria;
 use crate::deconvolution::Deconvolver;
 use crate::diagnostics::Workspace;
 use crate::fit::{FitOptions, Fitter, LogLinear, StartScheme, Status};
-use crate::sample::{NutsOptions, Sampler};
+use crate::sample::{Monitor, NutsOptions, Sampler};
 use crate::table::{self, voxel_batch};
 use crate::{Identifiability, InferenceError};
 use arrow_array::RecordBatch;
@@ -57,6 +57,8 @@ struct Composed {
     log_linear: Option<LogLinear>,
     /// Prior standard deviation of each value that does not depend on the data.
     prior_sd: Vec<f64>,
+    /// Who is told of draws and voxels as they are made.
+    monitor: Option<&'static Monitor>,
 }
 
 /// Voxels by how they ended.
@@ -146,6 +148,15 @@ impl Runner {
             _ => Task::Compose(Box::new(Composed::new(spec)?)),
         };
         Ok(Self(task))
+    }
+
+    /// Tells a monitor of draws and sampled voxels as they are made; a job other than
+    /// sampling tells nothing.
+    pub fn watched(mut self, monitor: &'static Monitor) -> Self {
+        if let Task::Compose(composed) = &mut self.0 {
+            composed.monitor = Some(monitor);
+        }
+        self
     }
 
     /// What the acquisition can tell about the model; see [`Identifiability::of`].
@@ -257,7 +268,17 @@ impl Composed {
         let log_linear = log_linear(spec, &model, &lowered)?;
         let prior_sd = prior_sd(&model);
         let spec = spec.clone();
-        Ok(Self { spec, model, prior_sd, scheme, means, repeats, lowered, log_linear })
+        Ok(Self {
+            spec,
+            model,
+            prior_sd,
+            scheme,
+            means,
+            repeats,
+            lowered,
+            log_linear,
+            monitor: None,
+        })
     }
 
     /// The model.
@@ -323,6 +344,7 @@ impl Composed {
             tune: search.tune,
             draws: search.draws,
             target_accept: search.target_accept,
+            monitor: self.monitor,
             ..NutsOptions::default()
         }
     }
@@ -478,22 +500,26 @@ impl Composed {
                         &prior_sd,
                         workspace,
                     );
-                    let status = table::summary::status(&posterior, &rows);
+                    let quality = table::summary::quality(&posterior, &rows);
+                    if let Some(monitor) = self.monitor {
+                        monitor.voxel(quality.status != Status::Converged);
+                    }
                     let criteria = self.judged(judge.as_mut(), voxels, v, &posterior);
-                    Ok((posterior, rows, status, criteria))
+                    Ok((posterior, rows, quality, criteria))
                 },
             )
             .collect::<Result<Vec<_>, _>>()?;
         let mut posteriors = Vec::with_capacity(results.len());
         let mut rows = Vec::with_capacity(results.len());
-        let mut status = Vec::with_capacity(results.len());
+        let mut quality = Vec::with_capacity(results.len());
         let mut criteria = Vec::with_capacity(results.len());
-        for (p, r, s, c) in results {
+        for (p, r, q, c) in results {
             posteriors.push(p);
             rows.push(r);
-            status.push(s);
+            quality.push(q);
             criteria.push(c);
         }
+        let status: Vec<Status> = quality.iter().map(|q| q.status).collect();
         let criteria = match self.spec.search.criteria {
             true => {
                 let shells = self.shells().len();
@@ -510,7 +536,7 @@ impl Composed {
         let free_sigma = self.spec.sigma == SigmaSpec::Free;
         Ok(Tables {
             main: table::posterior::table(self.model(), voxels, &posteriors, &status, free_sigma)?,
-            summary: Some(table::summary::table(voxels, &rows, &status)?),
+            summary: Some(table::summary::table(voxels, &rows, &quality)?),
             fit: Some(table::fit::table(self.model(), voxels, &fits)?),
             fod: None,
             criteria,

@@ -14,7 +14,7 @@ use clap::{Args, ValueHint};
 use microtome_datasets::TableWriter;
 use microtome_inference::comparison::{model_probabilities, stacking_weights};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Terms that the stacking over all voxels takes in at most, of each model.
@@ -28,12 +28,8 @@ const ERRORS: f64 = 2.0;
 #[derive(Debug, Args)]
 pub(crate) struct CompareFlags {
     /// Compares two or more runs of `sample --criteria` on the same data, instead of checking one.
-    #[arg(long, value_name = "DIR", num_args = 2.., value_hint = ValueHint::DirPath, conflicts_with = "dir")]
+    #[arg(long, value_name = "DIR", num_args = 2.., value_hint = ValueHint::DirPath)]
     pub(crate) compare: Vec<PathBuf>,
-    /// Writes the comparison of every voxel to this table (Parquet): elpd_diff and its error,
-    /// stacking weight, probability of each model.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "compare")]
-    pub(crate) out: Option<PathBuf>,
 }
 
 /// A run that takes part.
@@ -85,9 +81,9 @@ struct Verdict {
 }
 
 impl CompareFlags {
-    pub(crate) fn run(&self, as_json: bool) -> anyhow::Result<Outcome> {
+    pub(crate) fn run(&self, out: Option<&Path>, as_json: bool) -> anyhow::Result<Outcome> {
         let mut runs = open(&self.compare)?;
-        let mut out = match &self.out {
+        let mut out = match out {
             Some(path) => Some(Table::create(path)?),
             None => None,
         };

@@ -12,8 +12,8 @@ use microtome_models::{FitMethod, Job, SearchSpec};
 ///
 /// Writes DIR/posterior.parquet (one row a voxel, chain and draw),
 /// DIR/summary.parquet (one row a voxel and parameter: mean, sd, quantiles, rhat,
-/// ess_bulk, ess_tail, contraction), maps when the signals are an image, and
-/// run.json. Diffusivities are in um^2/ms (1 um^2/ms = 1e-3 mm^2/s). Priors are
+/// ess_bulk, ess_tail, mcse, contraction, ebfmi, divergences, and trust: whether to
+/// believe it), maps when the signals are an image, and run.json. Diffusivities are in um^2/ms (1 um^2/ms = 1e-3 mm^2/s). Priors are
 /// those of the model file; the defaults: microtome info models.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
@@ -65,7 +65,7 @@ pub(crate) struct SearchFlags {
 }
 
 impl SearchFlags {
-    fn spec(&self) -> anyhow::Result<SearchSpec> {
+    pub(crate) fn spec(&self) -> anyhow::Result<SearchSpec> {
         if FitMethod::ALL.iter().any(|m| m.name() == self.method) {
             bail!(
                 "--method {}: is a method of fits, which has no posterior; use nuts, or the verb fit",

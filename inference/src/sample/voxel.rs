@@ -181,6 +181,8 @@ mod tests {
                 ln_density: level + f64::from(i % 11) / 5.0 - 1.0,
                 energy: 0.0,
                 tree_depth: 2,
+                reached_max_depth: false,
+                acceptance_rate: 0.9,
                 diverging: false,
                 n_steps: 3,
                 step_size: 1.0,
