@@ -395,33 +395,33 @@ fn notes(runs: &[Run], comparison: &Comparison) -> Vec<String> {
     let mut out = Vec::new();
     if comparison.skipped > 0 {
         out.push(format!(
-            "{} voxels have no result in some run and are left out.",
+            "voxels left out, because some run has no result in them: {}.",
             comparison.skipped
         ));
     }
     for (run, m) in runs.iter().zip(&comparison.models) {
         if m.khat_voxels > 0 {
             out.push(format!(
-                "{}: in {} voxels the k-hat of some measurement is too high; their elpd_loo is optimistic, so trust differences of a few nats by the evidence only.",
+                "{}: voxels where the k-hat of some measurement is too high: {}; their elpd_loo is optimistic, so trust differences of a few nats by the evidence only.",
                 run.name, m.khat_voxels
             ));
         }
         if m.not_mixed > 0 {
             out.push(format!(
-                "{}: {} voxels are not converged; see microtome diagnose.",
+                "{}: voxels that are not converged: {}; see microtome diagnose.",
                 run.name, m.not_mixed
             ));
         }
     }
     if comparison.laplace > 0 {
         out.push(format!(
-            "in {} voxels the evidence is Laplace's, because the bridge has no result for some model.",
+            "voxels where the evidence is Laplace's, because the bridge has no result for some model: {}.",
             comparison.laplace
         ));
     }
     if comparison.uncertain > 0 {
         out.push(format!(
-            "in {} voxels the evidence of some model has a Monte Carlo error above {UNCERTAIN} nats; draw more, or see whether its chains mix.",
+            "voxels where the evidence of some model has a Monte Carlo error above {UNCERTAIN} nats: {}; draw more, or see whether its chains mix.",
             comparison.uncertain
         ));
     }
