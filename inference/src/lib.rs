@@ -14,6 +14,7 @@ pub mod fit;
 #[cfg(feature = "graph")]
 pub mod graph_density;
 mod identifiability;
+pub mod population;
 mod run;
 pub mod sample;
 mod table;

@@ -13,7 +13,7 @@ mod criteria;
 use crate::deconvolution::Deconvolver;
 use crate::diagnostics::Workspace;
 use crate::fit::{FitOptions, Fitter, LogLinear, StartScheme, Status};
-use crate::sample::{Monitor, NutsOptions, Sampler};
+use crate::sample::{Monitor, SampleOptions, Sampler};
 use crate::table::{self, voxel_batch};
 use crate::{Identifiability, InferenceError};
 use arrow_array::RecordBatch;
@@ -44,10 +44,10 @@ enum Task {
 
 /// A compiled model of compartments.
 #[derive(Debug)]
-struct Composed {
-    spec: RunSpec,
+pub(crate) struct Composed {
+    pub(crate) spec: RunSpec,
     model: Arc<Model>,
-    lowered: Lowered,
+    pub(crate) lowered: Lowered,
     scheme: StartScheme,
     /// How signals become the data of a model of spherical means.
     means: Option<ShellMeans>,
@@ -74,6 +74,8 @@ pub struct Counts {
     pub gradients: u64,
     /// Voxels by status.
     pub by_status: BTreeMap<&'static str, u64>,
+    /// Voxels with a posterior by the method of their draws.
+    pub by_method: BTreeMap<&'static str, u64>,
 }
 
 /// What gradient nonlinearity makes of a voxel.
@@ -95,6 +97,9 @@ impl Counts {
         self.gradients += other.gradients;
         for (status, n) in &other.by_status {
             *self.by_status.entry(status).or_default() += n;
+        }
+        for (method, n) in &other.by_method {
+            *self.by_method.entry(method).or_default() += n;
         }
     }
 
@@ -243,7 +248,7 @@ fn deconvolve(
 }
 
 impl Composed {
-    fn new(spec: &RunSpec) -> Result<Self, InferenceError> {
+    pub(crate) fn new(spec: &RunSpec) -> Result<Self, InferenceError> {
         if spec.search.chains > MAX_CHAINS {
             return Err(InferenceError::Chains { chains: spec.search.chains, most: MAX_CHAINS });
         }
@@ -282,7 +287,7 @@ impl Composed {
     }
 
     /// The model.
-    fn model(&self) -> &Model {
+    pub(crate) fn model(&self) -> &Model {
         &self.model
     }
 
@@ -291,7 +296,7 @@ impl Composed {
         FitOptions { max_iterations: search.max_iterations, max_starts: search.max_starts }
     }
 
-    fn fitter(&self) -> Fitter {
+    pub(crate) fn fitter(&self) -> Fitter {
         Fitter::new(&self.lowered, &self.scheme, self.fit_options())
     }
 
@@ -337,20 +342,14 @@ impl Composed {
         own.map_or(Deviation::Invalid, |own| Deviation::Own(Box::new(own)))
     }
 
-    fn nuts_options(&self) -> NutsOptions {
-        let search = &self.spec.search;
-        NutsOptions {
-            chains: search.chains,
-            tune: search.tune,
-            draws: search.draws,
-            target_accept: search.target_accept,
-            monitor: self.monitor,
-            ..NutsOptions::default()
-        }
+    fn sampler(&self, fitter: Fitter) -> Sampler {
+        let mut options = SampleOptions::of(&self.spec.search);
+        options.nuts.monitor = self.monitor;
+        Sampler::with_options(fitter, options)
     }
 
-    fn process(&self, voxels: VoxelBatch, stop: &AtomicBool) -> Result<Tables, InferenceError> {
-        let mut voxels = voxels;
+    /// Checks a batch and makes its signals the data of the model.
+    pub(crate) fn prepare(&self, mut voxels: VoxelBatch) -> Result<VoxelBatch, InferenceError> {
         if voxels.fixed.len() != self.model().per_voxel().len() {
             let column = format!("fixed.{}", voxels.fixed.len());
             return Err(InferenceError::Column {
@@ -371,9 +370,20 @@ impl Composed {
         if let Some(means) = &self.means {
             self.average(means, &mut voxels);
         }
+        Ok(voxels)
+    }
+
+    fn process(&self, voxels: VoxelBatch, stop: &AtomicBool) -> Result<Tables, InferenceError> {
+        let voxels = self.prepare(voxels)?;
         match (self.spec.job, &self.log_linear) {
             (Job::Fit, Some(linear)) => self.fit_log_linear(linear, &voxels, stop),
             (Job::Fit, None) => self.fit(&voxels, stop),
+            // Without voxels there is nothing to couple.
+            (Job::Sample, _)
+                if !self.spec.search.prior.is_independent() && !voxels.row.is_empty() =>
+            {
+                Err(InferenceError::Coupled { prior: self.spec.search.prior.name() })
+            }
             (Job::Sample, _) => self.sample(&voxels, stop),
         }
     }
@@ -394,7 +404,7 @@ impl Composed {
         voxels.measurements = means.members().len();
     }
 
-    fn sigma(&self, voxels: &VoxelBatch, v: usize) -> Option<f64> {
+    pub(crate) fn sigma(&self, voxels: &VoxelBatch, v: usize) -> Option<f64> {
         match self.spec.sigma {
             SigmaSpec::Known(s) => Some(s),
             SigmaSpec::PerVoxel => voxels.sigma.as_ref().map(|s| s[v]),
@@ -472,10 +482,7 @@ impl Composed {
         let results = (0..voxels.row.len())
             .into_par_iter()
             .map_init(
-                || {
-                    let sampler = Sampler::new(self.fitter(), self.nuts_options());
-                    (sampler, Workspace::new(), self.judge())
-                },
+                || (self.sampler(self.fitter()), Workspace::new(), self.judge()),
                 |(sampler, workspace, judge), v| {
                     if stop.load(Ordering::Relaxed) {
                         return Err(InferenceError::Interrupted);
@@ -486,8 +493,9 @@ impl Composed {
                     let (seed, row) = (self.spec.seed, voxels.row[v]);
                     let mut posterior = match self.fitter_of(voxels, v) {
                         Deviation::None => sampler.sample(y, &fixed, sigma, seed, row),
-                        Deviation::Own(own) => Sampler::new(*own, self.nuts_options())
-                            .sample(y, &fixed, sigma, seed, row),
+                        Deviation::Own(own) => {
+                            self.sampler(*own).sample(y, &fixed, sigma, seed, row)
+                        }
                         Deviation::Invalid => {
                             sampler.sample(&vec![f64::NAN; n], &fixed, sigma, seed, row)
                         }
@@ -505,7 +513,9 @@ impl Composed {
                         monitor.voxel(quality.status != Status::Converged);
                     }
                     let criteria = self.judged(judge.as_mut(), voxels, v, &posterior);
-                    Ok((posterior, rows, quality, criteria))
+                    let divergences = posterior.divergences();
+                    posterior.thin(self.spec.search.thin);
+                    Ok((posterior, rows, quality, divergences, criteria))
                 },
             )
             .collect::<Result<Vec<_>, _>>()?;
@@ -513,7 +523,10 @@ impl Composed {
         let mut rows = Vec::with_capacity(results.len());
         let mut quality = Vec::with_capacity(results.len());
         let mut criteria = Vec::with_capacity(results.len());
-        for (p, r, q, c) in results {
+        let mut counts = Counts::default();
+        for (p, r, q, divergences, c) in results {
+            counts.divergences += divergences;
+            *counts.by_method.entry(p.method.name()).or_default() += u64::from(p.modes > 0);
             posteriors.push(p);
             rows.push(r);
             quality.push(q);
@@ -527,16 +540,13 @@ impl Composed {
             }
             false => None,
         };
-        let mut counts = Counts::of(&status);
-        for trace in posteriors.iter().flat_map(|p| &p.traces) {
-            counts.gradients += trace.gradients;
-            counts.divergences += trace.draws.iter().filter(|d| d.diverging).count() as u64;
-        }
+        counts.add(&Counts::of(&status));
+        counts.gradients = posteriors.iter().flat_map(|p| &p.traces).map(|t| t.gradients).sum();
         let fits: Vec<_> = posteriors.iter().map(|p| p.fit.clone()).collect();
         let free_sigma = self.spec.sigma == SigmaSpec::Free;
         Ok(Tables {
             main: table::posterior::table(self.model(), voxels, &posteriors, &status, free_sigma)?,
-            summary: Some(table::summary::table(voxels, &rows, &quality)?),
+            summary: Some(table::summary::table(voxels, &posteriors, &rows, &quality)?),
             fit: Some(table::fit::table(self.model(), voxels, &fits)?),
             fod: None,
             criteria,
@@ -546,7 +556,7 @@ impl Composed {
 
     /// Prior standard deviations of a voxel: the data-dependent defaults of the
     /// scale and of σ filled in.
-    fn prior_sd_of(&self, mean_b0: f64) -> Vec<f64> {
+    pub(crate) fn prior_sd_of(&self, mean_b0: f64) -> Vec<f64> {
         let mut out = self.prior_sd.clone();
         // A lognormal scales with its median.
         let unit_sd = |s: f64| ((s * s).exp_m1() * (s * s).exp()).sqrt();

@@ -463,7 +463,7 @@ impl Model {
 
     /// The values to swap so that two compartments change places; `None` when
     /// that would change the signal or leave a range.
-    fn exchange(&self, a: &Component, b: &Component) -> Option<Vec<(usize, usize)>> {
+    pub(crate) fn exchange(&self, a: &Component, b: &Component) -> Option<Vec<(usize, usize)>> {
         if a.kind.kind() != b.kind.kind() {
             return None;
         }

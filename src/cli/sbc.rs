@@ -255,7 +255,10 @@ impl SbcFlags {
         fact("SIMD level", input::simd().into());
         fact("seed", self.seed.to_string());
         fact("simulations", report.simulations.to_string());
-        fact("chains x draws", format!("{} x {}", search.chains, search.draws));
+        fact(
+            "chains x draws",
+            search.spec().map_or_else(|e| e.to_string(), |s| format!("{} x {}", s.chains, s.draws)),
+        );
         report.by_status.iter().for_each(|(status, n)| fact(status, n.to_string()));
         fact("sampled again", report.again.to_string());
         fact("without draws", report.without_draws.to_string());
@@ -293,8 +296,7 @@ impl SbcFlags {
 }
 
 const METHOD: &str = "Each truth is a draw from the prior; its signals have noise, and are sampled as by \
-    `microtome sample`. A voxel that has not mixed, or has fewer effective draws than twice those it is ranked among, is \
-    sampled again with five times the warm-up and draws. A voxel without draws has rank 0 everywhere. Exchangeable \
+    `microtome sample`. A voxel with fewer effective draws than twice those it is ranked among is sampled again with five times the warm-up and draws. A voxel without draws has rank 0 everywhere. Exchangeable \
     compartments are ordered by falling fraction, truths and draws alike.";
 
 const REFERENCES: [(&str, &str); 4] = [

@@ -1,8 +1,8 @@
 //! Simulations: truths from the prior, signals with noise, posteriors, ranks.
 //!
-//! Posteriors are made by [`Runner`], as `sample` makes them. Where a voxel comes out as
-//! `not_mixed`, or has fewer effective draws than twice the draws that are ranked, it is
-//! sampled again with [`LONGER`] times the warm-up and draws, and that second result stands.
+//! Posteriors are made by [`Runner`], as `sample` makes them. A voxel with fewer effective draws
+//! than twice the draws that are ranked is sampled again with five times the warm-up and
+//! draws, and that second result stands.
 //! Of the $n$ draws of a voxel, those at $\lfloor (l + \tfrac12)\,n/L \rfloor$ are ranked: with
 //! $2L$ effective draws their autocorrelation is below $e^{-4} = 0.02$.
 //!
@@ -18,10 +18,9 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{BooleanArray, Float64Array, RecordBatch};
 use microtome_kernels::eigen::eigen_3x3;
-use microtome_kernels::philox::PhiloxRng;
 use microtome_models::{
     Constants, Evaluator, Job, Lowered, Model, NoiseKind, PriorSampler, RunSpec, ShellMeans,
-    SigmaSpec, VoxelBatch,
+    SigmaSpec, VoxelBatch, simulation_rng,
 };
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -33,8 +32,6 @@ use std::sync::atomic::AtomicBool;
 pub(super) const LONGER: usize = 5;
 /// Effective draws that a voxel needs, in ranked draws.
 const ENOUGH: f64 = 2.0;
-/// Keeps the random numbers of truths apart from those of the sampler.
-const TRUTHS: u64 = 0x5bc0_7a11_5eed_0001;
 /// The share of the posterior that an interval holds.
 const HELD: f64 = 0.9;
 
@@ -170,15 +167,14 @@ impl Calibration {
     /// # Shapes
     /// Values `[value]` with σ last when it is free; signals `[measurement]`.
     pub fn simulate(&self, evaluator: &mut Evaluator, row: u64) -> (Vec<f64>, Vec<f64>) {
-        let seed = self.spec.run.seed ^ TRUTHS;
+        let seed = self.spec.run.seed;
         let model = &self.signals.model;
-        let mut x = self.prior.draw(&mut PhiloxRng::new(seed, row, 0));
-        model.canonicalise(&mut x[..model.values()]);
+        let x = self.prior.simulate(model, seed, row);
         let sigma = match self.spec.sigma {
             Some(sigma) => sigma,
             None => x.last().copied().unwrap_or(f64::NAN),
         };
-        let mut noise = PhiloxRng::new(seed, row, 1);
+        let mut noise = simulation_rng(seed, row, 1);
         let clean = evaluator.predict(&x[..model.values()]);
         let y = clean.iter().map(|s| self.noise.draw(*s, sigma, &mut noise)).collect();
         (x, y)
@@ -204,8 +200,7 @@ impl Calibration {
         let weak: Vec<usize> = (0..rows.len())
             .filter(|v| {
                 let f = &found[v];
-                !f.values.is_empty()
-                    && (f.status != "converged" || f.ess.is_nan() || f.ess < wanted)
+                !f.values.is_empty() && (f.ess.is_nan() || f.ess < wanted)
             })
             .collect();
         if !weak.is_empty() {
@@ -320,7 +315,7 @@ impl Calibration {
             .map(|i| draw((2 * i + 1) * kept / (2 * l)))
             .map(|x| self.quantities.evaluate(x, likelihood.ln(x)))
             .collect();
-        let mut ties = PhiloxRng::new(self.spec.run.seed ^ TRUTHS, row, 2);
+        let mut ties = simulation_rng(self.spec.run.seed, row, 2);
         for (k, rank_of) in out.ranks.iter_mut().enumerate() {
             *rank_of = rank(out.truth[k], ranked.iter().map(|q| q[k]), &mut ties);
         }
@@ -422,6 +417,7 @@ fn integers<'a>(table: &'a RecordBatch, name: &str) -> Result<&'a [i64], Inferen
 #[cfg(test)]
 mod tests {
     use super::*;
+    use microtome_kernels::philox::PhiloxRng;
     use rand_distr::{Distribution, StandardNormal};
 
     #[test]

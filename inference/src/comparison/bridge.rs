@@ -159,7 +159,7 @@ pub fn bridge(
     let of_proposals: Vec<f64> = (0..PROPOSALS)
         .map(|_| {
             let ln_proposal = proposal.draw(rng, &mut scratch);
-            let ln_target = posterior.ln_value(&scratch);
+            let ln_target = posterior.ln_density_value(&scratch);
             let inside = ln_target.is_finite()
                 && (relabelling.copies() == 1
                     || relabelling.is_closest(

@@ -152,6 +152,12 @@ impl Fused {
 
 fn function(parameters: &Parameters, terms: &[Arc<dyn Term>]) -> Arc<Function> {
     let (parameters, terms) = (parameters.clone(), terms.to_vec());
+    if parameters.is_real() {
+        // Values are coordinates: no copies.
+        return Arc::new(move |x: &[f64], gradient: &mut [f64]| {
+            terms.iter().map(|term| term.add(x, gradient)).sum()
+        });
+    }
     Arc::new(move |x: &[f64], gradient: &mut [f64]| {
         let n = parameters.values();
         // Taken out, so that a term may evaluate another sum.

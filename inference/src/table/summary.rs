@@ -27,7 +27,7 @@ use crate::fit::Status;
 use crate::sample::VoxelPosterior;
 use arrow_array::RecordBatch;
 use microtome_kernels::eigen::eigen_3x3;
-use microtome_models::{FreeKind, Model, VoxelBatch};
+use microtome_models::{FreeKind, Model, SampleMethod, VoxelBatch};
 
 /// One row of the summary.
 #[derive(Debug, Clone)]
@@ -61,11 +61,19 @@ pub(crate) fn voxel(
     let draws = posterior.traces.first().map_or(0, |t| t.draws.len());
     let width = posterior.width;
     let mut rows = Vec::new();
-    let summary_of =
-        |values: &[f64], workspace: &mut Workspace| match Chains::new(values, chains, draws) {
+    let weights = posterior.weights;
+    let summary_of = |values: &[f64], workspace: &mut Workspace| {
+        let mut summary = match Chains::new(values, chains, draws) {
             Ok(c) if chains > 0 => summarize(c, workspace),
             _ => Summary::MISSING,
         };
+        if let Some(w) = weights {
+            summary.ess_bulk = summary.ess_bulk.min(w.effective);
+            summary.ess_tail = summary.ess_tail.min(w.effective);
+            summary.mcse_mean = summary.sd / w.precision.sqrt();
+        }
+        summary
+    };
     let free_axes: Vec<usize> =
         model.free().iter().filter(|f| f.kind == FreeKind::Axis).map(|f| f.at).collect();
     let mut axis_rows: Vec<(usize, [Summary; 5])> = Vec::new();
@@ -222,21 +230,25 @@ fn worst(values: impl Iterator<Item = f64>, worse: fn(&f64, &f64) -> bool) -> Op
 /// The verdict on a voxel after its summary.
 pub(crate) fn quality(posterior: &VoxelPosterior, rows: &[Row]) -> Quality {
     let traces = &posterior.traces;
-    let energies = traces.iter().map(|t| {
+    // Draws of importance sampling are no chains: their weights are judged.
+    let are_chains = posterior.method == SampleMethod::Nuts;
+    let energies = traces.iter().filter(|_| are_chains).map(|t| {
         let energy: Vec<f64> = t.draws.iter().map(|d| d.energy).collect();
         ebfmi(&energy)
     });
     let draws = || traces.iter().flat_map(|t| &t.draws);
     let mut evidence = Evidence {
         converged: posterior.status == Status::Converged,
-        chains: traces.len(),
-        draws: draws().count(),
+        // Independent draws are worth one chain.
+        chains: if are_chains { traces.len() } else { 1 },
+        draws: posterior.weights.map_or_else(|| draws().count(), |w| w.proposals),
         // One chain has no R-hat; its draws are not judged by it.
-        rhat: worst(rows.iter().map(|r| r.summary.rhat), f64::gt).filter(|_| traces.len() > 1),
+        rhat: worst(rows.iter().map(|r| r.summary.rhat), f64::gt)
+            .filter(|_| are_chains && traces.len() > 1),
         ess: worst(rows.iter().flat_map(|r| [r.summary.ess_bulk, r.summary.ess_tail]), f64::lt),
         ebfmi: worst(energies, f64::lt),
         divergences: draws().filter(|d| d.diverging).count() as u64,
-        khat: None,
+        khat: posterior.weights.map(|w| w.khat),
     };
     let mut status = posterior.status;
     let mixed = !evidence.raises(Doubt::Rhat) && !evidence.raises(Doubt::Ebfmi);
@@ -256,6 +268,7 @@ pub(crate) fn quality(posterior: &VoxelPosterior, rows: &[Row]) -> Quality {
 /// The table of a batch.
 pub(crate) fn table(
     batch: &VoxelBatch,
+    posteriors: &[VoxelPosterior],
     rows: &[Vec<Row>],
     quality: &[Quality],
 ) -> Result<RecordBatch, InferenceError> {
@@ -279,9 +292,12 @@ pub(crate) fn table(
     out.numbers("mcse_q05", "of the parameter", number(|r| r.summary.mcse_q05));
     out.numbers("mcse_q95", "of the parameter", number(|r| r.summary.mcse_q95));
     out.numbers("contraction", "1", number(|r| r.contraction));
-    out.words("method", all().map(|_| "nuts"));
     let each =
         || times.iter().zip(quality).flat_map(|(&n, quality)| std::iter::repeat_n(quality, n));
+    let made = || times.iter().zip(posteriors).flat_map(|(&n, p)| std::iter::repeat_n(p, n));
+    out.words("method", made().map(|p| p.method.name()));
+    out.numbers("khat", "1", made().map(|p| p.weights.map_or(f64::NAN, |w| w.khat)).collect());
+    out.counts("n_modes", made().map(|p| p.modes as u64));
     out.numbers("ebfmi", "1", each().map(|q| q.ebfmi).collect());
     out.counts("divergences", each().map(|q| q.divergences));
     out.counts("max_depth_hits", each().map(|q| q.max_depth_hits));

@@ -13,8 +13,8 @@
 //! $-\tfrac12\Sigma$), for any number $a$ of measurement i
 //!
 //! $$\frac{\partial C}{\partial a} = \omega_i\Big[w'(S_i)\,j_i^TGj_i\,\frac{\partial S_i}{\partial a}
-//!   + 2w(S_i)\,j_i^TG\,\frac{\partial j_i}{\partial a}\Big],\qquad
-//!   \frac{\partial C}{\partial\omega_i} = w(S_i)\,j_i^TGj_i$$
+//!   {} + 2w(S_i)\,j_i^TG\,\frac{\partial j_i}{\partial a}\Big]$$
+//! $$\frac{\partial C}{\partial\omega_i} = w(S_i)\,j_i^TGj_i$$
 //!
 //! | factor | how |
 //! |---|---|
@@ -118,7 +118,7 @@ impl Criterion {
                     Optimality::RelativeToValue => value.unwrap_or(1.0),
                     _ => spread[k],
                 };
-                if optimality != Optimality::Determinant && !(scale.abs() > 0.0) {
+                if optimality != Optimality::Determinant && (scale == 0.0 || scale.is_nan()) {
                     return Err(InformationError::Scale { name: q.name.clone(), set: number + 1 });
                 }
                 let local = &experiment.local;

@@ -5,21 +5,41 @@
 
 use super::{Posterior, Sigma};
 use microtome_kernels::Plan;
+use microtome_kernels::log::log as ln;
 use std::sync::Arc;
 
 impl Posterior<'_> {
-    /// $\ln p(z\,|\,y)$ up to $\ln p(y)$: [`Posterior::ln_density`] without the gradient.
+    /// The value of [`Posterior::ln_density`], equal to the bit, without the gradient.
     ///
     /// # Shapes
     /// `z` `[dim]`.
-    pub fn ln_value(&mut self, z: &[f64]) -> f64 {
-        let ln_prior = self.ln_prior(z);
+    pub fn ln_density_value(&mut self, z: &[f64]) -> f64 {
+        let ln_jacobian = self.chart.to_values(z, &mut self.x);
         let sigma = self.sigma_now();
+        let values = self.evaluator.lowered().model.values();
+        self.evaluator.signal(&self.x[..values]);
         let lowered = self.evaluator.lowered();
-        let (plan, noise, values) =
-            (lowered.plan.clone(), lowered.model.noise(), lowered.model.values());
-        let signal = self.evaluator.signal(&self.x[..values]);
-        noise.value(&self.y, signal, plan.mask(), sigma) + self.likelihood.at(sigma) + ln_prior
+        let (noise, mask) = (lowered.model.noise(), lowered.plan.mask());
+        let ln_likelihood = noise.value(&self.y, self.evaluator.last_signal(), mask, sigma)
+            + self.likelihood.at(sigma);
+        let ln_prior = self.ln_priors();
+        ln_likelihood + ln_prior + ln_jacobian
+    }
+
+    /// The logarithm of the priors alone, summed in the order of their slopes.
+    fn ln_priors(&self) -> f64 {
+        let mut total = self.constant;
+        for (k, prior) in &self.priors {
+            total += prior.ln_density(self.x[*k]).0;
+        }
+        for (at, concentration) in &self.dirichlet {
+            for (i, a) in concentration.iter().enumerate() {
+                if *a != 1.0 {
+                    total += (a - 1.0) * ln(self.x[at + i]);
+                }
+            }
+        }
+        total
     }
 
     /// The logarithm of the prior density of coordinates: $\ln p(x) + \ln|\partial x/\partial z|$.
@@ -28,7 +48,7 @@ impl Posterior<'_> {
     /// `z` `[dim]`.
     pub fn ln_prior(&mut self, z: &[f64]) -> f64 {
         let ln_jacobian = self.chart.to_values(z, &mut self.x);
-        self.priors() + ln_jacobian
+        self.ln_priors() + ln_jacobian
     }
 
     /// The measurements in the order of slots.
