@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod bench;
+mod comparison;
 mod csd;
 mod cumulants;
 mod design;
