@@ -13,4 +13,5 @@ mod folders;
 mod interrupted;
 mod predict;
 mod results;
+mod sbc;
 mod verbs;
