@@ -21,6 +21,7 @@ pub mod atomic;
 pub mod csv_table;
 pub mod demo;
 pub mod deviations;
+mod draws;
 mod error;
 pub mod geometry;
 pub mod gradients;
@@ -43,6 +44,7 @@ pub mod waveforms;
 
 pub use csv_table::ParameterTable;
 pub use deviations::GradientDeviations;
+pub use draws::DrawFiles;
 pub use error::{DatasetError, Result};
 pub use geometry::{ImageGeometry, world_from_fsl};
 pub use gradients::{FslTimes, read_fsl, read_fsl_shapes};

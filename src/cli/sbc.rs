@@ -11,7 +11,7 @@ use super::record::write_text;
 use super::sample::SearchFlags;
 use super::{Outcome, input, say};
 use anyhow::{Context, bail};
-use clap::{Args, ValueHint};
+use clap::Args;
 use cpu_time::ProcessTime;
 use microtome::report::{CalibrationPlot, ReportData, Verdict, html};
 use microtome_datasets::write_table;
@@ -20,7 +20,7 @@ use microtome_inference::calibration::{
 };
 use microtome_models::{Job, Model, PriorSpec, RunSpec, SigmaSpec};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -67,9 +67,6 @@ pub(crate) struct SbcFlags {
     /// Seed of all random numbers of the calibration.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Calibration")]
     seed: u64,
-    /// Folder for report.html, ranks.parquet and calibration.json.
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Calibration")]
-    out: Option<PathBuf>,
     /// Replaces the calibration of another line in the folder.
     #[arg(long, help_heading = "Calibration")]
     overwrite: bool,
@@ -87,7 +84,12 @@ pub(crate) struct SbcFlags {
 
 impl SbcFlags {
     /// Runs a calibration of the model `--sbc` names.
-    pub(crate) fn run(&self, model: &str, as_json: bool) -> anyhow::Result<Outcome> {
+    pub(crate) fn run(
+        &self,
+        model: &str,
+        out: Option<&Path>,
+        as_json: bool,
+    ) -> anyhow::Result<Outcome> {
         let (wall, cpu) = (Instant::now(), ProcessTime::now());
         self.check()?;
         let all = std::thread::available_parallelism().map_or(1, usize::from);
@@ -137,7 +139,7 @@ impl SbcFlags {
             "sigma_error": self.sigma_error, "simulations": self.simulations,
             "draws": self.sbc_draws, "level": LEVEL,
         });
-        if let Some(out) = &self.out {
+        if let Some(out) = out {
             inspect(out, &record, self.overwrite)?;
         }
         let calibration = Calibration::new(spec).with_context(|| format!("--sbc {model}"))?;
@@ -152,7 +154,7 @@ impl SbcFlags {
         let seconds = (wall.elapsed().as_secs_f64(), cpu.elapsed().as_secs_f64());
         let results = results(&report, &record, seconds);
         let title = self.title(model, &named.spec.noise.kind.to_string());
-        if let Some(out) = &self.out {
+        if let Some(out) = out {
             let page = self.page(&title, &calibration, &simulations, &report, &priors);
             write(out, &calibration, &simulations, &results, &page)?;
         }
@@ -198,14 +200,14 @@ impl SbcFlags {
     }
 
     fn simulate(&self, calibration: &Calibration) -> anyhow::Result<Vec<Simulation>> {
-        let progress = Progress::begin("calibration", self.simulations, self.quiet);
+        let progress = Progress::begin("calibration", self.simulations, None, self.quiet);
         let never = AtomicBool::new(false);
         let mut out = Vec::new();
         let mut start = 0;
         while start < self.simulations {
             let end = (start + BLOCK).min(self.simulations);
             out.extend(calibration.block(start..end, &never)?);
-            progress.add(end - start);
+            progress.computed(end - start);
             start = end;
         }
         Ok(out)
@@ -253,7 +255,10 @@ impl SbcFlags {
         fact("SIMD level", input::simd().into());
         fact("seed", self.seed.to_string());
         fact("simulations", report.simulations.to_string());
-        fact("chains x draws", format!("{} x {}", search.chains, search.draws));
+        fact(
+            "chains x draws",
+            search.spec().map_or_else(|e| e.to_string(), |s| format!("{} x {}", s.chains, s.draws)),
+        );
         report.by_status.iter().for_each(|(status, n)| fact(status, n.to_string()));
         fact("sampled again", report.again.to_string());
         fact("without draws", report.without_draws.to_string());

@@ -107,8 +107,8 @@ pub enum QualityKind {
     RHat,
     /// Effective sample size of the bulk; good above 400.
     EssBulk,
-    /// Posterior contraction, 1 - posterior variance / prior variance.
-    Contraction,
+    /// Posterior shrinkage, 1 - posterior variance / prior variance.
+    Shrinkage,
     /// Anything else; scaled to its own range.
     Other,
 }
@@ -271,7 +271,7 @@ pub struct ParameterRow {
     /// Mean of the posterior sds over voxels.
     pub sd: f64,
     /// Mean of 1 - posterior variance / prior variance over voxels.
-    pub contraction: f64,
+    pub shrinkage: f64,
     /// Largest R-hat of any voxel.
     pub worst_rhat: f64,
     /// Smallest effective sample size of any voxel.
