@@ -16,4 +16,5 @@ mod interrupted;
 mod kills;
 mod predict;
 mod results;
+mod sbc;
 mod verbs;

@@ -136,7 +136,7 @@ impl RankEcdf {
             return 1.0;
         }
         // Where the complement is lost in rounding, one side of one point bounds it.
-        (1.0 - self.probability_inside(t)).max(0.5 * t).min(1.0)
+        (1.0 - self.probability_inside(t)).max(0.5 * t).clamp(f64::MIN_POSITIVE, 1.0)
     }
 
     /// The simultaneous band of level `alpha`: smallest and largest count at each of the
