@@ -167,7 +167,7 @@ pub(crate) fn advice(doubt: Doubt, share: &str, ess_limit: f64, khat_limit: f64)
             "{share} have an R-hat above {RHAT_LIMIT}: their chains disagree; sample longer (--tune, --draws), and where that does not help, the data leave more than one answer open (compartments of one kind can swap their names): take a simpler model, fix or link a parameter, or give it a prior"
         ),
         Doubt::Ess => format!(
-            "{share} have an effective sample size below {ess_limit}; draw more (--draws) before using their tails"
+            "{share} have an effective sample size below {ess_limit} (importance draws: {ESS_A_CHAIN}); draw more (--draws) before using their tails"
         ),
         Doubt::Ebfmi => format!(
             "{share} have an E-BFMI below {EBFMI_LIMIT}: their energies mix badly, so tails may be cut; tune longer (--tune), or give the parameter with the heaviest tail a prior"

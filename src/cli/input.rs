@@ -2,7 +2,7 @@
 //! checked against each other before anything is written.
 
 use super::flags::{AcquisitionFlags, DataFlags, ModelFlags};
-use super::model::NamedModel;
+use super::model::{NamedModel, flag_at_fault};
 use super::scheme::Scheme;
 use anyhow::{Context, bail};
 use microtome_datasets::{
@@ -52,9 +52,10 @@ impl Input {
                 if data.sigma.is_some() {
                     bail!("--sigma has no effect with --model csd, which is a least-squares fit");
                 }
-                deconvolution
-                    .resolve(&scheme.acquisition)
-                    .with_context(|| format!("--model csd with {}", scheme.file.display()))?;
+                deconvolution.resolve(&scheme.acquisition).map_err(|e| {
+                    let (file, flag) = (scheme.file.display(), flag_at_fault(&e));
+                    anyhow::anyhow!("--model csd{flag} with {file}: {e}")
+                })?;
                 None
             }
             _ => {

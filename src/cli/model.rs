@@ -3,7 +3,6 @@
 use super::flags::ModelFlags;
 use anyhow::{Context, bail};
 use microtome_datasets::read_responses;
-use microtome_inference::InferenceError;
 use microtome_models::{
     DeconvolutionError, DeconvolutionSpec, ModelSpec, NoiseError, NoiseKind, NoiseSpec, SIDE_LOBES,
 };
@@ -65,20 +64,16 @@ impl ModelFlags {
 /// Flags that go with `--model csd` alone.
 pub(crate) const OF_CSD: [&str; 3] = ["response", "lmax", "side-lobes"];
 
-/// The flags at fault when a model does not compile.
-pub(crate) fn flags_at_fault(model: &str, error: &InferenceError) -> String {
-    let flag = match error {
-        InferenceError::Deconvolution(e) => match e {
-            DeconvolutionError::Order { .. } | DeconvolutionError::Unknowns { .. } => " --lmax",
-            DeconvolutionError::SideLobes { .. } => " --side-lobes",
-            DeconvolutionError::ResponseShell { .. }
-            | DeconvolutionError::SchemeShell { .. }
-            | DeconvolutionError::Tissue { .. } => " --response",
-            _ => "",
-        },
+/// The flag at fault when a deconvolution does not fit the acquisition.
+pub(crate) fn flag_at_fault(error: &DeconvolutionError) -> &'static str {
+    match error {
+        DeconvolutionError::Order { .. } | DeconvolutionError::Unknowns { .. } => " --lmax",
+        DeconvolutionError::SideLobes { .. } => " --side-lobes",
+        DeconvolutionError::ResponseShell { .. }
+        | DeconvolutionError::SchemeShell { .. }
+        | DeconvolutionError::Tissue { .. } => " --response",
         _ => "",
-    };
-    format!("--model {model}{flag}")
+    }
 }
 
 /// The name of constrained spherical deconvolution.

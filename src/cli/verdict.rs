@@ -140,7 +140,10 @@ impl Findings {
         self.voxels += 1;
         *self.by_status.entry(voxel.status.clone()).or_default() += 1;
         for (name, e) in &voxel.parameters {
-            keep(&mut self.worst_rhat, e.rhat, true, name, voxel);
+            // Draws that are no chains are not judged by their R-hat.
+            if voxel.sampling.as_ref().is_some_and(|s| s.method == "nuts") {
+                keep(&mut self.worst_rhat, e.rhat, true, name, voxel);
+            }
             keep(&mut self.smallest_ess, e.ess_bulk.min(e.ess_tail), false, name, voxel);
             if voxel.status == "converged" {
                 self.parameters.entry(name.clone()).or_default().add(e);

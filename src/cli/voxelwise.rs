@@ -7,7 +7,6 @@ use super::flags::{AcquisitionFlags, CommonFlags, DataFlags, ModelFlags, RunFlag
 use super::folder::{Identity, OutFolder};
 use super::growing::GrowingTables;
 use super::input::{Input, key, simd, version};
-use super::model::flags_at_fault;
 use super::progress::{Chains, Progress};
 use super::record::{self, Record};
 use super::{Outcome, config, fod, maps, population, say};
@@ -60,10 +59,8 @@ pub(crate) fn run(request: &Request<'_>) -> anyhow::Result<Ended> {
         request.run.seed,
     )?;
     population::check(&input, shard)?;
-    let runner = Runner::new(&input.spec).map_err(|e| {
-        let flags = flags_at_fault(&input.model.text, &e);
-        anyhow::Error::new(e).context(flags)
-    })?;
+    let runner =
+        Runner::new(&input.spec).with_context(|| format!("--model {}", input.model.text))?;
     let chains = chains(&input.spec);
     let runner = chains.iter().fold(runner, |r, c| r.watched(c.monitor));
     let blocks = shard_blocks(input.blocks(), shard);

@@ -87,7 +87,9 @@ fn diagnose_ends_with_a_verdict() {
         "{}",
         ended.stdout
     );
-    bench.run(&format!("{sample} --out short --draws 20 --tune 10 --max-failed 100")).exits(0);
+    bench
+        .run(&format!("{sample} --out short --method nuts --draws 20 --tune 10 --max-failed 100"))
+        .exits(0);
     let ended = bench.run("diagnose short").exits(2);
     assert!(ended.stdout.contains("effective sample size below 400"), "{}", ended.stdout);
     assert!(ended.stdout.contains("do not trust"), "{}", ended.stdout);
