@@ -11,7 +11,7 @@
 use crate::deconvolution::Deconvolver;
 use crate::diagnostics::Workspace;
 use crate::fit::{FitOptions, Fitter, LogLinear, StartScheme, Status};
-use crate::sample::{SampleOptions, Sampler};
+use crate::sample::{Monitor, SampleOptions, Sampler};
 use crate::table::{self, voxel_batch};
 use crate::{Identifiability, InferenceError};
 use arrow_array::RecordBatch;
@@ -55,6 +55,8 @@ struct Composed {
     log_linear: Option<LogLinear>,
     /// Prior standard deviation of each value that does not depend on the data.
     prior_sd: Vec<f64>,
+    /// Who is told of draws and voxels as they are made.
+    monitor: Option<&'static Monitor>,
 }
 
 /// Voxels by how they ended.
@@ -147,6 +149,15 @@ impl Runner {
             _ => Task::Compose(Box::new(Composed::new(spec)?)),
         };
         Ok(Self(task))
+    }
+
+    /// Tells a monitor of draws and sampled voxels as they are made; a job other than
+    /// sampling tells nothing.
+    pub fn watched(mut self, monitor: &'static Monitor) -> Self {
+        if let Task::Compose(composed) = &mut self.0 {
+            composed.monitor = Some(monitor);
+        }
+        self
     }
 
     /// What the acquisition can tell about the model; see [`Identifiability::of`].
@@ -257,7 +268,17 @@ impl Composed {
         let log_linear = log_linear(spec, &model, &lowered)?;
         let prior_sd = prior_sd(&model);
         let spec = spec.clone();
-        Ok(Self { spec, model, prior_sd, scheme, means, repeats, lowered, log_linear })
+        Ok(Self {
+            spec,
+            model,
+            prior_sd,
+            scheme,
+            means,
+            repeats,
+            lowered,
+            log_linear,
+            monitor: None,
+        })
     }
 
     /// The model.
@@ -317,7 +338,9 @@ impl Composed {
     }
 
     fn sampler(&self, fitter: Fitter) -> Sampler {
-        Sampler::with_options(fitter, SampleOptions::of(&self.spec.search))
+        let mut options = SampleOptions::of(&self.spec.search);
+        options.nuts.monitor = self.monitor;
+        Sampler::with_options(fitter, options)
     }
 
     fn process(&self, voxels: VoxelBatch, stop: &AtomicBool) -> Result<Tables, InferenceError> {
@@ -467,31 +490,34 @@ impl Composed {
                         &prior_sd,
                         workspace,
                     );
-                    let status = table::summary::status(&posterior, &rows);
-                    let divergences = posterior.divergences();
+                    let quality = table::summary::quality(&posterior, &rows);
+                    if let Some(monitor) = self.monitor {
+                        monitor.voxel(quality.status != Status::Converged);
+                    }
                     posterior.thin(self.spec.search.thin);
-                    Ok((posterior, rows, status, divergences))
+                    Ok((posterior, rows, quality))
                 },
             )
             .collect::<Result<Vec<_>, _>>()?;
         let mut posteriors = Vec::with_capacity(results.len());
         let mut rows = Vec::with_capacity(results.len());
-        let mut status = Vec::with_capacity(results.len());
+        let mut quality = Vec::with_capacity(results.len());
         let mut counts = Counts::default();
-        for (p, r, s, divergences) in results {
-            counts.divergences += divergences;
+        for (p, r, q) in results {
+            counts.divergences += q.divergences;
             *counts.by_method.entry(p.method.name()).or_default() += u64::from(p.modes > 0);
             posteriors.push(p);
             rows.push(r);
-            status.push(s);
+            quality.push(q);
         }
+        let status: Vec<Status> = quality.iter().map(|q| q.status).collect();
         counts.add(&Counts::of(&status));
         counts.gradients = posteriors.iter().flat_map(|p| &p.traces).map(|t| t.gradients).sum();
         let fits: Vec<_> = posteriors.iter().map(|p| p.fit.clone()).collect();
         let free_sigma = self.spec.sigma == SigmaSpec::Free;
         Ok(Tables {
             main: table::posterior::table(self.model(), voxels, &posteriors, &status, free_sigma)?,
-            summary: Some(table::summary::table(voxels, &posteriors, &rows, &status)?),
+            summary: Some(table::summary::table(voxels, &rows, &quality)?),
             fit: Some(table::fit::table(self.model(), voxels, &fits)?),
             fod: None,
             counts,

@@ -7,6 +7,7 @@
 //! run-time dispatch over the levels of [`simd`].
 
 pub mod correlation;
+pub mod dense;
 pub mod device;
 pub mod eigen;
 pub mod exp;

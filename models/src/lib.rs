@@ -18,6 +18,7 @@ mod frame;
 #[cfg(feature = "graph")]
 mod graph;
 mod half_sphere;
+pub mod information;
 mod link;
 mod model;
 mod noise;

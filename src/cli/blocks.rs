@@ -152,7 +152,7 @@ impl Work<'_> {
             let key = |b: &usize| Ok(key(*b, &self.input.block(*b)?));
             let keys = blocks.iter().map(key).collect::<anyhow::Result<Vec<String>>>()?;
             if let Some(counts) = self.counts_of(&part(&keys), tables)? {
-                self.progress.add(counts.voxels);
+                self.progress.found(counts.voxels);
                 if let Some(growing) = self.tables {
                     growing.add(at, part(&keys), None)?;
                 }
@@ -170,7 +170,7 @@ impl Work<'_> {
                 Err(e) => return Err(e.into()),
             };
             let counts = Counts::from(&result.counts);
-            self.progress.add(counts.voxels);
+            self.progress.computed(counts.voxels);
             group.counts.add(&counts);
             for (rows, batch) in rows.iter_mut().zip(content(result)) {
                 rows.push(batch);

@@ -162,7 +162,7 @@ impl Target {
 
 /// The specification in which parameters with a default that the table gives are
 /// read from the table.
-fn with_given_defaults(spec: &ModelSpec, table: &ParameterTable) -> ModelSpec {
+pub(super) fn with_given_defaults(spec: &ModelSpec, table: &ParameterTable) -> ModelSpec {
     let mut out = spec.clone();
     for (name, c) in spec.names().into_iter().zip(&spec.compartments) {
         let Ok(kind) = spec.build(c) else { continue };
@@ -177,7 +177,7 @@ fn with_given_defaults(spec: &ModelSpec, table: &ParameterTable) -> ModelSpec {
 }
 
 /// Parameter sets as values of a model.
-struct Sets {
+pub(super) struct Sets {
     rows: usize,
     /// `[set, value]`.
     values: Vec<f64>,
@@ -188,7 +188,11 @@ struct Sets {
 }
 
 impl Sets {
-    fn new(model: &Model, spec: &ModelSpec, table: &ParameterTable) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        model: &Model,
+        spec: &ModelSpec,
+        table: &ParameterTable,
+    ) -> anyhow::Result<Self> {
         let columns = columns(model, table)?;
         let rows = table.n_rows();
         let names = model.value_names();
@@ -230,7 +234,13 @@ impl Sets {
         Ok(out)
     }
 
-    fn row(&self, row: usize) -> (&[f64], &[f64]) {
+    /// Number of sets.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Values and parameters fixed to one value a set.
+    pub(super) fn row(&self, row: usize) -> (&[f64], &[f64]) {
         (
             &self.values[row * self.width..(row + 1) * self.width],
             &self.per_set[row * self.per_set_width..(row + 1) * self.per_set_width],

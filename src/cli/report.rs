@@ -9,7 +9,9 @@ use super::{Outcome, say, voxelwise};
 use anyhow::Context;
 use clap::{Args, ValueHint};
 use microtome::report::{ParameterRow, ReportData, html};
-use microtome_models::{FitMethod, Job, NoiseKind, RunSpec, SigmaSpec};
+use microtome_models::{
+    FitMethod, Job, NoiseKind, RunSpec, SampleMethod, SearchSpec, SigmaSpec,
+};
 use std::path::{Path, PathBuf};
 
 /// Writes DIR/report.html: what a run found, how sure it is, and whether to believe it.
@@ -121,6 +123,7 @@ fn facts(record: &Record, findings: &Findings) -> Vec<(String, String)> {
         out.push((status, n.to_string()));
     }
     if findings.sampled {
+        out.push(("not to be trusted", findings.untrusted().to_string()));
         out.push(("divergent draws", findings.divergences.to_string()));
     }
     out.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
@@ -136,7 +139,7 @@ fn parameters(findings: &Findings) -> Vec<ParameterRow> {
             unit: unit(name).into(),
             mean: p.mean(),
             sd: p.sd(),
-            contraction: p.contraction(),
+            shrinkage: p.shrinkage(),
             worst_rhat: p.worst_rhat,
             smallest_ess: p.smallest_ess,
         })
@@ -181,11 +184,7 @@ fn methods(spec: &RunSpec, record: &Record) -> Vec<(String, String)> {
         ),
         Job::Sample => (
             "Sampling".to_string(),
-            format!(
-                "{} chains of the no-U-turn sampler a voxel, {} warm-up and {} kept draws each, started about the mode in \
-                 coordinates whitened by its curvature.",
-                search.chains, search.tune, search.draws
-            ),
+            sampling(search),
         ),
     });
     if !record.data_dependent_priors.is_empty() {
@@ -196,6 +195,33 @@ fn methods(spec: &RunSpec, record: &Record) -> Vec<(String, String)> {
         ));
     }
     out
+}
+
+/// How the draws were made.
+fn sampling(search: &SearchSpec) -> String {
+    let stored = search.chains * search.draws;
+    let nuts = format!(
+        "{} chains of the no-U-turn sampler a voxel, {} warm-up and {} draws each{}, started about the modes of the fit in \
+         whitened coordinates",
+        search.chains,
+        search.tune,
+        search.draws * search.thin,
+        if search.thin > 1 { format!(" (every {}th kept)", search.thin) } else { String::new() },
+    );
+    let psis = format!(
+        "{stored} draws a voxel by importance sampling from t densities at the modes of the fit, their weights \
+         Pareto-smoothed and resampled to equal weights (R-hat of such draws, which are no chains, says nothing)"
+    );
+    match search.sampler {
+        SampleMethod::Nuts => format!("{nuts}."),
+        SampleMethod::Psis => format!("{psis}."),
+        SampleMethod::Laplace => {
+            format!("{stored} draws a voxel of the normal density at the posterior mode.")
+        }
+        SampleMethod::Auto => format!(
+            "{psis}. Where k-hat is above its limit, there is more than one mode, a fraction vanishes or an axis is open: {nuts}."
+        ),
+    }
 }
 
 fn references(spec: &RunSpec) -> Vec<(String, String)> {

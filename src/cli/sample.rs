@@ -12,8 +12,8 @@ use microtome_models::{FitMethod, Job, SampleMethod, SearchSpec};
 ///
 /// Writes DIR/posterior.parquet (one row a voxel, chain and draw),
 /// DIR/summary.parquet (one row a voxel and parameter: mean, sd, quantiles, rhat,
-/// ess_bulk, ess_tail, contraction, method, khat, n_modes), maps when the signals are an image, and
-/// run.json. Diffusivities are in um^2/ms (1 um^2/ms = 1e-3 mm^2/s). Priors are
+/// ess_bulk, ess_tail, mcse, contraction, method, khat, n_modes, ebfmi, divergences, and
+/// trust: whether to believe it), maps when the signals are an image, and run.json. Diffusivities are in um^2/ms (1 um^2/ms = 1e-3 mm^2/s). Priors are
 /// those of the model file; the defaults: microtome info models.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
@@ -62,10 +62,14 @@ pub(crate) struct SearchFlags {
     /// voxels of auto that need nuts make 400 a chain, keep every fourth, and are summarised by all.
     #[arg(long, value_name = "N")]
     pub(crate) draws: Option<usize>,
+    /// Writes DIR/criteria.parquet too, for the comparison of models (microtome diagnose
+    /// --compare): leave-one-out predictive density, WAIC, evidence, predictive checks.
+    #[arg(long)]
+    pub(crate) criteria: bool,
 }
 
 impl SearchFlags {
-    fn spec(&self) -> anyhow::Result<SearchSpec> {
+    pub(crate) fn spec(&self) -> anyhow::Result<SearchSpec> {
         if FitMethod::ALL.iter().any(|m| m.name() == self.method) {
             bail!(
                 "--method {}: is a method of fits, which has no posterior; use auto, psis, nuts or laplace, or the verb fit",
@@ -86,8 +90,8 @@ impl SearchFlags {
                 bail!("--{flag} {value}: a number from 1 to {most} is needed");
             }
         }
-        let (chains, tune) = (self.chains, self.tune);
-        Ok(SearchSpec { chains, tune, draws, thin, ..defaults })
+        let (chains, tune, criteria) = (self.chains, self.tune, self.criteria);
+        Ok(SearchSpec { chains, tune, draws, thin, criteria, ..defaults })
     }
 }
 

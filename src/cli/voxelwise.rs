@@ -7,15 +7,16 @@ use super::flags::{AcquisitionFlags, CommonFlags, DataFlags, ModelFlags, RunFlag
 use super::folder::{Identity, OutFolder};
 use super::growing::GrowingTables;
 use super::input::{Input, key, simd, version};
-use super::progress::Progress;
+use super::progress::{Chains, Progress};
 use super::record::{self, Record};
 use super::{Outcome, config, fod, maps, say};
 use anyhow::{Context, bail};
 use cpu_time::ProcessTime;
 use microtome_datasets::{MatrixWriter, PartStore, content_hash, write_table};
+use microtome_inference::sample::Monitor;
 use microtome_inference::{Runner, record_batch};
 use microtome_models::{
-    Acquisition, B0_MAX_MS_PER_UM2, BLOCK_ROWS, Job, RunSpec, SearchSpec, harmonic_count,
+    Acquisition, B0_MAX_MS_PER_UM2, BLOCK_ROWS, Job, RunSpec, SampleMethod, SearchSpec, harmonic_count,
 };
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
@@ -59,6 +60,8 @@ pub(crate) fn run(request: &Request<'_>) -> anyhow::Result<Ended> {
     )?;
     let runner =
         Runner::new(&input.spec).with_context(|| format!("--model {}", input.model.text))?;
+    let chains = chains(&input.spec);
+    let runner = chains.iter().fold(runner, |r, c| r.watched(c.monitor));
     let blocks = shard_blocks(input.blocks(), shard);
     let weighted = weighted_shells(&input.spec.acquisition);
     let undetermined = runner.identifiability().and_then(|i| i.warning(weighted));
@@ -98,6 +101,7 @@ pub(crate) fn run(request: &Request<'_>) -> anyhow::Result<Ended> {
         shard,
         threads,
         device,
+        chains,
     };
     let result = work.compute(&blocks);
     if result.is_err() {
@@ -122,6 +126,18 @@ fn table_names(spec: &RunSpec, shard: Option<Shard>) -> Vec<String> {
         None => format!("{table}.parquet"),
     };
     blocks::tables(spec).iter().map(name).collect()
+}
+
+/// Who watches the chains of a run: a monitor that lives as long as the program.
+fn chains(spec: &RunSpec) -> Option<Chains> {
+    let search = &spec.search;
+    // Where few voxels get chains, draws say nothing of how far the run is.
+    let draws_a_voxel = match search.sampler {
+        SampleMethod::Nuts => (search.chains * (search.tune + search.draws)) as u64,
+        _ => u64::MAX,
+    };
+    (spec.job == Job::Sample)
+        .then(|| Chains { monitor: Box::leak(Box::new(Monitor::new())), draws_a_voxel })
 }
 
 /// The blocks that a shard owns.
@@ -155,6 +171,7 @@ struct Work<'a> {
     shard: Option<Shard>,
     threads: usize,
     device: String,
+    chains: Option<Chains>,
 }
 
 impl Work<'_> {
@@ -171,7 +188,7 @@ impl Work<'_> {
             return self.conclude(record);
         }
         let rows: u64 = blocks.iter().map(|k| self.rows_of(*k) as u64).sum();
-        let progress = Progress::begin(job.name(), rows, common.quiet);
+        let progress = Progress::begin(job.name(), rows, self.chains, common.quiet);
         let growing = if job == Job::Fit { Some(self.growing(&store)?) } else { None };
         let work = blocks::Work {
             input: self.input,

@@ -52,6 +52,18 @@ impl Columns {
         self.push(Field::new(name, DataType::Utf8, false), Arc::new(array));
     }
 
+    /// A column of yes and no.
+    pub(crate) fn flags(&mut self, name: &str, values: impl Iterator<Item = bool>) {
+        let values = arrow_array::BooleanArray::from(values.collect::<Vec<bool>>());
+        self.push(Field::new(name, DataType::Boolean, false), Arc::new(values));
+    }
+
+    /// A column of i32.
+    pub(crate) fn counts(&mut self, name: &str, values: impl Iterator<Item = u64>) {
+        let values = values.map(|n| i32::try_from(n).unwrap_or(i32::MAX)).collect::<Vec<_>>();
+        self.push(Field::new(name, DataType::Int32, false), Arc::new(Int32Array::from(values)));
+    }
+
     /// The columns `voxel` and, for images, `i`, `j`, `k`: each voxel repeated
     /// as often as `times` says.
     pub(crate) fn voxels(&mut self, batch: &VoxelBatch, times: &[usize]) {
