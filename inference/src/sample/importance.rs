@@ -174,12 +174,11 @@ impl Importance {
             return None;
         }
         let mut factor = cholesky_inverse(&covariance, n);
-        let laplace = cholesky(&mut factor, n, 1e-12).then_some(Laplace {
+        cholesky(&mut factor, n, 1e-12).then_some(Laplace {
             mode: mean,
             factor,
             ln_density: f64::NAN,
-        })?;
-        Some(Component::new(laplace, 0, 1.0))
+        })
     }
 
     /// The weights, which sum to 1.
