@@ -92,7 +92,7 @@ impl Coupled {
         counts.divergences = draws.filter(|d| d.diverging).count() as u64;
         let free_sigma = self.spec().sigma == SigmaSpec::Free;
         let (model, batch) = (self.composed.model(), &block.batch);
-        let summary = table::summary::table(batch, &posteriors, &rows, &quality)?;
+        let summary = table::summary::table(batch, &rows, &quality)?;
         Ok(Tables {
             main: table::posterior::table(model, batch, &posteriors, &status, free_sigma)?,
             summary: Some(table::population::with_method(&summary, search.prior.name())?),

@@ -34,7 +34,11 @@ use rand::RngExt;
 use rand_distr::ChiSquared;
 
 /// Times that a mixture that does not do is adapted.
-const ADAPTATIONS: usize = 2;
+pub(super) const ADAPTATIONS: usize = 2;
+/// A mixture of which fewer draws are effective is adapted.
+const LEAST_EFFICIENCY: f64 = 0.65;
+/// What the covariance of the weighted draws is multiplied by, as it misses tails.
+const INFLATION: f64 = 1.3;
 
 /// A density on a space that each mode has a chart of.
 pub trait Charted {
@@ -64,15 +68,16 @@ pub struct Importance {
 }
 
 impl Importance {
-    /// Draws `count` points of the mixture and weighs them. Where k-hat is above its limit
-    /// and the mixture has one mode, a component with the mean and the covariance of the
-    /// weighted draws joins the mixture and gives as many draws, [`ADAPTATIONS`] times at
-    /// most.
+    /// Draws `count` points of the mixture and weighs them. Where k-hat is above its limit,
+    /// or fewer than [`LEAST_EFFICIENCY`] of the draws are effective, and the mixture has
+    /// one mode, a component with the mean and [`INFLATION`] times the covariance of the
+    /// weighted draws joins the mixture and gives as many draws, `adaptations` times at most.
     pub fn draw(
         &mut self,
         target: &mut impl Charted,
         mixture: &mut Vec<Component>,
         count: usize,
+        adaptations: usize,
         rng: &mut PhiloxRng,
     ) {
         self.dim = mixture.first().map_or(0, |c| c.laplace.mode.len());
@@ -85,22 +90,19 @@ impl Importance {
         }
         self.weigh(target, mixture);
         let modes = mixture.len();
-        for _ in 0..ADAPTATIONS {
-            if modes > 1 || self.is_reliable() {
+        for _ in 0..adaptations {
+            let is_efficient = self.effective >= LEAST_EFFICIENCY * self.chart.len() as f64;
+            if modes > 1 || (self.khat <= khat_limit(count) && is_efficient) {
                 break;
             }
-            let Some(adapted) = self.adapted() else { break };
+            let Some(laplace) = self.moments(INFLATION) else { break };
+            let adapted = Component::new(laplace, 0, 1.0);
             self.extend(target, &adapted, count, rng);
             mixture.push(adapted);
             let share = 1.0 / mixture.len() as f64;
             mixture.iter_mut().for_each(|c| c.share = share);
             self.weigh(target, mixture);
         }
-    }
-
-    /// Whether k-hat is within its limit.
-    pub fn is_reliable(&self) -> bool {
-        self.khat <= khat_limit(self.chart.len())
     }
 
     /// Draws of a component.
@@ -150,8 +152,9 @@ impl Importance {
         self.effective = 1.0 / square;
     }
 
-    /// The component with the mean and the covariance of the weighted draws.
-    fn adapted(&self) -> Option<Component> {
+    /// The normal density with the mean and `inflation` times the covariance of the weighted
+    /// draws, which must be in one chart; `None` when the covariance has no inverse.
+    pub(super) fn moments(&self, inflation: f64) -> Option<Laplace> {
         let n = self.dim;
         let rows = || self.z.chunks_exact(n.max(1)).zip(&self.weights);
         let mut mean = vec![0.0; n];
@@ -162,7 +165,7 @@ impl Importance {
         for (z, w) in rows() {
             for i in 0..n {
                 for j in 0..n {
-                    covariance[i * n + j] += w * (z[i] - mean[i]) * (z[j] - mean[j]);
+                    covariance[i * n + j] += inflation * w * (z[i] - mean[i]) * (z[j] - mean[j]);
                 }
             }
         }
@@ -170,12 +173,11 @@ impl Importance {
             return None;
         }
         let mut factor = cholesky_inverse(&covariance, n);
-        let laplace = cholesky(&mut factor, n, 1e-12).then_some(Laplace {
+        cholesky(&mut factor, n, 1e-12).then_some(Laplace {
             mode: mean,
             factor,
             ln_density: f64::NAN,
-        })?;
-        Some(Component::new(laplace, 0, 1.0))
+        })
     }
 
     /// The weights, which sum to 1.

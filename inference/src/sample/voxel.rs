@@ -7,7 +7,7 @@
 //!
 //! Validated by `tests/sample.rs` and `docs/validation.md`.
 
-use super::importance::Importance;
+use super::importance::{ADAPTATIONS, Importance};
 use super::laplace::Laplace;
 use super::method::{SampleOptions, has_corners};
 use super::mixture::{apportion, components, proportions};
@@ -23,6 +23,10 @@ use rand_distr::{Distribution, StandardNormal};
 const STUCK_NATS: f64 = 10.0;
 /// A mode with less of the evidence than this starts no chain.
 const LEAST_OF_CHAINS: f64 = 0.05;
+/// Weighted draws from which the whitening of chains is learnt.
+const PILOTS: usize = 200;
+/// Fewest effective ones of them.
+const LEAST_EFFECTIVE: f64 = 50.0;
 /// The stream of the random numbers that belong to no chain.
 const OWN_STREAM: u8 = 255;
 
@@ -43,12 +47,11 @@ pub struct VoxelPosterior {
     pub method: SampleMethod,
     /// Modes within six nats of evidence of the best one; 0 without a posterior.
     pub modes: usize,
-    /// What the weights say, for `psis`; for `laplace` the weights that its draws ought to
-    /// have, which are not used.
+    /// What the weights say, for `psis` and `laplace`.
     pub weights: Option<Weights>,
 }
 
-/// What importance weights say of the draws made of them.
+/// What importance weights say of draws.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Weights {
     /// Pareto k-hat.
@@ -58,10 +61,15 @@ pub struct Weights {
     /// The size of an independent sample as precise as the draws; see
     /// [`Importance::precision`].
     pub precision: f64,
-    /// Number of proposals that were weighed.
+    /// Proposals that the limit of k-hat is that of.
     pub proposals: usize,
+}
+
+impl Weights {
     /// Whether k-hat is within its limit.
-    pub is_reliable: bool,
+    pub fn is_reliable(&self) -> bool {
+        self.khat <= khat_limit(self.proposals)
+    }
 }
 
 impl VoxelPosterior {
@@ -197,21 +205,29 @@ impl Sampler {
             }
             SampleMethod::Psis => {
                 weigh(&mut posterior, &modes, options, importance, &mut own(), &mut out, indices);
-                let is_reliable = out.weights.is_some_and(|w| w.is_reliable);
+                let is_reliable = out.weights.is_some_and(|w| w.is_reliable());
                 out.status = if is_reliable { Status::Converged } else { Status::NotMixed };
             }
             SampleMethod::Auto if out.modes == 1 => {
                 weigh(&mut posterior, &modes, options, importance, &mut own(), &mut out, indices);
-                if out.weights.is_some_and(|w| w.is_reliable)
+                if out.weights.is_some_and(|w| w.is_reliable())
                     && !has_corners(&model, &out.values, out.width)
                 {
                     out.status = Status::Converged;
                 } else {
-                    chains(&mut posterior, &modes, &options.nuts, seed, row, &mut out);
+                    let white = whitening(importance);
+                    chains(&mut posterior, &modes, white, &options.nuts, seed, row, &mut out);
                 }
             }
             SampleMethod::Auto | SampleMethod::Nuts => {
-                chains(&mut posterior, &modes, &options.nuts, seed, row, &mut out);
+                let mut white = None;
+                if modes.len() == 1 {
+                    let mut mixture = components(vec![modes[0].laplace.clone()]);
+                    let mut charts = OnCharts::new(&mut posterior, &modes);
+                    importance.draw(&mut charts, &mut mixture, PILOTS, 0, &mut own());
+                    white = whitening(importance);
+                }
+                chains(&mut posterior, &modes, white, &options.nuts, seed, row, &mut out);
             }
         }
         out
@@ -242,7 +258,8 @@ fn plain(ln_density: f64) -> Draw {
     }
 }
 
-/// Draws of the normal density at a mode.
+/// Draws of the normal density at a mode. The k-hat of the ratios of the posterior to it
+/// says how far it can be believed.
 fn normal(
     posterior: &mut Posterior<'_>,
     laplace: &Laplace,
@@ -252,27 +269,21 @@ fn normal(
 ) {
     rows(out, options);
     let mut z = vec![0.0; laplace.mode.len()];
-    let mut ln_weights = Vec::with_capacity(options.nuts.chains * options.stored());
+    let mut ln_ratios = Vec::with_capacity(options.nuts.chains * options.stored());
     for trace in &mut out.traces {
         for _ in 0..options.stored() {
             let xi: Vec<f64> = (0..z.len()).map(|_| StandardNormal.sample(rng)).collect();
             laplace.coordinates(&xi, &mut z);
             let ln_density = posterior.ln_density_value(&z);
-            ln_weights.push(ln_density + 0.5 * xi.iter().map(|x| x * x).sum::<f64>());
+            ln_ratios.push(ln_density + 0.5 * xi.iter().map(|v| v * v).sum::<f64>());
             trace.draws.push(plain(ln_density));
             out.values.extend_from_slice(posterior.values());
         }
     }
-    let count = ln_weights.len();
-    let khat = smooth_weights(&mut ln_weights, 1.0, &mut ParetoWorkspace::default());
-    let effective = 1.0 / ln_weights.iter().map(|w| (2.0 * w).exp()).sum::<f64>();
-    out.weights = Some(Weights {
-        khat,
-        effective,
-        precision: count as f64,
-        proposals: count,
-        is_reliable: khat <= khat_limit(count),
-    });
+    let count = ln_ratios.len();
+    let khat = smooth_weights(&mut ln_ratios, 1.0, &mut ParetoWorkspace::new());
+    let (effective, precision) = (count as f64, count as f64);
+    out.weights = Some(Weights { khat, effective, precision, proposals: count });
     out.method = SampleMethod::Laplace;
     out.status = Status::Converged;
 }
@@ -288,14 +299,19 @@ fn weigh(
     indices: &mut Vec<u32>,
 ) {
     let mut mixture = components(modes.iter().map(|m| m.laplace.clone()).collect());
-    importance.draw(&mut OnCharts::new(posterior, modes), &mut mixture, options.proposals, rng);
+    importance.draw(
+        &mut OnCharts::new(posterior, modes),
+        &mut mixture,
+        options.proposals,
+        ADAPTATIONS,
+        rng,
+    );
     let count = options.nuts.chains * options.stored();
     out.weights = Some(Weights {
         khat: importance.khat,
         effective: importance.effective,
         precision: importance.precision(count),
         proposals: options.proposals,
-        is_reliable: importance.is_reliable(),
     });
     rows(out, options);
     importance.resample(count, rng, indices);
@@ -331,10 +347,18 @@ fn chain_modes(modes: &[Mode], chains: usize) -> Vec<usize> {
     more.iter().enumerate().flat_map(|(k, n)| std::iter::repeat_n(k, 1 + n)).collect()
 }
 
-/// NUTS chains from the modes.
+/// The normal density that whitens the coordinates of chains: that of weighted draws, which
+/// know of tails that the curvature at the mode does not show; `None` when there are too few.
+fn whitening(importance: &Importance) -> Option<Laplace> {
+    if importance.effective >= LEAST_EFFECTIVE { importance.moments(1.0) } else { None }
+}
+
+/// NUTS chains from the modes, in coordinates that `white` whitens, else the curvature at
+/// the mode.
 fn chains(
     posterior: &mut Posterior<'_>,
     modes: &[Mode],
+    white: Option<Laplace>,
     options: &NutsOptions,
     seed: u64,
     row: u64,
@@ -347,7 +371,7 @@ fn chains(
     out.values.reserve(options.chains * options.draws * out.width);
     let mut current = 0;
     for (chain, mode) in chain_modes(modes, options.chains).into_iter().enumerate() {
-        let laplace = &modes[mode].laplace;
+        let laplace = white.as_ref().unwrap_or(&modes[mode].laplace);
         if mode != current {
             posterior.set_chart(modes[mode].chart.clone());
             current = mode;
