@@ -13,8 +13,8 @@ use microtome_inference::sample::Monitor;
 use microtome_inference::{InferenceError, Runner, Tables, process, record_batch, voxel_batch};
 use microtome_kernels::philox::PhiloxRng;
 use microtome_models::{
-    Acquisition, FitMethod, GradientNonlinearity, Job, Model, NoiseKind, RunSpec,
-    SampleMethod, SearchSpec, SigmaSpec, VoxelBatch,
+    Acquisition, FitMethod, GradientNonlinearity, Job, Model, NoiseKind, RunSpec, SampleMethod,
+    SearchSpec, SigmaSpec, VoxelBatch,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;

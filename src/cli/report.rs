@@ -9,9 +9,7 @@ use super::{Outcome, say, voxelwise};
 use anyhow::Context;
 use clap::{Args, ValueHint};
 use microtome::report::{ParameterRow, ReportData, html};
-use microtome_models::{
-    FitMethod, Job, NoiseKind, RunSpec, SampleMethod, SearchSpec, SigmaSpec,
-};
+use microtome_models::{FitMethod, Job, NoiseKind, RunSpec, SampleMethod, SearchSpec, SigmaSpec};
 use std::path::{Path, PathBuf};
 
 /// Writes DIR/report.html: what a run found, how sure it is, and whether to believe it.

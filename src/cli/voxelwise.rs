@@ -16,7 +16,8 @@ use microtome_datasets::{MatrixWriter, PartStore, content_hash, write_table};
 use microtome_inference::sample::Monitor;
 use microtome_inference::{Runner, record_batch};
 use microtome_models::{
-    Acquisition, B0_MAX_MS_PER_UM2, BLOCK_ROWS, Job, RunSpec, SampleMethod, SearchSpec, harmonic_count,
+    Acquisition, B0_MAX_MS_PER_UM2, BLOCK_ROWS, Job, RunSpec, SampleMethod, SearchSpec,
+    harmonic_count,
 };
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};

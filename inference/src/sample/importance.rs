@@ -33,12 +33,13 @@ use microtome_kernels::philox::PhiloxRng;
 use rand::RngExt;
 use rand_distr::ChiSquared;
 
-/// Times that a mixture that does not do is adapted.
-pub(super) const ADAPTATIONS: usize = 2;
 /// A mixture of which fewer draws are effective is adapted.
 const LEAST_EFFICIENCY: f64 = 0.65;
-/// What the covariance of the weighted draws is multiplied by, as it misses tails.
-const INFLATION: f64 = 1.3;
+/// What the covariance of the weighted draws is multiplied by at every adaptation: wide
+/// first, as few draws miss tails.
+const INFLATIONS: [f64; 2] = [3.0, 1.5];
+/// Times that a mixture that does not do is adapted.
+pub(super) const ADAPTATIONS: usize = INFLATIONS.len();
 
 /// A density on a space that each mode has a chart of.
 pub trait Charted {
@@ -70,7 +71,7 @@ pub struct Importance {
 impl Importance {
     /// Draws `count` points of the mixture and weighs them. Where k-hat is above its limit,
     /// or fewer than [`LEAST_EFFICIENCY`] of the draws are effective, and the mixture has
-    /// one mode, a component with the mean and [`INFLATION`] times the covariance of the
+    /// one mode, a component with the mean and [`INFLATIONS`] times the covariance of the
     /// weighted draws joins the mixture and gives as many draws, `adaptations` times at most.
     pub fn draw(
         &mut self,
@@ -90,12 +91,12 @@ impl Importance {
         }
         self.weigh(target, mixture);
         let modes = mixture.len();
-        for _ in 0..adaptations {
+        for inflation in INFLATIONS.into_iter().take(adaptations) {
             let is_efficient = self.effective >= LEAST_EFFICIENCY * self.chart.len() as f64;
             if modes > 1 || (self.khat <= khat_limit(count) && is_efficient) {
                 break;
             }
-            let Some(laplace) = self.moments(INFLATION) else { break };
+            let Some(laplace) = self.moments(inflation) else { break };
             let adapted = Component::new(laplace, 0, 1.0);
             self.extend(target, &adapted, count, rng);
             mixture.push(adapted);
@@ -165,8 +166,7 @@ impl Importance {
         for (z, w) in rows() {
             for i in 0..n {
                 for j in 0..n {
-                    covariance[i * n + j] +=
-                        inflation * w * (z[i] - mean[i]) * (z[j] - mean[j]);
+                    covariance[i * n + j] += inflation * w * (z[i] - mean[i]) * (z[j] - mean[j]);
                 }
             }
         }

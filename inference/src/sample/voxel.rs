@@ -23,10 +23,6 @@ use rand_distr::{Distribution, StandardNormal};
 const STUCK_NATS: f64 = 10.0;
 /// A mode with less of the evidence than this starts no chain.
 const LEAST_OF_CHAINS: f64 = 0.05;
-/// Weighted draws from which the whitening of chains is learnt.
-const PILOTS: usize = 200;
-/// Fewest effective ones of them.
-const LEAST_EFFECTIVE: f64 = 50.0;
 /// The stream of the random numbers that belong to no chain.
 const OWN_STREAM: u8 = 255;
 
@@ -215,19 +211,11 @@ impl Sampler {
                 {
                     out.status = Status::Converged;
                 } else {
-                    let white = whitening(importance);
-                    chains(&mut posterior, &modes, white, &options.nuts, seed, row, &mut out);
+                    chains(&mut posterior, &modes, &options.nuts, seed, row, &mut out);
                 }
             }
             SampleMethod::Auto | SampleMethod::Nuts => {
-                let mut white = None;
-                if modes.len() == 1 {
-                    let mut mixture = components(vec![modes[0].laplace.clone()]);
-                    let mut charts = OnCharts::new(&mut posterior, &modes);
-                    importance.draw(&mut charts, &mut mixture, PILOTS, 0, &mut own());
-                    white = whitening(importance);
-                }
-                chains(&mut posterior, &modes, white, &options.nuts, seed, row, &mut out);
+                chains(&mut posterior, &modes, &options.nuts, seed, row, &mut out);
             }
         }
         out
@@ -299,7 +287,13 @@ fn weigh(
     indices: &mut Vec<u32>,
 ) {
     let mut mixture = components(modes.iter().map(|m| m.laplace.clone()).collect());
-    importance.draw(&mut OnCharts::new(posterior, modes), &mut mixture, options.proposals, ADAPTATIONS, rng);
+    importance.draw(
+        &mut OnCharts::new(posterior, modes),
+        &mut mixture,
+        options.proposals,
+        ADAPTATIONS,
+        rng,
+    );
     let count = options.nuts.chains * options.stored();
     out.weights = Some(Weights {
         khat: importance.khat,
@@ -323,8 +317,8 @@ fn weigh(
 
 /// The mode that each chain starts at: as many chains a mode as its share of the evidence,
 /// one at least where that is [`LEAST_OF_CHAINS`].
-fn chain_modes(modes: &[Mode], chains: usize) -> Vec<usize> {
-    let shares = proportions(&modes::ln_evidence(modes));
+fn chain_modes(ln_evidence: &[f64], chains: usize) -> Vec<usize> {
+    let shares = proportions(ln_evidence);
     let kept: Vec<f64> =
         shares.into_iter().filter(|s| *s >= LEAST_OF_CHAINS).take(chains).collect();
     let sum: f64 = kept.iter().sum();
@@ -341,18 +335,10 @@ fn chain_modes(modes: &[Mode], chains: usize) -> Vec<usize> {
     more.iter().enumerate().flat_map(|(k, n)| std::iter::repeat_n(k, 1 + n)).collect()
 }
 
-/// The normal density that whitens the coordinates of chains: that of weighted draws, which
-/// know of tails that the curvature at the mode does not show; `None` when there are too few.
-fn whitening(importance: &Importance) -> Option<Laplace> {
-    if importance.effective >= LEAST_EFFECTIVE { importance.moments(1.0) } else { None }
-}
-
-/// NUTS chains from the modes, in coordinates that `white` whitens, else the curvature at
-/// the mode.
+/// NUTS chains from the modes.
 fn chains(
     posterior: &mut Posterior<'_>,
     modes: &[Mode],
-    white: Option<Laplace>,
     options: &NutsOptions,
     seed: u64,
     row: u64,
@@ -364,8 +350,8 @@ fn chains(
     out.traces.clear();
     out.values.reserve(options.chains * options.draws * out.width);
     let mut current = 0;
-    for (chain, mode) in chain_modes(modes, options.chains).into_iter().enumerate() {
-        let laplace = white.as_ref().unwrap_or(&modes[mode].laplace);
+    for (chain, mode) in chain_modes(&modes::ln_evidence(modes), options.chains).into_iter().enumerate() {
+        let laplace = &modes[mode].laplace;
         if mode != current {
             posterior.set_chart(modes[mode].chart.clone());
             current = mode;
@@ -429,6 +415,18 @@ mod tests {
             })
             .collect();
         Trace { draws, ..Trace::default() }
+    }
+
+    #[test]
+    fn chains_start_at_the_modes_in_proportion() {
+        assert_eq!(chain_modes(&[-3.0], 4), [0; 4]);
+        assert_eq!(chain_modes(&[0.0, 0.0], 4), [0, 0, 1, 1]);
+        assert_eq!(chain_modes(&[0.0, -(3.0_f64.ln())], 4), [0, 0, 0, 1]);
+        // Shares of 0.88 and 0.12: one chain at least; of 0.99 and 0.01: none.
+        assert_eq!(chain_modes(&[0.0, -2.0], 4), [0, 0, 0, 1]);
+        assert_eq!(chain_modes(&[0.0, -5.0], 4), [0; 4]);
+        assert_eq!(chain_modes(&[0.0, -0.1, -0.2], 2), [0, 1]);
+        assert_eq!(chain_modes(&[0.0, 0.0], 1), [0]);
     }
 
     #[test]
