@@ -13,6 +13,10 @@
 //!
 //! with $z_j$ the same point in the chart of mode $j$.
 //!
+//! Where the weights of a posterior of one mode are poor, a t density with the mean and the
+//! (widened) covariance of the weighted draws joins the mixture, and all draws are weighed
+//! anew by the mixture of all densities that drew.
+//!
 //! Draws of equal weight come by systematic resampling: one uniform number $u$ gives draw
 //! $i$ as many copies as there are $k$ with $(k+u)/M$ in its part of the cumulated weights;
 //! they are then shuffled, so that rows are exchangeable.
@@ -23,7 +27,8 @@
 //!
 //! Source: Vehtari, Simpson, Gelman, Yao & Gabry 2024, JMLR 25(72); Kitagawa 1996,
 //! doi:10.1080/10618600.1996.10474692 (systematic resampling); Hesterberg 1995,
-//! doi:10.1080/00401706.1995.10484303 (stratified mixtures). Validated by `tests/cheap.rs`.
+//! doi:10.1080/00401706.1995.10484303 (stratified mixtures); Cornuet, Marin, Mira & Robert
+//! 2012, doi:10.1111/j.1467-9469.2011.00756.x (adaptive mixtures). Validated by `tests/cheap.rs`.
 
 use super::laplace::Laplace;
 use super::mixture::{Component, DEGREES, apportion};

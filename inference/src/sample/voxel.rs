@@ -1,11 +1,13 @@
-//! The posterior of one voxel: fit, mode, chains, verdict.
+//! The posterior of one voxel: fit, modes, draws by the method asked for, verdict.
 //!
-//! Each chain starts at a draw from the normal approximation at the mode and
+//! Each chain of NUTS starts at a draw from the normal approximation at a mode and
 //! runs in its white coordinates (see [`Laplace`]). A chain whose median log
 //! density stays more than ten nats and one a degree of freedom below the best
-//! chain's is flagged; R-hat and E-BFMI are judged with the summary.
+//! chain's is flagged; R-hat and E-BFMI are judged with the summary. Where there are
+//! several modes, chains start at them in proportion to their evidence, so that R-hat
+//! tells when they do not meet.
 //!
-//! Validated by `tests/sample.rs` and `docs/validation.md`.
+//! Validated by `tests/sample.rs`, `tests/cheap.rs` and `docs/validation.md`.
 
 use super::importance::{ADAPTATIONS, Importance};
 use super::laplace::Laplace;
