@@ -317,7 +317,7 @@ def compiled(make, data):
         return nutpie.compile_pymc_model(model, backend="numba"), values
     density, dim, start, values = made
     with pm.Model() as flat:
-        pm.Flat("x", shape=dim, initval=np.zeros(dim))
+        pm.Normal("x", shape=dim)
     base = nutpie.compile_pymc_model(flat, backend="numba")
 
     def point(seed):

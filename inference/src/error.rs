@@ -77,6 +77,28 @@ pub enum InferenceError {
         /// Directions that differ, up to 15.
         directions: usize,
     },
+    /// A prior that couples voxels, where they are worked on in separate batches.
+    #[error(
+        "--prior {prior} couples all voxels, which separate batches can't be; give the whole region at once (no --shard), or take --prior independent"
+    )]
+    Coupled {
+        /// Its word on the command line.
+        prior: &'static str,
+    },
+    /// A model without a pooled prior.
+    #[error(transparent)]
+    Pooled(#[from] microtome_models::PooledError),
+    /// A region that can't be sampled as one.
+    #[error("--prior {prior}: {problem}")]
+    Region {
+        /// Its word on the command line.
+        prior: &'static str,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// Draws could not be kept until they are summarised.
+    #[error("cannot keep the draws: {0}")]
+    Draws(#[from] std::io::Error),
     /// Arrow refused an array.
     #[error("Arrow: {0}")]
     Arrow(#[from] arrow_schema::ArrowError),

@@ -5,6 +5,7 @@
 //! `microtome-models`), no file formats.
 
 pub mod calibration;
+pub mod comparison;
 pub mod deconvolution;
 pub mod design;
 pub mod diagnostics;
@@ -13,6 +14,7 @@ pub mod fit;
 #[cfg(feature = "graph")]
 pub mod graph_density;
 mod identifiability;
+pub mod population;
 mod run;
 pub mod sample;
 mod table;

@@ -8,6 +8,8 @@
 //!
 //! Validated by `tests/run.rs`.
 
+mod criteria;
+
 use crate::deconvolution::Deconvolver;
 use crate::diagnostics::Workspace;
 use crate::fit::{FitOptions, Fitter, LogLinear, StartScheme, Status};
@@ -42,10 +44,10 @@ enum Task {
 
 /// A compiled model of compartments.
 #[derive(Debug)]
-struct Composed {
-    spec: RunSpec,
+pub(crate) struct Composed {
+    pub(crate) spec: RunSpec,
     model: Arc<Model>,
-    lowered: Lowered,
+    pub(crate) lowered: Lowered,
     scheme: StartScheme,
     /// How signals become the data of a model of spherical means.
     means: Option<ShellMeans>,
@@ -122,6 +124,8 @@ pub struct Tables {
     pub fit: Option<RecordBatch>,
     /// Coefficients of fibre orientation distributions.
     pub fod: Option<RecordBatch>,
+    /// Criteria for the comparison of models.
+    pub criteria: Option<RecordBatch>,
     /// How the voxels ended.
     pub counts: Counts,
 }
@@ -238,12 +242,13 @@ fn deconvolve(
         summary: None,
         fit: None,
         fod: Some(table::deconvolution::coefficients(deconvolver, voxels, &fits)?),
+        criteria: None,
         counts: Counts::of(&status),
     })
 }
 
 impl Composed {
-    fn new(spec: &RunSpec) -> Result<Self, InferenceError> {
+    pub(crate) fn new(spec: &RunSpec) -> Result<Self, InferenceError> {
         if spec.search.chains > MAX_CHAINS {
             return Err(InferenceError::Chains { chains: spec.search.chains, most: MAX_CHAINS });
         }
@@ -282,7 +287,7 @@ impl Composed {
     }
 
     /// The model.
-    fn model(&self) -> &Model {
+    pub(crate) fn model(&self) -> &Model {
         &self.model
     }
 
@@ -291,7 +296,7 @@ impl Composed {
         FitOptions { max_iterations: search.max_iterations, max_starts: search.max_starts }
     }
 
-    fn fitter(&self) -> Fitter {
+    pub(crate) fn fitter(&self) -> Fitter {
         Fitter::new(&self.lowered, &self.scheme, self.fit_options())
     }
 
@@ -343,8 +348,8 @@ impl Composed {
         Sampler::with_options(fitter, options)
     }
 
-    fn process(&self, voxels: VoxelBatch, stop: &AtomicBool) -> Result<Tables, InferenceError> {
-        let mut voxels = voxels;
+    /// Checks a batch and makes its signals the data of the model.
+    pub(crate) fn prepare(&self, mut voxels: VoxelBatch) -> Result<VoxelBatch, InferenceError> {
         if voxels.fixed.len() != self.model().per_voxel().len() {
             let column = format!("fixed.{}", voxels.fixed.len());
             return Err(InferenceError::Column {
@@ -365,9 +370,20 @@ impl Composed {
         if let Some(means) = &self.means {
             self.average(means, &mut voxels);
         }
+        Ok(voxels)
+    }
+
+    fn process(&self, voxels: VoxelBatch, stop: &AtomicBool) -> Result<Tables, InferenceError> {
+        let voxels = self.prepare(voxels)?;
         match (self.spec.job, &self.log_linear) {
             (Job::Fit, Some(linear)) => self.fit_log_linear(linear, &voxels, stop),
             (Job::Fit, None) => self.fit(&voxels, stop),
+            // Without voxels there is nothing to couple.
+            (Job::Sample, _)
+                if !self.spec.search.prior.is_independent() && !voxels.row.is_empty() =>
+            {
+                Err(InferenceError::Coupled { prior: self.spec.search.prior.name() })
+            }
             (Job::Sample, _) => self.sample(&voxels, stop),
         }
     }
@@ -388,7 +404,7 @@ impl Composed {
         voxels.measurements = means.members().len();
     }
 
-    fn sigma(&self, voxels: &VoxelBatch, v: usize) -> Option<f64> {
+    pub(crate) fn sigma(&self, voxels: &VoxelBatch, v: usize) -> Option<f64> {
         match self.spec.sigma {
             SigmaSpec::Known(s) => Some(s),
             SigmaSpec::PerVoxel => voxels.sigma.as_ref().map(|s| s[v]),
@@ -425,7 +441,8 @@ impl Composed {
             .collect::<Result<Vec<_>, _>>()?;
         let status: Vec<Status> = fits.iter().map(|f| f.status).collect();
         let main = table::fit::table(self.model(), voxels, &fits)?;
-        Ok(Tables { main, summary: None, fit: None, fod: None, counts: Counts::of(&status) })
+        let counts = Counts::of(&status);
+        Ok(Tables { main, summary: None, fit: None, fod: None, criteria: None, counts })
     }
 
     fn fit_log_linear(
@@ -456,7 +473,8 @@ impl Composed {
             .collect::<Result<Vec<_>, _>>()?;
         let status: Vec<Status> = fits.iter().map(|f| f.status).collect();
         let main = table::fit::table(self.model(), voxels, &fits)?;
-        Ok(Tables { main, summary: None, fit: None, fod: None, counts: Counts::of(&status) })
+        let counts = Counts::of(&status);
+        Ok(Tables { main, summary: None, fit: None, fod: None, criteria: None, counts })
     }
 
     fn sample(&self, voxels: &VoxelBatch, stop: &AtomicBool) -> Result<Tables, InferenceError> {
@@ -464,8 +482,8 @@ impl Composed {
         let results = (0..voxels.row.len())
             .into_par_iter()
             .map_init(
-                || (self.sampler(self.fitter()), Workspace::new()),
-                |(sampler, workspace), v| {
+                || (self.sampler(self.fitter()), Workspace::new(), self.judge()),
+                |(sampler, workspace, judge), v| {
                     if stop.load(Ordering::Relaxed) {
                         return Err(InferenceError::Interrupted);
                     }
@@ -494,23 +512,33 @@ impl Composed {
                     if let Some(monitor) = self.monitor {
                         monitor.voxel(quality.status != Status::Converged);
                     }
+                    let criteria = self.judged(judge.as_mut(), voxels, v, &posterior);
                     posterior.thin(self.spec.search.thin);
-                    Ok((posterior, rows, quality))
+                    Ok((posterior, rows, quality, criteria))
                 },
             )
             .collect::<Result<Vec<_>, _>>()?;
         let mut posteriors = Vec::with_capacity(results.len());
         let mut rows = Vec::with_capacity(results.len());
         let mut quality = Vec::with_capacity(results.len());
+        let mut criteria = Vec::with_capacity(results.len());
         let mut counts = Counts::default();
-        for (p, r, q) in results {
+        for (p, r, q, c) in results {
             counts.divergences += q.divergences;
             *counts.by_method.entry(p.method.name()).or_default() += u64::from(p.modes > 0);
             posteriors.push(p);
             rows.push(r);
             quality.push(q);
+            criteria.push(c);
         }
         let status: Vec<Status> = quality.iter().map(|q| q.status).collect();
+        let criteria = match self.spec.search.criteria {
+            true => {
+                let shells = self.shells().len();
+                Some(table::criteria::table(voxels, &criteria, &status, shells)?)
+            }
+            false => None,
+        };
         counts.add(&Counts::of(&status));
         counts.gradients = posteriors.iter().flat_map(|p| &p.traces).map(|t| t.gradients).sum();
         let fits: Vec<_> = posteriors.iter().map(|p| p.fit.clone()).collect();
@@ -520,13 +548,14 @@ impl Composed {
             summary: Some(table::summary::table(voxels, &rows, &quality)?),
             fit: Some(table::fit::table(self.model(), voxels, &fits)?),
             fod: None,
+            criteria,
             counts,
         })
     }
 
     /// Prior standard deviations of a voxel: the data-dependent defaults of the
     /// scale and of σ filled in.
-    fn prior_sd_of(&self, mean_b0: f64) -> Vec<f64> {
+    pub(crate) fn prior_sd_of(&self, mean_b0: f64) -> Vec<f64> {
         let mut out = self.prior_sd.clone();
         // A lognormal scales with its median.
         let unit_sd = |s: f64| ((s * s).exp_m1() * (s * s).exp()).sqrt();

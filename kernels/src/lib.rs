@@ -25,6 +25,7 @@ pub mod nc_chi;
 pub mod normal;
 pub mod philox;
 pub mod plan;
+pub mod pointwise;
 pub mod residual;
 pub mod restricted;
 pub mod rician;

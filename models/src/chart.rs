@@ -19,6 +19,8 @@
 //! Validated by `pullback_equals_difference`, `jacobians_by_quadrature` and
 //! `coordinates_invert_values` below.
 
+mod inverse;
+
 use crate::model::{FreeKind, Model};
 use crate::tangent::MAX_FRACTIONS;
 use microtome_kernels::exp::exp;
@@ -310,8 +312,45 @@ impl Chart {
         self.ln_jacobian_slope(z, x, gz);
     }
 
+    /// The coordinates whose map is the same in every voxel: all but those of axes
+    /// and angles, whose charts have a centre.
+    pub fn uncentred(&self) -> Vec<usize> {
+        let mut out = Vec::with_capacity(self.dim);
+        for block in &self.blocks {
+            match block.map {
+                Map::Identity | Map::Log { .. } | Map::Logit { .. } => out.push(block.z),
+                Map::Simplex { n, .. } => out.extend(block.z..block.z + n - 1),
+                Map::Angle { .. } | Map::Axis { .. } => {}
+            }
+        }
+        out
+    }
+
+    /// The part of $\ln|\partial x/\partial z|$ that axes and angles have; its slopes
+    /// are added to `gz`.
+    pub(crate) fn centred_ln_jacobian(&self, z: &[f64], gz: &mut [f64]) -> f64 {
+        let mut total = 0.0;
+        for block in &self.blocks {
+            let q = block.z;
+            match block.map {
+                Map::Angle { period, .. } => {
+                    let square = 1.0 + z[q] * z[q];
+                    total += ln(period / std::f64::consts::PI) - ln(square);
+                    gz[q] -= 2.0 * z[q] / square;
+                }
+                Map::Axis { .. } => {
+                    total -= 0.5 * (z[q] * z[q] + z[q + 1] * z[q + 1]);
+                    gz[q] -= z[q];
+                    gz[q + 1] -= z[q + 1];
+                }
+                _ => {}
+            }
+        }
+        total
+    }
+
     /// $(\partial x/\partial z)^T g_x$ alone.
-    fn transposed(&self, z: &[f64], x: &[f64], gx: &[f64], gz: &mut [f64]) {
+    pub(crate) fn transposed(&self, z: &[f64], x: &[f64], gx: &[f64], gz: &mut [f64]) {
         for block in &self.blocks {
             let (at, q) = (block.at, block.z);
             match block.map {

@@ -10,6 +10,7 @@ mod compartment;
 pub mod compartments;
 mod compile;
 mod cumulant;
+mod curvature;
 mod deconvolution;
 pub mod dispersion;
 mod evaluate;
@@ -24,6 +25,8 @@ mod model;
 mod noise;
 mod orthotropic;
 mod parameter;
+mod pointwise;
+mod pooled;
 mod posterior;
 mod preset;
 mod prior;
@@ -61,10 +64,14 @@ pub use model::{Column, Component, Free, FreeKind, Model, ModelError, compose_mo
 pub use noise::{COILS_MAX, Constants, NoiseKind, STUDENT_NU};
 pub use orthotropic::OrthotropicSeries;
 pub use parameter::{POSITIVE, ParameterSpec, Unit, domain_text};
+pub use pointwise::PointwiseLikelihood;
+pub use pooled::{
+    Coupling, PooledCoordinate, PooledDensity, PooledError, PooledSpace, PooledVoxel,
+};
 pub use posterior::{Posterior, Sigma};
 pub use preset::{PRESETS, Preset};
 pub use prior::{Prior, PriorError, PriorSpec};
-pub use prior_draw::{PriorDrawError, PriorSampler};
+pub use prior_draw::{PriorDrawError, PriorSampler, simulation_rng};
 pub use relaxation::{Relaxation, Relaxed};
 pub use repeats::{Repeats, RepeatsError};
 pub use run::{

@@ -8,13 +8,15 @@
 //!
 //! Validated by `gradient_equals_difference` in `tests/posterior.rs`.
 
+mod value;
+
 use crate::chart::Chart;
+use crate::curvature::LikelihoodCurvature;
 use crate::evaluate::Evaluator;
 use crate::model::{FreeKind, Model};
 use crate::noise::Constants;
 use crate::prior::{Prior, PriorError};
 use microtome_kernels::log::log as ln;
-use microtome_kernels::normal::normal_equations;
 use statrs::function::gamma::ln_gamma;
 
 /// The noise scale of a voxel.
@@ -40,9 +42,7 @@ pub struct Posterior<'a> {
     x: Vec<f64>,
     gx: Vec<f64>,
     score: Vec<f64>,
-    curvature: Vec<f64>,
-    normal: Vec<f64>,
-    right: Vec<f64>,
+    information: LikelihoodCurvature,
 }
 
 impl<'a> Posterior<'a> {
@@ -118,9 +118,7 @@ impl<'a> Posterior<'a> {
             x: vec![0.0; values],
             gx: vec![0.0; values],
             score: vec![0.0; slots],
-            curvature: vec![0.0; slots],
-            normal: vec![0.0; model.values() * model.values()],
-            right: vec![0.0; model.values()],
+            information: LikelihoodCurvature::new(slots, model.values()),
             chart,
             evaluator,
         })
@@ -185,22 +183,6 @@ impl<'a> Posterior<'a> {
         total
     }
 
-    /// The logarithm of the priors alone, summed in the order of [`Posterior::priors`].
-    fn ln_prior(&self) -> f64 {
-        let mut total = self.constant;
-        for (k, prior) in &self.priors {
-            total += prior.ln_density(self.x[*k]).0;
-        }
-        for (at, concentration) in &self.dirichlet {
-            for (i, a) in concentration.iter().enumerate() {
-                if *a != 1.0 {
-                    total += (a - 1.0) * ln(self.x[at + i]);
-                }
-            }
-        }
-        total
-    }
-
     /// $\ln p(z\,|\,y)$ up to $\ln p(y)$, and its gradient.
     ///
     /// # Shapes
@@ -226,23 +208,6 @@ impl<'a> Posterior<'a> {
         ln_likelihood + ln_prior + ln_jacobian
     }
 
-    /// The value of [`Posterior::ln_density`], equal to the bit, without the gradient.
-    ///
-    /// # Shapes
-    /// `z` `[dim]`.
-    pub fn ln_density_value(&mut self, z: &[f64]) -> f64 {
-        let ln_jacobian = self.chart.to_values(z, &mut self.x);
-        let sigma = self.sigma_now();
-        let values = self.evaluator.lowered().model.values();
-        self.evaluator.signal(&self.x[..values]);
-        let lowered = self.evaluator.lowered();
-        let (noise, mask) = (lowered.model.noise(), lowered.plan.mask());
-        let ln_likelihood = noise.value(&self.y, self.evaluator.last_signal(), mask, sigma)
-            + self.likelihood.at(sigma);
-        let ln_prior = self.ln_prior();
-        ln_likelihood + ln_prior + ln_jacobian
-    }
-
     /// As [`Posterior::ln_density`], and a positive approximation of minus the
     /// Hessian in coordinates: Gauss-Newton in the signal with the curvature of
     /// the noise, and the curvature of the chart.
@@ -251,65 +216,11 @@ impl<'a> Posterior<'a> {
     /// `hessian` `[dim, dim]`.
     pub fn curvature(&mut self, z: &[f64], gz: &mut [f64], hessian: &mut [f64]) -> f64 {
         let dim = self.dim();
-        let total_values = self.chart.values();
         let ln_density = self.ln_density(z, gz);
-        let lowered = self.evaluator.lowered();
-        let (model, plan) = (lowered.model.clone(), lowered.plan.clone());
-        let values = model.values();
         let sigma = self.sigma_now();
-        let (signal, jacobian) = self.evaluator.signal_and_jacobian(&self.x[..values]);
-        model.noise().curvature(
-            &self.y,
-            signal,
-            plan.mask(),
-            sigma,
-            &mut self.score,
-            &mut self.curvature,
-        );
-        let floor = 0.05 / (sigma * sigma);
-        for (c, m) in self.curvature.iter_mut().zip(plan.mask()) {
-            *c = c.max(floor * m);
-        }
-        normal_equations(jacobian, &self.curvature, &self.score, &mut self.normal, &mut self.right);
-        let mut slopes = vec![0.0; total_values * dim];
-        self.chart.jacobian(z, &self.x, &mut slopes);
-        // H = Zᵀ N Z, the σ row by its own information.
-        let mut half = vec![0.0; values * dim];
-        for a in 0..values {
-            for b in 0..values {
-                let n = self.normal[a * values + b];
-                for j in 0..dim {
-                    half[a * dim + j] += n * slopes[b * dim + j];
-                }
-            }
-        }
-        hessian.fill(0.0);
-        for a in 0..values {
-            for i in 0..dim {
-                let s = slopes[a * dim + i];
-                if s != 0.0 {
-                    for j in 0..dim {
-                        hessian[i * dim + j] += s * half[a * dim + j];
-                    }
-                }
-            }
-        }
-        if total_values > values {
-            let information = model.noise().ln_sigma_information(
-                &self.y,
-                signal,
-                plan.mask(),
-                sigma,
-                &mut self.score,
-            );
-            for i in 0..dim {
-                for j in 0..dim {
-                    hessian[i * dim + j] += information / (sigma * sigma)
-                        * slopes[values * dim + i]
-                        * slopes[values * dim + j];
-                }
-            }
-        }
+        let at = (z, self.x.as_slice());
+        self.information.fill(self.evaluator, &self.y, sigma, &self.chart, at, hessian);
+        let slopes = &self.information.slopes;
         let mut chart = vec![0.0; dim];
         self.chart.ln_jacobian_curvature(z, &mut chart);
         for (i, c) in chart.iter().enumerate() {

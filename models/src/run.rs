@@ -7,6 +7,7 @@
 //! Validated by `specification_round_trips` below.
 
 use crate::acquisition::Acquisition;
+use crate::pooled::Coupling;
 use crate::spec::ModelSpec;
 use serde::{Deserialize, Serialize};
 
@@ -143,6 +144,12 @@ pub struct SearchSpec {
     /// every so manieth in the table.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub thin: usize,
+    /// Whether criteria for the comparison of models are computed from the draws.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub criteria: bool,
+    /// What the priors of the voxels have in common.
+    #[serde(default, skip_serializing_if = "Coupling::is_independent")]
+    pub prior: Coupling,
 }
 
 impl Default for SearchSpec {
@@ -157,6 +164,8 @@ impl Default for SearchSpec {
             method: None,
             sampler: SampleMethod::Nuts,
             thin: 1,
+            criteria: false,
+            prior: Coupling::Independent,
         }
     }
 }

@@ -51,13 +51,14 @@ pub(crate) fn tables(spec: &RunSpec) -> &'static [&'static str] {
     match spec.job {
         Job::Fit if spec.model.deconvolution.is_some() => &["fod", "fit"],
         Job::Fit => &["fit"],
+        Job::Sample if spec.search.criteria => &["posterior", "summary", "criteria"],
         Job::Sample => &["posterior", "summary"],
     }
 }
 
 /// The tables of a batch, in the order of [`tables`].
 pub(crate) fn content(result: Tables) -> impl Iterator<Item = arrow_array::RecordBatch> {
-    [result.fod, Some(result.main), result.summary].into_iter().flatten()
+    [result.fod, Some(result.main), result.summary, result.criteria].into_iter().flatten()
 }
 
 /// Blocks that are in memory at once: one a thread, and on many threads, which

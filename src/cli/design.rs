@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Signal-to-noise ratio where none is given, that of the warnings of `fit`.
+const SNR: f64 = 30.0;
 /// The stream of random numbers of the parameter sets.
 const STREAM: u8 = 94;
 
@@ -24,10 +26,11 @@ const STREAM: u8 = 94;
 /// --optimise the acquisition within the limits of a scanner that makes them small.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Standard deviations: cramer-rao: of any unbiased estimate from the data alone, the median over
-the parameter sets; posterior: with the prior, the root of the mean variance. A direction is the
-root of its mean squared angle in degrees. The noise scale counts as known. `without shell`: how
-much larger posterior standard deviations become when it is left out.
+Standard deviations: cramer-rao (the least of an unbiased estimate from the data alone) and
+posterior (with the prior, taken as normal) are medians over the parameter sets; expected is the
+root of the mean posterior variance, prior that of the prior. A direction is the root of its mean
+squared angle in degrees. The noise scale counts as known. `without shell`: how much larger
+expected standard deviations become when it is left out.
 
 Examples:
   microtome info design --model noddi --bval a.bval --bvec a.bvec --snr 30
@@ -51,7 +54,7 @@ pub(crate) struct DesignArgs {
     /// Seed of these draws and of the search.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Experiment")]
     pub(super) seed: u64,
-    /// Signal of the model without diffusion weighting over the noise scale.
+    /// Signal of the model without diffusion weighting over the noise scale [default: 30].
     #[arg(long, value_name = "X", help_heading = "Experiment")]
     snr: Option<f64>,
     /// Noise scale in the unit of the signals (of s0), in place of --snr.
@@ -117,8 +120,8 @@ impl DesignArgs {
             None => "draws from the prior".into(),
         };
         let level = match (self.snr, self.sigma) {
-            (Some(snr), _) => format!("SNR {snr}"),
-            (None, sigma) => format!("sigma {}", sigma.unwrap_or(f64::NAN)),
+            (_, Some(sigma)) => format!("sigma {sigma}"),
+            (snr, None) => format!("SNR {}", snr.unwrap_or(SNR)),
         };
         format!("{} noise, {level}, {sets} {from}", experiment.model().noise())
     }
@@ -132,7 +135,7 @@ impl DesignArgs {
         let level = match (self.snr, self.sigma) {
             (Some(snr), None) => NoiseLevel::Snr(snr),
             (None, Some(sigma)) => NoiseLevel::Sigma(sigma),
-            (None, None) => bail!("--snr X or --sigma X is needed: the level of the noise"),
+            (None, None) => NoiseLevel::Snr(SNR),
             (Some(_), Some(_)) => bail!("--snr and --sigma both give the noise; leave one out"),
         };
         let named = self.model.read()?;
@@ -232,7 +235,8 @@ pub(super) fn shown(q: &Expectation) -> (&str, &'static str, f64) {
 }
 
 fn quantities_table(expected: &Expected) -> String {
-    let head = ["parameter", "unit", "cramer-rao", "posterior", "prior", "posterior/prior"];
+    let head =
+        ["parameter", "unit", "cramer-rao", "posterior", "expected", "prior", "expected/prior"];
     let mut rows = vec![head.map(String::from).to_vec()];
     for q in &expected.quantities {
         let (name, unit, factor) = shown(q);
@@ -240,6 +244,7 @@ fn quantities_table(expected: &Expected) -> String {
             name.into(),
             unit.into(),
             say::number(factor * q.cramer_rao),
+            say::number(factor * q.typical),
             say::number(factor * q.posterior),
             say::number(factor * q.prior),
             say::number(q.posterior / q.prior),
@@ -263,7 +268,7 @@ fn shells_table(expected: &Expected) -> String {
         rows.push(row);
     }
     format!(
-        "Posterior standard deviations without a shell over those with it\n{}",
+        "Expected standard deviations without a shell over those with it\n{}",
         say::table(&rows)
     )
 }
@@ -277,7 +282,8 @@ pub(super) fn expected_json(expected: &Expected) -> Value {
             let (name, unit, factor) = shown(q);
             json!({
                 "parameter": name, "unit": unit, "sd_cramer_rao": factor * q.cramer_rao,
-                "sd_posterior": factor * q.posterior, "sd_prior": factor * q.prior,
+                "sd_posterior": factor * q.typical, "sd_expected": factor * q.posterior,
+                "sd_prior": factor * q.prior,
                 "relative_to_prior": q.posterior / q.prior,
             })
         })

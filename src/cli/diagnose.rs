@@ -1,5 +1,6 @@
 //! `microtome diagnose`: may these results be used?
 
+use super::compare::CompareFlags;
 use super::record::{self, Record};
 use super::sbc::SbcFlags;
 use super::verdict::Findings;
@@ -45,7 +46,13 @@ pub(crate) struct DiagnoseArgs {
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     dir: Option<PathBuf>,
     #[command(flatten)]
+    compare: CompareFlags,
+    #[command(flatten)]
     calibration: SbcFlags,
+    /// What --sbc or --compare write: the folder of report.html, ranks.parquet and
+    /// calibration.json, or the table (Parquet) of the comparison of every voxel.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    out: Option<PathBuf>,
     /// Prints one JSON object as the last line of standard output.
     #[arg(long)]
     json: bool,
@@ -53,14 +60,21 @@ pub(crate) struct DiagnoseArgs {
 
 impl DiagnoseArgs {
     pub(crate) fn run(self) -> anyhow::Result<Outcome> {
+        let compares = !self.compare.compare.is_empty();
+        let out = self.out.as_deref();
         let dir = match (&self.dir, &self.calibration.sbc) {
-            (Some(dir), None) => dir,
-            (None, Some(model)) => return self.calibration.run(model, self.json),
-            (None, None) => anyhow::bail!("DIR, the folder of a run, or --sbc MODEL is needed"),
-            (Some(dir), Some(_)) => anyhow::bail!(
-                "{}: a folder of results and --sbc are two different checks; give one of them",
-                dir.display()
-            ),
+            (Some(dir), None) if !compares && out.is_none() => dir,
+            (Some(_), None) if !compares => {
+                anyhow::bail!("--out: is of --sbc and --compare; a check of DIR writes nothing")
+            }
+            (None, Some(model)) if !compares => return self.calibration.run(model, out, self.json),
+            (None, None) if compares => return self.compare.run(out, self.json),
+            (None, None) => {
+                anyhow::bail!(
+                    "DIR, the folder of a run, --sbc MODEL or --compare DIR1 DIR2 is needed"
+                )
+            }
+            _ => anyhow::bail!("DIR, --sbc and --compare are different checks; give one of them"),
         };
         let record = Record::read(&dir.join(record::name(None))).ok();
         let findings = Findings::read(dir, record.as_ref())?;

@@ -43,19 +43,29 @@ pub(crate) struct Worst {
     beyond: f64,
 }
 
+/// Draws of all chains of a voxel, those that thinning leaves out included.
+pub(crate) fn all_draws(search: &SearchSpec) -> usize {
+    search.chains * search.draws * search.thin.max(1)
+}
+
+/// Proposals of importance sampling a voxel.
+pub(crate) fn proposals(search: &SearchSpec) -> usize {
+    SampleOptions::of(search).proposals
+}
+
 /// What is known of the draws of a voxel.
 fn evidence(voxel: &Voxel, search: &SearchSpec) -> Option<Evidence> {
     let sampling = voxel.sampling.as_ref()?;
     let chains = sampling.method == "nuts";
-    let options = SampleOptions::of(search);
     let measured = |x: f64, is: bool| is.then_some(x);
     let worst = |get: &dyn Fn(&super::frame::Estimate) -> f64, pick: fn(f64, f64) -> f64| {
         voxel.parameters.values().map(get).fold(f64::NAN, pick)
     };
     Some(Evidence {
         converged: voxel.status == "converged",
+        // Independent draws are worth one chain, and their weights are of the proposals.
         chains: if chains { search.chains } else { 1 },
-        draws: if chains { search.chains * options.nuts.draws } else { options.proposals },
+        draws: if chains { all_draws(search) } else { proposals(search) },
         rhat: measured(worst(&|e| e.rhat, f64::max), chains && search.chains > 1),
         ess: Some(worst(&|e| e.ess_bulk.min(e.ess_tail), f64::min)),
         ebfmi: measured(sampling.ebfmi, chains),

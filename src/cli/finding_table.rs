@@ -70,9 +70,7 @@ impl Findings {
     /// The findings as one object; numbers that are not finite are null.
     pub(crate) fn json(&self, good: bool, sentences: &[String], verdict: &str) -> Value {
         let extreme = |e: &Option<Extreme>| {
-            let object = |e: &Extreme| {
-                json!({ "value": e.value, "parameter": e.parameter, "voxel": e.voxel, "name": e.label })
-            };
+            let object = |e: &Extreme| json!({ "value": e.value, "parameter": e.parameter, "voxel": e.voxel, "name": e.label });
             e.as_ref().map(object)
         };
         let reasons: serde_json::Map<String, Value> =

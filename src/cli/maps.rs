@@ -276,6 +276,9 @@ pub(crate) fn write(
     })?;
     flush(&mut open, &mut voxels)?;
     open.into_par_iter().try_for_each(|(_, writer, _)| writer.finish())?;
+    if spec.search.criteria {
+        names.extend(super::criteria::write_maps(folder, geometry, model_label)?);
+    }
     let name = "dataset_description.json";
     let text = json!({
         "Name": "microtome results", "BIDSVersion": "1.9.0", "DatasetType": "derivative",

@@ -1,10 +1,11 @@
 //! From model flags to a model specification.
 
 use super::flags::ModelFlags;
-use super::responses;
 use anyhow::{Context, bail};
+use microtome_datasets::read_responses;
+use microtome_inference::InferenceError;
 use microtome_models::{
-    DeconvolutionSpec, ModelSpec, NoiseError, NoiseKind, NoiseSpec, SIDE_LOBES,
+    DeconvolutionError, DeconvolutionSpec, ModelSpec, NoiseError, NoiseKind, NoiseSpec, SIDE_LOBES,
 };
 use std::path::{Path, PathBuf};
 
@@ -24,13 +25,10 @@ impl ModelFlags {
     pub(crate) fn read(&self) -> anyhow::Result<NamedModel> {
         let mut model =
             if self.model.trim() == CSD { self.deconvolution()? } else { read(&self.model)? };
-        let given = [
-            ("response", self.response.is_some()),
-            ("lmax", self.lmax.is_some()),
-            ("side-lobes", self.side_lobes.is_some()),
-        ];
+        let given = [self.response.is_some(), self.lmax.is_some(), self.side_lobes.is_some()];
+        let given = OF_CSD.iter().zip(given).find(|(_, given)| *given);
         if model.spec.deconvolution.is_none()
-            && let Some((flag, _)) = given.iter().find(|(_, given)| *given)
+            && let Some((flag, _)) = given
         {
             bail!("--{flag} goes with --model csd, but the model is {}", self.model);
         }
@@ -64,6 +62,25 @@ impl ModelFlags {
     }
 }
 
+/// Flags that go with `--model csd` alone.
+pub(crate) const OF_CSD: [&str; 3] = ["response", "lmax", "side-lobes"];
+
+/// The flags at fault when a model does not compile.
+pub(crate) fn flags_at_fault(model: &str, error: &InferenceError) -> String {
+    let flag = match error {
+        InferenceError::Deconvolution(e) => match e {
+            DeconvolutionError::Order { .. } | DeconvolutionError::Unknowns { .. } => " --lmax",
+            DeconvolutionError::SideLobes { .. } => " --side-lobes",
+            DeconvolutionError::ResponseShell { .. }
+            | DeconvolutionError::SchemeShell { .. }
+            | DeconvolutionError::Tissue { .. } => " --response",
+            _ => "",
+        },
+        _ => "",
+    };
+    format!("--model {model}{flag}")
+}
+
 /// The name of constrained spherical deconvolution.
 pub(crate) const CSD: &str = "csd";
 
@@ -84,7 +101,7 @@ impl ModelFlags {
         let deconvolution = DeconvolutionSpec {
             lmax: self.lmax,
             side_lobes: self.side_lobes.unwrap_or(SIDE_LOBES),
-            responses: responses::read(path)?,
+            responses: read_responses(path).with_context(|| "--response")?,
         };
         let spec = ModelSpec { deconvolution: Some(deconvolution), ..ModelSpec::default() };
         Ok(NamedModel { spec, text: CSD.into(), label: CSD.into(), folder: PathBuf::new() })

@@ -150,8 +150,7 @@ impl Target {
         if !std::io::stderr().is_terminal() {
             return Self::Lines;
         }
-        let bar =
-            ProgressBar::with_draw_target(Some(STEPS as u64), ProgressDrawTarget::stderr());
+        let bar = ProgressBar::with_draw_target(Some(STEPS as u64), ProgressDrawTarget::stderr());
         if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:24}] {msg}") {
             bar.set_style(style.progress_chars("=> "));
         }

@@ -191,6 +191,7 @@ fn comparison(columns: &[(&str, Expected)]) -> String {
     for (name, _) in columns {
         head.push(format!("{name} cramer-rao"));
         head.push(format!("{name} posterior"));
+        head.push(format!("{name} expected"));
     }
     head.push("prior".into());
     let mut rows = vec![head];
@@ -201,6 +202,7 @@ fn comparison(columns: &[(&str, Expected)]) -> String {
         for (_, expected) in columns {
             let q = &expected.quantities[k];
             row.push(say::number(factor * q.cramer_rao));
+            row.push(say::number(factor * q.typical));
             row.push(say::number(factor * q.posterior));
         }
         row.push(say::number(factor * q.prior));

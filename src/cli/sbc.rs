@@ -11,7 +11,7 @@ use super::record::write_text;
 use super::sample::SearchFlags;
 use super::{Outcome, input, say};
 use anyhow::{Context, bail};
-use clap::{Args, ValueHint};
+use clap::Args;
 use cpu_time::ProcessTime;
 use microtome::report::{CalibrationPlot, ReportData, Verdict, html};
 use microtome_datasets::write_table;
@@ -20,7 +20,7 @@ use microtome_inference::calibration::{
 };
 use microtome_models::{Job, Model, PriorSpec, RunSpec, SigmaSpec};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -67,9 +67,6 @@ pub(crate) struct SbcFlags {
     /// Seed of all random numbers of the calibration.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Calibration")]
     seed: u64,
-    /// Folder for report.html, ranks.parquet and calibration.json.
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Calibration")]
-    out: Option<PathBuf>,
     /// Replaces the calibration of another line in the folder.
     #[arg(long, help_heading = "Calibration")]
     overwrite: bool,
@@ -87,7 +84,12 @@ pub(crate) struct SbcFlags {
 
 impl SbcFlags {
     /// Runs a calibration of the model `--sbc` names.
-    pub(crate) fn run(&self, model: &str, as_json: bool) -> anyhow::Result<Outcome> {
+    pub(crate) fn run(
+        &self,
+        model: &str,
+        out: Option<&Path>,
+        as_json: bool,
+    ) -> anyhow::Result<Outcome> {
         let (wall, cpu) = (Instant::now(), ProcessTime::now());
         self.check()?;
         let all = std::thread::available_parallelism().map_or(1, usize::from);
@@ -103,11 +105,13 @@ impl SbcFlags {
             side_lobes: None,
         };
         if model.trim() == super::model::CSD {
-            bail!("--sbc csd: a deconvolution is a fit without a prior; there is no posterior to calibrate");
+            bail!(
+                "--sbc csd: a deconvolution is a fit without a prior; there is no posterior to calibrate"
+            );
         }
-        let named = flags.read().map_err(|e| {
-            anyhow::anyhow!("{}", format!("{e:#}").replacen("--model", "--sbc", 1))
-        })?;
+        let named = flags
+            .read()
+            .map_err(|e| anyhow::anyhow!("{}", format!("{e:#}").replacen("--model", "--sbc", 1)))?;
         let scheme = self.acquisition.read()?;
         let free_sigma = self.sigma.is_none();
         let written = named.spec.with_scale_priors(self.level, free_sigma);
@@ -135,7 +139,7 @@ impl SbcFlags {
             "sigma_error": self.sigma_error, "simulations": self.simulations,
             "draws": self.sbc_draws, "level": LEVEL,
         });
-        if let Some(out) = &self.out {
+        if let Some(out) = out {
             inspect(out, &record, self.overwrite)?;
         }
         let calibration = Calibration::new(spec).with_context(|| format!("--sbc {model}"))?;
@@ -150,7 +154,7 @@ impl SbcFlags {
         let seconds = (wall.elapsed().as_secs_f64(), cpu.elapsed().as_secs_f64());
         let results = results(&report, &record, seconds);
         let title = self.title(model, &named.spec.noise.kind.to_string());
-        if let Some(out) = &self.out {
+        if let Some(out) = out {
             let page = self.page(&title, &calibration, &simulations, &report, &priors);
             write(out, &calibration, &simulations, &results, &page)?;
         }
@@ -187,20 +191,23 @@ impl SbcFlags {
             bail!("--sigma-error {}: a number above -1 is needed, such as 0.2", self.sigma_error);
         }
         if self.sigma_error != 0.0 && self.sigma.is_none() {
-            bail!("--sigma-error {}: needs --sigma X, which the sampler is told wrongly", self.sigma_error);
+            bail!(
+                "--sigma-error {}: needs --sigma X, which the sampler is told wrongly",
+                self.sigma_error
+            );
         }
         Ok(())
     }
 
     fn simulate(&self, calibration: &Calibration) -> anyhow::Result<Vec<Simulation>> {
-        let progress = Progress::begin("calibration", self.simulations, self.quiet);
+        let progress = Progress::begin("calibration", self.simulations, None, self.quiet);
         let never = AtomicBool::new(false);
         let mut out = Vec::new();
         let mut start = 0;
         while start < self.simulations {
             let end = (start + BLOCK).min(self.simulations);
             out.extend(calibration.block(start..end, &never)?);
-            progress.add(end - start);
+            progress.computed(end - start);
             start = end;
         }
         Ok(out)
@@ -248,7 +255,10 @@ impl SbcFlags {
         fact("SIMD level", input::simd().into());
         fact("seed", self.seed.to_string());
         fact("simulations", report.simulations.to_string());
-        fact("chains x draws", format!("{} x {}", search.chains, search.draws));
+        fact(
+            "chains x draws",
+            search.spec().map_or_else(|e| e.to_string(), |s| format!("{} x {}", s.chains, s.draws)),
+        );
         report.by_status.iter().for_each(|(status, n)| fact(status, n.to_string()));
         fact("sampled again", report.again.to_string());
         fact("without draws", report.without_draws.to_string());
@@ -265,8 +275,17 @@ impl SbcFlags {
             calibration: plots.collect(),
             calibration_band: band(LEVEL / calibration.quantities().names().len() as f64),
             methods: vec![
-                ("Priors".into(), format!("All others are those of the model. {}.", priors.join("; "))),
-                ("Intervals".into(), format!("Share of truths in the 90 % interval (an axis: in the axial cap): {}.", coverage.join(", "))),
+                (
+                    "Priors".into(),
+                    format!("All others are those of the model. {}.", priors.join("; ")),
+                ),
+                (
+                    "Intervals".into(),
+                    format!(
+                        "Share of truths in the 90 % interval (an axis: in the axial cap): {}.",
+                        coverage.join(", ")
+                    ),
+                ),
                 ("Ranks".into(), METHOD.into()),
             ],
             references: REFERENCES.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect(),
@@ -277,12 +296,14 @@ impl SbcFlags {
 }
 
 const METHOD: &str = "Each truth is a draw from the prior; its signals have noise, and are sampled as by \
-    `microtome sample`. A voxel that has not mixed, or has fewer effective draws than twice those it is ranked among, is \
-    sampled again with five times the warm-up and draws. A voxel without draws has rank 0 everywhere. Exchangeable \
+    `microtome sample`. A voxel with fewer effective draws than twice those it is ranked among is sampled again with five times the warm-up and draws. A voxel without draws has rank 0 everywhere. Exchangeable \
     compartments are ordered by falling fraction, truths and draws alike.";
 
 const REFERENCES: [(&str, &str); 4] = [
-    ("Talts et al. 2018.", "Validating Bayesian inference algorithms with simulation-based calibration. arXiv:1804.06788"),
+    (
+        "Talts et al. 2018.",
+        "Validating Bayesian inference algorithms with simulation-based calibration. arXiv:1804.06788",
+    ),
     (
         "Säilynoja, Bürkner & Vehtari 2022.",
         "Graphical test for discrete uniformity and its applications in goodness-of-fit evaluation. doi:10.1007/s11222-021-10090-6",
@@ -291,7 +312,10 @@ const REFERENCES: [(&str, &str); 4] = [
         "Modrák et al. 2023.",
         "Simulation-based calibration checking for Bayesian computation: the choice of test quantities. doi:10.1214/23-BA1404",
     ),
-    ("Holm 1979.", "A simple sequentially rejective multiple test procedure. Scandinavian Journal of Statistics 6:65"),
+    (
+        "Holm 1979.",
+        "A simple sequentially rejective multiple test procedure. Scandinavian Journal of Statistics 6:65",
+    ),
 ];
 
 /// The priors of the scales, in words.
@@ -301,9 +325,10 @@ fn scale_priors(spec: &microtome_models::ModelSpec, sigma: bool) -> Vec<String> 
         names.push("sigma");
     }
     let words = |name: &str| match spec.prior.get(name)? {
-        PriorSpec::Lognormal([mean, sd]) => {
-            Some(format!("{name}: lognormal about {}, sd {sd} of the logarithm", say::number(mean.exp())))
-        }
+        PriorSpec::Lognormal([mean, sd]) => Some(format!(
+            "{name}: lognormal about {}, sd {sd} of the logarithm",
+            say::number(mean.exp())
+        )),
         other => Some(format!("{name}: {other:?}")),
     };
     names.into_iter().filter_map(words).collect()
@@ -398,7 +423,10 @@ fn inspect(out: &Path, record: &serde_json::Value, overwrite: bool) -> anyhow::R
     for entry in list {
         let name = entry?.file_name().to_string_lossy().into_owned();
         if !FILES.contains(&name.as_str()) {
-            bail!("--out {}: holds files that are not of a calibration, for instance {name}; choose another folder", out.display());
+            bail!(
+                "--out {}: holds files that are not of a calibration, for instance {name}; choose another folder",
+                out.display()
+            );
         }
     }
     let path = out.join(FILES[0]);

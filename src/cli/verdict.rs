@@ -11,7 +11,7 @@
 //! variance that is gone, 1 - 1/contraction² (Betancourt 2018, "Towards a principled
 //! Bayesian workflow", sec. 1.3).
 
-use super::doubts::{Doubts, advice};
+use super::doubts::{Doubts, advice, all_draws, proposals};
 use super::frame::{self, Voxel};
 use super::record::Record;
 use super::voxelwise;
@@ -19,7 +19,6 @@ use anyhow::{Context, bail};
 use microtome::report::Verdict;
 use microtome_datasets::TableReader;
 use microtome_inference::diagnostics::{Doubt, ESS_A_CHAIN, khat_limit};
-use microtome_inference::sample::SampleOptions;
 use microtome_models::{RunSpec, SearchSpec};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -178,7 +177,7 @@ impl Findings {
 
     /// The largest k-hat of importance draws that can be believed.
     pub(crate) fn khat_limit(&self) -> f64 {
-        khat_limit(SampleOptions::of(&self.search).proposals)
+        khat_limit(proposals(&self.search))
     }
 
     /// The verdict, and its reasons with what to do about them, in full sentences.
@@ -207,7 +206,7 @@ impl Findings {
                 self.khat_limit(),
             ));
         }
-        let draws = (self.search.chains * self.search.draws) as u64 * (self.voxels - failed);
+        let draws = all_draws(&self.search) as u64 * (self.voxels - failed);
         let cut = 100.0 * self.max_depth_hits as f64 / draws.max(1) as f64;
         if cut > CUT_PERCENT {
             reasons.push(format!(

@@ -25,8 +25,8 @@ mod truth;
 mod voxel;
 
 pub use data::{
-    CalibrationPlot, DirectionMap, MapPair, ParameterRow, Population, Predictive, QualityKind, QualityMap,
-    ReportData, StatusMap, TruthComparison, Verdict, VoxelParameter, VoxelPosterior,
+    CalibrationPlot, DirectionMap, MapPair, ParameterRow, Population, Predictive, QualityKind,
+    QualityMap, ReportData, StatusMap, TruthComparison, Verdict, VoxelParameter, VoxelPosterior,
 };
 
 use text::{decimals, escape, number, table, unit_cell};

@@ -223,3 +223,25 @@ fn a_whole_brain_stays_below_three_megabytes() {
     assert!(page.len() < 3_000_000, "{} bytes", page.len());
     assert!(page.contains("block of 2 × 2 voxels"));
 }
+
+#[test]
+fn a_page_of_ranks() {
+    let plot = |name: &str, ranks: Vec<u32>| CalibrationPlot {
+        name: name.into(),
+        p: 0.04,
+        adjusted: 0.08,
+        shape: "posteriors too <narrow>".into(),
+        ranks,
+    };
+    let data = ReportData {
+        calibration: vec![plot("a & b", (0..200).map(|i| i % 10).collect()), plot("c", Vec::new())],
+        calibration_band: (1..10).map(|i| [0.1 * f64::from(i) - 0.05; 2]).collect(),
+        ..ReportData::default()
+    };
+    let page = html(&data);
+    assert!(page.contains("id=\"calibration\"") && page.contains("ECDF less uniform"));
+    assert!(page.contains("a &amp; b") && page.contains("posteriors too &lt;narrow&gt;"));
+    assert_eq!(page.matches("<svg").count(), 4);
+    assert!(!page.contains("http") && !page.contains("NaN"));
+    assert!(!html(&ReportData::default()).contains("id=\"calibration\""));
+}

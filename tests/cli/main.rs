@@ -6,11 +6,15 @@
 
 mod bad_input;
 mod bench;
+mod comparison;
 mod csd;
 mod cumulants;
+mod design;
 mod encoding;
 mod folders;
 mod interrupted;
+mod kills;
 mod predict;
 mod results;
+mod sbc;
 mod verbs;

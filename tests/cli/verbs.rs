@@ -50,6 +50,17 @@ fn info_tells_of_models_schemes_data_and_version() {
 }
 
 #[test]
+fn flags_of_a_deconvolution_are_shown_where_they_apply() {
+    let bench = Bench::new();
+    for (verb, shown) in [("fit", true), ("sample", false), ("predict", false)] {
+        let help = bench.run(&format!("{verb} --help")).exits(0).stdout;
+        for flag in ["--response", "--lmax", "--side-lobes"] {
+            assert_eq!(help.contains(&format!("{flag} <")), shown, "{verb} {flag}");
+        }
+    }
+}
+
+#[test]
 fn completions_name_the_verbs() {
     let bench = Bench::new();
     for shell in ["bash", "zsh", "fish"] {

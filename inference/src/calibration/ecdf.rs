@@ -59,7 +59,9 @@ impl RankEcdf {
             }
         }
         let poisson = |k: usize, mean: f64| -> f64 {
-            if mean == 0.0 { f64::from(k == 0) } else {
+            if mean == 0.0 {
+                f64::from(k == 0)
+            } else {
                 (k as f64 * mean.ln() - mean - ln_factorial[k]).exp()
             }
         };
@@ -134,7 +136,7 @@ impl RankEcdf {
             return 1.0;
         }
         // Where the complement is lost in rounding, one side of one point bounds it.
-        (1.0 - self.probability_inside(t)).max(0.5 * t).min(1.0)
+        (1.0 - self.probability_inside(t)).max(0.5 * t).clamp(f64::MIN_POSITIVE, 1.0)
     }
 
     /// The simultaneous band of level `alpha`: smallest and largest count at each of the

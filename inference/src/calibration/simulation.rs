@@ -1,8 +1,8 @@
 //! Simulations: truths from the prior, signals with noise, posteriors, ranks.
 //!
-//! Posteriors are made by [`Runner`], as `sample` makes them. Where a voxel comes out as
-//! `not_mixed`, or has fewer effective draws than twice the draws that are ranked, it is
-//! sampled again with [`LONGER`] times the warm-up and draws, and that second result stands.
+//! Posteriors are made by [`Runner`], as `sample` makes them. A voxel with fewer effective draws
+//! of a ranked parameter than twice the draws that are ranked is sampled again with five times the warm-up and
+//! draws, and that second result stands.
 //! Of the $n$ draws of a voxel, those at $\lfloor (l + \tfrac12)\,n/L \rfloor$ are ranked: with
 //! $2L$ effective draws their autocorrelation is below $e^{-4} = 0.02$.
 //!
@@ -13,15 +13,15 @@
 //! `tests/calibration.rs`.
 
 use super::ranks::{Quantities, rank};
+use crate::diagnostics::{Chains, Workspace, ess_bulk};
 use crate::{InferenceError, Runner};
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int64Type};
+use arrow_array::types::{Float64Type, Int32Type, Int64Type};
 use arrow_array::{BooleanArray, Float64Array, RecordBatch};
 use microtome_kernels::eigen::eigen_3x3;
-use microtome_kernels::philox::PhiloxRng;
 use microtome_models::{
     Constants, Evaluator, Job, Lowered, Model, NoiseKind, PriorSampler, RunSpec, ShellMeans,
-    SigmaSpec, VoxelBatch,
+    SigmaSpec, VoxelBatch, simulation_rng,
 };
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -33,8 +33,6 @@ use std::sync::atomic::AtomicBool;
 pub(super) const LONGER: usize = 5;
 /// Effective draws that a voxel needs, in ranked draws.
 const ENOUGH: f64 = 2.0;
-/// Keeps the random numbers of truths apart from those of the sampler.
-const TRUTHS: u64 = 0x5bc0_7a11_5eed_0001;
 /// The share of the posterior that an interval holds.
 const HELD: f64 = 0.9;
 
@@ -68,7 +66,7 @@ pub struct Simulation {
     pub has_draws: bool,
     /// Divergent trajectories among the draws.
     pub divergences: u64,
-    /// Smallest effective sample size of a parameter.
+    /// Smallest effective sample size of a quantity other than the likelihood.
     pub ess: f64,
     /// Whether it was sampled a second time.
     pub again: bool,
@@ -94,6 +92,9 @@ pub struct Calibration {
 struct Found {
     /// `[draw, value]`, canonical.
     values: Vec<f64>,
+    /// Quantities without the likelihood, `[draw][quantity]`.
+    quantities: Vec<Vec<f64>>,
+    chains: usize,
     status: String,
     divergences: u64,
     ess: f64,
@@ -170,15 +171,14 @@ impl Calibration {
     /// # Shapes
     /// Values `[value]` with σ last when it is free; signals `[measurement]`.
     pub fn simulate(&self, evaluator: &mut Evaluator, row: u64) -> (Vec<f64>, Vec<f64>) {
-        let seed = self.spec.run.seed ^ TRUTHS;
+        let seed = self.spec.run.seed;
         let model = &self.signals.model;
-        let mut x = self.prior.draw(&mut PhiloxRng::new(seed, row, 0));
-        model.canonicalise(&mut x[..model.values()]);
+        let x = self.prior.simulate(model, seed, row);
         let sigma = match self.spec.sigma {
             Some(sigma) => sigma,
             None => x.last().copied().unwrap_or(f64::NAN),
         };
-        let mut noise = PhiloxRng::new(seed, row, 1);
+        let mut noise = simulation_rng(seed, row, 1);
         let clean = evaluator.predict(&x[..model.values()]);
         let y = clean.iter().map(|s| self.noise.draw(*s, sigma, &mut noise)).collect();
         (x, y)
@@ -204,7 +204,7 @@ impl Calibration {
         let weak: Vec<usize> = (0..rows.len())
             .filter(|v| {
                 let f = &found[v];
-                !f.values.is_empty() && (f.status != "converged" || f.ess.is_nan() || f.ess < wanted)
+                !f.values.is_empty() && (f.ess.is_nan() || f.ess < wanted)
             })
             .collect();
         if !weak.is_empty() {
@@ -244,16 +244,15 @@ impl Calibration {
         let summary = tables.summary.as_ref().ok_or_else(lost)?;
         let voxel = integers(summary, "voxel")?;
         let status = summary.column_by_name("status").ok_or_else(lost)?.as_string::<i32>();
-        let ess = numbers(summary, "ess_bulk")?;
         for (k, v) in voxel.iter().enumerate() {
-            let found = out.entry(*v as usize).or_insert_with(|| Found {
+            out.entry(*v as usize).or_insert_with(|| Found {
                 values: Vec::new(),
+                quantities: Vec::new(),
+                chains: 0,
                 status: status.value(k).to_string(),
                 divergences: 0,
-                ess: f64::INFINITY,
+                ess: f64::NAN,
             });
-            // A parameter without a number here makes the voxel `not_mixed`.
-            found.ess = found.ess.min(ess.value(k));
         }
         self.read_draws(&tables.main, &mut out)?;
         if which.iter().any(|v| !out.contains_key(v)) {
@@ -277,13 +276,21 @@ impl Calibration {
         }
         let diverging: Option<&BooleanArray> =
             table.column_by_name("diverging").and_then(|c| c.as_boolean_opt());
+        let chain = table.column_by_name("chain").and_then(|c| c.as_primitive_opt::<Int32Type>());
+        let chain = chain.ok_or_else(|| column_error("chain"))?.values();
         for (k, v) in integers(table, "voxel")?.iter().enumerate() {
             let Some(found) = out.get_mut(&(*v as usize)) else { continue };
             let start = found.values.len();
             found.values.extend(columns.iter().map(|c| c.value(k)));
             model.canonicalise(&mut found.values[start..start + model.values()]);
             found.divergences += u64::from(diverging.is_some_and(|d| d.value(k)));
+            found.chains = found.chains.max(chain[k] as usize + 1);
         }
+        out.par_iter_mut().for_each_init(Workspace::new, |workspace, (_, found)| {
+            let draws = found.values.chunks_exact(self.prior.width());
+            found.quantities = draws.map(|x| self.quantities.evaluate(x, f64::NAN)).collect();
+            found.ess = smallest_ess(&found.quantities, found.chains, workspace);
+        });
         Ok(())
     }
 
@@ -319,21 +326,20 @@ impl Calibration {
             .map(|i| draw((2 * i + 1) * kept / (2 * l)))
             .map(|x| self.quantities.evaluate(x, likelihood.ln(x)))
             .collect();
-        let mut ties = PhiloxRng::new(self.spec.run.seed ^ TRUTHS, row, 2);
+        let mut ties = simulation_rng(self.spec.run.seed, row, 2);
         for (k, rank_of) in out.ranks.iter_mut().enumerate() {
             *rank_of = rank(out.truth[k], ranked.iter().map(|q| q[k]), &mut ties);
         }
-        let all: Vec<Vec<f64>> =
-            (0..kept).map(|i| self.quantities.evaluate(draw(i), f64::NAN)).collect();
         let scalars: Vec<usize> = self.quantities.scalars().collect();
         for (covered, k) in out.covered.iter_mut().zip(&scalars) {
-            let mut values: Vec<f64> = all.iter().map(|q| q[*k]).collect();
+            let mut values: Vec<f64> = found.quantities.iter().map(|q| q[*k]).collect();
             values.sort_by(f64::total_cmp);
             let tail = 0.5 * (1.0 - HELD);
             let [low, high] = [tail, 1.0 - tail].map(|p| quantile(&values, p));
             *covered = (low..=high).contains(&out.truth[*k]);
         }
-        for (covered, (_, at)) in out.covered[scalars.len()..].iter_mut().zip(self.quantities.axes())
+        for (covered, (_, at)) in
+            out.covered[scalars.len()..].iter_mut().zip(self.quantities.axes())
         {
             let axes: Vec<[f64; 3]> =
                 (0..kept).map(|i| std::array::from_fn(|k| draw(i)[at + k])).collect();
@@ -341,6 +347,16 @@ impl Calibration {
         }
         out
     }
+}
+
+/// The smallest effective sample size of the quantities but the last, the likelihood.
+fn smallest_ess(draws: &[Vec<f64>], chains: usize, workspace: &mut Workspace) -> f64 {
+    let quantities = draws.first().map_or(0, |q| q.len() - 1);
+    (0..quantities).fold(f64::NAN, |least, k| {
+        let values: Vec<f64> = draws.iter().map(|q| q[k]).collect();
+        let view = Chains::new(&values, chains, values.len() / chains.max(1));
+        view.map_or(f64::NAN, |c| least.min(ess_bulk(c, workspace)))
+    })
 }
 
 /// The quantile of sorted values, linear between them.
@@ -420,6 +436,7 @@ fn integers<'a>(table: &'a RecordBatch, name: &str) -> Result<&'a [i64], Inferen
 #[cfg(test)]
 mod tests {
     use super::*;
+    use microtome_kernels::philox::PhiloxRng;
     use rand_distr::{Distribution, StandardNormal};
 
     #[test]

@@ -121,10 +121,18 @@ fn shape(ranks: &[u32], draws: usize) -> &'static str {
     match (shift, spread) {
         (a, b) if a.abs() <= 3.0 && b.abs() <= 3.0 => "uniform",
         (a, b) if a.abs() >= b.abs() => {
-            if a > 0.0 { "posteriors too low" } else { "posteriors too high" }
+            if a > 0.0 {
+                "posteriors too low"
+            } else {
+                "posteriors too high"
+            }
         }
         (_, b) => {
-            if b > 0.0 { "posteriors too narrow" } else { "posteriors too wide" }
+            if b > 0.0 {
+                "posteriors too narrow"
+            } else {
+                "posteriors too wide"
+            }
         }
     }
 }
@@ -136,12 +144,21 @@ mod tests {
     #[test]
     fn sentences_name_the_bend() {
         let even: Vec<u32> = (0..1000).map(|i| i % 100).collect();
-        let of = |f: &dyn Fn(u32) -> u32| shape(&even.iter().map(|r| f(*r)).collect::<Vec<_>>(), 99);
+        let of =
+            |f: &dyn Fn(u32) -> u32| shape(&even.iter().map(|r| f(*r)).collect::<Vec<_>>(), 99);
         assert_eq!(of(&|r| r), "uniform");
         assert_eq!(of(&|r| (r + 15).min(99)), "posteriors too low");
         assert_eq!(of(&|r| r.saturating_sub(15)), "posteriors too high");
         assert_eq!(of(&|r| 25 + r / 2), "posteriors too wide");
-        let ends = |r: u32| if r < 30 { 0 } else if r > 69 { 99 } else { r };
+        let ends = |r: u32| {
+            if r < 30 {
+                0
+            } else if r > 69 {
+                99
+            } else {
+                r
+            }
+        };
         assert_eq!(of(&ends), "posteriors too narrow");
     }
 }

@@ -4,15 +4,15 @@
 //!   \mathrm{sd} = \sqrt{\langle g^T(I + \Lambda)^{-1}g\rangle_x}$$
 //!
 //! Over parameter sets $x$: the median of the bounds of Cramér and Rao (which is infinite
-//! where the data alone do not determine a quantity) and the root of the mean posterior
-//! variance, beside that of the prior. A shell matters by how much larger the posterior
+//! where the data alone do not determine a quantity), the median posterior standard
+//! deviation, and the root of the mean posterior variance beside that of the prior. A shell matters by how much larger the posterior
 //! standard deviations become without it, and by the information lost,
 //! $\tfrac12\langle\ln\det(I+\Lambda) - \ln\det(I_{-s}+\Lambda)\rangle$ in nats.
 //!
 //! Source: as [`microtome_models::information`]. Validated by
 //! `expected_sd_falls_with_the_root_of_the_measurements` and
-//! `a_shell_that_is_not_needed_loses_little` below, and against fits by
-//! `fisher_information_is_the_covariance_of_fits` of `tests/design.rs`.
+//! `a_shell_that_is_not_needed_loses_little`, and against fits by
+//! `fisher_information_is_the_covariance_of_fits`, of `tests/design.rs`.
 
 use microtome_kernels::dense::{cholesky, cholesky_inverse};
 use microtome_models::information::{Experiment, InformationError};
@@ -32,7 +32,9 @@ pub struct Expectation {
     pub unit: Unit,
     /// Median of the bounds of Cramér and Rao.
     pub cramer_rao: f64,
-    /// Root of the mean posterior variance.
+    /// Median of the posterior standard deviations.
+    pub typical: f64,
+    /// Root of the mean posterior variance: what is expected before the set is known.
     pub posterior: f64,
     /// Root of the mean prior variance.
     pub prior: f64,
@@ -174,6 +176,7 @@ impl Expected {
                 is_axis: q.is_axis(),
                 unit: q.unit,
                 cramer_rao: median(sets.iter().map(|s| s.cramer_rao[k]).collect()),
+                typical: median(sets.iter().map(|s| s.posterior[k]).collect()),
                 posterior: rms(sets.iter().map(|s| &s.posterior), k),
                 prior: rms(sets.iter().map(|s| &s.prior), k),
             })

@@ -148,7 +148,7 @@ impl Limits {
             ("the largest b (ms/um^2)", self.max_b),
         ];
         for (what, value) in positive {
-            if !(value > 0.0) {
+            if value.is_nan() || value <= 0.0 {
                 return Err(DesignError::Value { what, value, wanted: "it must be positive" });
             }
         }

@@ -221,6 +221,11 @@ impl Parameters {
         self.values
     }
 
+    /// Whether all values are their coordinates.
+    pub(crate) fn is_real(&self) -> bool {
+        self.blocks.iter().all(|b| b.constraint == Constraint::Real)
+    }
+
     /// A name a value.
     pub fn names(&self) -> Vec<String> {
         let mut names = Vec::with_capacity(self.values);

@@ -1,6 +1,6 @@
 //! Posteriors of voxels: no-U-turn chains, whitened and started at the modes of the fit;
-//! importance sampling from a mixture at these modes where that will do; and the chains of
-//! any density.
+//! importance sampling from a mixture at these modes where that will do; and the chains
+//! of any density.
 
 mod density;
 mod importance;

@@ -6,13 +6,17 @@
 //! | [`fit`], [`deconvolution`] | voxel |
 //! | [`posterior`] | voxel, chain and draw |
 //! | [`summary`] | voxel and parameter |
+//! | [`criteria`] | voxel |
+//! | [`population`] | chain and draw of a shared prior |
 //!
 //! Every column is plain; units are in the field metadata under `unit`.
 //! Validated by `tests/run.rs`.
 
 mod batch;
+pub(crate) mod criteria;
 pub(crate) mod deconvolution;
 pub(crate) mod fit;
+pub(crate) mod population;
 pub(crate) mod posterior;
 pub(crate) mod summary;
 

@@ -22,7 +22,9 @@
 
 use super::{Columns, SIGNAL_UNIT};
 use crate::InferenceError;
-use crate::diagnostics::{Chains, Doubt, Evidence, Summary, Workspace, ebfmi, summarize};
+use crate::diagnostics::{
+    Chains, Doubt, Evidence, Summary, Workspace, ebfmi, summarize, summarize_without_errors,
+};
 use crate::fit::Status;
 use crate::sample::VoxelPosterior;
 use arrow_array::RecordBatch;
@@ -62,23 +64,38 @@ pub(crate) fn voxel(
     let width = posterior.width;
     let mut rows = Vec::new();
     let weights = posterior.weights;
-    let summary_of = |values: &[f64], workspace: &mut Workspace| {
-        let mut summary = match Chains::new(values, chains, draws) {
-            Ok(c) if chains > 0 => summarize(c, workspace),
-            _ => Summary::MISSING,
-        };
+    let weigh = |mut summary: Summary| {
         if let Some(w) = weights {
             summary.ess_bulk = summary.ess_bulk.min(w.effective);
             summary.ess_tail = summary.ess_tail.min(w.effective);
+            // All errors grow with the weights as that of the mean does.
+            let independent = summary.mcse_mean;
             summary.mcse_mean = summary.sd / w.precision.sqrt();
+            let ratio = summary.mcse_mean / independent;
+            summary.mcse_sd *= ratio;
+            summary.mcse_q05 *= ratio;
+            summary.mcse_q95 *= ratio;
         }
         summary
+    };
+    let chains_of = |values: &[f64], of: &mut dyn FnMut(Chains<'_>) -> Summary| match Chains::new(
+        values, chains, draws,
+    ) {
+        Ok(c) if chains > 0 => weigh(of(c)),
+        _ => Summary::MISSING,
+    };
+    let summary_of = |values: &[f64], workspace: &mut Workspace| {
+        chains_of(values, &mut |c| summarize(c, workspace))
+    };
+    // Products of the parts of an axis have no errors in the table.
+    let convergence_of = |values: &[f64], workspace: &mut Workspace| {
+        chains_of(values, &mut |c| summarize_without_errors(c, workspace))
     };
     let free_axes: Vec<usize> =
         model.free().iter().filter(|f| f.kind == FreeKind::Axis).map(|f| f.at).collect();
     let mut axis_rows: Vec<(usize, [Summary; 5])> = Vec::new();
     for &at in &free_axes {
-        axis_rows.push((at, axis(model, posterior, at, &summary_of, workspace)));
+        axis_rows.push((at, axis(model, posterior, at, &convergence_of, workspace)));
     }
     let count = posterior.values.len() / width.max(1);
     let mut table = vec![0.0; count * model.columns().len()];

@@ -13,8 +13,8 @@
 //! $-\tfrac12\Sigma$), for any number $a$ of measurement i
 //!
 //! $$\frac{\partial C}{\partial a} = \omega_i\Big[w'(S_i)\,j_i^TGj_i\,\frac{\partial S_i}{\partial a}
-//!   + 2w(S_i)\,j_i^TG\,\frac{\partial j_i}{\partial a}\Big],\qquad
-//!   \frac{\partial C}{\partial\omega_i} = w(S_i)\,j_i^TGj_i$$
+//!   {} + 2w(S_i)\,j_i^TG\,\frac{\partial j_i}{\partial a}\Big]$$
+//! $$\frac{\partial C}{\partial\omega_i} = w(S_i)\,j_i^TGj_i$$
 //!
 //! | factor | how |
 //! |---|---|
@@ -32,8 +32,8 @@
 //! | $j_i$ | signal a coordinate | row of the Jacobian in local coordinates |
 //! | $\omega_p, c_p$ | 1, of p | weight and scale of a quantity |
 //!
-//! Source: Alexander 2008, doi:10.1002/mrm.21646, eq. 4; Pukelsheim 2006,
-//! doi:10.1137/1.9780898719109, ch. 6 (criteria); Chaloner & Verdinelli 1995,
+//! Source: Alexander 2008, doi:10.1002/mrm.21646; Pukelsheim 2006,
+//! doi:10.1137/1.9780898719109 (criteria); Chaloner & Verdinelli 1995,
 //! doi:10.1214/ss/1177009939 (with a prior). Validated by `gradient_equals_difference`
 //! and `graph_gradient_equals_difference` of `tests/information.rs`.
 
@@ -118,7 +118,7 @@ impl Criterion {
                     Optimality::RelativeToValue => value.unwrap_or(1.0),
                     _ => spread[k],
                 };
-                if optimality != Optimality::Determinant && !(scale.abs() > 0.0) {
+                if optimality != Optimality::Determinant && (scale == 0.0 || scale.is_nan()) {
                     return Err(InformationError::Scale { name: q.name.clone(), set: number + 1 });
                 }
                 let local = &experiment.local;
