@@ -133,7 +133,10 @@ fn tails_too_heavy_are_seen() {
     let target = normal_at(&[0.0; 3], 0.0);
     let mut density = Flat(|z: &[f64]| -2.0 * (1.0 + target.square_distance(z)).ln());
     let mut w = Importance::default();
-    let mut mixture = components(vec![target.clone()]);
+    // A component four times too narrow, so that its own tails meet those of the target.
+    let mut narrow = target.clone();
+    narrow.factor.iter_mut().for_each(|v| *v *= 4.0);
+    let mut mixture = components(vec![narrow]);
     w.draw(&mut density, &mut mixture, DRAWS, 0, &mut PhiloxRng::new(5, 0, 255));
     assert!(w.khat > 0.7 && w.khat < 1.0, "{}", w.khat);
 }
@@ -247,10 +250,10 @@ fn vanishing_fractions_get_nuts() {
     }
 }
 
-/// A voxel of two sticks with two answers: the draws of psis are near both, and in auto,
-/// which takes NUTS there, so are the chains.
+/// Voxels of two sticks with more than one answer are seen, and get NUTS in auto; the
+/// draws of psis there are as wide as those of a mixture, not as those of the best mode.
 #[test]
-fn two_modes_are_both_found() {
+fn voxels_of_several_modes_are_seen() {
     let acquisition = scheme(6, &[(1.0, 16), (2.5, 16)]);
     let lowered = lowered("ball_sticks_2", NoiseKind::Rician, &acquisition);
     let sampler = |method| {
@@ -271,6 +274,11 @@ fn two_modes_are_both_found() {
         println!("voxel {voxel}: {} modes, {:?}", p.modes, p.weights);
         let a = sampler(SampleMethod::Auto).sample(&y, &[], Some(2.0 * SIGMA), 1, voxel);
         assert_eq!((a.method, a.modes), (SampleMethod::Nuts, p.modes));
+        // Laplace draws are those of the best mode alone: some value is wider in psis.
+        let l = sampler(SampleMethod::Laplace).sample(&y, &[], Some(2.0 * SIGMA), 1, voxel);
+        let wider = (0..p.width).map(|k| sd(&column(&p, k)) / sd(&column(&l, k)));
+        let widest = wider.fold(0.0, f64::max);
+        assert!(widest > 1.1, "{widest}");
     }
     assert!(found >= 2, "{found}");
 }

@@ -13,6 +13,10 @@
 //!
 //! with $z_j$ the same point in the chart of mode $j$.
 //!
+//! Where the weights of a posterior of one mode are poor, a t density with the mean and the
+//! (widened) covariance of the weighted draws joins the mixture, and all draws are weighed
+//! anew by the mixture of all densities that drew.
+//!
 //! Draws of equal weight come by systematic resampling: one uniform number $u$ gives draw
 //! $i$ as many copies as there are $k$ with $(k+u)/M$ in its part of the cumulated weights;
 //! they are then shuffled, so that rows are exchangeable.
@@ -23,7 +27,8 @@
 //!
 //! Source: Vehtari, Simpson, Gelman, Yao & Gabry 2024, JMLR 25(72); Kitagawa 1996,
 //! doi:10.1080/10618600.1996.10474692 (systematic resampling); Hesterberg 1995,
-//! doi:10.1080/00401706.1995.10484303 (stratified mixtures). Validated by `tests/cheap.rs`.
+//! doi:10.1080/00401706.1995.10484303 (stratified mixtures); Cornuet, Marin, Mira & Robert
+//! 2012, doi:10.1111/j.1467-9469.2011.00756.x (adaptive mixtures). Validated by `tests/cheap.rs`.
 
 use super::laplace::Laplace;
 use super::mixture::{Component, DEGREES, apportion};
@@ -33,12 +38,13 @@ use microtome_kernels::philox::PhiloxRng;
 use rand::RngExt;
 use rand_distr::ChiSquared;
 
-/// Times that a mixture that does not do is adapted.
-pub(super) const ADAPTATIONS: usize = 2;
 /// A mixture of which fewer draws are effective is adapted.
 const LEAST_EFFICIENCY: f64 = 0.65;
-/// What the covariance of the weighted draws is multiplied by, as it misses tails.
-const INFLATION: f64 = 1.3;
+/// What the covariance of the weighted draws is multiplied by at every adaptation: wide
+/// first, as few draws miss tails.
+const INFLATIONS: [f64; 2] = [3.0, 1.5];
+/// Times that a mixture that does not do is adapted.
+pub(super) const ADAPTATIONS: usize = INFLATIONS.len();
 
 /// A density on a space that each mode has a chart of.
 pub trait Charted {
@@ -70,7 +76,7 @@ pub struct Importance {
 impl Importance {
     /// Draws `count` points of the mixture and weighs them. Where k-hat is above its limit,
     /// or fewer than [`LEAST_EFFICIENCY`] of the draws are effective, and the mixture has
-    /// one mode, a component with the mean and [`INFLATION`] times the covariance of the
+    /// one mode, a component with the mean and [`INFLATIONS`] times the covariance of the
     /// weighted draws joins the mixture and gives as many draws, `adaptations` times at most.
     pub fn draw(
         &mut self,
@@ -90,12 +96,12 @@ impl Importance {
         }
         self.weigh(target, mixture);
         let modes = mixture.len();
-        for _ in 0..adaptations {
+        for inflation in INFLATIONS.into_iter().take(adaptations) {
             let is_efficient = self.effective >= LEAST_EFFICIENCY * self.chart.len() as f64;
             if modes > 1 || (self.khat <= khat_limit(count) && is_efficient) {
                 break;
             }
-            let Some(laplace) = self.moments(INFLATION) else { break };
+            let Some(laplace) = self.moments(inflation) else { break };
             let adapted = Component::new(laplace, 0, 1.0);
             self.extend(target, &adapted, count, rng);
             mixture.push(adapted);

@@ -1,11 +1,13 @@
-//! The posterior of one voxel: fit, mode, chains, verdict.
+//! The posterior of one voxel: fit, modes, draws by the method asked for, verdict.
 //!
-//! Each chain starts at a draw from the normal approximation at the mode and
+//! Each chain of NUTS starts at a draw from the normal approximation at a mode and
 //! runs in its white coordinates (see [`Laplace`]). A chain whose median log
 //! density stays more than ten nats and one a degree of freedom below the best
-//! chain's is flagged; R-hat and E-BFMI are judged with the summary.
+//! chain's is flagged; R-hat and E-BFMI are judged with the summary. Where there are
+//! several modes, chains start at them in proportion to their evidence, so that R-hat
+//! tells when they do not meet.
 //!
-//! Validated by `tests/sample.rs` and `docs/validation.md`.
+//! Validated by `tests/sample.rs`, `tests/cheap.rs` and `docs/validation.md`.
 
 use super::importance::{ADAPTATIONS, Importance};
 use super::laplace::Laplace;
@@ -23,10 +25,6 @@ use rand_distr::{Distribution, StandardNormal};
 const STUCK_NATS: f64 = 10.0;
 /// A mode with less of the evidence than this starts no chain.
 const LEAST_OF_CHAINS: f64 = 0.05;
-/// Weighted draws from which the whitening of chains is learnt.
-const PILOTS: usize = 200;
-/// Fewest effective ones of them.
-const LEAST_EFFECTIVE: f64 = 50.0;
 /// The stream of the random numbers that belong to no chain.
 const OWN_STREAM: u8 = 255;
 
@@ -215,19 +213,11 @@ impl Sampler {
                 {
                     out.status = Status::Converged;
                 } else {
-                    let white = whitening(importance);
-                    chains(&mut posterior, &modes, white, &options.nuts, seed, row, &mut out);
+                    chains(&mut posterior, &modes, &options.nuts, seed, row, &mut out);
                 }
             }
             SampleMethod::Auto | SampleMethod::Nuts => {
-                let mut white = None;
-                if modes.len() == 1 {
-                    let mut mixture = components(vec![modes[0].laplace.clone()]);
-                    let mut charts = OnCharts::new(&mut posterior, &modes);
-                    importance.draw(&mut charts, &mut mixture, PILOTS, 0, &mut own());
-                    white = whitening(importance);
-                }
-                chains(&mut posterior, &modes, white, &options.nuts, seed, row, &mut out);
+                chains(&mut posterior, &modes, &options.nuts, seed, row, &mut out);
             }
         }
         out
@@ -329,8 +319,8 @@ fn weigh(
 
 /// The mode that each chain starts at: as many chains a mode as its share of the evidence,
 /// one at least where that is [`LEAST_OF_CHAINS`].
-fn chain_modes(modes: &[Mode], chains: usize) -> Vec<usize> {
-    let shares = proportions(&modes::ln_evidence(modes));
+fn chain_modes(ln_evidence: &[f64], chains: usize) -> Vec<usize> {
+    let shares = proportions(ln_evidence);
     let kept: Vec<f64> =
         shares.into_iter().filter(|s| *s >= LEAST_OF_CHAINS).take(chains).collect();
     let sum: f64 = kept.iter().sum();
@@ -347,18 +337,10 @@ fn chain_modes(modes: &[Mode], chains: usize) -> Vec<usize> {
     more.iter().enumerate().flat_map(|(k, n)| std::iter::repeat_n(k, 1 + n)).collect()
 }
 
-/// The normal density that whitens the coordinates of chains: that of weighted draws, which
-/// know of tails that the curvature at the mode does not show; `None` when there are too few.
-fn whitening(importance: &Importance) -> Option<Laplace> {
-    if importance.effective >= LEAST_EFFECTIVE { importance.moments(1.0) } else { None }
-}
-
-/// NUTS chains from the modes, in coordinates that `white` whitens, else the curvature at
-/// the mode.
+/// NUTS chains from the modes.
 fn chains(
     posterior: &mut Posterior<'_>,
     modes: &[Mode],
-    white: Option<Laplace>,
     options: &NutsOptions,
     seed: u64,
     row: u64,
@@ -370,8 +352,8 @@ fn chains(
     out.traces.clear();
     out.values.reserve(options.chains * options.draws * out.width);
     let mut current = 0;
-    for (chain, mode) in chain_modes(modes, options.chains).into_iter().enumerate() {
-        let laplace = white.as_ref().unwrap_or(&modes[mode].laplace);
+    for (chain, mode) in chain_modes(&modes::ln_evidence(modes), options.chains).into_iter().enumerate() {
+        let laplace = &modes[mode].laplace;
         if mode != current {
             posterior.set_chart(modes[mode].chart.clone());
             current = mode;
@@ -435,6 +417,18 @@ mod tests {
             })
             .collect();
         Trace { draws, ..Trace::default() }
+    }
+
+    #[test]
+    fn chains_start_at_the_modes_in_proportion() {
+        assert_eq!(chain_modes(&[-3.0], 4), [0; 4]);
+        assert_eq!(chain_modes(&[0.0, 0.0], 4), [0, 0, 1, 1]);
+        assert_eq!(chain_modes(&[0.0, -(3.0_f64.ln())], 4), [0, 0, 0, 1]);
+        // Shares of 0.88 and 0.12: one chain at least; of 0.99 and 0.01: none.
+        assert_eq!(chain_modes(&[0.0, -2.0], 4), [0, 0, 0, 1]);
+        assert_eq!(chain_modes(&[0.0, -5.0], 4), [0; 4]);
+        assert_eq!(chain_modes(&[0.0, -0.1, -0.2], 2), [0, 1]);
+        assert_eq!(chain_modes(&[0.0, 0.0], 1), [0]);
     }
 
     #[test]
