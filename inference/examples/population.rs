@@ -36,8 +36,10 @@ type Estimates = BTreeMap<(usize, String), [f64; 4]>;
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let case = arguments.first().map_or("population", String::as_str);
-    let number = |i: usize, default: f64| arguments.get(i).map_or(Ok(default), |a| a.parse::<f64>());
-    let (side, snr, draws) = (number(1, 16.0)? as usize, number(2, 15.0)?, number(3, 500.0)? as usize);
+    let number =
+        |i: usize, default: f64| arguments.get(i).map_or(Ok(default), |a| a.parse::<f64>());
+    let (side, snr, draws) =
+        (number(1, 16.0)? as usize, number(2, 15.0)?, number(3, 500.0)? as usize);
     let text = if ["crossing", "edge_three"].contains(&case) {
         "stick + zeppelin + ball"
     } else {
@@ -94,7 +96,11 @@ fn main() -> Result<(), Box<dyn Error>> {
                 100.0 * inside / n
             );
         }
-        println!("| {} | | {:.2} ms of CPU a voxel | | | |", prior.name(), 1e3 * seconds / truths.len() as f64);
+        println!(
+            "| {} | | {:.2} ms of CPU a voxel | | | |",
+            prior.name(),
+            1e3 * seconds / truths.len() as f64
+        );
         independent.get_or_insert(errors);
     }
     Ok(())

@@ -19,14 +19,14 @@
 //! Source: Huang & Wand 2013, doi:10.1214/13-BA815, equations 2 to 5; Bartlett 1933,
 //! doi:10.1017/S0370164600045764.
 //! Validated by `moments_of_the_wishart`, `marginals_of_the_hyperprior` below and
-//! `joint_distribution` in `tests/population.rs`.
+//! `joint_distribution` in `tests.rs`.
 
 use crate::dense::{backward, cholesky, cholesky_inverse, cholesky_solve};
 use rand::Rng;
 use rand_distr::{ChiSquared, Distribution, Gamma, StandardNormal};
 
 /// Degrees of freedom of the half-t priors of standard deviations.
-const NU: f64 = 2.0;
+pub(crate) const NU: f64 = 2.0;
 
 /// What is known of the population beforehand.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,7 +62,7 @@ pub struct Statistics {
     pub sum: Vec<f64>,
     /// $\sum_v (z_v-m)(z_v-m)^T$.
     pub outer: Vec<f64>,
-    /// $\sum_{v\sim w}(z_v-z_w)(z_v-z_w)^T$ over pairs of neighbours.
+    /// $\sum_{v\sim w}\omega_{vw}(z_v-z_w)(z_v-z_w)^T$ over pairs of neighbours.
     pub differences: Vec<f64>,
 }
 

@@ -178,7 +178,7 @@ impl Coupled {
                 *mean += r[c.at];
             }
         }
-        let neighbours = region.field.neighbours(block.first + m).count();
+        let neighbours = region.field.count(block.first + m);
         let weight = neighbours as f64 + region.field.proper();
         predicted_sd(region, population, weight, |_, k| mean[k] / f64::max(n, 1.0))
     }

@@ -9,8 +9,7 @@
 //! invariant. Metric and step size ([`super::step_size`]) are tuned during warm-up only.
 //!
 //! Source: Neal 2011, doi:10.1201/b10905-6 (Hamiltonian dynamics).
-//! Validated by `joint_distribution` and `one_voxel_agrees_with_quadrature` in
-//! `tests/population.rs`.
+//! Validated by `joint_distribution` in `tests.rs`.
 
 use super::step_size::{DIVERGENT_NATS, StepSize};
 use crate::dense::{backward, cholesky, forward};
