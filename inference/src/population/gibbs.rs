@@ -18,6 +18,7 @@
 use super::draws::DrawStore;
 use super::normal_wishart::{Population, Statistics};
 use super::region::{Block, Coupled, Region};
+use super::step_size::{OVERRELAXED, QUARTER};
 use super::transition::{Conditional, Stepper, Walker};
 use super::whitened::{Frame, Slopes, WhitenedStep, add_curvature};
 use crate::InferenceError;
@@ -270,6 +271,7 @@ impl<'a> Work<'a> {
                             weight,
                             precision: &population.precision,
                             ln_det: population.ln_det,
+                            time: if state.weights.is_empty() { QUARTER } else { OVERRELAXED },
                         };
                         let mut rng = PhiloxRng::at_step(seed, state.scan, member.row, state.chain);
                         stepper.step(

@@ -4,7 +4,7 @@
 use super::gibbs::{Rows, State, Work};
 use super::region::{Coupled, Region};
 use super::whitened::WhitenedStep;
-use super::{DrawStore, MemoryDraws};
+use super::{DrawStore, Hyperprior, MemoryDraws, Population};
 use crate::InferenceError;
 use crate::diagnostics::{Chains, Workspace, mcse_mean};
 use microtome_kernels::philox::PhiloxRng;
@@ -90,7 +90,7 @@ fn joint_distribution(text: &str, prior: Coupling, voxels: usize, scans: u32) {
     let mut evaluator = Evaluator::new(&lowered);
     let noise = lowered.model.noise();
     let mut found: Vec<Vec<f64>> = Vec::new();
-    let mut expected: Vec<(String, f64)> = Vec::new();
+    let mut names: Vec<String> = Vec::new();
     for scan in 151..=150 + scans {
         // New data of every voxel.
         for (block, rows) in region.blocks.iter_mut().zip(&mut rows) {
@@ -108,27 +108,13 @@ fn joint_distribution(text: &str, prior: Coupling, voxels: usize, scans: u32) {
         work.refresh(&mut rows);
         state.scan = scan;
         scan_once(&work, &region, &mut rows, &mut state, &mut together, false);
-        let p = &state.population;
-        let mut now = Vec::new();
-        expected.clear();
-        for k in 0..d {
-            let from = (p.mean[k] - region.hyperprior.mean[k]) / region.hyperprior.sd[k];
-            now.extend([from, from * from]);
-            expected.push((format!("m {k}"), 0.0));
-            expected.push((format!("m² {k}"), 1.0));
-            let below = p.sd(k) < region.hyperprior.sd[k] * (2.0_f64 / 3.0).sqrt();
-            now.push(f64::from(u8::from(below)));
-            expected.push((format!("sd {k}"), 0.5));
-            for j in 0..k {
-                let r = p.correlation(j, k);
-                now.extend([r, r * r]);
-                expected.push((format!("r {j}{k}"), 0.0));
-                expected.push((format!("r² {j}{k}"), 1.0 / 3.0));
-            }
-        }
+        let (now, words) = statistics(&state.population, &region.hyperprior);
+        names = words;
         found.push(now);
     }
-    for (s, (name, expected)) in expected.iter().enumerate() {
+    let prior = of_prior(&region);
+    for (s, name) in names.iter().enumerate() {
+        let expected = prior[s];
         let x: Vec<f64> = found.iter().map(|f| f[s]).collect();
         let mean = x.iter().sum::<f64>() / x.len() as f64;
         let error = mcse_mean(Chains::new(&x, 1, x.len()).unwrap(), &mut Workspace::new());
@@ -137,6 +123,40 @@ fn joint_distribution(text: &str, prior: Coupling, voxels: usize, scans: u32) {
         assert!(z.abs() < 5.0, "{text} {prior:?} {name}: {mean} +- {error}, not {expected}");
         assert!(error < 0.1, "{text} {prior:?} {name}: {mean} +- {error}");
     }
+}
+
+/// Bounded or light-tailed statistics of a population, and their names.
+fn statistics(p: &Population, prior: &Hyperprior) -> (Vec<f64>, Vec<String>) {
+    let (mut now, mut names) = (Vec::new(), Vec::new());
+    for k in 0..p.mean.len() {
+        let from = (p.mean[k] - prior.mean[k]) / prior.sd[k];
+        now.extend([from, from * from, (p.sd(k) / prior.sd[k]).ln()]);
+        names.extend([format!("m {k}"), format!("m² {k}"), format!("ln sd {k}")]);
+        now.push(f64::from(u8::from(p.sd(k) < 0.3 * prior.sd[k])));
+        names.push(format!("small sd {k}"));
+        for j in 0..k {
+            let r = p.correlation(j, k);
+            now.extend([r, r * r]);
+            names.extend([format!("r {j}{k}"), format!("r² {j}{k}")]);
+        }
+    }
+    (now, names)
+}
+
+/// Their means under the hyperprior, by independent draws.
+fn of_prior(region: &Region) -> Vec<f64> {
+    let n = 100_000;
+    let mut sums: Vec<f64> = Vec::new();
+    let mut rng = PhiloxRng::new(17, 0, 0);
+    for _ in 0..n {
+        let p = Population::from_prior(&region.hyperprior, &mut rng).unwrap();
+        let (now, _) = statistics(&p, &region.hyperprior);
+        sums.resize(now.len(), 0.0);
+        for (s, x) in sums.iter_mut().zip(now) {
+            *s += x / f64::from(n);
+        }
+    }
+    sums
 }
 
 fn scan_once(
@@ -154,8 +174,8 @@ fn scan_once(
         work.publish(rows, state);
     }
     work.move_together(together, rows, state, warm_up);
-    let statistics: Vec<_> = region.blocks.iter().map(|b| work.statistics(b, state)).collect();
-    state.population = work.reduce(&statistics, state).unwrap();
+    let sums: Vec<_> = region.blocks.iter().map(|b| work.statistics(b, state)).collect();
+    state.population = work.reduce(&sums, state).unwrap();
     state.weights = work.weights(state);
 }
 

@@ -7,7 +7,8 @@
 //! with $T$ unit lower triangular. At fixed $U$ and $c$ the density of
 //! $\varphi=(m,s,T)$ is, with all Jacobians,
 //! $$\sum_v\ln p(y_v\,|\,z_v)-\sum_k\frac{(m_k-\mu_k)^2}{2A_k^2}
-//!   +\sum_k\Big(s_k-\frac{e^{2s_k}}{A_k^2c_k}\Big)-\nu\sum_{jk}\frac{(T^{-1})_{jk}^2}{c_k}.$$
+//!   +\sum_k\Big(s_k-\frac{e^{2s_k}}{A_k^2c_k}\Big)
+//!   -\sum_{jk}(T^{-1})_{jk}^2\Big(\frac{\nu}{c_k}+\frac{(\epsilon A_k)^2}{2e^{2s_k}}\Big).$$
 //! A population that the data of each voxel say little of so moves as far as the data of
 //! all voxels together allow, where the conjugate draws of
 //! [`super::normal_wishart`] alone would creep. One Hamiltonian trajectory in the
@@ -21,7 +22,7 @@
 //! `tests.rs`.
 
 use super::normal_wishart::{Hyperprior, NU, Population};
-use super::step_size::{DIVERGENT_NATS, StepSize};
+use super::step_size::{DIVERGENT_NATS, QUARTER, StepSize};
 use crate::dense::{backward, cholesky, forward};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
@@ -233,7 +234,7 @@ impl WhitenedStep {
         let c: Vec<f64> =
             population.auxiliary.iter().zip(&squares).map(|(a, s)| a * s * s).collect();
         let mut momentum: Vec<f64> = (0..n).map(|_| StandardNormal.sample(rng)).collect();
-        let (steps, step) = self.tuning.trajectory(warm_up, rng);
+        let (steps, step) = self.tuning.trajectory(QUARTER, warm_up, rng);
         let u: f64 = rng.random();
         let kinetic = |p: &[f64]| 0.5 * p.iter().map(|p| p * p).sum::<f64>();
         let kick = |momentum: &mut [f64], gradient: &[f64], step: f64| {
@@ -284,20 +285,24 @@ fn hyperprior(prior: &Hyperprior, c: &[f64], frame: &Frame, gradient: &mut [f64]
         gradient[k] -= from / variance;
         gradient[d + k] += 1.0 - 2.0 * wall;
     }
-    // f = -ν tr(C⁻¹ MᵀM), M = T⁻¹, has df/dT = 2ν (M C⁻¹ MᵀM)ᵀ.
+    // f = -tr(W MᵀM), M = T⁻¹, W diagonal, has df/dT = 2 (M W MᵀM)ᵀ.
+    let floor: Vec<f64> =
+        (0..d).map(|k| 0.5 * prior.floor(k) * (-2.0 * frame.phi[d + k]).exp()).collect();
+    let weight: Vec<f64> = (0..d).map(|k| NU / c[k] + floor[k]).collect();
     let m = frame.inverse();
     let mut gram = vec![0.0; d * d];
     for i in 0..d {
         for j in 0..d {
             gram[i * d + j] = (0..d).map(|k| m[k * d + i] * m[k * d + j]).sum();
         }
-        total -= NU * gram[i * d + i] / c[i];
+        total -= weight[i] * gram[i * d + i];
+        gradient[d + i] += 2.0 * floor[i] * gram[i * d + i];
     }
     let mut at = 2 * d;
     for i in 0..d {
         for j in 0..i {
-            let sum: f64 = (0..d).map(|k| m[j * d + k] / c[k] * gram[k * d + i]).sum();
-            gradient[at] += 2.0 * NU * sum;
+            let sum: f64 = (0..d).map(|k| m[j * d + k] * weight[k] * gram[k * d + i]).sum();
+            gradient[at] += 2.0 * sum;
             at += 1;
         }
     }
@@ -325,6 +330,7 @@ mod tests {
                 // Inverse gamma (1/2, 1/A²) of a, then |S|^(df/2) and the trace.
                 total += -1.5 * a.ln() - 1.0 / (variance * a);
                 total -= 0.5 * df * a.ln() + NU / a * p.precision[(d + 1) * k];
+                total -= 0.5 * prior.floor(k) * p.precision[(d + 1) * k];
                 total -= 0.5 * (p.mean[k] - prior.mean[k]).powi(2) / variance;
             }
             total + 0.5 * (df + d as f64 + 1.0) * p.ln_det
