@@ -254,7 +254,10 @@ fn sample(spec: &RunSpec, batches: &[VoxelBatch]) -> Result<Estimates, Box<dyn E
         let [mean, low, high, ess, rhat] = columns;
         let (mean, low, high, ess, rhat) = (mean?, low?, high?, ess?, rhat?);
         for (r, name) in parameter.into_iter().enumerate() {
-            out.insert((voxel.value(r) as usize, name), [mean[r], low[r], high[r], ess[r], rhat[r]]);
+            out.insert(
+                (voxel.value(r) as usize, name),
+                [mean[r], low[r], high[r], ess[r], rhat[r]],
+            );
         }
     }
     Ok(out)

@@ -13,6 +13,15 @@ pub enum InferenceError {
     /// Responses that do not fit the acquisition.
     #[error(transparent)]
     Deconvolution(#[from] microtome_models::DeconvolutionError),
+    /// A prior that nothing can be drawn from.
+    #[error(transparent)]
+    PriorDraw(#[from] microtome_models::PriorDrawError),
+    /// A model or a setting that can't be calibrated.
+    #[error("calibration: {reason}")]
+    Calibration {
+        /// Why, and what to do.
+        reason: String,
+    },
     /// A batch lacks a column or has one of another type.
     #[error("batch of voxels: column `{column}` {problem}")]
     Column {

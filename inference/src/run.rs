@@ -8,10 +8,12 @@
 //!
 //! Validated by `tests/run.rs`.
 
+mod criteria;
+
 use crate::deconvolution::Deconvolver;
 use crate::diagnostics::Workspace;
 use crate::fit::{FitOptions, Fitter, LogLinear, StartScheme, Status};
-use crate::sample::{NutsOptions, Sampler};
+use crate::sample::{Monitor, SampleOptions, Sampler};
 use crate::table::{self, voxel_batch};
 use crate::{Identifiability, InferenceError};
 use arrow_array::RecordBatch;
@@ -55,6 +57,8 @@ pub(crate) struct Composed {
     log_linear: Option<LogLinear>,
     /// Prior standard deviation of each value that does not depend on the data.
     prior_sd: Vec<f64>,
+    /// Who is told of draws and voxels as they are made.
+    monitor: Option<&'static Monitor>,
 }
 
 /// Voxels by how they ended.
@@ -70,6 +74,8 @@ pub struct Counts {
     pub gradients: u64,
     /// Voxels by status.
     pub by_status: BTreeMap<&'static str, u64>,
+    /// Voxels with a posterior by the method of their draws.
+    pub by_method: BTreeMap<&'static str, u64>,
 }
 
 /// What gradient nonlinearity makes of a voxel.
@@ -91,6 +97,9 @@ impl Counts {
         self.gradients += other.gradients;
         for (status, n) in &other.by_status {
             *self.by_status.entry(status).or_default() += n;
+        }
+        for (method, n) in &other.by_method {
+            *self.by_method.entry(method).or_default() += n;
         }
     }
 
@@ -115,6 +124,8 @@ pub struct Tables {
     pub fit: Option<RecordBatch>,
     /// Coefficients of fibre orientation distributions.
     pub fod: Option<RecordBatch>,
+    /// Criteria for the comparison of models.
+    pub criteria: Option<RecordBatch>,
     /// How the voxels ended.
     pub counts: Counts,
 }
@@ -142,6 +153,15 @@ impl Runner {
             _ => Task::Compose(Box::new(Composed::new(spec)?)),
         };
         Ok(Self(task))
+    }
+
+    /// Tells a monitor of draws and sampled voxels as they are made; a job other than
+    /// sampling tells nothing.
+    pub fn watched(mut self, monitor: &'static Monitor) -> Self {
+        if let Task::Compose(composed) = &mut self.0 {
+            composed.monitor = Some(monitor);
+        }
+        self
     }
 
     /// What the acquisition can tell about the model; see [`Identifiability::of`].
@@ -222,6 +242,7 @@ fn deconvolve(
         summary: None,
         fit: None,
         fod: Some(table::deconvolution::coefficients(deconvolver, voxels, &fits)?),
+        criteria: None,
         counts: Counts::of(&status),
     })
 }
@@ -252,7 +273,17 @@ impl Composed {
         let log_linear = log_linear(spec, &model, &lowered)?;
         let prior_sd = prior_sd(&model);
         let spec = spec.clone();
-        Ok(Self { spec, model, prior_sd, scheme, means, repeats, lowered, log_linear })
+        Ok(Self {
+            spec,
+            model,
+            prior_sd,
+            scheme,
+            means,
+            repeats,
+            lowered,
+            log_linear,
+            monitor: None,
+        })
     }
 
     /// The model.
@@ -311,15 +342,10 @@ impl Composed {
         own.map_or(Deviation::Invalid, |own| Deviation::Own(Box::new(own)))
     }
 
-    fn nuts_options(&self) -> NutsOptions {
-        let search = &self.spec.search;
-        NutsOptions {
-            chains: search.chains,
-            tune: search.tune,
-            draws: search.draws,
-            target_accept: search.target_accept,
-            ..NutsOptions::default()
-        }
+    fn sampler(&self, fitter: Fitter) -> Sampler {
+        let mut options = SampleOptions::of(&self.spec.search);
+        options.nuts.monitor = self.monitor;
+        Sampler::with_options(fitter, options)
     }
 
     /// Checks a batch and makes its signals the data of the model.
@@ -415,7 +441,8 @@ impl Composed {
             .collect::<Result<Vec<_>, _>>()?;
         let status: Vec<Status> = fits.iter().map(|f| f.status).collect();
         let main = table::fit::table(self.model(), voxels, &fits)?;
-        Ok(Tables { main, summary: None, fit: None, fod: None, counts: Counts::of(&status) })
+        let counts = Counts::of(&status);
+        Ok(Tables { main, summary: None, fit: None, fod: None, criteria: None, counts })
     }
 
     fn fit_log_linear(
@@ -446,7 +473,8 @@ impl Composed {
             .collect::<Result<Vec<_>, _>>()?;
         let status: Vec<Status> = fits.iter().map(|f| f.status).collect();
         let main = table::fit::table(self.model(), voxels, &fits)?;
-        Ok(Tables { main, summary: None, fit: None, fod: None, counts: Counts::of(&status) })
+        let counts = Counts::of(&status);
+        Ok(Tables { main, summary: None, fit: None, fod: None, criteria: None, counts })
     }
 
     fn sample(&self, voxels: &VoxelBatch, stop: &AtomicBool) -> Result<Tables, InferenceError> {
@@ -454,8 +482,8 @@ impl Composed {
         let results = (0..voxels.row.len())
             .into_par_iter()
             .map_init(
-                || (Sampler::new(self.fitter(), self.nuts_options()), Workspace::new()),
-                |(sampler, workspace), v| {
+                || (self.sampler(self.fitter()), Workspace::new(), self.judge()),
+                |(sampler, workspace, judge), v| {
                     if stop.load(Ordering::Relaxed) {
                         return Err(InferenceError::Interrupted);
                     }
@@ -465,8 +493,9 @@ impl Composed {
                     let (seed, row) = (self.spec.seed, voxels.row[v]);
                     let mut posterior = match self.fitter_of(voxels, v) {
                         Deviation::None => sampler.sample(y, &fixed, sigma, seed, row),
-                        Deviation::Own(own) => Sampler::new(*own, self.nuts_options())
-                            .sample(y, &fixed, sigma, seed, row),
+                        Deviation::Own(own) => {
+                            self.sampler(*own).sample(y, &fixed, sigma, seed, row)
+                        }
                         Deviation::Invalid => {
                             sampler.sample(&vec![f64::NAN; n], &fixed, sigma, seed, row)
                         }
@@ -479,31 +508,48 @@ impl Composed {
                         &prior_sd,
                         workspace,
                     );
-                    let status = table::summary::status(&posterior, &rows);
-                    Ok((posterior, rows, status))
+                    let quality = table::summary::quality(&posterior, &rows);
+                    if let Some(monitor) = self.monitor {
+                        monitor.voxel(quality.status != Status::Converged);
+                    }
+                    let criteria = self.judged(judge.as_mut(), voxels, v, &posterior);
+                    let divergences = posterior.divergences();
+                    posterior.thin(self.spec.search.thin);
+                    Ok((posterior, rows, quality, divergences, criteria))
                 },
             )
             .collect::<Result<Vec<_>, _>>()?;
         let mut posteriors = Vec::with_capacity(results.len());
         let mut rows = Vec::with_capacity(results.len());
-        let mut status = Vec::with_capacity(results.len());
-        for (p, r, s) in results {
+        let mut quality = Vec::with_capacity(results.len());
+        let mut criteria = Vec::with_capacity(results.len());
+        let mut counts = Counts::default();
+        for (p, r, q, divergences, c) in results {
+            counts.divergences += divergences;
+            *counts.by_method.entry(p.method.name()).or_default() += u64::from(p.modes > 0);
             posteriors.push(p);
             rows.push(r);
-            status.push(s);
+            quality.push(q);
+            criteria.push(c);
         }
-        let mut counts = Counts::of(&status);
-        for trace in posteriors.iter().flat_map(|p| &p.traces) {
-            counts.gradients += trace.gradients;
-            counts.divergences += trace.draws.iter().filter(|d| d.diverging).count() as u64;
-        }
+        let status: Vec<Status> = quality.iter().map(|q| q.status).collect();
+        let criteria = match self.spec.search.criteria {
+            true => {
+                let shells = self.shells().len();
+                Some(table::criteria::table(voxels, &criteria, &status, shells)?)
+            }
+            false => None,
+        };
+        counts.add(&Counts::of(&status));
+        counts.gradients = posteriors.iter().flat_map(|p| &p.traces).map(|t| t.gradients).sum();
         let fits: Vec<_> = posteriors.iter().map(|p| p.fit.clone()).collect();
         let free_sigma = self.spec.sigma == SigmaSpec::Free;
         Ok(Tables {
             main: table::posterior::table(self.model(), voxels, &posteriors, &status, free_sigma)?,
-            summary: Some(table::summary::table(voxels, &rows, &status)?),
+            summary: Some(table::summary::table(voxels, &posteriors, &rows, &quality)?),
             fit: Some(table::fit::table(self.model(), voxels, &fits)?),
             fod: None,
+            criteria,
             counts,
         })
     }

@@ -22,8 +22,8 @@
 //! `moments_by_draws` in `tests/pooled.rs`.
 
 use crate::chart::Chart;
+use crate::curvature::LikelihoodCurvature;
 use crate::evaluate::{Evaluator, Lowered};
-use crate::information::Information;
 use crate::model::{FreeKind, Model};
 use crate::noise::Constants;
 use crate::prior::{Prior, PriorError};
@@ -328,7 +328,7 @@ pub struct PooledDensity {
     x: Vec<f64>,
     gx: Vec<f64>,
     score: Vec<f64>,
-    information: Information,
+    information: LikelihoodCurvature,
 }
 
 impl PooledDensity {
@@ -340,7 +340,7 @@ impl PooledDensity {
             x: vec![0.0; space.values()],
             gx: vec![0.0; space.values()],
             score: vec![0.0; slots],
-            information: Information::new(slots, values),
+            information: LikelihoodCurvature::new(slots, values),
         }
     }
 

@@ -8,9 +8,11 @@
 //!
 //! Validated by `gradient_equals_difference` in `tests/posterior.rs`.
 
+mod value;
+
 use crate::chart::Chart;
+use crate::curvature::LikelihoodCurvature;
 use crate::evaluate::Evaluator;
-use crate::information::Information;
 use crate::model::{FreeKind, Model};
 use crate::noise::Constants;
 use crate::prior::{Prior, PriorError};
@@ -40,7 +42,7 @@ pub struct Posterior<'a> {
     x: Vec<f64>,
     gx: Vec<f64>,
     score: Vec<f64>,
-    information: Information,
+    information: LikelihoodCurvature,
 }
 
 impl<'a> Posterior<'a> {
@@ -116,7 +118,7 @@ impl<'a> Posterior<'a> {
             x: vec![0.0; values],
             gx: vec![0.0; values],
             score: vec![0.0; slots],
-            information: Information::new(slots, model.values()),
+            information: LikelihoodCurvature::new(slots, model.values()),
             chart,
             evaluator,
         })
@@ -130,6 +132,24 @@ impl<'a> Posterior<'a> {
     /// The chart.
     pub fn chart(&self) -> &Chart {
         &self.chart
+    }
+
+    /// Puts another chart of the same values in the place of the chart.
+    pub fn set_chart(&mut self, chart: Chart) {
+        self.chart = chart;
+    }
+
+    /// The coordinates in the chart of a point that has coordinates `z` in `from`; see
+    /// [`Chart::carry`].
+    pub fn carry(&mut self, from: &Chart, z: &[f64], out: &mut [f64]) -> f64 {
+        from.to_values(z, &mut self.x);
+        let model = &self.evaluator.lowered().model;
+        for free in model.free().iter().filter(|f| f.kind == FreeKind::Axis) {
+            if self.chart.opposes(free.at, &self.x) {
+                model.flip_axis(free.at, &mut self.x);
+            }
+        }
+        self.chart.carry(from, z, &self.x, out)
     }
 
     /// The values (σ last when free) of the last evaluation.

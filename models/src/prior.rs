@@ -148,21 +148,17 @@ impl Prior {
     /// prior draw.
     pub fn quantile(&self, p: f64) -> f64 {
         let [low, high] = self.support;
-        let between = |d: &dyn Fn(f64) -> f64, inverse: &dyn Fn(f64) -> f64| {
-            let (a, b) = (d(low), d(high));
-            inverse(a + p * (b - a)).clamp(low, high)
-        };
-        match self.shape {
+        let x = match self.shape {
             Shape::Uniform => low + p * (high - low),
-            Shape::Normal { mean, sd } => match Normal::new(mean, sd) {
-                Ok(d) => between(&|x| d.cdf(x), &|q| d.inverse_cdf(q)),
-                Err(_) => f64::NAN,
-            },
-            Shape::LogNormal { mean, sd } => match LogNormal::new(mean, sd) {
-                Ok(d) => between(&|x| d.cdf(x), &|q| d.inverse_cdf(q)),
-                Err(_) => f64::NAN,
-            },
-        }
+            Shape::Normal { mean, sd } => {
+                mean + sd * normal_quantile((low - mean) / sd, (high - mean) / sd, p)
+            }
+            Shape::LogNormal { mean, sd } => {
+                let [a, b] = [low, high].map(|x| (x.ln() - mean) / sd);
+                (mean + sd * normal_quantile(a, b, p)).exp()
+            }
+        };
+        x.clamp(low, high)
     }
 
     /// Standard deviation of the prior, by a 400-point quantile rule.
@@ -172,6 +168,17 @@ impl Prior {
         let mean = x.iter().sum::<f64>() / N as f64;
         (x.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / N as f64).sqrt()
     }
+}
+
+/// The quantile of a standard normal cut to (a, b); an interval above zero is mirrored
+/// below it, where distribution functions are accurate.
+fn normal_quantile(a: f64, b: f64, p: f64) -> f64 {
+    if a > 0.0 {
+        return -normal_quantile(-b, -a, 1.0 - p);
+    }
+    let normal = Normal::standard();
+    let (below, above) = (normal.cdf(a), normal.cdf(b));
+    normal.inverse_cdf(below + p * (above - below))
 }
 
 /// F(high) - F(low), from the upper tail where that is the accurate one.

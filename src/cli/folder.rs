@@ -152,10 +152,11 @@ fn is_half_written(name: &str) -> bool {
 
 /// Whether a name is one that this program writes.
 fn is_ours(name: &str) -> bool {
-    let table =
-        ["fit", "posterior", "summary", "fod", "population", "population_summary"].iter().any(
-            |t| name.strip_prefix(t).is_some_and(|r| r.starts_with('.') && r.ends_with(".parquet")),
-        );
+    let tables =
+        ["fit", "posterior", "summary", "fod", "criteria", "population", "population_summary"];
+    let table = tables.iter().any(|t| {
+        name.strip_prefix(t).is_some_and(|r| r.starts_with('.') && r.ends_with(".parquet"))
+    });
     let map = name.starts_with("model-")
         && (name.ends_with("_dwimap.nii.gz") || name.ends_with("_dwimap.json"));
     let record = name.strip_prefix("run.").is_some_and(|r| r.ends_with("json"));

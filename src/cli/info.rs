@@ -1,5 +1,6 @@
-//! `microtome info`: models, acquisitions, data, and this program.
+//! `microtome info`: models, acquisitions, data, designs, and this program.
 
+use super::design::DesignArgs;
 use super::flags::AcquisitionFlags;
 use super::{Outcome, model, say};
 use anyhow::Context;
@@ -18,6 +19,7 @@ Examples:
   microtome info models ball_stick
   microtome info scheme --bval dwi.bval --bvec dwi.bvec
   microtome info data --dwi dwi.nii.gz
+  microtome info design --model noddi --bval dwi.bval --bvec dwi.bvec --snr 30
   microtome info version
 
 Units: diffusivities um^2/ms, b s/mm^2, times ms, angles rad.")]
@@ -50,6 +52,7 @@ enum Topic {
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         mask: Option<PathBuf>,
     },
+    Design(Box<DesignArgs>),
     /// Version, SIMD level and features of this program.
     Version,
 }
@@ -61,6 +64,7 @@ impl InfoArgs {
             Topic::Models { name: Some(name) } => one_model(name)?,
             Topic::Scheme { acquisition } => scheme(acquisition)?,
             Topic::Data { dwi, mask } => data(dwi, mask.as_deref())?,
+            Topic::Design(design) => design.show()?,
             Topic::Version => version(),
         };
         if self.json {

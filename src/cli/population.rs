@@ -93,7 +93,7 @@ pub(crate) fn run(
     let done = AtomicU64::new(0);
     let advance = || {
         let n = done.fetch_add(1, Ordering::Relaxed);
-        work.progress.add(rows * (n + 1) / scans - rows * n / scans);
+        work.progress.computed(rows * (n + 1) / scans - rows * n / scans);
     };
     let draws = match Work::new(&coupled, &region, &STOP).run(&files, &advance) {
         Ok(draws) => draws,

@@ -7,12 +7,14 @@ use super::flags::{AcquisitionFlags, CommonFlags, DataFlags, ModelFlags, RunFlag
 use super::folder::{Identity, OutFolder};
 use super::growing::GrowingTables;
 use super::input::{Input, key, simd, version};
-use super::progress::Progress;
+use super::model::flags_at_fault;
+use super::progress::{Chains, Progress};
 use super::record::{self, Record};
 use super::{Outcome, config, fod, maps, population, say};
 use anyhow::{Context, bail};
 use cpu_time::ProcessTime;
 use microtome_datasets::{MatrixWriter, PartStore, content_hash, write_table};
+use microtome_inference::sample::Monitor;
 use microtome_inference::{Runner, record_batch};
 use microtome_models::{
     Acquisition, B0_MAX_MS_PER_UM2, BLOCK_ROWS, Coupling, Job, RunSpec, SearchSpec, harmonic_count,
@@ -58,8 +60,12 @@ pub(crate) fn run(request: &Request<'_>) -> anyhow::Result<Ended> {
         request.run.seed,
     )?;
     population::check(&input, shard)?;
-    let runner =
-        Runner::new(&input.spec).with_context(|| format!("--model {}", input.model.text))?;
+    let runner = Runner::new(&input.spec).map_err(|e| {
+        let flags = flags_at_fault(&input.model.text, &e);
+        anyhow::Error::new(e).context(flags)
+    })?;
+    let chains = chains(&input.spec);
+    let runner = chains.iter().fold(runner, |r, c| r.watched(c.monitor));
     let blocks = shard_blocks(input.blocks(), shard);
     let weighted = weighted_shells(&input.spec.acquisition);
     let undetermined = runner.identifiability().and_then(|i| i.warning(weighted));
@@ -99,6 +105,7 @@ pub(crate) fn run(request: &Request<'_>) -> anyhow::Result<Ended> {
         shard,
         threads,
         device,
+        chains,
     };
     let result = work.compute(&blocks);
     if result.is_err() {
@@ -123,6 +130,13 @@ fn table_names(spec: &RunSpec, shard: Option<Shard>) -> Vec<String> {
         None => format!("{table}.parquet"),
     };
     blocks::tables(spec).iter().map(name).collect()
+}
+
+/// Who watches the chains of a run: a monitor that lives as long as the program.
+fn chains(spec: &RunSpec) -> Option<Chains> {
+    let draws_a_voxel = (spec.search.chains * (spec.search.tune + spec.search.draws)) as u64;
+    (spec.job == Job::Sample)
+        .then(|| Chains { monitor: Box::leak(Box::new(Monitor::new())), draws_a_voxel })
 }
 
 /// The blocks that a shard owns.
@@ -156,6 +170,7 @@ struct Work<'a> {
     shard: Option<Shard>,
     threads: usize,
     device: String,
+    chains: Option<Chains>,
 }
 
 impl Work<'_> {
@@ -172,7 +187,7 @@ impl Work<'_> {
             return self.conclude(record);
         }
         let rows: u64 = blocks.iter().map(|k| self.rows_of(*k) as u64).sum();
-        let progress = Progress::begin(job.name(), rows, common.quiet);
+        let progress = Progress::begin(job.name(), rows, self.chains, common.quiet);
         let growing = if job == Job::Fit { Some(self.growing(&store)?) } else { None };
         let work = blocks::Work {
             input: self.input,

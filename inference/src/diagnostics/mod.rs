@@ -7,6 +7,8 @@
 //! | Monte Carlo standard errors | `mcse.rs` |
 //! | energy fraction of missing information | `ebfmi.rs` |
 //! | all columns of a posterior summary in one pass | `summary.rs` |
+//! | Pareto-smoothed importance weights and k-hat | `pareto.rs` |
+//! | whether a voxel may be trusted | `trust.rs` |
 //!
 //! The numbers are those of ArviZ 0.23 (`az.rhat`, `az.ess`, `az.mcse`,
 //! `az.bfmi`), edge cases included: NaN among the draws and fewer than four
@@ -23,18 +25,22 @@ mod chains;
 mod ebfmi;
 mod ess;
 mod mcse;
-mod moments;
+pub(crate) mod moments;
 mod order;
+pub(crate) mod pareto;
 mod quantile;
 mod rank;
 mod rhat;
 mod summary;
+mod trust;
 mod workspace;
 
 pub use chains::{Chains, DiagnosticsError};
 pub use ebfmi::ebfmi;
 pub use ess::{ess_bulk, ess_mean, ess_quantile, ess_sd, ess_tail};
 pub use mcse::{mcse_mean, mcse_quantile, mcse_sd};
+pub use pareto::{GeneralisedPareto, ParetoWorkspace, TailWeight, khat_limit, smooth_weights};
 pub use rhat::rhat;
 pub use summary::{Summary, summarize};
+pub use trust::{DIVERGENT_SHARE, Doubt, EBFMI_LIMIT, ESS_A_CHAIN, Evidence, RHAT_LIMIT};
 pub use workspace::Workspace;

@@ -512,6 +512,7 @@ impl Rows {
                 f64::from(w.last.n_steps),
                 w.last.step_size,
                 f64::from(u8::from(w.last.diverging)),
+                w.last.acceptance,
             ]);
         }
     }

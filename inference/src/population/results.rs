@@ -16,7 +16,7 @@ use crate::sample::{Draw, Trace, VoxelPosterior};
 use crate::table;
 use arrow_array::RecordBatch;
 use microtome_kernels::philox::PhiloxRng;
-use microtome_models::{FreeKind, SigmaSpec};
+use microtome_models::{FreeKind, SampleMethod, SigmaSpec};
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
@@ -59,6 +59,9 @@ impl Coupled {
                         traces: Vec::new(),
                         status: block.status[at],
                         width: region.space.values(),
+                        method: SampleMethod::Nuts,
+                        modes: 0,
+                        weights: None,
                     },
                 };
                 let mut prior_sd = self.composed.prior_sd_of(posterior.fit.mean_b0);
@@ -72,28 +75,30 @@ impl Coupled {
                 let model = self.composed.model();
                 let rows =
                     table::summary::voxel(model, &mut posterior, &fixed, &prior_sd, workspace);
-                let status = table::summary::status(&posterior, &rows);
-                (posterior, rows, status)
+                let quality = table::summary::quality(&posterior, &rows);
+                (posterior, rows, quality)
             })
             .collect();
-        let (mut posteriors, mut rows, mut status) = (Vec::new(), Vec::new(), Vec::new());
-        for (p, r, s) in results {
+        let (mut posteriors, mut rows, mut quality) = (Vec::new(), Vec::new(), Vec::new());
+        for (p, r, q) in results {
             posteriors.push(p);
             rows.push(r);
-            status.push(s);
+            quality.push(q);
         }
+        let status: Vec<Status> = quality.iter().map(|q| q.status).collect();
         let mut counts = Counts::of(&status);
         counts.gradients = gradients;
         let draws = posteriors.iter().flat_map(|p| &p.traces).flat_map(|t| &t.draws);
         counts.divergences = draws.filter(|d| d.diverging).count() as u64;
         let free_sigma = self.spec().sigma == SigmaSpec::Free;
         let (model, batch) = (self.composed.model(), &block.batch);
-        let summary = table::summary::table(batch, &rows, &status)?;
+        let summary = table::summary::table(batch, &posteriors, &rows, &quality)?;
         Ok(Tables {
             main: table::posterior::table(model, batch, &posteriors, &status, free_sigma)?,
             summary: Some(table::population::with_method(&summary, search.prior.name())?),
             fit: Some(table::fit::table(model, batch, &block.fits)?),
             fod: None,
+            criteria: None,
             counts,
         })
     }
@@ -122,6 +127,9 @@ impl Coupled {
             traces: Vec::with_capacity(search.chains),
             status: Status::Converged,
             width,
+            method: SampleMethod::Nuts,
+            modes: 1,
+            weights: None,
         };
         let mut x = vec![0.0; width];
         let mut all = records(block, m, record, numbers);
@@ -135,6 +143,8 @@ impl Coupled {
                     ln_density: r[dim],
                     energy: r[dim + 1],
                     tree_depth: 0,
+                    reached_max_depth: false,
+                    acceptance_rate: r[dim + 5],
                     diverging: r[dim + 4] != 0.0,
                     n_steps: r[dim + 2] as u64,
                     step_size: r[dim + 3],

@@ -214,7 +214,7 @@ fn threads_do_not_matter() {
             })
         };
         let one = draw(1);
-        assert_eq!(one.len(), 2 * 20 * (43 * (6 + 5) + 4 + 16));
+        assert_eq!(one.len(), 2 * 20 * (43 * (6 + 6) + 4 + 16));
         assert!(one.iter().all(|b| f64::from_bits(*b).is_finite()));
         assert!(one == draw(3), "{prior:?}: draws depend on threads");
         assert!(one == draw(8), "{prior:?}: draws depend on threads");

@@ -41,6 +41,8 @@ pub(crate) struct Step {
     pub(crate) n_steps: u32,
     pub(crate) step_size: f64,
     pub(crate) diverging: bool,
+    /// Probability of acceptance.
+    pub(crate) acceptance: f64,
 }
 
 /// Where a voxel of a chain is.
@@ -227,6 +229,7 @@ impl Stepper {
             n_steps: n,
             step_size: step,
             diverging: failed,
+            acceptance,
         };
     }
 

@@ -14,7 +14,7 @@ use microtome_kernels::normal::normal_equations;
 
 /// The curvature of likelihoods; keeps its memory.
 #[derive(Debug, Clone)]
-pub(crate) struct Information {
+pub(crate) struct LikelihoodCurvature {
     score: Vec<f64>,
     curvature: Vec<f64>,
     normal: Vec<f64>,
@@ -23,7 +23,7 @@ pub(crate) struct Information {
     pub(crate) slopes: Vec<f64>,
 }
 
-impl Information {
+impl LikelihoodCurvature {
     /// Memory for a model of `values` values on a plan of `slots` slots.
     pub(crate) fn new(slots: usize, values: usize) -> Self {
         Self {
