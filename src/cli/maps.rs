@@ -300,7 +300,8 @@ fn sidecar(map: &Map, spec: &RunSpec) -> String {
             json!({ "FitMethod": method, "Noise": spec.model.noise.kind.to_string() })
         }
         Job::Sample => json!({
-            "FitMethod": sampling(spec.search.sampler), "Noise": spec.model.noise.kind.to_string(),
+            "FitMethod": if spec.search.prior.is_independent() { sampling(spec.search.sampler) } else { "Gibbs sampler with Hamiltonian steps" },
+            "Prior": spec.search.prior.name(), "Noise": spec.model.noise.kind.to_string(),
             "Chains": spec.search.chains, "Burnin": spec.search.tune, "Samples": spec.search.draws,
         }),
     };

@@ -14,6 +14,7 @@ mod encoding;
 mod folders;
 mod interrupted;
 mod kills;
+mod population;
 mod predict;
 mod results;
 mod sbc;
