@@ -24,6 +24,7 @@ pub mod nc_chi;
 pub mod normal;
 pub mod philox;
 pub mod plan;
+pub mod ray;
 pub mod residual;
 pub mod restricted;
 pub mod rician;

@@ -29,6 +29,7 @@ mod model;
 mod predict;
 mod predictive;
 mod progress;
+mod project;
 mod record;
 mod report;
 mod response;
@@ -62,6 +63,8 @@ enum Verb {
     Sample(sample::SampleArgs),
     Predict(predict::PredictArgs),
     Merge(merge::MergeArgs),
+    Project(project::ProjectArgs),
+    Backproject(project::BackprojectArgs),
     Response(response::ResponseArgs),
     Diagnose(diagnose::DiagnoseArgs),
     Report(report::ReportArgs),
@@ -145,6 +148,8 @@ fn run(line: Vec<std::ffi::OsString>) -> anyhow::Result<Outcome> {
         Verb::Sample(a) => a.run(&settings),
         Verb::Predict(a) => a.run(&settings),
         Verb::Merge(a) => a.run(),
+        Verb::Project(a) => a.run(&settings),
+        Verb::Backproject(a) => a.run(&settings),
         Verb::Response(a) => a.run(&settings),
         Verb::Diagnose(a) => a.run(),
         Verb::Report(a) => a.run(),
