@@ -96,11 +96,8 @@ impl Array {
         let single = npy.sample.kind == Kind::F32;
         let mut narrow = Vec::new();
         let mut wide = Vec::new();
-        let reserved = if single {
-            narrow.try_reserve_exact(count)
-        } else {
-            wide.try_reserve_exact(count)
-        };
+        let reserved =
+            if single { narrow.try_reserve_exact(count) } else { wide.try_reserve_exact(count) };
         if reserved.is_err() {
             let what = format!("has {count} values, more than there is memory for");
             return Err(DatasetError::format(path, what));

@@ -127,8 +127,7 @@ impl SharedFlags {
     ) -> anyhow::Result<Outcome> {
         let (threads, _) = self.common.start()?;
         let set_up = read_set_up(&self.geometry, self.projector.as_deref())?;
-        let transform =
-            set_up.transform().with_context(|| self.geometry.display().to_string())?;
+        let transform = set_up.transform().with_context(|| self.geometry.display().to_string())?;
         let volume = transform.volume().shape();
         let projections = transform.geometry().shape();
         let (from, to) =

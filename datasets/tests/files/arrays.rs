@@ -8,9 +8,8 @@ fn arrays_equal_those_of_another_crate() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.npy");
     let shape = [3, 4, 5];
-    let numbers = ndarray::Array3::from_shape_fn(shape, |(z, y, x)| {
-        (100 * z + 10 * y + x) as f32 / 7.0
-    });
+    let numbers =
+        ndarray::Array3::from_shape_fn(shape, |(z, y, x)| (100 * z + 10 * y + x) as f32 / 7.0);
     // Ours read by the other.
     let ours =
         Array { shape: shape.to_vec(), values: Values::F32(numbers.iter().copied().collect()) };

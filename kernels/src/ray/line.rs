@@ -227,9 +227,7 @@ mod tests {
             let line = rays.line(iu, iv);
             assert_eq!((line.main, rays.may_have(0, panel)), (0, true));
             let pixel: [f64; 3] = std::array::from_fn(|k| {
-                view.detector[k]
-                    + (iu as f64 - 2.5) * view.u[k]
-                    + (iv as f64 - 1.0) * view.v[k]
+                view.detector[k] + (iu as f64 - 2.5) * view.u[k] + (iv as f64 - 1.0) * view.v[k]
             });
             for p in [pixel, [30.0, -11.0, 4.0]] {
                 let q: [f64; 3] = std::array::from_fn(|k| {

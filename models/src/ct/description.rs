@@ -142,8 +142,7 @@ impl SetUpSpec {
             volume = volume.with_axes(axes)?;
         }
         if volume.dimensions() != kind.dimensions() {
-            let what =
-                format!("{:?}; {} needs {} axes", v.shape, kind.name(), kind.dimensions());
+            let what = format!("{:?}; {} needs {} axes", v.shape, kind.name(), kind.dimensions());
             return Err(CtError::key("volume.shape", what));
         }
         let projector = projector(self.projector.as_deref().unwrap_or("joseph"))?;

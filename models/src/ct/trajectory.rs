@@ -127,11 +127,7 @@ impl TrajectorySpec {
     /// # Errors
     /// Keys that the kind needs and are not there, or does not use and are there;
     /// numbers that are not finite or out of range.
-    pub fn geometry(
-        &self,
-        kind: GeometryKind,
-        detector: [usize; 2],
-    ) -> Result<Geometry, CtError> {
+    pub fn geometry(&self, kind: GeometryKind, detector: [usize; 2]) -> Result<Geometry, CtError> {
         let path = self.checked(kind)?;
         let mut rows = Vec::with_capacity(self.views * kind.width());
         for k in 0..self.views {
@@ -191,7 +187,8 @@ impl TrajectorySpec {
         }
         let axes = kind.dimensions() - 1;
         let offset = self.detector_offset_mm.clone().unwrap_or_else(|| vec![0.0; axes]);
-        let lists = [("trajectory.pixel_mm", &self.pixel_mm), ("trajectory.detector_offset_mm", &offset)];
+        let lists =
+            [("trajectory.pixel_mm", &self.pixel_mm), ("trajectory.detector_offset_mm", &offset)];
         for (key, list) in lists {
             if list.len() != axes || list.iter().any(|v| !v.is_finite()) {
                 let form = if space { "[v, u]" } else { "[u]" };

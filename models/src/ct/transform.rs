@@ -97,11 +97,7 @@ impl RayTransform {
     ///
     /// # Errors
     /// Arrays of another length.
-    pub fn apply_into<T: Real>(
-        &self,
-        volume: &[T],
-        projections: &mut [T],
-    ) -> Result<(), CtError> {
+    pub fn apply_into<T: Real>(&self, volume: &[T], projections: &mut [T]) -> Result<(), CtError> {
         self.check(volume, projections)?;
         let (grid, panel) = (self.volume.grid(), self.geometry.panel());
         ray::forward(self.projector, grid, panel, &self.views, volume, projections);
@@ -122,11 +118,7 @@ impl RayTransform {
     ///
     /// # Errors
     /// Arrays of another length.
-    pub fn add_adjoint<T: Real>(
-        &self,
-        projections: &[T],
-        volume: &mut [T],
-    ) -> Result<(), CtError> {
+    pub fn add_adjoint<T: Real>(&self, projections: &[T], volume: &mut [T]) -> Result<(), CtError> {
         self.check(volume, projections)?;
         let (grid, panel) = (self.volume.grid(), self.geometry.panel());
         ray::adjoint(self.projector, grid, panel, &self.views, projections, volume);
