@@ -1,4 +1,4 @@
-//! `microtome info`: models, acquisitions, data, and this program.
+//! `microtome info`: models, acquisitions, data, CT set-ups, and this program.
 
 use super::flags::AcquisitionFlags;
 use super::{Outcome, model, say};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Shows models and their parameters, acquisitions, data, and this program.
+/// Shows models and their parameters, acquisitions, data, CT set-ups, and this program.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -18,6 +18,7 @@ Examples:
   microtome info models ball_stick
   microtome info scheme --bval dwi.bval --bvec dwi.bvec
   microtome info data --dwi dwi.nii.gz
+  microtome info geometry cone.toml
   microtome info version
 
 Units: diffusivities um^2/ms, b s/mm^2, times ms, angles rad.")]
@@ -50,6 +51,12 @@ enum Topic {
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         mask: Option<PathBuf>,
     },
+    /// A CT set-up: views, detector, volume.
+    Geometry {
+        /// The set-up file (see `microtome project --help`).
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
     /// Version, SIMD level and features of this program.
     Version,
 }
@@ -61,6 +68,7 @@ impl InfoArgs {
             Topic::Models { name: Some(name) } => one_model(name)?,
             Topic::Scheme { acquisition } => scheme(acquisition)?,
             Topic::Data { dwi, mask } => data(dwi, mask.as_deref())?,
+            Topic::Geometry { file } => super::set_up::info(file)?,
             Topic::Version => version(),
         };
         if self.json {

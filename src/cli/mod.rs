@@ -37,6 +37,7 @@ mod responses;
 mod sample;
 mod say;
 mod scheme;
+mod set_up;
 mod slice;
 mod truth;
 mod verdict;

@@ -162,7 +162,7 @@ impl SharedFlags {
             say::line(&format!(
                 "plan of {verb} (nothing is written)\n  kind         {}\n  projector    {}\n  \
                  rays         {}\n  voxels       {}\n  arithmetic   {type_name}\n  \
-                 threads      {threads}\n  memory       {} and at most 64 MB of buffers",
+                 threads      {threads}\n  memory       {} and some 64 MB of buffers",
                 transform.geometry().kind().name(),
                 transform.projector().name(),
                 transform.n_rays(),

@@ -7,6 +7,7 @@
 mod bad_input;
 mod bench;
 mod csd;
+mod ct;
 mod cumulants;
 mod encoding;
 mod folders;

@@ -8,23 +8,24 @@
 //!
 //! Validated by `threads_change_no_bit` and `transposes` below.
 
-use super::footprint::{Footprint, Joseph, Siddon, Slab};
-use super::line::{ACROSS, Grid, Panel, Rays, View};
+use super::footprint::{Footprint, Joseph, Siddon, Slab, TAPS};
+use super::line::{ACROSS, Grid, Line, Panel, Rays, View};
 use super::{Projector, Real};
+use crate::lanes::{Task, at_level};
+use crate::simd::{self, madd};
 use rayon::prelude::*;
+use std::marker::PhantomData;
 
 /// Most bytes of all buffers of the transpose.
 const BUFFER_BYTES: usize = 32 << 20;
 /// Most bytes of one of them.
 const SLAB_BYTES: usize = 4 << 20;
 /// Most slices of a slab.
-const SLAB_SLICES: usize = 16;
+const SLAB_SLICES: usize = 32;
 /// Rays of a task of the sum.
 const TASK_RAYS: usize = 256;
-
-fn rays_of(views: &[View], panel: Panel, grid: &Grid) -> Vec<Rays> {
-    views.iter().map(|view| Rays::new(view, panel, grid)).collect()
-}
+/// Rays that the transpose prepares at once.
+const CHUNK_RAYS: usize = 1 << 18;
 
 fn is_flat(grid: &Grid, panel: Panel) -> bool {
     grid.shape[2] == 1 && panel.nv == 1
@@ -58,6 +59,10 @@ pub fn forward<T: Real>(
     }
 }
 
+fn rays_of<F: Footprint>(views: &[View], panel: Panel, grid: &Grid) -> Vec<Rays> {
+    views.iter().map(|view| Rays::new(view, panel, grid, F::MARGIN)).collect()
+}
+
 fn sums<T: Real, F: Footprint, const FLAT: bool>(
     grid: &Grid,
     panel: Panel,
@@ -65,7 +70,7 @@ fn sums<T: Real, F: Footprint, const FLAT: bool>(
     volume: &[T],
     out: &mut [T],
 ) {
-    let rays = rays_of(views, panel, grid);
+    let rays = rays_of::<F>(views, panel, grid);
     let strides = grid.strides();
     let slabs: [Slab; 3] = std::array::from_fn(|main| {
         let [a, b] = ACROSS[main];
@@ -77,17 +82,50 @@ fn sums<T: Real, F: Footprint, const FLAT: bool>(
             steps: [strides[a], strides[b]],
         }
     });
-    let pixels = panel.nu * panel.nv;
+    let level = simd::level();
     out.par_chunks_mut(TASK_RAYS).enumerate().for_each(|(task, out)| {
-        for (k, out) in out.iter_mut().enumerate() {
-            let ray = task * TASK_RAYS + k;
-            let pixel = ray % pixels;
-            let line = rays[ray / pixels].line(pixel % panel.nu, pixel / panel.nu);
-            let mut sum = 0.0;
-            F::walk::<FLAT>(&line, &slabs[line.main], |j, w| sum += w * volume[j].wide());
-            *out = T::narrow(sum);
-        }
+        let first = task * TASK_RAYS;
+        let sum = Sum::<T, F, FLAT> {
+            rays: &rays,
+            panel,
+            slabs: &slabs,
+            volume,
+            first,
+            out,
+            rule: PhantomData,
+        };
+        at_level(level, sum);
     });
+}
+
+/// The sums along some neighbouring rays.
+struct Sum<'a, T, F, const FLAT: bool> {
+    rays: &'a [Rays],
+    panel: Panel,
+    slabs: &'a [Slab; 3],
+    volume: &'a [T],
+    first: usize,
+    out: &'a mut [T],
+    rule: PhantomData<F>,
+}
+
+impl<T: Real, F: Footprint, const FLAT: bool> Task for Sum<'_, T, F, FLAT> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let pixels = self.panel.nu * self.panel.nv;
+        for (k, out) in self.out.iter_mut().enumerate() {
+            let (view, pixel) = ((self.first + k) / pixels, (self.first + k) % pixels);
+            let line = self.rays[view].line(pixel % self.panel.nu, pixel / self.panel.nu);
+            // One chain of additions for each voxel of a slice: none waits for another.
+            let mut sums = [0.0; TAPS];
+            F::walk::<FLAT>(&line, &self.slabs[line.main], |k, j, w| {
+                sums[k] = madd::<FMA>(w, self.volume[j].wide(), sums[k]);
+            });
+            *out = T::narrow((sums[0] + sums[1]) + (sums[2] + sums[3]));
+        }
+    }
 }
 
 /// Adds the transpose of [`forward`] to a volume: $x \mathrel{+}= A^Ty$.
@@ -132,12 +170,12 @@ fn spread<T: Real, F: Footprint, const FLAT: bool>(
     projections: &[T],
     volume: &mut [T],
 ) {
-    let rays = rays_of(views, panel, grid);
+    let rays = rays_of::<F>(views, panel, grid);
     let pixels = panel.nu * panel.nv;
+    let level = simd::level();
     for main in 0..3 {
-        let chosen: Vec<usize> =
-            (0..rays.len()).filter(|v| rays[*v].may_have(main, panel)).collect();
-        if chosen.is_empty() {
+        let chosen: Vec<bool> = rays.iter().map(|r| r.may_have(main, panel)).collect();
+        if !chosen.contains(&true) {
             continue;
         }
         let [a, b] = ACROSS[main];
@@ -147,32 +185,63 @@ fn spread<T: Real, F: Footprint, const FLAT: bool>(
         let thick = (SLAB_BYTES / bytes).clamp(1, SLAB_SLICES);
         let begins: Vec<usize> = (0..grid.shape[main]).step_by(thick).collect();
         for batch in begins.chunks((BUFFER_BYTES / (thick * bytes)).max(1)) {
-            let buffers: Vec<Vec<T>> = batch
-                .par_iter()
+            let mut slabs: Vec<(Slab, Vec<T>)> = batch
+                .iter()
                 .map(|&begin| {
                     let end = (begin + thick).min(grid.shape[main]);
-                    let steps = [1, across[0]];
-                    let slab = Slab { begin, end, across, step: plane, steps };
-                    let mut buffer = vec![T::default(); (end - begin) * plane];
-                    for &view in &chosen {
-                        let values = &projections[view * pixels..][..pixels];
-                        for (iv, row) in values.chunks_exact(panel.nu).enumerate() {
-                            for (iu, value) in row.iter().enumerate() {
-                                let line = rays[view].line(iu, iv);
-                                if line.main != main {
-                                    continue;
-                                }
-                                let value = value.wide();
-                                F::walk::<FLAT>(&line, &slab, |j, w| {
-                                    buffer[j] = T::narrow(buffer[j].wide() + w * value);
-                                });
-                            }
-                        }
-                    }
-                    buffer
+                    let slab = Slab { begin, end, across, step: plane, steps: [1, across[0]] };
+                    (slab, vec![T::default(); (end - begin) * plane])
                 })
                 .collect();
+            let mut lines = Vec::new();
+            for first in (0..projections.len()).step_by(CHUNK_RAYS) {
+                let past = (first + CHUNK_RAYS).min(projections.len());
+                let line = |ray: usize| {
+                    let (view, pixel) = (ray / pixels, ray % pixels);
+                    chosen[view].then(|| rays[view].line(pixel % panel.nu, pixel / panel.nu))
+                };
+                // A ray of another main axis, or that meets nothing, has no slices.
+                let empty = Line::empty();
+                let wanted = |l: &Line| l.main == main;
+                (first..past)
+                    .into_par_iter()
+                    .map(|ray| line(ray).filter(wanted).unwrap_or(empty))
+                    .collect_into_vec(&mut lines);
+                let values = &projections[first..past];
+                slabs.par_iter_mut().for_each(|(slab, buffer)| {
+                    let slab = *slab;
+                    let lines = &lines;
+                    at_level(
+                        level,
+                        Spread::<T, F, FLAT> { lines, values, slab, buffer, rule: PhantomData },
+                    );
+                });
+            }
+            let buffers: Vec<Vec<T>> = slabs.into_iter().map(|s| s.1).collect();
             add(grid, main, batch[0], thick, &buffers, volume);
+        }
+    }
+}
+
+/// What some rays leave in a slab.
+struct Spread<'a, T, F, const FLAT: bool> {
+    lines: &'a [Line],
+    values: &'a [T],
+    slab: Slab,
+    buffer: &'a mut [T],
+    rule: PhantomData<F>,
+}
+
+impl<T: Real, F: Footprint, const FLAT: bool> Task for Spread<'_, T, F, FLAT> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        for (line, value) in self.lines.iter().zip(self.values) {
+            let value = value.wide();
+            F::walk::<FLAT>(line, &self.slab, |_, j, w| {
+                self.buffer[j] = T::narrow(madd::<FMA>(w, value, self.buffer[j].wide()));
+            });
         }
     }
 }

@@ -10,8 +10,8 @@
 //! $\tau_a = (c - q_a(s-\frac12))/a_1$ of the slice, $c$ the coordinate of the face, so at
 //! most three cells share the length $\ell$. Cells are half open, $[i-\frac12,i+\frac12)$.
 //!
-//! `walk` hands every (voxel, weight) of a ray to a closure; sum and spread are two
-//! closures over one function. Source: Joseph 1982, doi:10.1109/TMI.1982.4307572, eqs. 4
+//! `walk` hands every (number within the slice, voxel, weight) of a ray to a closure; sum
+//! and spread are two closures over one function. Source: Joseph 1982, doi:10.1109/TMI.1982.4307572, eqs. 4
 //! to 6; Siddon 1985, doi:10.1118/1.595715, eqs. 3 to 14 (the same lengths, written by
 //! slices). Validated by the tests below.
 
@@ -30,29 +30,42 @@ pub(super) struct Slab {
     pub(super) steps: [usize; 2],
 }
 
+/// Most voxels of a slice that a ray meets.
+pub(super) const TAPS: usize = 4;
+
 /// A rule of weights.
-pub(super) trait Footprint {
-    /// Hands over every voxel of the slab that the ray meets, with its weight in mm. With
-    /// `FLAT` the second axis across has one voxel and the ray runs in its plane.
-    fn walk<const FLAT: bool>(line: &Line, slab: &Slab, visit: impl FnMut(usize, f64));
+pub(super) trait Footprint: 'static {
+    /// How far from a voxel's centre, across, a ray still meets it.
+    const MARGIN: f64;
+
+    /// Hands over every voxel of the slab that the ray meets, with its weight in mm, and
+    /// which of the at most [`TAPS`] voxels of its slice it is. With `FLAT` the second axis
+    /// across has one voxel and the ray runs in its plane.
+    fn walk<const FLAT: bool>(line: &Line, slab: &Slab, visit: impl FnMut(usize, usize, f64));
 }
 
 pub(super) struct Joseph;
 pub(super) struct Siddon;
 
 #[inline(always)]
-fn inside(i: i64, n: usize) -> bool {
-    i >= 0 && i < n as i64
+fn inside(i: i32, n: usize) -> bool {
+    (i as u32 as usize) < n
+}
+
+/// A whole number below 2^31 as an integer: the low bits after 1.5 x 2^52 was added.
+#[inline(always)]
+fn integer(whole: f64) -> i32 {
+    (whole + 6_755_399_441_055_744.0).to_bits() as i32
 }
 
 impl Footprint for Joseph {
+    const MARGIN: f64 = 1.0;
+
     #[inline(always)]
-    fn walk<const FLAT: bool>(line: &Line, slab: &Slab, mut visit: impl FnMut(usize, f64)) {
+    fn walk<const FLAT: bool>(line: &Line, slab: &Slab, mut visit: impl FnMut(usize, usize, f64)) {
         let [na, nb] = slab.across;
-        let above = [na as f64, nb as f64];
-        let (first, past) = line.slices(slab.begin, slab.end, [-1.0; 2], above);
         let [sa, sb] = slab.steps;
-        for s in first..past {
+        for s in line.within(slab.begin, slab.end) {
             let at = s as f64;
             if at < line.low || at > line.high {
                 continue;
@@ -60,38 +73,38 @@ impl Footprint for Joseph {
             let base = (s - slab.begin) * slab.step;
             let a = line.at(0, at);
             let fa = a.floor();
-            let (i, f) = (fa as i64, a - fa);
+            let (i, f) = (integer(fa), a - fa);
             if FLAT {
-                if i >= 0 && i + 1 < na as i64 {
+                if inside(i, na - 1) {
                     let p = base + i as usize * sa;
-                    visit(p, line.length * (1.0 - f));
-                    visit(p + sa, line.length * f);
+                    visit(0, p, line.length * (1.0 - f));
+                    visit(1, p + sa, line.length * f);
                 } else {
                     if inside(i, na) {
-                        visit(base + i as usize * sa, line.length * (1.0 - f));
+                        visit(0, base + i as usize * sa, line.length * (1.0 - f));
                     }
                     if inside(i + 1, na) {
-                        visit(base + (i + 1) as usize * sa, line.length * f);
+                        visit(1, base + (i + 1) as usize * sa, line.length * f);
                     }
                 }
                 continue;
             }
             let b = line.at(1, at);
             let fb = b.floor();
-            let (j, g) = (fb as i64, b - fb);
+            let (j, g) = (integer(fb), b - fb);
             let (low, high) = (line.length * (1.0 - g), line.length * g);
-            if i >= 0 && i + 1 < na as i64 && j >= 0 && j + 1 < nb as i64 {
+            if inside(i, na - 1) && inside(j, nb - 1) {
                 let p = base + i as usize * sa + j as usize * sb;
-                visit(p, low * (1.0 - f));
-                visit(p + sa, low * f);
-                visit(p + sb, high * (1.0 - f));
-                visit(p + sb + sa, high * f);
+                visit(0, p, low * (1.0 - f));
+                visit(1, p + sa, low * f);
+                visit(2, p + sb, high * (1.0 - f));
+                visit(3, p + sb + sa, high * f);
                 continue;
             }
-            for (j, w) in [(j, low), (j + 1, high)] {
-                for (i, w) in [(i, w * (1.0 - f)), (i + 1, w * f)] {
+            for (k, j, w) in [(0, j, low), (2, j + 1, high)] {
+                for (k, i, w) in [(k, i, w * (1.0 - f)), (k + 1, i + 1, w * f)] {
                     if inside(i, na) && inside(j, nb) {
-                        visit(base + i as usize * sa + j as usize * sb, w);
+                        visit(k, base + i as usize * sa + j as usize * sb, w);
                     }
                 }
             }
@@ -102,8 +115,8 @@ impl Footprint for Joseph {
 /// The cells at both ends of a stretch from `from` to `to`, and the share of the stretch
 /// that lies in the first.
 #[inline(always)]
-fn crossing(from: f64, to: f64) -> (i64, i64, f64) {
-    let (mut i, j) = ((from + 0.5).floor() as i64, (to + 0.5).floor() as i64);
+fn crossing(from: f64, to: f64) -> (i32, i32, f64) {
+    let (mut i, j) = (integer((from + 0.5).floor()), integer((to + 0.5).floor()));
     if i == j {
         return (i, j, 1.0);
     }
@@ -113,18 +126,18 @@ fn crossing(from: f64, to: f64) -> (i64, i64, f64) {
     } else if j < i - 1 {
         i = j + 1;
     }
-    let face = i.max(j) as f64 - 0.5;
+    let face = f64::from(i.max(j)) - 0.5;
     (i, j, ((face - from) / (to - from)).clamp(0.0, 1.0))
 }
 
 impl Footprint for Siddon {
+    const MARGIN: f64 = 0.5;
+
     #[inline(always)]
-    fn walk<const FLAT: bool>(line: &Line, slab: &Slab, mut visit: impl FnMut(usize, f64)) {
+    fn walk<const FLAT: bool>(line: &Line, slab: &Slab, mut visit: impl FnMut(usize, usize, f64)) {
         let [na, nb] = slab.across;
-        let above = [na as f64 - 0.5, nb as f64 - 0.5];
-        let (first, past) = line.slices(slab.begin, slab.end, [-0.5; 2], above);
         let [sa, sb] = slab.steps;
-        for s in first..past {
+        for s in line.within(slab.begin, slab.end) {
             let low = (s as f64 - 0.5).max(line.low);
             let high = (s as f64 + 0.5).min(line.high);
             if high <= low {
@@ -135,24 +148,24 @@ impl Footprint for Siddon {
             let (i0, i1, share) = crossing(line.at(0, low), line.at(0, high));
             if FLAT {
                 if inside(i0, na) {
-                    visit(base + i0 as usize * sa, length * share);
+                    visit(0, base + i0 as usize * sa, length * share);
                 }
                 if i1 != i0 && inside(i1, na) {
-                    visit(base + i1 as usize * sa, length * (1.0 - share));
+                    visit(1, base + i1 as usize * sa, length * (1.0 - share));
                 }
                 continue;
             }
             let (j0, j1, other) = crossing(line.at(1, low), line.at(1, high));
             let (near, far) = (share.min(other), share.max(other));
             let (i, j) = if share < other { (i1, j0) } else { (i0, j1) };
-            let mut cell = |i: i64, j: i64, w: f64| {
+            let mut cell = |k: usize, i: i32, j: i32, w: f64| {
                 if w > 0.0 && inside(i, na) && inside(j, nb) {
-                    visit(base + i as usize * sa + j as usize * sb, length * w);
+                    visit(k, base + i as usize * sa + j as usize * sb, length * w);
                 }
             };
-            cell(i0, j0, near);
-            cell(i, j, far - near);
-            cell(i1, j1, 1.0 - far);
+            cell(0, i0, j0, near);
+            cell(1, i, j, far - near);
+            cell(2, i1, j1, 1.0 - far);
         }
     }
 }
@@ -205,9 +218,9 @@ mod tests {
             let beam = if n % 4 < 2 { Beam::Source(point) } else { Beam::Parallel(d) };
             let detector = std::array::from_fn(|k| point[k] + 3.0 * d[k]);
             let view = View { beam, detector, u: [1.0, 0.0, 0.0], v: [0.0, 1.0, 0.0] };
-            let line = Rays::new(&view, Panel { nu: 1, nv: 1 }, &GRID).line(0, 0);
+            let line = Rays::new(&view, Panel { nu: 1, nv: 1 }, &GRID, 1.0).line(0, 0);
             let mut sum = 0.0;
-            Siddon::walk::<false>(&line, &slab(line.main), |j, w| {
+            Siddon::walk::<false>(&line, &slab(line.main), |_, j, w| {
                 assert!(j < GRID.len() && w > 0.0);
                 sum += w;
             });
@@ -224,9 +237,9 @@ mod tests {
         for (n, (p, d)) in numbers(60).zip(numbers(100).skip(40)).enumerate() {
             let point = p.map(|v| v * 5.0);
             let view = View { beam: Beam::Parallel(d), detector: point, u: [1.0; 3], v: [1.0; 3] };
-            let line = Rays::new(&view, Panel { nu: 1, nv: 1 }, &GRID).line(0, 0);
+            let line = Rays::new(&view, Panel { nu: 1, nv: 1 }, &GRID, 1.0).line(0, 0);
             let mut lengths = vec![0.0; GRID.len()];
-            Siddon::walk::<false>(&line, &slab(line.main), |j, w| lengths[j] += w);
+            Siddon::walk::<false>(&line, &slab(line.main), |_, j, w| lengths[j] += w);
             for (j, length) in lengths.iter().enumerate() {
                 let index = [j % 9, j / 9 % 11, j / 99];
                 let centre: [f64; 3] = std::array::from_fn(|k| {
@@ -251,10 +264,10 @@ mod tests {
                 u: [1.0; 3],
                 v: [1.0; 3],
             };
-            let line = Rays::new(&view, Panel { nu: 1, nv: 1 }, &GRID).line(0, 0);
+            let line = Rays::new(&view, Panel { nu: 1, nv: 1 }, &GRID, 1.0).line(0, 0);
             let slab = slab(line.main);
             let mut sum = 0.0;
-            Joseph::walk::<false>(&line, &slab, |j, w| {
+            Joseph::walk::<false>(&line, &slab, |_, j, w| {
                 let q = [(j % 9) as f64, (j / 9 % 11) as f64, (j / 99) as f64];
                 sum += w * (1.0 + g[0] * q[0] + g[1] * q[1] + g[2] * q[2]);
             });
@@ -283,7 +296,7 @@ mod tests {
                 u: [1.0, 0.0, 0.0],
                 v: [0.0; 3],
             };
-            let line = Rays::new(&view, Panel { nu: 1, nv: 1 }, &grid).line(0, 0);
+            let line = Rays::new(&view, Panel { nu: 1, nv: 1 }, &grid, 1.0).line(0, 0);
             let [a, b] = crate::ray::line::ACROSS[line.main];
             let strides = grid.strides();
             let slab = Slab {
@@ -295,11 +308,11 @@ mod tests {
             };
             let both = |flat: &mut Vec<f64>, solid: &mut Vec<f64>, joseph: bool| {
                 if joseph {
-                    Joseph::walk::<true>(&line, &slab, |j, w| flat[j] += w);
-                    Joseph::walk::<false>(&line, &slab, |j, w| solid[j] += w);
+                    Joseph::walk::<true>(&line, &slab, |_, j, w| flat[j] += w);
+                    Joseph::walk::<false>(&line, &slab, |_, j, w| solid[j] += w);
                 } else {
-                    Siddon::walk::<true>(&line, &slab, |j, w| flat[j] += w);
-                    Siddon::walk::<false>(&line, &slab, |j, w| solid[j] += w);
+                    Siddon::walk::<true>(&line, &slab, |_, j, w| flat[j] += w);
+                    Siddon::walk::<false>(&line, &slab, |_, j, w| solid[j] += w);
                 }
             };
             for joseph in [true, false] {

@@ -89,6 +89,9 @@ pub(super) struct Line {
     pub(super) low: f64,
     pub(super) high: f64,
     pub(super) length: f64,
+    /// The slices of the grid that it can meet: first, and one past the last.
+    pub(super) first: u32,
+    pub(super) past: u32,
 }
 
 /// A view in index coordinates.
@@ -104,10 +107,13 @@ pub(super) struct Rays {
     /// The pixel of the centre.
     middle: [f64; 2],
     voxel: [f64; 3],
+    shape: [usize; 3],
+    margin: f64,
 }
 
 impl Rays {
-    pub(super) fn new(view: &View, panel: Panel, grid: &Grid) -> Self {
+    /// Rays that meet a voxel within `margin` of their position across.
+    pub(super) fn new(view: &View, panel: Panel, grid: &Grid, margin: f64) -> Self {
         let h = grid.voxel;
         let vector = |x: [f64; 3]| [x[0] / h[0], x[1] / h[1], x[2] / h[2]];
         let index = |x: [f64; 3]| {
@@ -122,7 +128,17 @@ impl Rays {
             }
         };
         let middle = [(panel.nu as f64 - 1.0) / 2.0, (panel.nv as f64 - 1.0) / 2.0];
-        Self { parallel, origin, centre, u: vector(view.u), v: vector(view.v), middle, voxel: h }
+        Self {
+            parallel,
+            origin,
+            centre,
+            u: vector(view.u),
+            v: vector(view.v),
+            middle,
+            voxel: h,
+            shape: grid.shape,
+            margin,
+        }
     }
 
     /// The ray through the centre of a pixel.
@@ -151,7 +167,9 @@ impl Rays {
         };
         let mm = [d[0] * self.voxel[0], d[1] * self.voxel[1], d[2] * self.voxel[2]];
         let length = (mm[0] * mm[0] + mm[1] * mm[1] + mm[2] * mm[2]).sqrt() * per_slice.abs();
-        Line { main, start, slope, low, high, length }
+        let mut line = Line { main, start, slope, low, high, length, first: 0, past: 0 };
+        line.clip(self.shape, self.margin);
+        line
     }
 
     /// Whether some ray may have this main axis. Directions are affine in the pixel, so
@@ -171,34 +189,42 @@ impl Rays {
 }
 
 impl Line {
-    /// The slices from `begin` to `end` in which the ray can be between `below` and
-    /// `above` on both axes across; at most a slice too many on either side.
+    /// Finds the slices in which the ray comes within `margin` of a voxel centre on both
+    /// axes across; at most two slices too many on either side.
     #[inline(always)]
-    pub(super) fn slices(
-        &self,
-        begin: usize,
-        end: usize,
-        below: [f64; 2],
-        above: [f64; 2],
-    ) -> (usize, usize) {
+    fn clip(&mut self, shape: [usize; 3], margin: f64) {
         let (mut low, mut high) = (self.low, self.high);
         for k in 0..2 {
             let (start, slope) = (self.start[k], self.slope[k]);
+            let above = shape[ACROSS[self.main][k]] as f64 - 1.0 + margin;
             if slope == 0.0 {
-                if start < below[k] || start > above[k] {
-                    return (begin, begin);
+                if start < -margin || start > above {
+                    return;
                 }
                 continue;
             }
             let inverse = 1.0 / slope;
-            let (p, q) = ((below[k] - start) * inverse, (above[k] - start) * inverse);
+            let (p, q) = ((-margin - start) * inverse, (above - start) * inverse);
             low = low.max(p.min(q));
             high = high.min(p.max(q));
         }
-        // Saturating: infinities become the ends.
-        let first = (low - 1.0).floor().max(begin as f64) as usize;
-        let past = ((high + 2.0).floor().min(end as f64)).max(0.0) as usize;
-        (first, past.max(first))
+        // Conversions saturate: infinities become the ends, and truncation is floor from 0.
+        let slices = shape[self.main] as f64;
+        self.first = (low - 1.0).clamp(0.0, slices) as u32;
+        self.past = ((high + 2.0).clamp(0.0, slices) as u32).max(self.first);
+    }
+
+    /// Those of its slices that are in a range.
+    #[inline(always)]
+    pub(super) fn within(&self, begin: usize, end: usize) -> std::ops::Range<usize> {
+        begin.max(self.first as usize)..end.min(self.past as usize)
+    }
+
+    /// A ray that meets nothing.
+    pub(super) fn empty() -> Self {
+        let zero = [0.0; 2];
+        let (low, high) = (0.0, 0.0);
+        Self { main: 0, start: zero, slope: zero, low, high, length: 0.0, first: 0, past: 0 }
     }
 
     /// Where the ray is across at a coordinate of the main axis.
@@ -222,7 +248,7 @@ mod tests {
             u: [0.3, 1.1, 0.0],
             v: [0.1, 0.2, 1.4],
         };
-        let rays = Rays::new(&view, panel, &grid);
+        let rays = Rays::new(&view, panel, &grid, 1.0);
         for (iu, iv) in [(0, 0), (5, 2), (2, 1)] {
             let line = rays.line(iu, iv);
             assert_eq!((line.main, rays.may_have(0, panel)), (0, true));
