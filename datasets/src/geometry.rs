@@ -10,8 +10,8 @@
 //! what nibabel takes for images without orientation.
 //!
 //! Source: NIfTI-1 data format (Cox et al. 2004), section "orientation and
-//! location in space". Validated by the tests below and by a comparison with
-//! nibabel in `tests/golden/affines.csv`.
+//! location in space". Validated by the tests below and by `affines_agree_with_nibabel`
+//! in `datasets/tests/files/images.rs` (`datasets/tests/golden/affines.csv`).
 
 use crate::error::{DatasetError, Result};
 

@@ -13,6 +13,15 @@ pub enum InferenceError {
     /// Responses that do not fit the acquisition.
     #[error(transparent)]
     Deconvolution(#[from] microtome_models::DeconvolutionError),
+    /// A prior that nothing can be drawn from.
+    #[error(transparent)]
+    PriorDraw(#[from] microtome_models::PriorDrawError),
+    /// A model or a setting that can't be calibrated.
+    #[error("calibration: {reason}")]
+    Calibration {
+        /// Why, and what to do.
+        reason: String,
+    },
     /// A batch lacks a column or has one of another type.
     #[error("batch of voxels: column `{column}` {problem}")]
     Column {
@@ -68,6 +77,28 @@ pub enum InferenceError {
         /// Directions that differ, up to 15.
         directions: usize,
     },
+    /// A prior that couples voxels, where they are worked on in separate batches.
+    #[error(
+        "--prior {prior} couples all voxels, which separate batches can't be; give the whole region at once (no --shard), or take --prior independent"
+    )]
+    Coupled {
+        /// Its word on the command line.
+        prior: &'static str,
+    },
+    /// A model without a pooled prior.
+    #[error(transparent)]
+    Pooled(#[from] microtome_models::PooledError),
+    /// A region that can't be sampled as one.
+    #[error("--prior {prior}: {problem}")]
+    Region {
+        /// Its word on the command line.
+        prior: &'static str,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// Draws could not be kept until they are summarised.
+    #[error("cannot keep the draws: {0}")]
+    Draws(#[from] std::io::Error),
     /// Arrow refused an array.
     #[error("Arrow: {0}")]
     Arrow(#[from] arrow_schema::ArrowError),

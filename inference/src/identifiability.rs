@@ -1,22 +1,26 @@
 //! What an acquisition can tell about the parameters of a model, before any data.
 //!
-//! $$I = \sigma^{-2}\,P\,T^TJ^TJT\,P$$
+//! $$A = L^T I L,\qquad LL^T = \mathrm{Cov}_\mathrm{prior}$$
 //!
-//! The Fisher information of Gaussian noise in tangent coordinates, in units of the
-//! prior standard deviation $P$ of each coordinate. An eigenvalue above 1 is a direction
+//! The Fisher information $I$ of the noise of the model in local coordinates
+//! ([`microtome_models::information`]), in units of the prior. An eigenvalue above 1 is a direction
 //! in which the data speak louder than the prior; their number is the effective rank.
-//! It is looked at for SNR 30 at points spread over the ranges, because it depends on
-//! the parameters.
+//! It is looked at for SNR 30 (signal of the model at b = 0 over the noise scale) at points
+//! spread over the ranges, because it depends on the parameters.
 //!
 //! Source: the comparison of likelihood and prior precision in a direction as in
 //! Spantini et al. 2015, doi:10.1137/140977308, eq. 2.6; for diffusion MRI the same
 //! question is asked by Jelescu et al. 2016, doi:10.1002/nbm.3450.
-//! Validated by `one_shell_leaves_directions_to_the_prior` below.
+//! Validated by `one_shell_leaves_directions_to_the_prior` and
+//! `scale_of_the_signal_does_not_matter` below.
 
 use crate::fit::StartScheme;
+use microtome_kernels::dense::cholesky;
 use microtome_kernels::eigen::eigen_symmetric;
-use microtome_kernels::normal::normal_equations;
-use microtome_models::{Evaluator, FreeKind, Lowered, Tangent};
+use microtome_models::information::{
+    LocalCoordinates, SignalInformation, fisher_information, unweighted_signal,
+};
+use microtome_models::{Evaluator, Lowered, NoiseKind};
 
 /// The signal-to-noise ratio at b = 0 that the question is asked for.
 const SNR: f64 = 30.0;
@@ -33,36 +37,39 @@ pub struct Identifiability {
     pub weak: Vec<String>,
 }
 
-/// One point: effective rank and the weight of each coordinate in the rest.
+/// One point: effective rank and the weight of each coordinate in the rest. `None` where
+/// the model has no positive signal.
 fn at_point(
     evaluator: &mut Evaluator,
-    tangent: &Tangent,
-    units: &[f64],
+    local: &LocalCoordinates,
+    noise: &SignalInformation,
     x: &[f64],
-) -> (usize, Vec<f64>) {
-    let plan = evaluator.lowered().plan.clone();
-    let (values, dim) = (x.len(), tangent.dim());
-    let (signal, jacobian) = evaluator.signal_and_jacobian(x);
-    let score = vec![0.0; signal.len()];
-    let (mut normal, mut right) = (vec![0.0; values * values], vec![0.0; values]);
-    normal_equations(jacobian, plan.mask(), &score, &mut normal, &mut right);
-    let mut basis = Vec::new();
-    tangent.basis(x, &mut basis);
-    let mut information = vec![0.0; dim * dim];
-    for &(a, i, t) in &basis {
-        for &(b, j, u) in &basis {
-            let product = t * normal[a * values + b] * u * units[i] * units[j];
-            information[i * dim + j] += SNR * SNR * product;
+) -> Option<(usize, Vec<f64>)> {
+    let dim = local.dim();
+    let b0 = unweighted_signal(evaluator.lowered(), x, &[]).ok()?;
+    let mut l = local.prior_covariance(b0).ok()?;
+    if !cholesky(&mut l, dim, 1e-14) {
+        return None;
+    }
+    let information = fisher_information(evaluator, &local.basis(x), noise, b0 / SNR, x);
+    let mut scaled = vec![0.0; dim * dim];
+    for (at, out) in scaled.iter_mut().enumerate() {
+        let (a, b) = (at / dim, at % dim);
+        // L is lower triangular: column a begins at row a.
+        for i in a..dim {
+            for j in b..dim {
+                *out += l[i * dim + a] * information[i * dim + j] * l[j * dim + b];
+            }
         }
     }
-    let (eigenvalues, vectors) = eigen_symmetric(&information, dim);
+    let (eigenvalues, vectors) = eigen_symmetric(&scaled, dim);
     let mut weight = vec![0.0; dim];
     for (_, v) in eigenvalues.iter().zip(vectors.chunks(dim)).filter(|(l, _)| **l < 1.0) {
         for (w, v) in weight.iter_mut().zip(v) {
             *w += v * v;
         }
     }
-    (eigenvalues.iter().filter(|l| **l >= 1.0).count(), weight)
+    Some((eigenvalues.iter().filter(|l| **l >= 1.0).count(), weight))
 }
 
 impl Identifiability {
@@ -70,29 +77,19 @@ impl Identifiability {
     /// that is fixed to a value a voxel.
     pub fn of(lowered: &Lowered, scheme: &StartScheme) -> Option<Self> {
         let model = &lowered.model;
-        let tangent = Tangent::new(model);
-        if tangent.dim() == 0 || !model.per_voxel().is_empty() {
+        let local = LocalCoordinates::new(model);
+        if local.dim() == 0 || !model.per_voxel().is_empty() {
             return None;
         }
-        let (mut units, mut names) = (Vec::new(), Vec::new());
-        for free in model.free() {
-            let sd = free.prior.as_ref().map_or(0.5, |p| p.sd());
-            let (count, unit) = match free.kind {
-                FreeKind::Axis => (2, 0.6),
-                FreeKind::Fractions { .. } => (free.len - 1, 0.3),
-                FreeKind::Scalar { .. } => (1, sd),
-                FreeKind::Scale => (1, 0.5),
-            };
-            for _ in 0..count {
-                units.push(if unit.is_finite() { unit } else { free.scale });
-                names.push(free.name.clone());
-            }
-        }
+        let names = local.names();
+        // Means of shells are taken as normal.
+        let means = model.spec().spherical_mean;
+        let noise = SignalInformation::new(if means { NoiseKind::Gaussian } else { model.noise() });
         let mut evaluator = Evaluator::new(lowered);
         let mut ranks = Vec::new();
-        let mut weights = vec![0.0; tangent.dim()];
+        let mut weights = vec![0.0; local.dim()];
         for x in scheme.spread_points() {
-            let (rank, weight) = at_point(&mut evaluator, &tangent, &units, &x);
+            let (rank, weight) = at_point(&mut evaluator, &local, &noise, &x)?;
             ranks.push(rank);
             for (total, w) in weights.iter_mut().zip(weight) {
                 *total += w;
@@ -108,7 +105,7 @@ impl Identifiability {
                 weak.push(names[i].clone());
             }
         }
-        Some(Self { parameters: tangent.dim(), rank, weak })
+        Some(Self { parameters: local.dim(), rank, weak })
     }
 
     /// A sentence for the user when the data leave a direction to the prior.
@@ -179,5 +176,22 @@ mod tests {
         assert_eq!(tensor.rank, tensor.parameters, "{tensor:?}");
         let none = asked("ball_stick", &[]);
         assert_eq!(none.rank, 1, "{none:?}");
+    }
+
+    /// SNR is relative to the signal of the model at b = 0, which a fixed scale sets.
+    #[test]
+    fn scale_of_the_signal_does_not_matter() {
+        let fixed = |s0: f64| {
+            let text = format!(
+                "[[compartment]]\nkind = \"stick\"\n[[compartment]]\nkind = \"zeppelin\"\n\
+                 [link]\n\"s0\" = {{ fixed = {s0:?} }}\n"
+            );
+            let model = Arc::new(Model::new(ModelSpec::from_toml(&text).unwrap()).unwrap());
+            let acquisition = acquisition(&[1.0]);
+            let lowered = Lowered::new(model, &acquisition).unwrap();
+            let scheme = StartScheme::new(&lowered, &acquisition).unwrap();
+            Identifiability::of(&lowered, &scheme).unwrap()
+        };
+        assert_eq!(fixed(1.0), fixed(500.0));
     }
 }

@@ -8,10 +8,12 @@
 //!
 //! Validated by `tests/run.rs`.
 
+mod criteria;
+
 use crate::deconvolution::Deconvolver;
 use crate::diagnostics::Workspace;
 use crate::fit::{FitOptions, Fitter, LogLinear, StartScheme, Status};
-use crate::sample::{NutsOptions, Sampler};
+use crate::sample::{Monitor, SampleOptions, Sampler};
 use crate::table::{self, voxel_batch};
 use crate::{Identifiability, InferenceError};
 use arrow_array::RecordBatch;
@@ -42,10 +44,10 @@ enum Task {
 
 /// A compiled model of compartments.
 #[derive(Debug)]
-struct Composed {
-    spec: RunSpec,
+pub(crate) struct Composed {
+    pub(crate) spec: RunSpec,
     model: Arc<Model>,
-    lowered: Lowered,
+    pub(crate) lowered: Lowered,
     scheme: StartScheme,
     /// How signals become the data of a model of spherical means.
     means: Option<ShellMeans>,
@@ -55,6 +57,8 @@ struct Composed {
     log_linear: Option<LogLinear>,
     /// Prior standard deviation of each value that does not depend on the data.
     prior_sd: Vec<f64>,
+    /// Who is told of draws and voxels as they are made.
+    monitor: Option<&'static Monitor>,
 }
 
 /// Voxels by how they ended.
@@ -70,6 +74,8 @@ pub struct Counts {
     pub gradients: u64,
     /// Voxels by status.
     pub by_status: BTreeMap<&'static str, u64>,
+    /// Voxels with a posterior by the method of their draws.
+    pub by_method: BTreeMap<&'static str, u64>,
 }
 
 /// What gradient nonlinearity makes of a voxel.
@@ -91,6 +97,9 @@ impl Counts {
         self.gradients += other.gradients;
         for (status, n) in &other.by_status {
             *self.by_status.entry(status).or_default() += n;
+        }
+        for (method, n) in &other.by_method {
+            *self.by_method.entry(method).or_default() += n;
         }
     }
 
@@ -115,6 +124,8 @@ pub struct Tables {
     pub fit: Option<RecordBatch>,
     /// Coefficients of fibre orientation distributions.
     pub fod: Option<RecordBatch>,
+    /// Criteria for the comparison of models.
+    pub criteria: Option<RecordBatch>,
     /// How the voxels ended.
     pub counts: Counts,
 }
@@ -142,6 +153,15 @@ impl Runner {
             _ => Task::Compose(Box::new(Composed::new(spec)?)),
         };
         Ok(Self(task))
+    }
+
+    /// Tells a monitor of draws and sampled voxels as they are made; a job other than
+    /// sampling tells nothing.
+    pub fn watched(mut self, monitor: &'static Monitor) -> Self {
+        if let Task::Compose(composed) = &mut self.0 {
+            composed.monitor = Some(monitor);
+        }
+        self
     }
 
     /// What the acquisition can tell about the model; see [`Identifiability::of`].
@@ -222,12 +242,13 @@ fn deconvolve(
         summary: None,
         fit: None,
         fod: Some(table::deconvolution::coefficients(deconvolver, voxels, &fits)?),
+        criteria: None,
         counts: Counts::of(&status),
     })
 }
 
 impl Composed {
-    fn new(spec: &RunSpec) -> Result<Self, InferenceError> {
+    pub(crate) fn new(spec: &RunSpec) -> Result<Self, InferenceError> {
         if spec.search.chains > MAX_CHAINS {
             return Err(InferenceError::Chains { chains: spec.search.chains, most: MAX_CHAINS });
         }
@@ -252,11 +273,21 @@ impl Composed {
         let log_linear = log_linear(spec, &model, &lowered)?;
         let prior_sd = prior_sd(&model);
         let spec = spec.clone();
-        Ok(Self { spec, model, prior_sd, scheme, means, repeats, lowered, log_linear })
+        Ok(Self {
+            spec,
+            model,
+            prior_sd,
+            scheme,
+            means,
+            repeats,
+            lowered,
+            log_linear,
+            monitor: None,
+        })
     }
 
     /// The model.
-    fn model(&self) -> &Model {
+    pub(crate) fn model(&self) -> &Model {
         &self.model
     }
 
@@ -265,7 +296,7 @@ impl Composed {
         FitOptions { max_iterations: search.max_iterations, max_starts: search.max_starts }
     }
 
-    fn fitter(&self) -> Fitter {
+    pub(crate) fn fitter(&self) -> Fitter {
         Fitter::new(&self.lowered, &self.scheme, self.fit_options())
     }
 
@@ -311,19 +342,14 @@ impl Composed {
         own.map_or(Deviation::Invalid, |own| Deviation::Own(Box::new(own)))
     }
 
-    fn nuts_options(&self) -> NutsOptions {
-        let search = &self.spec.search;
-        NutsOptions {
-            chains: search.chains,
-            tune: search.tune,
-            draws: search.draws,
-            target_accept: search.target_accept,
-            ..NutsOptions::default()
-        }
+    fn sampler(&self, fitter: Fitter) -> Sampler {
+        let mut options = SampleOptions::of(&self.spec.search);
+        options.nuts.monitor = self.monitor;
+        Sampler::with_options(fitter, options)
     }
 
-    fn process(&self, voxels: VoxelBatch, stop: &AtomicBool) -> Result<Tables, InferenceError> {
-        let mut voxels = voxels;
+    /// Checks a batch and makes its signals the data of the model.
+    pub(crate) fn prepare(&self, mut voxels: VoxelBatch) -> Result<VoxelBatch, InferenceError> {
         if voxels.fixed.len() != self.model().per_voxel().len() {
             let column = format!("fixed.{}", voxels.fixed.len());
             return Err(InferenceError::Column {
@@ -344,9 +370,20 @@ impl Composed {
         if let Some(means) = &self.means {
             self.average(means, &mut voxels);
         }
+        Ok(voxels)
+    }
+
+    fn process(&self, voxels: VoxelBatch, stop: &AtomicBool) -> Result<Tables, InferenceError> {
+        let voxels = self.prepare(voxels)?;
         match (self.spec.job, &self.log_linear) {
             (Job::Fit, Some(linear)) => self.fit_log_linear(linear, &voxels, stop),
             (Job::Fit, None) => self.fit(&voxels, stop),
+            // Without voxels there is nothing to couple.
+            (Job::Sample, _)
+                if !self.spec.search.prior.is_independent() && !voxels.row.is_empty() =>
+            {
+                Err(InferenceError::Coupled { prior: self.spec.search.prior.name() })
+            }
             (Job::Sample, _) => self.sample(&voxels, stop),
         }
     }
@@ -367,7 +404,7 @@ impl Composed {
         voxels.measurements = means.members().len();
     }
 
-    fn sigma(&self, voxels: &VoxelBatch, v: usize) -> Option<f64> {
+    pub(crate) fn sigma(&self, voxels: &VoxelBatch, v: usize) -> Option<f64> {
         match self.spec.sigma {
             SigmaSpec::Known(s) => Some(s),
             SigmaSpec::PerVoxel => voxels.sigma.as_ref().map(|s| s[v]),
@@ -404,7 +441,8 @@ impl Composed {
             .collect::<Result<Vec<_>, _>>()?;
         let status: Vec<Status> = fits.iter().map(|f| f.status).collect();
         let main = table::fit::table(self.model(), voxels, &fits)?;
-        Ok(Tables { main, summary: None, fit: None, fod: None, counts: Counts::of(&status) })
+        let counts = Counts::of(&status);
+        Ok(Tables { main, summary: None, fit: None, fod: None, criteria: None, counts })
     }
 
     fn fit_log_linear(
@@ -435,7 +473,8 @@ impl Composed {
             .collect::<Result<Vec<_>, _>>()?;
         let status: Vec<Status> = fits.iter().map(|f| f.status).collect();
         let main = table::fit::table(self.model(), voxels, &fits)?;
-        Ok(Tables { main, summary: None, fit: None, fod: None, counts: Counts::of(&status) })
+        let counts = Counts::of(&status);
+        Ok(Tables { main, summary: None, fit: None, fod: None, criteria: None, counts })
     }
 
     fn sample(&self, voxels: &VoxelBatch, stop: &AtomicBool) -> Result<Tables, InferenceError> {
@@ -443,8 +482,8 @@ impl Composed {
         let results = (0..voxels.row.len())
             .into_par_iter()
             .map_init(
-                || (Sampler::new(self.fitter(), self.nuts_options()), Workspace::new()),
-                |(sampler, workspace), v| {
+                || (self.sampler(self.fitter()), Workspace::new(), self.judge()),
+                |(sampler, workspace, judge), v| {
                     if stop.load(Ordering::Relaxed) {
                         return Err(InferenceError::Interrupted);
                     }
@@ -454,8 +493,9 @@ impl Composed {
                     let (seed, row) = (self.spec.seed, voxels.row[v]);
                     let mut posterior = match self.fitter_of(voxels, v) {
                         Deviation::None => sampler.sample(y, &fixed, sigma, seed, row),
-                        Deviation::Own(own) => Sampler::new(*own, self.nuts_options())
-                            .sample(y, &fixed, sigma, seed, row),
+                        Deviation::Own(own) => {
+                            self.sampler(*own).sample(y, &fixed, sigma, seed, row)
+                        }
                         Deviation::Invalid => {
                             sampler.sample(&vec![f64::NAN; n], &fixed, sigma, seed, row)
                         }
@@ -468,38 +508,55 @@ impl Composed {
                         &prior_sd,
                         workspace,
                     );
-                    let status = table::summary::status(&posterior, &rows);
-                    Ok((posterior, rows, status))
+                    let quality = table::summary::quality(&posterior, &rows);
+                    if let Some(monitor) = self.monitor {
+                        monitor.voxel(quality.status != Status::Converged);
+                    }
+                    let criteria = self.judged(judge.as_mut(), voxels, v, &posterior);
+                    let divergences = posterior.divergences();
+                    posterior.thin(self.spec.search.thin);
+                    Ok((posterior, rows, quality, divergences, criteria))
                 },
             )
             .collect::<Result<Vec<_>, _>>()?;
         let mut posteriors = Vec::with_capacity(results.len());
         let mut rows = Vec::with_capacity(results.len());
-        let mut status = Vec::with_capacity(results.len());
-        for (p, r, s) in results {
+        let mut quality = Vec::with_capacity(results.len());
+        let mut criteria = Vec::with_capacity(results.len());
+        let mut counts = Counts::default();
+        for (p, r, q, divergences, c) in results {
+            counts.divergences += divergences;
+            *counts.by_method.entry(p.method.name()).or_default() += u64::from(p.modes > 0);
             posteriors.push(p);
             rows.push(r);
-            status.push(s);
+            quality.push(q);
+            criteria.push(c);
         }
-        let mut counts = Counts::of(&status);
-        for trace in posteriors.iter().flat_map(|p| &p.traces) {
-            counts.gradients += trace.gradients;
-            counts.divergences += trace.draws.iter().filter(|d| d.diverging).count() as u64;
-        }
+        let status: Vec<Status> = quality.iter().map(|q| q.status).collect();
+        let criteria = match self.spec.search.criteria {
+            true => {
+                let shells = self.shells().len();
+                Some(table::criteria::table(voxels, &criteria, &status, shells)?)
+            }
+            false => None,
+        };
+        counts.add(&Counts::of(&status));
+        counts.gradients = posteriors.iter().flat_map(|p| &p.traces).map(|t| t.gradients).sum();
         let fits: Vec<_> = posteriors.iter().map(|p| p.fit.clone()).collect();
         let free_sigma = self.spec.sigma == SigmaSpec::Free;
         Ok(Tables {
             main: table::posterior::table(self.model(), voxels, &posteriors, &status, free_sigma)?,
-            summary: Some(table::summary::table(voxels, &rows, &status)?),
+            summary: Some(table::summary::table(voxels, &posteriors, &rows, &quality)?),
             fit: Some(table::fit::table(self.model(), voxels, &fits)?),
             fod: None,
+            criteria,
             counts,
         })
     }
 
     /// Prior standard deviations of a voxel: the data-dependent defaults of the
     /// scale and of σ filled in.
-    fn prior_sd_of(&self, mean_b0: f64) -> Vec<f64> {
+    pub(crate) fn prior_sd_of(&self, mean_b0: f64) -> Vec<f64> {
         let mut out = self.prior_sd.clone();
         // A lognormal scales with its median.
         let unit_sd = |s: f64| ((s * s).exp_m1() * (s * s).exp()).sqrt();

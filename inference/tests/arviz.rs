@@ -113,6 +113,9 @@ fn the_summary_has_the_same_numbers() {
             "ess_bulk" => s.ess_bulk,
             "ess_tail" => s.ess_tail,
             "mcse_mean" => s.mcse_mean,
+            "mcse_sd" => s.mcse_sd,
+            "mcse_quantile:0.05" => s.mcse_q05,
+            "mcse_quantile:0.95" => s.mcse_q95,
             _ => continue,
         };
         rows += 1;

@@ -9,6 +9,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type};
 use arrow_array::{Array, Float64Array, RecordBatch, UInt64Array};
 use arrow_schema::DataType;
+use microtome_inference::sample::Monitor;
 use microtome_inference::{InferenceError, Runner, Tables, process, record_batch, voxel_batch};
 use microtome_kernels::philox::PhiloxRng;
 use microtome_models::{
@@ -213,8 +214,10 @@ fn the_posterior_and_summary_tables_have_their_columns() {
         ("energy", F, "nat"),
         ("diverging", Boolean, ""),
         ("tree_depth", Int32, ""),
+        ("reached_max_treedepth", Boolean, ""),
         ("n_steps", Int32, ""),
         ("step_size", F, "1"),
+        ("acceptance_rate", F, "1"),
         ("status", Utf8, ""),
     ]));
     assert_eq!(schema(&tables.main), expected);
@@ -251,8 +254,15 @@ fn the_posterior_and_summary_tables_have_their_columns() {
         ("ess_bulk", F, "draws"),
         ("ess_tail", F, "draws"),
         ("mcse_mean", F, "of the parameter"),
+        ("mcse_sd", F, "of the parameter"),
+        ("mcse_q05", F, "of the parameter"),
+        ("mcse_q95", F, "of the parameter"),
         ("contraction", F, "1"),
         ("method", Utf8, ""),
+        ("ebfmi", F, "1"),
+        ("divergences", Int32, ""),
+        ("max_depth_hits", Int32, ""),
+        ("trust", Boolean, ""),
         ("status", Utf8, ""),
     ]));
     assert_eq!(schema(summary), expected);
@@ -307,6 +317,28 @@ fn the_posterior_and_summary_tables_have_their_columns() {
     let lambda = numbers(&tables.main, "stick.lambda_par");
     let row = parameter.iter().position(|p| p == "stick.lambda_par").unwrap();
     assert!((means[row] - mean(&lambda[..600])).abs() < 1e-12);
+}
+
+/// Who watches sees every draw, gradient and voxel, and changes nothing.
+#[test]
+fn a_watched_run_adds_up() {
+    static MONITOR: Monitor = Monitor::new();
+    let input = batch("ball_stick", 7);
+    let spec = spec(Job::Sample, "ball_stick", SigmaSpec::Free);
+    let runner = Runner::new(&spec).unwrap().watched(&MONITOR);
+    let arrow = record_batch(&input).unwrap();
+    let tables = runner.process(&arrow, &AtomicBool::new(false)).unwrap();
+    assert_eq!(cells(&tables.main), cells(&run(&spec, &input).main));
+    let p = MONITOR.progress();
+    let doubtful = tables.counts.voxels - tables.counts.by_status["converged"];
+    assert_eq!((p.voxels, p.doubtful), (7, doubtful));
+    // Two voxels have no draws.
+    assert_eq!((p.tuning, p.draws), (5 * 4 * 100, 5 * 4 * 150));
+    assert_eq!((p.divergences, p.gradients), (tables.counts.divergences, tables.counts.gradients));
+    let mut steps = numbers(&tables.main, "step_size");
+    steps.sort_by(f64::total_cmp);
+    let median = steps[steps.len() / 2];
+    assert!((p.step_size / median - 1.0).abs() < 0.15, "{p:?}, {median}");
 }
 
 #[test]

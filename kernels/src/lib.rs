@@ -7,6 +7,7 @@
 //! run-time dispatch over the levels of [`simd`].
 
 pub mod correlation;
+pub mod dense;
 pub mod device;
 pub mod eigen;
 pub mod exp;
@@ -24,6 +25,7 @@ pub mod nc_chi;
 pub mod normal;
 pub mod philox;
 pub mod plan;
+pub mod pointwise;
 pub mod ray;
 pub mod residual;
 pub mod restricted;

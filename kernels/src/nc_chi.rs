@@ -29,7 +29,7 @@
 //! `sums_match_the_definition`, `one_coil_is_rician` and
 //! `score_and_curvature_are_derivatives` below and by `golden_densities` of the models.
 
-mod bessel;
+pub(crate) mod bessel;
 mod coefficients;
 
 use crate::lanes::{Lanes, dispatch};

@@ -19,6 +19,8 @@
 //! Validated by `pullback_equals_difference`, `jacobians_by_quadrature` and
 //! `coordinates_invert_values` below.
 
+mod inverse;
+
 use crate::model::{FreeKind, Model};
 use crate::tangent::MAX_FRACTIONS;
 use microtome_kernels::exp::exp;
@@ -53,6 +55,33 @@ enum Map {
     Angle { centre: f64, period: f64 },
     Axis { frame: [[f64; 3]; 3] },
     Simplex { n: usize, total: f64 },
+}
+
+/// How far inside the edge of a support coordinates begin, in parts of it.
+const EDGE: f64 = 1e-6;
+
+impl Block {
+    /// Coordinates of an axis or an angle; other blocks are left alone.
+    fn to_coordinates(&self, x: &[f64], z: &mut [f64]) {
+        let (at, q) = (self.at, self.z);
+        match self.map {
+            Map::Angle { centre, period } => {
+                let turns = (x[at] - centre) / period;
+                let turns = (turns - turns.round()).clamp(-0.499_999, 0.499_999);
+                z[q] = (turns * std::f64::consts::PI).tan();
+            }
+            Map::Axis { frame: [e1, e2, m] } => {
+                let mu = [x[at], x[at + 1], x[at + 2]];
+                let along = dot(mu, m);
+                let sign = 1.0_f64.copysign(along);
+                let (_, k, _) = axis_radius(-2.0 * ln(along.abs().clamp(EDGE, 1.0)));
+                let scale = sign / k.sqrt();
+                z[q] = dot(mu, e1) * scale;
+                z[q + 1] = dot(mu, e2) * scale;
+            }
+            _ => {}
+        }
+    }
 }
 
 /// $(\sigma(z), 1-\sigma(z), 1+e^{-|z|})$ without cancellation;
@@ -146,6 +175,68 @@ impl Chart {
         Self { blocks, dim, values, constant, offsets }
     }
 
+    /// The same chart, its axes and angles centred on other values.
+    ///
+    /// # Shapes
+    /// `centre` `[value]`.
+    pub fn recentred(&self, centre: &[f64]) -> Self {
+        let mut out = self.clone();
+        for block in &mut out.blocks {
+            let at = block.at;
+            match &mut block.map {
+                Map::Angle { centre: c, .. } => *c = centre[at],
+                Map::Axis { frame } => {
+                    *frame = frame_about([centre[at], centre[at + 1], centre[at + 2]]);
+                }
+                _ => {}
+            }
+        }
+        out
+    }
+
+    /// The coordinates here of a point that has coordinates `z` in `from`, a chart that
+    /// differs in its centre only: $z'$ into `out`. Returns
+    /// $\ln|\partial x/\partial z'| - \ln|\partial x/\partial z|$.
+    ///
+    /// What axes and angles do not change is copied, so that nothing is lost on the edge
+    /// of a support, where [`Chart::to_coordinates`] moves inside.
+    ///
+    /// # Shapes
+    /// `z`, `out` `[dim]`; `x` `[value]`, the values at the point, axes on the half sphere
+    /// of this chart ([`Chart::opposes`]) if the model has what turns about them.
+    pub fn carry(&self, from: &Chart, z: &[f64], x: &[f64], out: &mut [f64]) -> f64 {
+        out.copy_from_slice(z);
+        let mut ln_ratio = 0.0;
+        for block in &self.blocks {
+            let q = block.z;
+            match block.map {
+                Map::Axis { .. } => {
+                    block.to_coordinates(x, out);
+                    let square = |z: &[f64]| z[q] * z[q] + z[q + 1] * z[q + 1];
+                    ln_ratio -= 0.5 * (square(out) - square(z));
+                }
+                Map::Angle { .. } => {
+                    block.to_coordinates(x, out);
+                    ln_ratio -= ln((1.0 + out[q] * out[q]) / (1.0 + z[q] * z[q]));
+                }
+                _ => {}
+            }
+        }
+        debug_assert_eq!(from.dim, self.dim);
+        ln_ratio
+    }
+
+    /// Whether the axis whose first value is `at` is on the half sphere opposite to the
+    /// one that this chart covers.
+    pub fn opposes(&self, at: usize, x: &[f64]) -> bool {
+        self.blocks.iter().any(|b| match b.map {
+            Map::Axis { frame: [_, _, m] } if b.at == at => {
+                dot([x[at], x[at + 1], x[at + 2]], m) < 0.0
+            }
+            _ => false,
+        })
+    }
+
     /// Number of coordinates.
     pub fn dim(&self) -> usize {
         self.dim
@@ -221,8 +312,45 @@ impl Chart {
         self.ln_jacobian_slope(z, x, gz);
     }
 
+    /// The coordinates whose map is the same in every voxel: all but those of axes
+    /// and angles, whose charts have a centre.
+    pub fn uncentred(&self) -> Vec<usize> {
+        let mut out = Vec::with_capacity(self.dim);
+        for block in &self.blocks {
+            match block.map {
+                Map::Identity | Map::Log { .. } | Map::Logit { .. } => out.push(block.z),
+                Map::Simplex { n, .. } => out.extend(block.z..block.z + n - 1),
+                Map::Angle { .. } | Map::Axis { .. } => {}
+            }
+        }
+        out
+    }
+
+    /// The part of $\ln|\partial x/\partial z|$ that axes and angles have; its slopes
+    /// are added to `gz`.
+    pub(crate) fn centred_ln_jacobian(&self, z: &[f64], gz: &mut [f64]) -> f64 {
+        let mut total = 0.0;
+        for block in &self.blocks {
+            let q = block.z;
+            match block.map {
+                Map::Angle { period, .. } => {
+                    let square = 1.0 + z[q] * z[q];
+                    total += ln(period / std::f64::consts::PI) - ln(square);
+                    gz[q] -= 2.0 * z[q] / square;
+                }
+                Map::Axis { .. } => {
+                    total -= 0.5 * (z[q] * z[q] + z[q + 1] * z[q + 1]);
+                    gz[q] -= z[q];
+                    gz[q + 1] -= z[q + 1];
+                }
+                _ => {}
+            }
+        }
+        total
+    }
+
     /// $(\partial x/\partial z)^T g_x$ alone.
-    fn transposed(&self, z: &[f64], x: &[f64], gx: &[f64], gz: &mut [f64]) {
+    pub(crate) fn transposed(&self, z: &[f64], x: &[f64], gx: &[f64], gz: &mut [f64]) {
         for block in &self.blocks {
             let (at, q) = (block.at, block.z);
             match block.map {
@@ -328,7 +456,6 @@ impl Chart {
     /// inside by a part in 10⁶ (fractions: to at least 10⁻³ of the total), axes
     /// of the other half sphere to their antipode.
     pub fn to_coordinates(&self, x: &[f64], z: &mut [f64]) {
-        const EDGE: f64 = 1e-6;
         for block in &self.blocks {
             let (at, q) = (block.at, block.z);
             match block.map {
@@ -338,20 +465,7 @@ impl Chart {
                     let s = ((x[at] - low) / (high - low)).clamp(EDGE, 1.0 - EDGE);
                     z[q] = ln(s / (1.0 - s));
                 }
-                Map::Angle { centre, period } => {
-                    let turns = (x[at] - centre) / period;
-                    let turns = (turns - turns.round()).clamp(-0.499_999, 0.499_999);
-                    z[q] = (turns * std::f64::consts::PI).tan();
-                }
-                Map::Axis { frame: [e1, e2, m] } => {
-                    let mu = [x[at], x[at + 1], x[at + 2]];
-                    let along = dot(mu, m);
-                    let sign = 1.0_f64.copysign(along);
-                    let (_, k, _) = axis_radius(-2.0 * ln(along.abs().clamp(EDGE, 1.0)));
-                    let scale = sign / k.sqrt();
-                    z[q] = dot(mu, e1) * scale;
-                    z[q + 1] = dot(mu, e2) * scale;
-                }
+                Map::Angle { .. } | Map::Axis { .. } => block.to_coordinates(x, z),
                 Map::Simplex { n, total } => {
                     let floor = 1e-3;
                     let f = |i: usize| (x[at + i] / total).max(floor);

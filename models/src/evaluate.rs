@@ -231,6 +231,11 @@ impl Evaluator {
         &self.signal
     }
 
+    /// What [`Evaluator::signal`] gave last.
+    pub fn last_signal(&self) -> &[f64] {
+        &self.signal
+    }
+
     /// The signal of each compartment alone, for amplitude 1.
     ///
     /// # Shapes

@@ -11,6 +11,7 @@ pub mod compartments;
 mod compile;
 pub mod ct;
 mod cumulant;
+mod curvature;
 mod deconvolution;
 pub mod dispersion;
 mod evaluate;
@@ -19,11 +20,14 @@ mod frame;
 #[cfg(feature = "graph")]
 mod graph;
 mod half_sphere;
+pub mod information;
 mod link;
 mod model;
 mod noise;
 mod orthotropic;
 mod parameter;
+mod pointwise;
+mod pooled;
 mod posterior;
 mod preset;
 mod prior;
@@ -61,13 +65,19 @@ pub use model::{Column, Component, Free, FreeKind, Model, ModelError, compose_mo
 pub use noise::{COILS_MAX, Constants, NoiseKind, STUDENT_NU};
 pub use orthotropic::OrthotropicSeries;
 pub use parameter::{POSITIVE, ParameterSpec, Unit, domain_text};
+pub use pointwise::PointwiseLikelihood;
+pub use pooled::{
+    Coupling, PooledCoordinate, PooledDensity, PooledError, PooledSpace, PooledVoxel,
+};
 pub use posterior::{Posterior, Sigma};
 pub use preset::{PRESETS, Preset};
 pub use prior::{Prior, PriorError, PriorSpec};
-pub use prior_draw::{PriorDrawError, PriorSampler};
+pub use prior_draw::{PriorDrawError, PriorSampler, simulation_rng};
 pub use relaxation::{Relaxation, Relaxed};
 pub use repeats::{Repeats, RepeatsError};
-pub use run::{BLOCK_ROWS, FitMethod, Job, RunSpec, SearchSpec, SigmaSpec, VoxelBatch};
+pub use run::{
+    BLOCK_ROWS, FitMethod, Job, RunSpec, SampleMethod, SearchSpec, SigmaSpec, VoxelBatch,
+};
 pub use shell_means::ShellMeans;
 pub use size_distribution::GammaSizes;
 pub use spec::{

@@ -443,9 +443,27 @@ impl Model {
         }
     }
 
+    /// The swaps of values that leave every posterior as it is: for each pair of
+    /// exchangeable compartments whose prior is symmetric, too, the values that change
+    /// places.
+    pub fn exchangeable(&self) -> Vec<Vec<(usize, usize)>> {
+        let mut out = Vec::new();
+        for (i, a) in self.components.iter().enumerate() {
+            for b in &self.components[i + 1..] {
+                let Some(pairs) = self.exchange(a, b) else { continue };
+                if pairs.iter().all(|(p, q)| self.concentration(*p) == self.concentration(*q))
+                    && !pairs.is_empty()
+                {
+                    out.push(pairs);
+                }
+            }
+        }
+        out
+    }
+
     /// The values to swap so that two compartments change places; `None` when
     /// that would change the signal or leave a range.
-    fn exchange(&self, a: &Component, b: &Component) -> Option<Vec<(usize, usize)>> {
+    pub(crate) fn exchange(&self, a: &Component, b: &Component) -> Option<Vec<(usize, usize)>> {
         if a.kind.kind() != b.kind.kind() {
             return None;
         }

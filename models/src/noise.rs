@@ -260,6 +260,11 @@ impl Constants {
         self
     }
 
+    /// The part that does not depend on σ either.
+    pub(crate) fn without_sigma(&self) -> f64 {
+        self.fixed
+    }
+
     /// The constant at a noise scale.
     pub fn at(&self, sigma: f64) -> f64 {
         match self.kind {

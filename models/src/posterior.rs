@@ -8,13 +8,15 @@
 //!
 //! Validated by `gradient_equals_difference` in `tests/posterior.rs`.
 
+mod value;
+
 use crate::chart::Chart;
+use crate::curvature::LikelihoodCurvature;
 use crate::evaluate::Evaluator;
 use crate::model::{FreeKind, Model};
 use crate::noise::Constants;
 use crate::prior::{Prior, PriorError};
 use microtome_kernels::log::log as ln;
-use microtome_kernels::normal::normal_equations;
 use statrs::function::gamma::ln_gamma;
 
 /// The noise scale of a voxel.
@@ -40,9 +42,7 @@ pub struct Posterior<'a> {
     x: Vec<f64>,
     gx: Vec<f64>,
     score: Vec<f64>,
-    curvature: Vec<f64>,
-    normal: Vec<f64>,
-    right: Vec<f64>,
+    information: LikelihoodCurvature,
 }
 
 impl<'a> Posterior<'a> {
@@ -118,9 +118,7 @@ impl<'a> Posterior<'a> {
             x: vec![0.0; values],
             gx: vec![0.0; values],
             score: vec![0.0; slots],
-            curvature: vec![0.0; slots],
-            normal: vec![0.0; model.values() * model.values()],
-            right: vec![0.0; model.values()],
+            information: LikelihoodCurvature::new(slots, model.values()),
             chart,
             evaluator,
         })
@@ -134,6 +132,24 @@ impl<'a> Posterior<'a> {
     /// The chart.
     pub fn chart(&self) -> &Chart {
         &self.chart
+    }
+
+    /// Puts another chart of the same values in the place of the chart.
+    pub fn set_chart(&mut self, chart: Chart) {
+        self.chart = chart;
+    }
+
+    /// The coordinates in the chart of a point that has coordinates `z` in `from`; see
+    /// [`Chart::carry`].
+    pub fn carry(&mut self, from: &Chart, z: &[f64], out: &mut [f64]) -> f64 {
+        from.to_values(z, &mut self.x);
+        let model = &self.evaluator.lowered().model;
+        for free in model.free().iter().filter(|f| f.kind == FreeKind::Axis) {
+            if self.chart.opposes(free.at, &self.x) {
+                model.flip_axis(free.at, &mut self.x);
+            }
+        }
+        self.chart.carry(from, z, &self.x, out)
     }
 
     /// The values (σ last when free) of the last evaluation.
@@ -200,65 +216,11 @@ impl<'a> Posterior<'a> {
     /// `hessian` `[dim, dim]`.
     pub fn curvature(&mut self, z: &[f64], gz: &mut [f64], hessian: &mut [f64]) -> f64 {
         let dim = self.dim();
-        let total_values = self.chart.values();
         let ln_density = self.ln_density(z, gz);
-        let lowered = self.evaluator.lowered();
-        let (model, plan) = (lowered.model.clone(), lowered.plan.clone());
-        let values = model.values();
         let sigma = self.sigma_now();
-        let (signal, jacobian) = self.evaluator.signal_and_jacobian(&self.x[..values]);
-        model.noise().curvature(
-            &self.y,
-            signal,
-            plan.mask(),
-            sigma,
-            &mut self.score,
-            &mut self.curvature,
-        );
-        let floor = 0.05 / (sigma * sigma);
-        for (c, m) in self.curvature.iter_mut().zip(plan.mask()) {
-            *c = c.max(floor * m);
-        }
-        normal_equations(jacobian, &self.curvature, &self.score, &mut self.normal, &mut self.right);
-        let mut slopes = vec![0.0; total_values * dim];
-        self.chart.jacobian(z, &self.x, &mut slopes);
-        // H = Zᵀ N Z, the σ row by its own information.
-        let mut half = vec![0.0; values * dim];
-        for a in 0..values {
-            for b in 0..values {
-                let n = self.normal[a * values + b];
-                for j in 0..dim {
-                    half[a * dim + j] += n * slopes[b * dim + j];
-                }
-            }
-        }
-        hessian.fill(0.0);
-        for a in 0..values {
-            for i in 0..dim {
-                let s = slopes[a * dim + i];
-                if s != 0.0 {
-                    for j in 0..dim {
-                        hessian[i * dim + j] += s * half[a * dim + j];
-                    }
-                }
-            }
-        }
-        if total_values > values {
-            let information = model.noise().ln_sigma_information(
-                &self.y,
-                signal,
-                plan.mask(),
-                sigma,
-                &mut self.score,
-            );
-            for i in 0..dim {
-                for j in 0..dim {
-                    hessian[i * dim + j] += information / (sigma * sigma)
-                        * slopes[values * dim + i]
-                        * slopes[values * dim + j];
-                }
-            }
-        }
+        let at = (z, self.x.as_slice());
+        self.information.fill(self.evaluator, &self.y, sigma, &self.chart, at, hessian);
+        let slopes = &self.information.slopes;
         let mut chart = vec![0.0; dim];
         self.chart.ln_jacobian_curvature(z, &mut chart);
         for (i, c) in chart.iter().enumerate() {

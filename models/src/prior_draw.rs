@@ -22,6 +22,7 @@
 use crate::model::{Free, FreeKind, Model};
 use crate::prior::{Prior, PriorSpec};
 use crate::spec::ModelSpec;
+use microtome_kernels::philox::PhiloxRng;
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, Gamma, StandardNormal};
 
@@ -79,6 +80,12 @@ enum Draw {
     Angle(f64),
     Axis,
     Fractions { total: f64, gammas: Vec<(f64, Gamma<f64>)> },
+}
+
+/// The random numbers of a simulation, apart from those that samplers take for the same seed
+/// and row. Stream 0 is the prior draw, 1 the noise.
+pub fn simulation_rng(seed: u64, row: u64, stream: u8) -> PhiloxRng {
+    PhiloxRng::new(seed ^ 0x5bc0_7a11_5eed_0001, row, stream)
 }
 
 impl ModelSpec {
@@ -150,6 +157,18 @@ impl PriorSampler {
     }
 }
 
+impl PriorSampler {
+    /// The draw of a simulation, canonical as [`Model::canonicalise`] has it.
+    ///
+    /// # Shapes
+    /// Returns `[value]`, σ last when it is drawn.
+    pub fn simulate(&self, model: &Model, seed: u64, row: u64) -> Vec<f64> {
+        let mut x = self.draw(&mut simulation_rng(seed, row, 0));
+        model.canonicalise(&mut x[..self.values]);
+        x
+    }
+}
+
 fn draw_of(free: &Free) -> Result<Draw, PriorDrawError> {
     Ok(match (&free.kind, &free.prior) {
         (FreeKind::Axis, _) => Draw::Axis,
@@ -202,7 +221,6 @@ fn fractions<R: Rng + ?Sized>(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use microtome_kernels::philox::PhiloxRng;
 
     const N: usize = 40_000;
 

@@ -7,6 +7,7 @@
 //! Validated by `specification_round_trips` below.
 
 use crate::acquisition::Acquisition;
+use crate::pooled::Coupling;
 use crate::spec::ModelSpec;
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +75,49 @@ impl FitMethod {
     }
 }
 
+/// How posterior draws are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SampleMethod {
+    /// Importance sampling where it can be trusted, else NUTS.
+    Auto,
+    /// The normal density at the highest mode, unchecked.
+    Laplace,
+    /// Importance sampling from all modes with Pareto-smoothed weights.
+    Psis,
+    /// The no-U-turn sampler.
+    #[default]
+    Nuts,
+}
+
+impl SampleMethod {
+    /// All methods.
+    pub const ALL: [SampleMethod; 4] =
+        [SampleMethod::Auto, SampleMethod::Laplace, SampleMethod::Psis, SampleMethod::Nuts];
+
+    /// The word on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            SampleMethod::Auto => "auto",
+            SampleMethod::Laplace => "laplace",
+            SampleMethod::Psis => "psis",
+            SampleMethod::Nuts => "nuts",
+        }
+    }
+
+    fn is_nuts(&self) -> bool {
+        *self == SampleMethod::Nuts
+    }
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(n: &usize) -> bool {
+    *n == 1
+}
+
 /// Settings of the search.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -93,6 +137,19 @@ pub struct SearchSpec {
     /// The method of a fit; what the model calls for when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<FitMethod>,
+    /// How posterior draws are made; NUTS when left out.
+    #[serde(default, skip_serializing_if = "SampleMethod::is_nuts")]
+    pub sampler: SampleMethod,
+    /// Where a voxel gets NUTS, each chain makes so many times `draws` draws and keeps
+    /// every so manieth in the table.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub thin: usize,
+    /// Whether criteria for the comparison of models are computed from the draws.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub criteria: bool,
+    /// What the priors of the voxels have in common.
+    #[serde(default, skip_serializing_if = "Coupling::is_independent")]
+    pub prior: Coupling,
 }
 
 impl Default for SearchSpec {
@@ -105,6 +162,26 @@ impl Default for SearchSpec {
             draws: 1000,
             target_accept: 0.8,
             method: None,
+            sampler: SampleMethod::Nuts,
+            thin: 1,
+            criteria: false,
+            prior: Coupling::Independent,
+        }
+    }
+}
+
+/// Kept draws a chain of the methods that are cheap.
+const CHEAP_DRAWS: usize = 100;
+/// Draws of NUTS for each of them, so that R-hat has enough to be judged by.
+const CHEAP_THIN: usize = 4;
+
+impl SearchSpec {
+    /// The default settings of a method of sampling: few draws are kept where they are
+    /// cheap to make, so that the tables are not what a run spends its time on.
+    pub fn for_method(sampler: SampleMethod) -> Self {
+        match sampler {
+            SampleMethod::Nuts => Self::default(),
+            _ => Self { sampler, draws: CHEAP_DRAWS, thin: CHEAP_THIN, ..Self::default() },
         }
     }
 }

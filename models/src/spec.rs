@@ -316,6 +316,18 @@ pub enum SpecError {
         /// Known presets.
         presets: String,
     },
+    /// A preset among the compartments of an expression.
+    #[error(
+        "model expression `{expression}`: `{preset}` is a preset, a whole model, and can't be a term; take compartments (it has {compartments}), or write a model file with their links"
+    )]
+    PresetTerm {
+        /// As given.
+        expression: String,
+        /// The preset.
+        preset: String,
+        /// Its compartments.
+        compartments: String,
+    },
     /// A modifier that a kind does not take.
     #[error("compartment kind `{kind}`: `{modifier}` does not apply: {reason}")]
     Modifier {
@@ -357,6 +369,16 @@ impl ModelSpec {
             let kind = term.trim();
             if kind.is_empty() {
                 return Err(SpecError::EmptyTerm { expression: expression.to_string() });
+            }
+            let is_preset = |p: &&crate::preset::Preset| p.name == kind;
+            let preset = PRESETS.iter().find(is_preset);
+            if let Some(preset) = preset.filter(|_| by_kind(kind).is_none()) {
+                let kinds = preset.spec()?.compartments.into_iter().map(|c| c.kind);
+                return Err(SpecError::PresetTerm {
+                    expression: text.to_string(),
+                    preset: kind.to_string(),
+                    compartments: kinds.collect::<Vec<_>>().join(" + "),
+                });
             }
             check_kind(kind)?;
             compartments
@@ -418,7 +440,7 @@ impl ModelSpec {
 }
 
 fn check_kind(kind: &str) -> Result<(), SpecError> {
-    if crate::compartment::by_kind(kind).is_some() {
+    if by_kind(kind).is_some() {
         return Ok(());
     }
     let register = crate::compartment::register();
@@ -439,6 +461,12 @@ mod tests {
 
     fn with_noise(table: &str) -> Result<ModelSpec, SpecError> {
         ModelSpec::from_toml(&format!("[[compartment]]\nkind = \"ball\"\n[noise]\n{table}\n"))
+    }
+
+    #[test]
+    fn a_preset_is_no_term() {
+        let error = ModelSpec::parse("stick + noddi").unwrap_err().to_string();
+        assert!(error.contains("`noddi` is a preset") && error.contains("zeppelin"), "{error}");
     }
 
     #[test]

@@ -51,13 +51,14 @@ pub(crate) fn tables(spec: &RunSpec) -> &'static [&'static str] {
     match spec.job {
         Job::Fit if spec.model.deconvolution.is_some() => &["fod", "fit"],
         Job::Fit => &["fit"],
+        Job::Sample if spec.search.criteria => &["posterior", "summary", "criteria"],
         Job::Sample => &["posterior", "summary"],
     }
 }
 
 /// The tables of a batch, in the order of [`tables`].
 pub(crate) fn content(result: Tables) -> impl Iterator<Item = arrow_array::RecordBatch> {
-    [result.fod, Some(result.main), result.summary].into_iter().flatten()
+    [result.fod, Some(result.main), result.summary, result.criteria].into_iter().flatten()
 }
 
 /// Blocks that are in memory at once: one a thread, and on many threads, which
@@ -152,7 +153,7 @@ impl Work<'_> {
             let key = |b: &usize| Ok(key(*b, &self.input.block(*b)?));
             let keys = blocks.iter().map(key).collect::<anyhow::Result<Vec<String>>>()?;
             if let Some(counts) = self.counts_of(&part(&keys), tables)? {
-                self.progress.add(counts.voxels);
+                self.progress.found(counts.voxels);
                 if let Some(growing) = self.tables {
                     growing.add(at, part(&keys), None)?;
                 }
@@ -170,7 +171,7 @@ impl Work<'_> {
                 Err(e) => return Err(e.into()),
             };
             let counts = Counts::from(&result.counts);
-            self.progress.add(counts.voxels);
+            self.progress.computed(counts.voxels);
             group.counts.add(&counts);
             for (rows, batch) in rows.iter_mut().zip(content(result)) {
                 rows.push(batch);

@@ -3,8 +3,8 @@
 //! The file becomes flags in front of those of the command line, and a later
 //! flag overrides an earlier one, so nothing is written twice. A key may be
 //! written with `_` or `-`. Relative paths in the file are relative to its
-//! folder. Keys of other verbs are left alone, so that `fit` and `sample` can
-//! share a file; a key of no verb is an error.
+//! folder. `fit` and `sample` can share a file: a key that only the other one has is
+//! left alone with a note. Every other key that the verb does not have is an error.
 //!
 //! Validated by `config_round_trip` and `wrong_input_is_exit_1_with_the_reason` in `tests/cli/`.
 
@@ -18,6 +18,9 @@ use std::path::{Path, PathBuf};
 
 /// Keys that make no sense in a file.
 const NOT_SAVED: [&str; 5] = ["config", "save-config", "dry-run", "help", "version"];
+
+/// Verbs that can share a file.
+const SHARING: [&str; 2] = ["fit", "sample"];
 
 /// Puts the flags of `--config FILE` before those of the line.
 pub(crate) fn merge(line: Vec<OsString>) -> anyhow::Result<Vec<OsString>> {
@@ -35,12 +38,23 @@ pub(crate) fn merge(line: Vec<OsString>) -> anyhow::Result<Vec<OsString>> {
     })?;
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let mut out: Vec<OsString> = line[..2].to_vec();
+    let mut left: Vec<String> = Vec::new();
     for (key, value) in table {
         let name = key.replace('_', "-");
         let Some(arg) = find(subcommand, &name) else {
-            if root.get_subcommands().any(|c| find(c, &name).is_some()) && name != "config" {
+            let having = |c: &&Command| find(c, &name).is_some();
+            let others: Vec<&str> =
+                root.get_subcommands().filter(having).map(Command::get_name).collect();
+            let shares = SHARING.contains(&verb) && others.iter().any(|o| SHARING.contains(o));
+            if shares && !NOT_SAVED.contains(&name.as_str()) {
+                let other = SHARING.iter().find(|o| **o != verb).unwrap_or(&"");
+                left.push(format!("`{key}` of {other}"));
                 continue;
             }
+            let whose = match others.is_empty() {
+                true => String::new(),
+                false => format!(" (it is one of {})", others.join(", ")),
+            };
             let mut known: Vec<&str> = subcommand
                 .get_arguments()
                 .filter_map(Arg::get_long)
@@ -48,7 +62,7 @@ pub(crate) fn merge(line: Vec<OsString>) -> anyhow::Result<Vec<OsString>> {
                 .collect();
             known.sort_unstable();
             bail!(
-                "{}: unknown key `{key}`; `microtome {verb}` knows {}",
+                "{}: unknown key `{key}`{whose}; `microtome {verb}` knows {}",
                 path.display(),
                 known.join(", ")
             );
@@ -77,6 +91,14 @@ pub(crate) fn merge(line: Vec<OsString>) -> anyhow::Result<Vec<OsString>> {
             }
             other => bail!("{}: the key `{key}` can't be {other}", path.display()),
         }
+    }
+    let quiet = out.iter().chain(&line[2..]).any(|w| w == "--quiet");
+    if !left.is_empty() && !quiet {
+        super::say::note(&format!(
+            "note: {}: {verb} leaves alone {}",
+            path.display(),
+            left.join(", ")
+        ));
     }
     out.extend_from_slice(&line[2..]);
     Ok(out)

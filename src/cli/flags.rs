@@ -85,6 +85,13 @@ pub(crate) struct AcquisitionFlags {
     pub(crate) dt_ms: Option<f64>,
 }
 
+impl AcquisitionFlags {
+    /// Whether any form of an acquisition is named.
+    pub(crate) fn is_given(&self) -> bool {
+        [&self.bval, &self.bvec, &self.scheme, &self.waveform].iter().any(|f| f.is_some())
+    }
+}
+
 /// The model.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Model")]

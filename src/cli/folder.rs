@@ -152,7 +152,9 @@ fn is_half_written(name: &str) -> bool {
 
 /// Whether a name is one that this program writes.
 fn is_ours(name: &str) -> bool {
-    let table = ["fit", "posterior", "summary", "fod"].iter().any(|t| {
+    let tables =
+        ["fit", "posterior", "summary", "fod", "criteria", "population", "population_summary"];
+    let table = tables.iter().any(|t| {
         name.strip_prefix(t).is_some_and(|r| r.starts_with('.') && r.ends_with(".parquet"))
     });
     let map = name.starts_with("model-")

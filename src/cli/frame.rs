@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type};
-use arrow_array::{RecordBatch, StringArray};
+use arrow_array::{BooleanArray, RecordBatch, StringArray};
 use microtome_datasets::TableReader;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,6 +26,12 @@ pub(crate) fn small_integers<'a>(batch: &'a RecordBatch, name: &str) -> anyhow::
     Ok(column.with_context(|| format!("the table has no int32 column `{name}`"))?.values())
 }
 
+/// A column of yes and no.
+pub(crate) fn flags<'a>(batch: &'a RecordBatch, name: &str) -> anyhow::Result<&'a BooleanArray> {
+    let column = batch.column_by_name(name).and_then(|c| c.as_boolean_opt());
+    column.with_context(|| format!("the table has no boolean column `{name}`"))
+}
+
 /// A column of words.
 pub(crate) fn words<'a>(batch: &'a RecordBatch, name: &str) -> anyhow::Result<&'a StringArray> {
     batch
@@ -42,6 +48,23 @@ pub(crate) struct Voxel {
     pub(crate) status: String,
     /// Estimates by parameter.
     pub(crate) parameters: BTreeMap<String, Estimate>,
+    /// How it was sampled; a fit was not.
+    pub(crate) sampling: Option<Sampling>,
+}
+
+/// How the draws of a voxel came about.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sampling {
+    /// nuts, psis or laplace.
+    pub(crate) method: String,
+    /// Smallest E-BFMI of the chains; NaN without chains.
+    pub(crate) ebfmi: f64,
+    pub(crate) divergences: u64,
+    pub(crate) max_depth_hits: u64,
+    /// Tail index of importance weights; NaN without them.
+    pub(crate) khat: f64,
+    /// Whether the draws may be trusted.
+    pub(crate) trust: bool,
 }
 
 /// One parameter of one voxel; what a table does not say is NaN.
@@ -54,7 +77,7 @@ pub(crate) struct Estimate {
     pub(crate) rhat: f64,
     pub(crate) ess_bulk: f64,
     pub(crate) ess_tail: f64,
-    /// Posterior over prior standard deviation.
+    /// Prior over posterior standard deviation.
     pub(crate) contraction: f64,
 }
 
@@ -124,6 +147,10 @@ fn summary(reader: TableReader, take: Take<'_>) -> anyhow::Result<()> {
         let (rhat, ess_bulk, ess_tail) =
             (number("rhat")?, number("ess_bulk")?, number("ess_tail")?);
         let contraction = number("contraction")?;
+        let (method, ebfmi) = (words(&batch, "method")?, number("ebfmi")?);
+        let (divergences, max_depth_hits) =
+            (small_integers(&batch, "divergences")?, small_integers(&batch, "max_depth_hits")?);
+        let (trust, khat) = (flags(&batch, "trust")?, number("khat").ok());
         for r in 0..batch.num_rows() {
             if open.as_ref().is_none_or(|o| o.voxel != voxel[r]) {
                 if let Some(done) = open.take() {
@@ -134,6 +161,14 @@ fn summary(reader: TableReader, take: Take<'_>) -> anyhow::Result<()> {
                     ijk: ijk.map(|a| a.map(|x| x[r])),
                     status: status.value(r).to_string(),
                     parameters: BTreeMap::new(),
+                    sampling: Some(Sampling {
+                        method: method.value(r).to_string(),
+                        ebfmi: ebfmi[r],
+                        divergences: u64::from(divergences[r].unsigned_abs()),
+                        max_depth_hits: u64::from(max_depth_hits[r].unsigned_abs()),
+                        khat: khat.map_or(f64::NAN, |k| k[r]),
+                        trust: trust.value(r),
+                    }),
                 });
             }
             if let Some(o) = &mut open {
@@ -184,7 +219,8 @@ fn fit(reader: TableReader, take: Take<'_>) -> anyhow::Result<()> {
                 })
                 .collect();
             let ijk = ijk.map(|a| a.map(|x| x[r]));
-            take(&Voxel { voxel: voxel[r], ijk, status: status.value(r).to_string(), parameters })?;
+            let status = status.value(r).to_string();
+            take(&Voxel { voxel: voxel[r], ijk, status, parameters, sampling: None })?;
         }
     }
     Ok(())

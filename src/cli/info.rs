@@ -1,5 +1,6 @@
-//! `microtome info`: models, acquisitions, data, CT set-ups, and this program.
+//! `microtome info`: models, acquisitions, data, designs, CT set-ups, and this program.
 
+use super::design::DesignArgs;
 use super::flags::AcquisitionFlags;
 use super::{Outcome, model, say};
 use anyhow::Context;
@@ -19,6 +20,7 @@ Examples:
   microtome info scheme --bval dwi.bval --bvec dwi.bvec
   microtome info data --dwi dwi.nii.gz
   microtome info geometry cone.toml
+  microtome info design --model noddi --bval dwi.bval --bvec dwi.bvec --snr 30
   microtome info version
 
 Units: diffusivities um^2/ms, b s/mm^2, times ms, angles rad.")]
@@ -57,6 +59,7 @@ enum Topic {
         #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
         file: PathBuf,
     },
+    Design(Box<DesignArgs>),
     /// Version, SIMD level and features of this program.
     Version,
 }
@@ -69,6 +72,7 @@ impl InfoArgs {
             Topic::Scheme { acquisition } => scheme(acquisition)?,
             Topic::Data { dwi, mask } => data(dwi, mask.as_deref())?,
             Topic::Geometry { file } => super::set_up::info(file)?,
+            Topic::Design(design) => design.show()?,
             Topic::Version => version(),
         };
         if self.json {

@@ -248,7 +248,7 @@ pub(crate) fn simd() -> &'static str {
     microtome_kernels::simd::level().name()
 }
 
-fn check_b0(model: &Model, scheme: &Scheme) -> anyhow::Result<()> {
+pub(crate) fn check_b0(model: &Model, scheme: &Scheme) -> anyhow::Result<()> {
     if model.scale_is_free() && scheme.acquisition.b0_measurements().next().is_none() {
         bail!(
             "{} has no b=0 measurement (b <= 50 s/mm2), which the free scale s0 needs; \

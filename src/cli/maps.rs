@@ -3,7 +3,8 @@
 //! `model-<label>_desc-<what>_param-<parameter>_dwimap.nii.gz` and a `.json`
 //! beside it; labels are lower-case letters and digits, so `stick.lambda_par` is
 //! `sticklambdapar`. `desc` is `estimate` and `sd` of a fit, `mean` and `sd` of a
-//! posterior. Diffusivities stay in um^2/ms, as `Units` says. Outside the mask
+//! posterior. `model-<label>_desc-donottrust_mask.nii.gz` of a posterior is 1 where its
+//! draws are not to be trusted. Diffusivities stay in um^2/ms, as `Units` says. Outside the mask
 //! every map is 0; voxels without a result are NaN.
 //!
 //! Source of the names: BIDS extension proposal 16 (diffusion derivatives).
@@ -39,6 +40,7 @@ enum Part {
     WorstRhat,
     SmallestEss,
     Status,
+    DoNotTrust,
 }
 
 #[derive(Debug, Clone)]
@@ -59,7 +61,10 @@ pub(crate) fn prefix(model: &str) -> String {
 
 impl Map {
     fn file(&self, model: &str) -> String {
-        format!("{}desc-{}_param-{}_dwimap", prefix(model), self.desc, self.param)
+        match self.part {
+            Part::DoNotTrust => format!("{}desc-{}_mask", prefix(model), self.desc),
+            _ => format!("{}desc-{}_param-{}_dwimap", prefix(model), self.desc, self.param),
+        }
     }
 
     fn values(&self, voxel: &Voxel, out: &mut Vec<f64>) {
@@ -80,6 +85,10 @@ impl Map {
             Part::Status => {
                 let code = STATUS.iter().position(|s| *s == voxel.status);
                 out.push(code.map_or(f64::NAN, |c| c as f64));
+            }
+            Part::DoNotTrust => {
+                let trust = voxel.sampling.as_ref().is_some_and(|s| s.trust);
+                out.push(f64::from(u8::from(!trust)));
             }
         }
     }
@@ -189,7 +198,15 @@ fn maps(spec: &RunSpec, model: &Model) -> Vec<Map> {
             Part::SmallestEss,
             "",
             "draws",
-            "smallest effective sample size; good above 400",
+            "smallest effective sample size; good above 100 a chain",
+        );
+        single(
+            "",
+            "donottrust",
+            Part::DoNotTrust,
+            "",
+            "1",
+            "1 where the draws are not to be trusted: `trust` of summary.parquet is false",
         );
     } else {
         single("r2", desc, Part::Mean, "r2", "1", "coefficient of determination of the signals");
@@ -247,6 +264,9 @@ pub(crate) fn write(
     })?;
     flush(&mut open, &mut voxels)?;
     open.into_par_iter().try_for_each(|(_, writer, _)| writer.finish())?;
+    if spec.search.criteria {
+        names.extend(super::criteria::write_maps(folder, geometry, model_label)?);
+    }
     let name = "dataset_description.json";
     let text = json!({
         "Name": "microtome results", "BIDSVersion": "1.9.0", "DatasetType": "derivative",

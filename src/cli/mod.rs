@@ -11,10 +11,15 @@
 //! Validated by `tests/cli/`.
 
 mod blocks;
+mod compare;
 mod completions;
 mod config;
+mod criteria;
 mod demo;
+mod design;
 mod diagnose;
+mod doubts;
+mod finding_table;
 mod fit;
 mod flags;
 mod fod;
@@ -26,16 +31,20 @@ mod input;
 mod maps;
 mod merge;
 mod model;
+mod population;
 mod predict;
 mod predictive;
+mod prior_draws;
 mod progress;
 mod project;
+mod protocol;
 mod record;
 mod report;
 mod response;
 mod responses;
 mod sample;
 mod say;
+mod sbc;
 mod scheme;
 mod set_up;
 mod slice;
@@ -96,12 +105,22 @@ impl Outcome {
 
 /// The command with the settings that hold for every verb.
 pub(crate) fn command() -> clap::Command {
-    Cli::command().mut_subcommands(|c| {
-        c.args_override_self(true).help_template(TEMPLATE).mut_args(|a| {
+    Cli::command().mut_subcommands(of_verb)
+}
+
+/// The settings of a verb and of the topics under it.
+fn of_verb(c: clap::Command) -> clap::Command {
+    // A deconvolution is fitted: it has no posterior and no parameters to predict from.
+    let fits = !["sample", "predict", "design"].contains(&c.get_name());
+    c.args_override_self(true)
+        .help_template(TEMPLATE)
+        .mut_args(|a| {
             let takes = a.get_action().takes_values();
-            a.allow_negative_numbers(takes)
+            let hidden = !fits && a.get_long().is_some_and(|n| model::OF_CSD.contains(&n));
+            let hidden = hidden || a.is_hide_set();
+            a.allow_negative_numbers(takes).hide(hidden)
         })
-    })
+        .mut_subcommands(of_verb)
 }
 
 /// Runs the program.

@@ -3,8 +3,9 @@
 use super::flags::ModelFlags;
 use super::responses;
 use anyhow::{Context, bail};
+use microtome_inference::InferenceError;
 use microtome_models::{
-    DeconvolutionSpec, ModelSpec, NoiseError, NoiseKind, NoiseSpec, SIDE_LOBES,
+    DeconvolutionError, DeconvolutionSpec, ModelSpec, NoiseError, NoiseKind, NoiseSpec, SIDE_LOBES,
 };
 use std::path::{Path, PathBuf};
 
@@ -24,13 +25,10 @@ impl ModelFlags {
     pub(crate) fn read(&self) -> anyhow::Result<NamedModel> {
         let mut model =
             if self.model.trim() == CSD { self.deconvolution()? } else { read(&self.model)? };
-        let given = [
-            ("response", self.response.is_some()),
-            ("lmax", self.lmax.is_some()),
-            ("side-lobes", self.side_lobes.is_some()),
-        ];
+        let given = [self.response.is_some(), self.lmax.is_some(), self.side_lobes.is_some()];
+        let given = OF_CSD.iter().zip(given).find(|(_, given)| *given);
         if model.spec.deconvolution.is_none()
-            && let Some((flag, _)) = given.iter().find(|(_, given)| *given)
+            && let Some((flag, _)) = given
         {
             bail!("--{flag} goes with --model csd, but the model is {}", self.model);
         }
@@ -62,6 +60,25 @@ impl ModelFlags {
             _ => anyhow::anyhow!("{line}: {e}"),
         })
     }
+}
+
+/// Flags that go with `--model csd` alone.
+pub(crate) const OF_CSD: [&str; 3] = ["response", "lmax", "side-lobes"];
+
+/// The flags at fault when a model does not compile.
+pub(crate) fn flags_at_fault(model: &str, error: &InferenceError) -> String {
+    let flag = match error {
+        InferenceError::Deconvolution(e) => match e {
+            DeconvolutionError::Order { .. } | DeconvolutionError::Unknowns { .. } => " --lmax",
+            DeconvolutionError::SideLobes { .. } => " --side-lobes",
+            DeconvolutionError::ResponseShell { .. }
+            | DeconvolutionError::SchemeShell { .. }
+            | DeconvolutionError::Tissue { .. } => " --response",
+            _ => "",
+        },
+        _ => "",
+    };
+    format!("--model {model}{flag}")
 }
 
 /// The name of constrained spherical deconvolution.

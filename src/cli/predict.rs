@@ -8,6 +8,8 @@
 
 use super::config::{self, Setting};
 use super::flags::{AcquisitionFlags, CommonFlags, ModelFlags};
+use super::model::NamedModel;
+use super::prior_draws::{AddedNoise, PriorFlags};
 use super::{Outcome, say};
 use anyhow::{Context, bail};
 use arrow_array::{Float64Array, RecordBatch};
@@ -39,6 +41,9 @@ const UNIT_TOLERANCE: f64 = 1e-3;
 /// stick.lambda_par (um^2/ms), stick.fraction, s0. Writes one row a set and one
 /// column a measurement. Linked and fixed parameters may be left out; s0 is 1
 /// where it is left out, and so is the fraction of a single compartment.
+///
+/// With --prior-draws N the sets are draws from the prior of the model instead, and --sigma
+/// adds noise.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Units: diffusivities um^2/ms (1 um^2/ms = 1e-3 mm^2/s), angles rad, signals in the unit of s0.
@@ -46,6 +51,8 @@ mu = (sin(theta) cos(phi), sin(theta) sin(phi), cos(theta)).
 
 Example:
   microtome predict --model 'stick + ball' --scheme scheme.csv --parameters p.csv --out signals.npy
+  microtome predict --model noddi --scheme scheme.csv --prior-draws 1000 --noise rician --sigma 0.04 \\
+    --parameters-out p.csv --out signals.npy
 
 References of compartments and presets: microtome info models.")]
 pub(crate) struct PredictArgs {
@@ -55,7 +62,9 @@ pub(crate) struct PredictArgs {
     model: ModelFlags,
     /// Table of parameters, CSV with a header.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Signals")]
-    parameters: PathBuf,
+    parameters: Option<PathBuf>,
+    #[command(flatten)]
+    prior: PriorFlags,
     /// Writes the mean over all directions, one column a shell, instead of a column a
     /// measurement. Shells are those of the `shell` column of a CSV scheme, in
     /// rising order, or else those of equal (Delta, delta, b), in this order.
@@ -71,13 +80,14 @@ pub(crate) struct PredictArgs {
 impl PredictArgs {
     pub(crate) fn run(self, settings: &[Setting]) -> anyhow::Result<Outcome> {
         let (threads, _) = self.common.start()?;
+        self.prior.check(self.parameters.is_some(), self.model.noise.is_some())?;
         let named = self.model.read()?;
         let scheme = self.acquisition.read()?;
-        let table = ParameterTable::read(&self.parameters)?;
-        let spec = with_given_defaults(&named.spec, &table);
-        let model = Model::new(spec).with_context(|| format!("--model {}", named.text))?;
-        let sets = Sets::new(&model, &named.spec, &table)
-            .with_context(|| self.parameters.display().to_string())?;
+        let noise = self.prior.noise(named.spec.noise.kind);
+        if noise.is_some() && self.spherical_mean {
+            bail!("--sigma is the noise of measurements; it does not go with --spherical-mean");
+        }
+        let (model, sets) = self.sets(&named)?;
         let lowered = Lowered::new(Arc::new(model), &scheme.acquisition)
             .with_context(|| format!("--model {} with {}", named.text, scheme.file.display()))?;
         let shells = self.spherical_mean.then(|| scheme.labelled_shells());
@@ -100,9 +110,12 @@ impl PredictArgs {
         let column = if shells.is_some() { "shell" } else { "measurement" };
         let mut writer = Writer::create(&path.staged, sets.rows, measurements, column)?;
         let written = sets
-            .predict(&lowered, shells.as_deref(), |rows| writer.push(rows))
+            .predict(&lowered, shells.as_deref(), noise, |rows| writer.push(rows))
             .and_then(|()| writer.finish());
         path.settle(written)?;
+        if self.parameters.is_none() {
+            self.prior.write(&lowered.model, &sets.values, self.common.overwrite)?;
+        }
         if self.common.json {
             let json = serde_json::json!({
                 "sets": sets.rows, what: measurements, "out": out, "simd_level": super::input::simd(),
@@ -112,6 +125,31 @@ impl PredictArgs {
             say::line(&format!("{} sets x {measurements} {what} in {}", sets.rows, out.display()));
         }
         Ok(Outcome::Done)
+    }
+}
+
+impl PredictArgs {
+    /// The model and the sets: of the table, or drawn from the prior.
+    fn sets(&self, named: &NamedModel) -> anyhow::Result<(Model, Sets)> {
+        let compile = |spec| Model::new(spec).with_context(|| format!("--model {}", named.text));
+        if let Some(path) = &self.parameters {
+            let table = ParameterTable::read(path)?;
+            let model = compile(with_given_defaults(&named.spec, &table))?;
+            let sets = Sets::new(&model, &named.spec, &table)
+                .with_context(|| path.display().to_string())?;
+            return Ok((model, sets));
+        }
+        let rows = self.prior.prior_draws.unwrap_or(0);
+        let spec = self.prior.explicit(&named.spec);
+        let scale = self.prior.scale_prior(&spec);
+        if let Some(prior) = scale.filter(|_| !self.common.quiet && !self.common.json) {
+            say::line(&format!("prior of {prior}"));
+        }
+        let model = compile(spec)?;
+        let values =
+            self.prior.draw(&model, rows).with_context(|| format!("--model {}", named.text))?;
+        let width = model.values();
+        Ok((model, Sets { rows, values, width, per_set: Vec::new(), per_set_width: 0 }))
     }
 }
 
@@ -162,7 +200,7 @@ impl Target {
 
 /// The specification in which parameters with a default that the table gives are
 /// read from the table.
-fn with_given_defaults(spec: &ModelSpec, table: &ParameterTable) -> ModelSpec {
+pub(super) fn with_given_defaults(spec: &ModelSpec, table: &ParameterTable) -> ModelSpec {
     let mut out = spec.clone();
     for (name, c) in spec.names().into_iter().zip(&spec.compartments) {
         let Ok(kind) = spec.build(c) else { continue };
@@ -177,7 +215,7 @@ fn with_given_defaults(spec: &ModelSpec, table: &ParameterTable) -> ModelSpec {
 }
 
 /// Parameter sets as values of a model.
-struct Sets {
+pub(super) struct Sets {
     rows: usize,
     /// `[set, value]`.
     values: Vec<f64>,
@@ -188,7 +226,11 @@ struct Sets {
 }
 
 impl Sets {
-    fn new(model: &Model, spec: &ModelSpec, table: &ParameterTable) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        model: &Model,
+        spec: &ModelSpec,
+        table: &ParameterTable,
+    ) -> anyhow::Result<Self> {
         let columns = columns(model, table)?;
         let rows = table.n_rows();
         let names = model.value_names();
@@ -230,7 +272,13 @@ impl Sets {
         Ok(out)
     }
 
-    fn row(&self, row: usize) -> (&[f64], &[f64]) {
+    /// Number of sets.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Values and parameters fixed to one value a set.
+    pub(super) fn row(&self, row: usize) -> (&[f64], &[f64]) {
         (
             &self.values[row * self.width..(row + 1) * self.width],
             &self.per_set[row * self.per_set_width..(row + 1) * self.per_set_width],
@@ -291,6 +339,7 @@ impl Sets {
         &self,
         lowered: &Lowered,
         shells: Option<&[Vec<usize>]>,
+        noise: Option<AddedNoise>,
         mut take: impl FnMut(&[f64]) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         for start in (0..self.rows).step_by(SETS * TASKS) {
@@ -305,10 +354,14 @@ impl Sets {
                         for row in s..(s + SETS).min(end) {
                             let (x, per_set) = self.row(row);
                             evaluator.set_per_voxel(per_set);
-                            out.extend(match shells {
+                            let mut set = match shells {
                                 None => signals(evaluator, x),
                                 Some(groups) => means(evaluator, groups, x),
-                            });
+                            };
+                            if let Some(noise) = &noise {
+                                noise.add(row, &mut set);
+                            }
+                            out.extend(set);
                         }
                         out
                     },

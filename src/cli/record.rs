@@ -67,6 +67,9 @@ pub(crate) struct Counts {
     pub(crate) divergences: u64,
     pub(crate) gradients: u64,
     pub(crate) by_status: BTreeMap<String, u64>,
+    /// Sampled voxels by the method of their draws.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) by_method: BTreeMap<String, u64>,
 }
 
 impl Counts {
@@ -79,6 +82,9 @@ impl Counts {
         for (status, n) in &other.by_status {
             *self.by_status.entry(status.clone()).or_default() += n;
         }
+        for (method, n) in &other.by_method {
+            *self.by_method.entry(method.clone()).or_default() += n;
+        }
     }
 
     /// Percentage of failed voxels.
@@ -86,10 +92,14 @@ impl Counts {
         if self.voxels == 0 { 0.0 } else { 100.0 * self.failed as f64 / self.voxels as f64 }
     }
 
-    /// `40 voxels: 39 converged, 1 invalid_signal`.
+    /// `40 voxels: 39 converged, 1 invalid_signal; by nuts 3, by psis 36`.
     pub(crate) fn sentence(&self) -> String {
         let parts: Vec<String> = self.by_status.iter().map(|(s, n)| format!("{n} {s}")).collect();
-        format!("{} voxels: {}", self.voxels, parts.join(", "))
+        let methods: Vec<String> =
+            self.by_method.iter().map(|(m, n)| format!("by {m} {n}")).collect();
+        let methods =
+            if methods.len() > 1 { format!("; {}", methods.join(", ")) } else { String::new() };
+        format!("{} voxels: {}{methods}", self.voxels, parts.join(", "))
     }
 }
 
@@ -101,6 +111,7 @@ impl From<&microtome_inference::Counts> for Counts {
             divergences: c.divergences,
             gradients: c.gradients,
             by_status: c.by_status.iter().map(|(s, n)| ((*s).to_string(), *n)).collect(),
+            by_method: c.by_method.iter().map(|(m, n)| ((*m).to_string(), *n)).collect(),
         }
     }
 }

@@ -121,6 +121,7 @@ fn facts(record: &Record, findings: &Findings) -> Vec<(String, String)> {
         out.push((status, n.to_string()));
     }
     if findings.sampled {
+        out.push(("not to be trusted", findings.untrusted().to_string()));
         out.push(("divergent draws", findings.divergences.to_string()));
     }
     out.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
@@ -136,7 +137,7 @@ fn parameters(findings: &Findings) -> Vec<ParameterRow> {
             unit: unit(name).into(),
             mean: p.mean(),
             sd: p.sd(),
-            contraction: p.contraction(),
+            shrinkage: p.shrinkage(),
             worst_rhat: p.worst_rhat,
             smallest_ess: p.smallest_ess,
         })

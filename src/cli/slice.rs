@@ -140,7 +140,7 @@ impl Slice {
         })
     }
 
-    /// R-hat, effective sample size and contraction of the worst parameter.
+    /// R-hat, effective sample size and shrinkage of the worst parameter.
     pub(crate) fn quality(&self) -> Vec<QualityMap> {
         let Some([nx, ny, _]) = self.grid else { return Vec::new() };
         let worst = |voxel: &Voxel, get: &dyn Fn(&frame::Estimate) -> f64, largest: bool| {
@@ -152,8 +152,8 @@ impl Slice {
             (QualityKind::RHat, "worst R-hat over parameters", |e| e.rhat, true),
             (QualityKind::EssBulk, "smallest effective sample size", |e| e.ess_bulk, false),
             (
-                QualityKind::Contraction,
-                "contraction of the least determined parameter",
+                QualityKind::Shrinkage,
+                "shrinkage of the least determined parameter",
                 |e| 1.0 - (e.contraction * e.contraction).recip(),
                 false,
             ),

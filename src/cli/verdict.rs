@@ -1,31 +1,35 @@
-//! May the reader use these numbers? The checks behind `diagnose` and `report`.
+//! May the reader use these numbers? The findings behind `diagnose` and `report`.
 //!
-//! | check | limit | source |
-//! |---|---|---|
-//! | failed voxels | `--max-failed` of the run | |
-//! | R-hat of every parameter | 1.01 (part of the status) | Vehtari et al. 2021 |
-//! | effective sample size | 100 a chain | Vehtari et al. 2021 |
-//! | divergent draws of a voxel | 1 in 1000 | Betancourt 2017, arXiv:1701.02434 |
-//! | E-BFMI of a chain | 0.3 | Betancourt 2016, arXiv:1604.00695 |
-//! | posterior over prior sd | 0.9: a warning, not a fault | |
+//! A voxel of a posterior is judged by the rule of `microtome_inference::diagnostics::Evidence`
+//! (column `trust`), a voxel of a fit by its status. Results can be used when no more
+//! voxels than `--max-failed` of the run (5 %) have no result and no more than 5 % have draws
+//! that are not to be trusted. A parameter is prior-dominated in a
+//! voxel where its posterior sd is above 0.9 of its prior sd: a remark, not a fault.
+//!
+//! Two numbers say how far data narrow a prior: the **contraction**, prior sd over
+//! posterior sd, as in summary.parquet; and the **shrinkage**, the share of the prior
+//! variance that is gone, 1 - 1/contraction² (Betancourt 2018, "Towards a principled
+//! Bayesian workflow", sec. 1.3).
 
+use super::doubts::{Doubts, advice};
 use super::frame::{self, Voxel};
 use super::record::Record;
-use super::{say, voxelwise};
+use super::voxelwise;
 use anyhow::{Context, bail};
-use arrow_array::cast::AsArray;
 use microtome::report::Verdict;
 use microtome_datasets::TableReader;
-use microtome_inference::diagnostics::ebfmi;
+use microtome_inference::diagnostics::{Doubt, ESS_A_CHAIN, khat_limit};
+use microtome_models::{RunSpec, SearchSpec};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-const ESS_A_CHAIN: f64 = 100.0;
-const DIVERGENT_SHARE: f64 = 1e-3;
-const EBFMI_LIMIT: f64 = 0.3;
-const CONTRACTION_LIMIT: f64 = 0.9;
-/// Percentage of voxels that may break a check other than their status.
+/// Posterior over prior sd above which the prior speaks.
+const PRIOR_DOMINATED: f64 = 0.9;
+/// Percentage of voxels with draws that may be not to be trusted, and `--max-failed`
+/// where there is no run.json.
 const ACCEPTED_PERCENT: f64 = 5.0;
+/// Percentage of trajectories cut short that is worth a remark.
+const CUT_PERCENT: f64 = 1.0;
 
 /// A number and where it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +37,8 @@ pub(crate) struct Extreme {
     pub(crate) value: f64,
     pub(crate) parameter: String,
     pub(crate) voxel: i64,
+    /// The voxel by name.
+    pub(crate) label: String,
 }
 
 /// The average of the finite ones of some numbers.
@@ -61,8 +67,8 @@ pub(crate) struct OverVoxels {
     pub(crate) n: u64,
     mean: Average,
     sd: Average,
-    /// 1 - posterior variance / prior variance.
     contraction: Average,
+    shrinkage: Average,
     pub(crate) worst_rhat: f64,
     pub(crate) smallest_ess: f64,
     /// Voxels where the prior speaks.
@@ -75,16 +81,16 @@ pub(crate) struct Findings {
     pub(crate) sampled: bool,
     pub(crate) voxels: u64,
     pub(crate) by_status: BTreeMap<String, u64>,
+    pub(crate) doubts: Doubts,
     pub(crate) worst_rhat: Option<Extreme>,
     pub(crate) smallest_ess: Option<Extreme>,
-    pub(crate) low_ess: u64,
-    pub(crate) ess_limit: f64,
+    pub(crate) smallest_ebfmi: Option<Extreme>,
+    pub(crate) largest_khat: Option<Extreme>,
     pub(crate) divergences: u64,
-    pub(crate) divergent_voxels: u64,
-    pub(crate) low_ebfmi: u64,
+    pub(crate) max_depth_hits: u64,
     pub(crate) parameters: BTreeMap<String, OverVoxels>,
     max_failed: f64,
-    chains: usize,
+    search: SearchSpec,
 }
 
 /// The table of results of a folder: `summary.parquet`, else `fit.parquet`.
@@ -100,6 +106,15 @@ pub(crate) fn results(folder: &Path) -> anyhow::Result<PathBuf> {
     })
 }
 
+/// Keeps the larger (or smaller) of two numbers; NaN is none.
+fn keep(slot: &mut Option<Extreme>, value: f64, larger: bool, parameter: &str, voxel: &Voxel) {
+    let beats = |old: f64| if larger { value > old } else { value < old };
+    if value.is_finite() && slot.as_ref().is_none_or(|o| beats(o.value)) {
+        let (parameter, label) = (parameter.to_string(), voxel.label());
+        *slot = Some(Extreme { value, parameter, voxel: voxel.voxel, label });
+    }
+}
+
 impl Findings {
     /// Reads the tables of a folder.
     pub(crate) fn read(folder: &Path, record: Option<&Record>) -> anyhow::Result<Self> {
@@ -107,82 +122,37 @@ impl Findings {
         let mut out = Self {
             sampled: path.ends_with("summary.parquet"),
             max_failed: record.map_or(ACCEPTED_PERCENT, |r| r.max_failed_percent),
-            chains: record.map_or(4, |r| r.spec.search.chains),
             ..Self::default()
         };
-        out.ess_limit = ESS_A_CHAIN * out.chains as f64;
+        // The table knows the run that made it, also where run.json is lost.
+        let reader = TableReader::open(&path)?;
+        let spec = reader.schema().metadata().get("microtome.spec").cloned();
+        let spec = spec.and_then(|text| serde_json::from_str::<RunSpec>(&text).ok());
+        out.search = spec.map_or_else(SearchSpec::default, |s| s.search);
         frame::for_each(&path, |voxel| {
             out.add(voxel);
             Ok(())
         })?;
-        if let Some(posterior) = voxelwise::table(folder, "posterior").filter(|_| out.sampled) {
-            out.chains_of(&posterior).with_context(|| posterior.display().to_string())?;
-        }
         Ok(out)
     }
 
     fn add(&mut self, voxel: &Voxel) {
         self.voxels += 1;
         *self.by_status.entry(voxel.status.clone()).or_default() += 1;
-        let mut smallest = f64::INFINITY;
         for (name, e) in &voxel.parameters {
-            let extreme = |value| Extreme { value, parameter: name.clone(), voxel: voxel.voxel };
-            if e.rhat.is_finite() && self.worst_rhat.as_ref().is_none_or(|w| e.rhat > w.value) {
-                self.worst_rhat = Some(extreme(e.rhat));
-            }
-            let ess = e.ess_bulk.min(e.ess_tail);
-            if ess.is_finite() {
-                smallest = smallest.min(ess);
-                if self.smallest_ess.as_ref().is_none_or(|s| ess < s.value) {
-                    self.smallest_ess = Some(extreme(ess));
-                }
-            }
+            keep(&mut self.worst_rhat, e.rhat, true, name, voxel);
+            keep(&mut self.smallest_ess, e.ess_bulk.min(e.ess_tail), false, name, voxel);
             if voxel.status == "converged" {
                 self.parameters.entry(name.clone()).or_default().add(e);
             }
         }
-        self.low_ess += u64::from(smallest < self.ess_limit);
-    }
-
-    /// Divergences and energies of every chain.
-    fn chains_of(&mut self, posterior: &Path) -> anyhow::Result<()> {
-        let mut open: Option<(i64, i32)> = None;
-        let mut energies: Vec<f64> = Vec::new();
-        let mut voxel = (0_u64, 0_u64, false);
-        for batch in TableReader::open(posterior)? {
-            let batch = batch?;
-            let (voxels, chains) =
-                (frame::integers(&batch, "voxel")?, frame::small_integers(&batch, "chain")?);
-            let energy = frame::floats(&batch, "energy")?;
-            let diverging = batch
-                .column_by_name("diverging")
-                .and_then(|c| c.as_boolean_opt())
-                .context("diverging")?;
-            for r in 0..batch.num_rows() {
-                let here = (voxels[r], chains[r]);
-                if open != Some(here) {
-                    voxel.2 |= low_energy(&energies);
-                    energies.clear();
-                    if open.is_some_and(|o| o.0 != here.0) {
-                        self.close(voxel);
-                        voxel = (0, 0, false);
-                    }
-                    open = Some(here);
-                }
-                energies.push(energy[r]);
-                voxel.0 += 1;
-                voxel.1 += u64::from(diverging.value(r));
-            }
+        if let Some(sampling) = &voxel.sampling {
+            keep(&mut self.smallest_ebfmi, sampling.ebfmi, false, "", voxel);
+            keep(&mut self.largest_khat, sampling.khat, true, "", voxel);
+            self.divergences += sampling.divergences;
+            self.max_depth_hits += sampling.max_depth_hits;
+            self.doubts.add(voxel, &self.search);
         }
-        voxel.2 |= low_energy(&energies);
-        self.close(voxel);
-        Ok(())
-    }
-
-    fn close(&mut self, (draws, divergent, low_energy): (u64, u64, bool)) {
-        self.divergences += divergent;
-        self.divergent_voxels += u64::from(divergent as f64 > DIVERGENT_SHARE * draws as f64);
-        self.low_ebfmi += u64::from(low_energy);
     }
 
     /// Voxels whose status is not `converged`.
@@ -190,108 +160,82 @@ impl Findings {
         self.voxels - self.by_status.get("converged").copied().unwrap_or(0)
     }
 
-    fn percent(&self, n: u64) -> f64 {
+    /// Voxels that are not to be trusted: by the rule of draws, or by the status of a fit.
+    pub(crate) fn untrusted(&self) -> u64 {
+        if self.sampled { self.doubts.voxels } else { self.failed() }
+    }
+
+    /// The percentage of voxels.
+    pub(crate) fn percent(&self, n: u64) -> f64 {
         if self.voxels == 0 { 0.0 } else { 100.0 * n as f64 / self.voxels as f64 }
     }
 
-    /// The verdict and its reasons in full sentences.
+    /// Effective draws that a voxel should be worth.
+    pub(crate) fn ess_limit(&self) -> f64 {
+        ESS_A_CHAIN * self.search.chains as f64
+    }
+
+    /// The largest k-hat of importance draws that can be believed.
+    pub(crate) fn khat_limit(&self) -> f64 {
+        khat_limit(self.search.chains * self.search.draws)
+    }
+
+    /// The verdict, and its reasons with what to do about them, in full sentences.
     pub(crate) fn verdict(&self) -> (Verdict, Vec<String>) {
-        let mut faults = Vec::new();
-        let mut notes = Vec::new();
         let share = |n: u64| format!("{n} of {} voxels ({:.1} %)", self.voxels, self.percent(n));
-        let mut check = |n: u64, limit: f64, text: String| {
-            if n > 0 {
-                let list = if self.percent(n) > limit { &mut faults } else { &mut notes };
-                list.push(text);
+        let (untrusted, failed) = (self.untrusted(), self.failed());
+        let mut reasons = Vec::new();
+        if self.sampled {
+            for doubt in Doubt::ALL {
+                let n = self.doubts.of(doubt);
+                if n > 0 {
+                    reasons.push(advice(doubt, &share(n), self.ess_limit(), self.khat_limit()));
+                }
             }
-        };
-        check(
-            self.failed(),
-            self.max_failed,
-            format!(
-                "{} did not converge; the column status says why, and they must be left out",
-                share(self.failed())
-            ),
-        );
-        check(
-            self.low_ess,
-            ACCEPTED_PERCENT,
-            format!(
-                "{} have an effective sample size below {}; draw more (--draws) before using their tails",
-                share(self.low_ess),
-                self.ess_limit
-            ),
-        );
-        check(
-            self.divergent_voxels,
-            ACCEPTED_PERCENT,
-            format!(
-                "{} have more than 1 divergent draw in 1000; their posterior may lack a corner",
-                share(self.divergent_voxels)
-            ),
-        );
-        check(
-            self.low_ebfmi,
-            ACCEPTED_PERCENT,
-            format!(
-                "{} have an E-BFMI below {EBFMI_LIMIT}; their energies mix badly",
-                share(self.low_ebfmi)
-            ),
-        );
+            if untrusted > 0 {
+                reasons.push(format!(
+                    "leave out the {}: trust is false in summary.parquet, and the mask of an image is 1 (desc-donottrust_mask.nii.gz)",
+                    share(untrusted)
+                ));
+            }
+        } else if failed > 0 {
+            reasons.push(advice(
+                Doubt::Status,
+                &share(failed),
+                self.ess_limit(),
+                self.khat_limit(),
+            ));
+        }
+        let draws = (self.search.chains * self.search.draws) as u64 * (self.voxels - failed);
+        let cut = 100.0 * self.max_depth_hits as f64 / draws.max(1) as f64;
+        if cut > CUT_PERCENT {
+            reasons.push(format!(
+                "{cut:.1} % of the trajectories were as long as allowed: the posterior is sampled slowly, not wrongly; tune longer (--tune), or fix what the data do not determine"
+            ));
+        }
         for (name, p) in &self.parameters {
             if 2 * p.prior_dominated > p.n {
-                notes.push(format!(
-                    "the posterior sd of {name} is more than {CONTRACTION_LIMIT} of its prior sd in {}: there the prior speaks, not the data",
+                reasons.push(format!(
+                    "{name} is prior-dominated in {} (its posterior sd is above {PRIOR_DOMINATED} of its prior sd): report it as assumed, not as found; fix it, or measure what determines it",
                     share(p.prior_dominated)
                 ));
             }
         }
-        let verdict = match (faults.is_empty(), notes.is_empty()) {
-            (false, _) => Verdict::DoNotTrust,
-            (true, false) => Verdict::Caution,
-            (true, true) => Verdict::Trust,
+        // A voxel without a result is the business of --max-failed.
+        let without = if self.sampled { self.doubts.without_result } else { failed };
+        let beyond = self.percent(without) > self.max_failed
+            || self.percent(untrusted - without) > ACCEPTED_PERCENT;
+        let verdict = if beyond {
+            Verdict::DoNotTrust
+        } else if reasons.is_empty() {
+            Verdict::Trust
+        } else {
+            Verdict::Caution
         };
-        if faults.is_empty() && notes.is_empty() {
-            notes.push(format!("All {} voxels passed every check.", self.voxels));
+        if reasons.is_empty() {
+            reasons.push(format!("All {} voxels passed every check.", self.voxels));
         }
-        faults.extend(notes);
-        (verdict, faults.into_iter().map(sentence).collect())
-    }
-
-    /// The checks as a table of text.
-    pub(crate) fn text(&self) -> String {
-        let mut rows: Vec<Vec<String>> = vec![vec!["check".into(), "found".into()]];
-        let mut add = |name: &str, value: String| rows.push(vec![name.to_string(), value]);
-        add("voxels", self.voxels.to_string());
-        for (status, n) in &self.by_status {
-            add(&format!("  {status}"), format!("{n} ({:.1} %)", self.percent(*n)));
-        }
-        if self.sampled {
-            let at = |e: &Option<Extreme>| match e {
-                Some(e) => {
-                    format!("{} ({} of voxel {})", say::number(e.value), e.parameter, e.voxel)
-                }
-                None => "-".into(),
-            };
-            add("worst R-hat (good below 1.01)", at(&self.worst_rhat));
-            add(
-                &format!("smallest effective sample size (good above {})", self.ess_limit),
-                at(&self.smallest_ess),
-            );
-            add("divergent draws", self.divergences.to_string());
-            add("voxels with E-BFMI below 0.3", self.low_ebfmi.to_string());
-        }
-        let mut parameters =
-            vec![["parameter", "mean", "sd", "contraction"].map(String::from).to_vec()];
-        for (name, p) in self.parameters.iter().filter(|(name, _)| !is_part_of_axis(name)) {
-            let numbers = [p.mean(), p.sd(), p.contraction()].map(say::number);
-            parameters.push([vec![name.clone()], numbers.to_vec()].concat());
-        }
-        let mut text = say::table(&rows);
-        text.push('\n');
-        text.push_str(&say::table(&parameters));
-        text.push_str("(averages over converged voxels; contraction = 1 - posterior variance / prior variance)\n");
-        text
+        (verdict, reasons.into_iter().map(sentence).collect())
     }
 }
 
@@ -305,8 +249,9 @@ impl OverVoxels {
         self.sd.add(e.sd);
         self.worst_rhat = self.worst_rhat.max(e.rhat);
         self.smallest_ess = self.smallest_ess.min(e.ess_bulk.min(e.ess_tail));
-        self.contraction.add(1.0 - (e.contraction * e.contraction).recip());
-        self.prior_dominated += u64::from(e.contraction.recip() > CONTRACTION_LIMIT);
+        self.contraction.add(e.contraction);
+        self.shrinkage.add(1.0 - (e.contraction * e.contraction).recip());
+        self.prior_dominated += u64::from(e.contraction.recip() > PRIOR_DOMINATED);
     }
 
     /// Mean of the means.
@@ -319,9 +264,14 @@ impl OverVoxels {
         self.sd.value()
     }
 
-    /// Mean of 1 - posterior variance / prior variance.
+    /// Mean of prior sd / posterior sd.
     pub(crate) fn contraction(&self) -> f64 {
         self.contraction.value()
+    }
+
+    /// Mean of 1 - posterior variance / prior variance.
+    pub(crate) fn shrinkage(&self) -> f64 {
+        self.shrinkage.value()
     }
 }
 
@@ -330,10 +280,6 @@ pub(crate) fn is_part_of_axis(name: &str) -> bool {
     name.split_once(".mu_").is_some_and(|(_, part)| {
         ["x", "y", "z"].iter().any(|a| part.trim_start_matches("axis_") == *a)
     })
-}
-
-fn low_energy(energies: &[f64]) -> bool {
-    energies.len() > 1 && ebfmi(energies) < EBFMI_LIMIT
 }
 
 /// A capital at the start and a stop at the end.

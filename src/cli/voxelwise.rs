@@ -7,15 +7,17 @@ use super::flags::{AcquisitionFlags, CommonFlags, DataFlags, ModelFlags, RunFlag
 use super::folder::{Identity, OutFolder};
 use super::growing::GrowingTables;
 use super::input::{Input, key, simd, version};
-use super::progress::Progress;
+use super::model::flags_at_fault;
+use super::progress::{Chains, Progress};
 use super::record::{self, Record};
-use super::{Outcome, config, fod, maps, say};
+use super::{Outcome, config, fod, maps, population, say};
 use anyhow::{Context, bail};
 use cpu_time::ProcessTime;
 use microtome_datasets::{MatrixWriter, PartStore, content_hash, write_table};
+use microtome_inference::sample::Monitor;
 use microtome_inference::{Runner, record_batch};
 use microtome_models::{
-    Acquisition, B0_MAX_MS_PER_UM2, BLOCK_ROWS, Job, RunSpec, SearchSpec, harmonic_count,
+    Acquisition, B0_MAX_MS_PER_UM2, BLOCK_ROWS, Coupling, Job, RunSpec, SearchSpec, harmonic_count,
 };
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
@@ -57,8 +59,13 @@ pub(crate) fn run(request: &Request<'_>) -> anyhow::Result<Ended> {
         request.search,
         request.run.seed,
     )?;
-    let runner =
-        Runner::new(&input.spec).with_context(|| format!("--model {}", input.model.text))?;
+    population::check(&input, shard)?;
+    let runner = Runner::new(&input.spec).map_err(|e| {
+        let flags = flags_at_fault(&input.model.text, &e);
+        anyhow::Error::new(e).context(flags)
+    })?;
+    let chains = chains(&input.spec);
+    let runner = chains.iter().fold(runner, |r, c| r.watched(c.monitor));
     let blocks = shard_blocks(input.blocks(), shard);
     let weighted = weighted_shells(&input.spec.acquisition);
     let undetermined = runner.identifiability().and_then(|i| i.warning(weighted));
@@ -98,6 +105,7 @@ pub(crate) fn run(request: &Request<'_>) -> anyhow::Result<Ended> {
         shard,
         threads,
         device,
+        chains,
     };
     let result = work.compute(&blocks);
     if result.is_err() {
@@ -122,6 +130,13 @@ fn table_names(spec: &RunSpec, shard: Option<Shard>) -> Vec<String> {
         None => format!("{table}.parquet"),
     };
     blocks::tables(spec).iter().map(name).collect()
+}
+
+/// Who watches the chains of a run: a monitor that lives as long as the program.
+fn chains(spec: &RunSpec) -> Option<Chains> {
+    let draws_a_voxel = (spec.search.chains * (spec.search.tune + spec.search.draws)) as u64;
+    (spec.job == Job::Sample)
+        .then(|| Chains { monitor: Box::leak(Box::new(Monitor::new())), draws_a_voxel })
 }
 
 /// The blocks that a shard owns.
@@ -155,6 +170,7 @@ struct Work<'a> {
     shard: Option<Shard>,
     threads: usize,
     device: String,
+    chains: Option<Chains>,
 }
 
 impl Work<'_> {
@@ -171,7 +187,7 @@ impl Work<'_> {
             return self.conclude(record);
         }
         let rows: u64 = blocks.iter().map(|k| self.rows_of(*k) as u64).sum();
-        let progress = Progress::begin(job.name(), rows, common.quiet);
+        let progress = Progress::begin(job.name(), rows, self.chains, common.quiet);
         let growing = if job == Job::Fit { Some(self.growing(&store)?) } else { None };
         let work = blocks::Work {
             input: self.input,
@@ -181,10 +197,21 @@ impl Work<'_> {
             progress: &progress,
             tables: growing.as_ref(),
         };
-        let finished = work.run(blocks)?;
+        let coupled = !self.input.spec.search.prior.is_independent();
+        let finished = if coupled {
+            population::run(&work, blocks, self.out, &self.metadata()?)?
+        } else {
+            work.run(blocks)?
+        };
         drop(progress);
         let finished = match finished {
             Blocks::Finished(f) => f,
+            Blocks::Interrupted(_) if coupled => {
+                say::note(
+                    "interrupted: nothing is kept of a region that is sampled as one; the same command line begins anew",
+                );
+                return Ok(Ended { outcome: Outcome::Interrupted, record: None });
+            }
             Blocks::Interrupted(n) => {
                 say::note(&format!(
                     "interrupted: {n} of {} blocks are finished and kept in {}; the same command line resumes",
@@ -214,7 +241,10 @@ impl Work<'_> {
         } else if self.shard.is_none() && self.input.compiled.is_none() {
             outputs.push(fod::ARRAY.into());
         }
-        if run.discard_parts {
+        if coupled {
+            outputs.extend(population::TABLES.map(String::from));
+        }
+        if run.discard_parts || coupled {
             blocks::discard(&store, &finished.parts, &self.input.spec);
         }
         let record = self.record(&finished, outputs, wall.elapsed(), cpu.elapsed())?;
@@ -425,7 +455,11 @@ fn plan(
 ) -> anyhow::Result<()> {
     let voxels: usize =
         blocks.iter().map(|k| (input.rows() - k * BLOCK_ROWS).min(BLOCK_ROWS)).sum();
-    let (seconds, timed) = time_a_voxel(input, runner, blocks)?;
+    // A region is timed as if its voxels were independent.
+    let mut alone = input.spec.clone();
+    alone.search.prior = Coupling::Independent;
+    let alone = (alone != input.spec).then(|| Runner::new(&alone)).transpose()?;
+    let (seconds, timed) = time_a_voxel(input, alone.as_ref().unwrap_or(runner), blocks)?;
     let wall = seconds * voxels as f64 / threads as f64;
     let search = input.spec.search;
     let columns = input.compiled.as_ref().map_or(64, |m| m.columns().len()) as f64;

@@ -52,12 +52,32 @@ pub struct ReportData {
     pub predictive: Option<Predictive>,
     /// Estimates against a known truth.
     pub truth: Vec<TruthComparison>,
+    /// Ranks of truths among posterior draws, one entry a quantity.
+    pub calibration: Vec<CalibrationPlot>,
+    /// Smallest and largest share of ranks below 1, 2, … that uniform ranks have; one
+    /// entry fewer than ranks can take values.
+    pub calibration_band: Vec<[f64; 2]>,
     /// The table of parameters.
     pub parameters: Vec<ParameterRow>,
     /// Heading and text of each paragraph on methods.
     pub methods: Vec<(String, String)>,
     /// Key (authors, year) and full reference with its DOI as plain text.
     pub references: Vec<(String, String)>,
+}
+
+/// The ranks of one quantity in simulations whose truth is known.
+#[derive(Clone, Debug, Default)]
+pub struct CalibrationPlot {
+    /// Quantity.
+    pub name: String,
+    /// p value of uniform ranks.
+    pub p: f64,
+    /// The same with Holm over all quantities.
+    pub adjusted: f64,
+    /// What bends the ranks, in words.
+    pub shape: String,
+    /// One rank a simulation.
+    pub ranks: Vec<u32>,
 }
 
 /// Posterior mean and standard deviation of one parameter over one slice.
@@ -87,8 +107,8 @@ pub enum QualityKind {
     RHat,
     /// Effective sample size of the bulk; good above 400.
     EssBulk,
-    /// Posterior contraction, 1 - posterior variance / prior variance.
-    Contraction,
+    /// Posterior shrinkage, 1 - posterior variance / prior variance.
+    Shrinkage,
     /// Anything else; scaled to its own range.
     Other,
 }
@@ -251,7 +271,7 @@ pub struct ParameterRow {
     /// Mean of the posterior sds over voxels.
     pub sd: f64,
     /// Mean of 1 - posterior variance / prior variance over voxels.
-    pub contraction: f64,
+    pub shrinkage: f64,
     /// Largest R-hat of any voxel.
     pub worst_rhat: f64,
     /// Smallest effective sample size of any voxel.

@@ -8,6 +8,7 @@
 //!
 //! Validated by `tests.rs`.
 
+mod calibration;
 mod data;
 mod density;
 mod maps;
@@ -24,8 +25,8 @@ mod truth;
 mod voxel;
 
 pub use data::{
-    DirectionMap, MapPair, ParameterRow, Population, Predictive, QualityKind, QualityMap,
-    ReportData, StatusMap, TruthComparison, Verdict, VoxelParameter, VoxelPosterior,
+    CalibrationPlot, DirectionMap, MapPair, ParameterRow, Population, Predictive, QualityKind,
+    QualityMap, ReportData, StatusMap, TruthComparison, Verdict, VoxelParameter, VoxelPosterior,
 };
 
 use text::{decimals, escape, number, table, unit_cell};
@@ -63,6 +64,7 @@ pub fn html(data: &ReportData) -> String {
             data.predictive.as_ref().map_or_else(String::new, predictive::section),
         ),
         ("truth", "Truth", truth::section(&data.truth)),
+        ("calibration", "Calibration", calibration::section(data)),
         ("parameters", "Parameters", parameters(&data.parameters)),
         ("methods", "Methods and references", methods(data)),
     ];
@@ -135,7 +137,7 @@ fn parameters(list: &[ParameterRow]) -> String {
                 unit_cell(&p.unit),
                 number(p.mean),
                 number(p.sd),
-                flag(p.contraction < 0.5, decimals(p.contraction, 2)),
+                flag(p.shrinkage < 0.5, decimals(p.shrinkage, 2)),
                 flag(p.worst_rhat > 1.01, decimals(p.worst_rhat, 3)),
                 flag(p.smallest_ess < 400.0, decimals(p.smallest_ess, 0)),
             ]
@@ -146,13 +148,13 @@ fn parameters(list: &[ParameterRow]) -> String {
         "unit",
         "mean",
         "sd",
-        "contraction",
+        "shrinkage",
         "worst R-hat",
         "smallest effective sample size",
     ];
     table(&head, &rows)
-        + "<p class=\"note\">Mean, sd and contraction are averages over voxels; the last two columns are the worst voxel. \
-           Bold red marks contraction below 0.5 (more than half of the prior variance is left), R-hat above 1.01 and effective sample \
+        + "<p class=\"note\">Mean, sd and shrinkage are averages over voxels; the last two columns are the worst voxel. \
+           Bold red marks shrinkage below 0.5 (more than half of the prior variance is left), R-hat above 1.01 and effective sample \
            sizes below 400.</p>\n"
 }
 

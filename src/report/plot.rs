@@ -263,6 +263,33 @@ pub(super) fn against_truth(
     render(frame, range, range, plots, Vec::new(), Vec::new())
 }
 
+/// The distribution function of ranks less the uniform one, over its band (x, low, high).
+pub(super) fn ecdf_difference(
+    frame: Frame,
+    points: &[(f64, f64)],
+    band: &[(f64, f64, f64)],
+) -> String {
+    let reach = points.iter().map(|p| p.1).chain(band.iter().flat_map(|b| [b.1, b.2]));
+    let y = symmetric(reach, 1e-3);
+    let area = BandPlot::new(
+        band.iter().map(|b| b.0).collect::<Vec<f64>>(),
+        band.iter().map(|b| b.1).collect::<Vec<f64>>(),
+        band.iter().map(|b| b.2).collect::<Vec<f64>>(),
+    )
+    .with_color(GREY)
+    .with_opacity(0.22);
+    let plots = vec![area.into(), line(points, BLUE, 1.8, None)];
+    render(frame, (0.0, 1.0), y, plots, vec![level(0.0, INK, 1.0, "0")], Vec::new())
+}
+
+/// A histogram of ranks (from, to, count) with the count of uniform ones.
+pub(super) fn rank_histogram(frame: Frame, bins: &[(f64, f64, f64)], expected: f64) -> String {
+    let top = bins.iter().fold(expected, |m: f64, b| m.max(b.2));
+    let x = (0.0, bins.last().map_or(1.0, |b| b.1));
+    let mark = level(expected, INK, 1.2, "6 4");
+    render(frame, x, (0.0, 1.06 * top), vec![staircase(bins, BLUE)], vec![mark], Vec::new())
+}
+
 /// Gives the clip paths of a finished page numbers that depend on the page alone
 /// (the plot crate counts through the whole process).
 pub(super) fn renumbered(page: &str) -> String {
@@ -469,6 +496,8 @@ mod tests {
             residuals(FRAME, &[], &[]),
             against_normal(FRAME, &[f64::NAN]),
             against_truth(FRAME, &[], &[]),
+            ecdf_difference(FRAME, &[], &[]),
+            rank_histogram(FRAME, &[], 0.0),
         ] {
             assert!(svg.ends_with("</svg>"));
         }

@@ -87,7 +87,7 @@ fn diagnostic(map: &QualityMap, factor: usize) -> (String, String) {
             );
             (auto.map(Limits::to_zero), Some(400.0), text)
         }
-        QualityKind::Contraction => {
+        QualityKind::Shrinkage => {
             let bad = count(&|v| v >= 0.5);
             let text = format!(
                 " In “{name}”, 1 says that the data decided and 0 that the posterior is still the prior; it is below 0.5 in {} ({}).",

@@ -153,13 +153,13 @@ fn comparison(
 }
 
 fn row(name: &str, unit: &str, numbers: [f64; 5]) -> ParameterRow {
-    let [mean, sd, contraction, worst_rhat, smallest_ess] = numbers;
+    let [mean, sd, shrinkage, worst_rhat, smallest_ess] = numbers;
     ParameterRow {
         name: name.into(),
         unit: unit.into(),
         mean,
         sd,
-        contraction,
+        shrinkage,
         worst_rhat,
         smallest_ess,
     }
@@ -195,6 +195,8 @@ pub(crate) fn run() -> ReportData {
     let strings =
         |list: &[(&str, &str)]| list.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect();
     ReportData {
+        calibration: Vec::new(),
+        calibration_band: Vec::new(),
         title: "Ball and stick posterior of the embedded phantom".into(),
         command_line: "microtome sample --dwi dwi.nii.gz --mask mask.nii.gz --bval b.bval --bvec b.bvec --model ball_stick --out run".into(),
         verdict: Verdict::Caution,
@@ -237,7 +239,7 @@ pub(crate) fn run() -> ReportData {
         quality: vec![
             diagnostic(QualityKind::RHat, "worst R-hat", |_, _| 1.0 + 0.004 * rng.normal().powi(2)),
             diagnostic(QualityKind::EssBulk, "smallest effective sample size", |r, _| 900.0 - 20.0 * r + 150.0 * rng.normal()),
-            diagnostic(QualityKind::Contraction, "contraction of lambda_par", |r, _| (1.0 - r / 30.0).clamp(0.0, 1.0)),
+            diagnostic(QualityKind::Shrinkage, "shrinkage of lambda_par", |r, _| (1.0 - r / 30.0).clamp(0.0, 1.0)),
         ],
         status: Some(StatusMap {
             nx: NX,

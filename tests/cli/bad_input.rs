@@ -20,6 +20,11 @@ const ACQ: &str = "--bval a.bval --bvec a.bvec";
 const CASES: &[Case] = &[
     case("no verb of this name", "frobnicate", &["frobnicate"]),
     case("unknown flag", "fit $A --model ball --dwi a.npy --out o --colour red", &["--colour"]),
+    case(
+        "a preset in an expression",
+        "fit $A --model 'stick + noddi' --dwi a.npy --out o",
+        &["`noddi` is a preset", "zeppelin"],
+    ),
     case("missing flag", "fit $A --dwi a.npy --out o", &["--model"]),
     case("missing file", "fit $A --model ball --dwi none.npy --out o", &["none.npy"]),
     case("no acquisition", "fit --model ball --dwi a.npy --out o", &["--bval", "--scheme"]),
@@ -211,6 +216,11 @@ const CASES: &[Case] = &[
     case("missing configuration", "fit --config none.toml", &["none.toml"]),
     case("configuration that is no TOML", "fit --config a.bval", &["a.bval"]),
     case("unknown key", "fit --config unknown.toml", &["unknown.toml", "`colour`"]),
+    case(
+        "key of another verb",
+        "fit --config other.toml",
+        &["other.toml", "`algorithm`", "response"],
+    ),
     case("key of a wrong type", "fit --config type.toml", &["type.toml", "`seed`"]),
     case("diagnose of nothing", "diagnose none", &["none"]),
     case("report of nothing", "report none", &["none"]),
@@ -283,6 +293,7 @@ fn bench() -> Bench {
          \"stick.lambda_par\" = { equal = \"ball.lambda_iso\" }\n\"ball.lambda_iso\" = { equal = \"stick.lambda_par\" }\n",
     );
     bench.put("unknown.toml", "model = \"ball\"\ncolour = 3\n");
+    bench.put("other.toml", "model = \"ball\"\nalgorithm = \"x\"\n");
     bench.put("type.toml", "seed = [1]\n");
     bench
 }

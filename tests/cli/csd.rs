@@ -87,12 +87,12 @@ fn csd_faults_are_named() {
     bench.put("key.toml", RESPONSE.replace("zonal", "sonal"));
     let cases = [
         ("--dwi a.npy", "--response"),
-        ("--dwi a.npy --response r.toml --lmax 3", "lmax 3"),
+        ("--dwi a.npy --response r.toml --lmax 3", "--lmax: lmax 3"),
         ("--dwi a.npy --response r.toml --lmax 6", "orders up to 4"),
-        ("--dwi a.npy --response b3.toml", "b = 3000"),
+        ("--dwi a.npy --response b3.toml", "--response: the response has b = 3000"),
         ("--dwi a.npy --response two.toml", "one row a shell"),
         ("--dwi a.npy --response key.toml", "sonal"),
-        ("--dwi a.npy --response r.toml --side-lobes 1", "side lobes"),
+        ("--dwi a.npy --response r.toml --side-lobes 1", "--side-lobes: side lobes"),
         ("--dwi a.npy --response r.toml --noise rician", "--noise rician"),
         ("--dwi a.npy --response r.toml --sigma 2", "--sigma"),
     ];

@@ -115,7 +115,9 @@ fn info_geometry_says_what_is_there() {
     }
     let json = bench.run("info geometry g.toml --json").exits(0).json();
     assert_eq!(json["rays"], 45);
-    assert_eq!(json["source_to_detector_mm"], serde_json::json!([32.0, 32.0]));
+    for end in json["source_to_detector_mm"].as_array().unwrap() {
+        assert!((end.as_f64().unwrap() - 32.0).abs() < 1e-12, "{end}");
+    }
     bench.run("info geometry none.toml").exits(1);
 }
 
@@ -179,8 +181,10 @@ fn equals_the_discrete_reference() {
     }
 }
 
-/// ASTRA computes its rays in float32, so a ray that grazes the corner of a cell differs
-/// by up to some 1e-4 of the greatest value; the mean difference is at its rounding.
+/// ASTRA steps along its rays in float32: at 128 pixels a position is wrong by some 1e-4 of
+/// a pixel, and so is a value beside an edge, relative to the greatest. (The definition of
+/// Joseph's rule in float64 NumPy is as far from ASTRA as this library: 1.4e-4 at most,
+/// 1.26e-5 in the norm.)
 #[test]
 fn equals_astra() {
     let Some(folder) = reference("astra2d") else { return };
@@ -199,14 +203,19 @@ fn equals_astra() {
             ),
         );
         let image = folder.join("image.npy").display().to_string();
+        let sino = folder.join(format!("{name}_sino.npy"));
         bench.run(&format!("project --geometry g.toml --volume '{image}' --out y.npy")).exits(0);
-        let expected = folder.join(format!("{name}_sino.npy"));
-        let greatest = gap(&bench, "y.npy", &expected);
-        let found = read(&bench, "y.npy").values.into_f64();
-        let wanted = Array::read(&expected).unwrap().values.into_f64();
-        let norm = wanted.iter().map(|v| v * v).sum::<f64>().sqrt();
-        let square = found.iter().zip(&wanted).map(|(f, w)| (f - w).powi(2)).sum::<f64>();
-        println!("{name}: greatest {greatest:e}, relative L2 {:e}", square.sqrt() / norm);
-        assert!(greatest < 2e-4 && square.sqrt() < 1e-5 * norm, "{name} {greatest:e}");
+        let back = format!("backproject --geometry g.toml --projections '{}'", sino.display());
+        bench.run(&format!("{back} --out x.npy")).exits(0);
+        let spread = folder.join(format!("{name}_bp_of_sino.npy"));
+        for (file, expected) in [("y.npy", &sino), ("x.npy", &spread)] {
+            let greatest = gap(&bench, file, expected);
+            let found = read(&bench, file).values.into_f64();
+            let wanted = Array::read(expected).unwrap().values.into_f64();
+            let norm = wanted.iter().map(|v| v * v).sum::<f64>().sqrt();
+            let square = found.iter().zip(&wanted).map(|(f, w)| (f - w).powi(2)).sum::<f64>();
+            let mean = square.sqrt() / norm;
+            assert!(greatest < 5e-4 && mean < 5e-5, "{name} {file} {greatest:e} {mean:e}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use crate::bench::{Bench, MEASUREMENTS, assert_same};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float64Type;
-use microtome::datasets::{SignalSource, TableReader, demo, read_table};
+use microtome::datasets::{Matrix, SignalSource, TableReader, demo, read_table, write_matrix};
 
 /// The status of every voxel of a fit.
 fn statuses(bench: &Bench, table: &str) -> Vec<String> {
@@ -327,6 +327,50 @@ fn images_have_maps_of_their_grid() {
     for name in bench.names("o").iter().filter(|n| n.ends_with(".nii.gz")) {
         assert_same(&bench.path(&format!("o/{name}")), &bench.path(&format!("s/{name}")));
     }
+}
+
+/// The column `trust`, the do-not-trust mask and `diagnose` are one verdict.
+#[test]
+fn voxels_that_are_not_to_be_trusted_are_marked() {
+    let bench = Bench::new();
+    for (name, bytes) in [("d.nii.gz", demo::IMAGE), ("d.bval", demo::BVAL), ("d.bvec", demo::BVEC)]
+    {
+        bench.put(name, bytes);
+    }
+    let inside = |v: usize| (144..288).contains(&v) && v.is_multiple_of(9);
+    let mask = (0..576).map(|v| f64::from(u8::from(inside(v)))).collect();
+    write_matrix(&bench.path("m.npy"), &Matrix { rows: 576, columns: 1, values: mask }).unwrap();
+    let line = "sample --model ball_stick --dwi d.nii.gz --bval d.bval --bvec d.bvec --mask m.npy \
+                --noise rician --quiet --tune 100 --draws 250 --max-failed 100 --out o";
+    bench.run(line).exits(0);
+    let mut untrusted = std::collections::BTreeSet::new();
+    let mut all = std::collections::BTreeSet::new();
+    for batch in read_table(&bench.path("o/summary.parquet")).unwrap() {
+        let column = |name: &str| batch.column_by_name(name).unwrap().clone();
+        let (voxel, trust, status) = (column("voxel"), column("trust"), column("status"));
+        let (rhat, ess) = (column("rhat"), column("ess_bulk"));
+        let voxel = voxel.as_primitive::<arrow_array::types::Int64Type>();
+        for r in 0..batch.num_rows() {
+            all.insert(voxel.value(r));
+            if !trust.as_boolean().value(r) {
+                untrusted.insert(voxel.value(r));
+                continue;
+            }
+            assert_eq!(status.as_string::<i32>().value(r), "converged");
+            let number = |c: &arrow_array::ArrayRef| c.as_primitive::<Float64Type>().value(r);
+            assert!(number(&rhat) <= 1.01 && number(&ess) >= 400.0, "voxel {}", voxel.value(r));
+        }
+    }
+    // Short chains: some voxels pass and some do not.
+    assert_eq!(all.len(), 16);
+    assert!(!untrusted.is_empty() && untrusted.len() < 16, "{}", untrusted.len());
+    let map = bench.path("o/model-ballstick_desc-donottrust_mask.nii.gz");
+    let map = SignalSource::open(&map, None).unwrap().read_rows(0..576).unwrap().signals;
+    for (v, x) in map.iter().enumerate() {
+        assert_eq!(*x == 1.0, untrusted.contains(&(v as i64)), "voxel {v}: {x}");
+    }
+    let json = bench.run("diagnose o --json").json();
+    assert_eq!(json["do_not_trust_voxels"], untrusted.len());
 }
 
 #[test]

@@ -50,6 +50,17 @@ fn info_tells_of_models_schemes_data_and_version() {
 }
 
 #[test]
+fn flags_of_a_deconvolution_are_shown_where_they_apply() {
+    let bench = Bench::new();
+    for (verb, shown) in [("fit", true), ("sample", false), ("predict", false)] {
+        let help = bench.run(&format!("{verb} --help")).exits(0).stdout;
+        for flag in ["--response", "--lmax", "--side-lobes"] {
+            assert_eq!(help.contains(&format!("{flag} <")), shown, "{verb} {flag}");
+        }
+    }
+}
+
+#[test]
 fn completions_name_the_verbs() {
     let bench = Bench::new();
     for shell in ["bash", "zsh", "fish"] {
@@ -80,7 +91,16 @@ fn diagnose_ends_with_a_verdict() {
     let ended = bench.run("diagnose short").exits(2);
     assert!(ended.stdout.contains("effective sample size below 400"), "{}", ended.stdout);
     assert!(ended.stdout.contains("do not trust"), "{}", ended.stdout);
-    assert_eq!(bench.run("diagnose short --json").exits(2).json()["trust"], false);
+    assert!(ended.stdout.contains("worst voxels") && ended.stdout.contains("not_mixed, nuts"));
+    let json = bench.run("diagnose short --json").exits(2).json();
+    assert_eq!((&json["trust"], &json["do_not_trust_voxels"]), (&false.into(), &12.into()));
+    assert_eq!(json["reasons"]["ESS"], 12);
+    assert!(json["worst_voxels"][0]["name"].as_str().unwrap().starts_with("voxel "));
+    // 1 - 1/contraction², averaged: below that of the average.
+    let s0 = &bench.run("diagnose good --json").exits(0).json()["parameters"]["s0"];
+    let [contraction, shrinkage] = ["contraction", "shrinkage"].map(|k| s0[k].as_f64().unwrap());
+    assert!(contraction > 1.0 && shrinkage <= 1.0 - contraction.powi(-2) + 1e-12, "{s0}");
+    assert!(bench.run("diagnose nowhere").exits(1).stderr.contains("nowhere"));
     bench.signals("b.npy", 12, |v, row| {
         if v < 6 {
             row.fill(0.0)

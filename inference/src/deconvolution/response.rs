@@ -20,10 +20,12 @@ use super::design::Deconvolver;
 use super::nonnegative::{NEIGHBOURS, NonNegative};
 use crate::InferenceError;
 use crate::dense::{cholesky, cholesky_solve};
+use crate::fit::log_tensor;
 use microtome_kernels::eigen::eigen_3x3;
+use microtome_kernels::legendre::even_polynomials;
 use microtome_models::{
     Acquisition, BShells, DeconvolutionError, DeconvolutionSpec, Responses, SIDE_LOBES,
-    TissueResponse, check_encoding, zonal_peak,
+    TensorMeasure, TissueResponse, check_encoding, zonal_peak,
 };
 use std::f64::consts::PI;
 
@@ -81,39 +83,9 @@ impl ResponseEstimator {
         let lowest = shells.b[1];
         let weighted = low.iter().filter(|i| b[**i] > 0.5 * lowest).count();
         let fitted = if weighted >= 6 { low } else { (0..b.len()).collect() };
-        let rows: Vec<[f64; 7]> = fitted
-            .iter()
-            .map(|i| {
-                let [x, y, z] = acquisition.directions()[*i];
-                let b = -b[*i];
-                [
-                    b * x * x,
-                    b * y * y,
-                    b * z * z,
-                    2.0 * b * x * y,
-                    2.0 * b * x * z,
-                    2.0 * b * y * z,
-                    1.0,
-                ]
-            })
-            .collect();
-        let mut normal = vec![0.0; 49];
-        for row in &rows {
-            for i in 0..7 {
-                for j in 0..7 {
-                    normal[i * 7 + j] += row[i] * row[j];
-                }
-            }
-        }
-        if !cholesky(&mut normal, 7, 1e-10) {
+        let Some(inverse) = log_tensor(acquisition, &fitted) else {
             return Err(wrong("cannot be estimated: the directions do not determine a tensor (6 or more are needed)").into());
-        }
-        let mut inverse = vec![0.0; 7 * fitted.len()];
-        for (m, row) in rows.iter().enumerate() {
-            let mut column = row.to_vec();
-            cholesky_solve(&normal, 7, &mut column);
-            column.iter().enumerate().for_each(|(k, v)| inverse[k * fitted.len() + m] = *v);
-        }
+        };
         Ok(Self { acquisition: acquisition.clone(), shells, fitted, inverse })
     }
 
@@ -135,10 +107,7 @@ impl ResponseEstimator {
             .collect();
         let (values, vectors) =
             eigen_3x3([[d[0], d[3], d[4]], [d[3], d[1], d[5]], [d[4], d[5], d[2]]]);
-        let mean = (values[0] + values[1] + values[2]) / 3.0;
-        let spread: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-        let size: f64 = values.iter().map(|v| v * v).sum();
-        let fa = (1.5 * spread / size).sqrt();
+        let fa = TensorMeasure::Fa.evaluate(values).0;
         let means = self.means(signals);
         let decay =
             means[1..].iter().map(|s| (means[0] / s).ln()).sum::<f64>() / (means.len() - 1) as f64;
@@ -253,16 +222,10 @@ fn pick<T: Copy>(all: &[T], indices: &[usize]) -> Vec<T> {
 
 /// $Y_{l0}$ by the cosine of the angle, l = 0, 2, ...
 fn zonal_row(lmax: usize, t: f64) -> Vec<f64> {
-    let (mut below, mut here) = (0.0, 1.0);
-    let mut out = Vec::with_capacity(lmax / 2 + 1);
-    for l in 0..=lmax {
-        if l % 2 == 0 {
-            out.push(here * zonal_peak(l));
-        }
-        let n = l as f64;
-        (below, here) = (here, ((2.0 * n + 1.0) * t * here - n * below) / (n + 1.0));
-    }
-    out
+    let mut row = vec![0.0; lmax / 2 + 1];
+    even_polynomials(t, &mut row);
+    row.iter_mut().enumerate().for_each(|(k, p)| *p *= zonal_peak(2 * k));
+    row
 }
 
 /// Least squares over (cosine, signal), rising from the axis to its normal and not

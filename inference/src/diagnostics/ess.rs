@@ -110,8 +110,13 @@ impl Workspace {
     }
 
     pub(super) fn ess_tail(&mut self) -> f64 {
-        let (low, high) = (self.ess_quantile(0.05), self.ess_quantile(0.95));
+        let [low, high] = self.ess_tails();
         if high < low { high } else { low }
+    }
+
+    /// Of the 5 % and the 95 % quantile.
+    pub(super) fn ess_tails(&mut self) -> [f64; 2] {
+        [self.ess_quantile(0.05), self.ess_quantile(0.95)]
     }
 }
 

@@ -10,10 +10,11 @@
 //!
 //! Source: Vehtari et al. 2021, doi:10.1214/20-BA1221, sec. 4.4; Kenney & Keeping
 //! 1951, *Mathematics of Statistics* 2, p. 141 (standard deviation).
-//! Validated by `beta_quantiles` below and by `tests/arviz.rs`.
+//! Validated by `beta_quantiles` and `ranks_are_those_of_the_quantile` below and by `tests/arviz.rs`.
 
 use super::chains::Chains;
 use super::moments::{mean, sum_of, variance};
+use super::order::Entry;
 use super::workspace::Workspace;
 use statrs::function::beta::checked_beta_reg;
 
@@ -38,6 +39,12 @@ pub fn mcse_sd(x: Chains<'_>, workspace: &mut Workspace) -> f64 {
     workspace.split(x);
     let centre = mean(x.values());
     let size = workspace.ess_of_squares(centre);
+    of_sd(x, centre, size)
+}
+
+/// Standard error of the standard deviation of draws about `centre`, whose squares are
+/// worth `size` draws.
+pub(super) fn of_sd(x: Chains<'_>, centre: f64, size: f64) -> f64 {
     let n = x.values().len() as f64;
     let second = sum_of(x.values(), |v| (v - centre) * (v - centre)) / n;
     let fourth = sum_of(x.values(), |v| {
@@ -55,28 +62,69 @@ pub fn mcse_quantile(x: Chains<'_>, probability: f64, workspace: &mut Workspace)
     }
     workspace.load(x);
     let size = workspace.ess_quantile(probability);
-    let (a, b) = (size * probability + 1.0, size * (1.0 - probability) + 1.0);
-    let sorted = workspace.order.entries();
-    let n = sorted.len() as f64;
-    let place = |p| beta_quantile(a, b, p) * n - 1.0;
-    // `max` and `min` leave a NaN aside, as in the reference.
-    let low = place(ONE_SIGMA[0]).max(0.0).floor() as usize;
-    let high = place(ONE_SIGMA[1]).min(n - 1.0).ceil() as usize;
+    of_quantile(workspace.order.entries(), probability, size)
+}
+
+/// Standard error of the p-quantile of sorted draws that are worth `size` for it.
+pub(super) fn of_quantile(sorted: &[Entry], p: f64, size: f64) -> f64 {
+    let (a, b) = (size * p + 1.0, size * (1.0 - p) + 1.0);
+    let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
+    let rank = |p| ranks(a, b, p, sorted.len());
+    // A size that is NaN gives the whole range, as in the reference.
+    let low = rank(ONE_SIGMA[0]).map_or(0, |(floor, _)| floor);
+    let high = rank(ONE_SIGMA[1]).map_or(last, |(_, ceil)| ceil);
     (sorted[high].value - sorted[low].value) / 2.0
 }
 
-/// The p-quantile of Beta(a, b), by bisection of the distribution function.
-fn beta_quantile(a: f64, b: f64, p: f64) -> f64 {
-    let (mut low, mut high) = (0.0, 1.0);
-    for _ in 0..60 {
-        let middle = 0.5 * (low + high);
-        match checked_beta_reg(a, b, middle) {
-            Ok(below) if below < p => low = middle,
-            Ok(below) if below >= p => high = middle,
-            _ => return f64::NAN,
+/// With $q$ the p-quantile of Beta(a, b): $\lfloor qn - 1\rfloor$ and $\lceil qn - 1\rceil$,
+/// kept within the ranks 0 to n - 1. `None` when Beta(a, b) is no distribution.
+///
+/// $q < x$ where the distribution function at $x$ is above p, so it is enough to look at
+/// the ranks, beginning about the normal approximation.
+fn ranks(a: f64, b: f64, p: f64, n: usize) -> Option<(usize, usize)> {
+    let last = n.checked_sub(1)?;
+    // The distribution function of Beta at (k + 1) / n.
+    let at = |k: usize| checked_beta_reg(a, b, (k + 1) as f64 / n as f64).ok();
+    let (mean, total) = (a / (a + b), a + b);
+    let sd = (mean * (1.0 - mean) / (total + 1.0)).sqrt();
+    let guess = (mean + sd * (p - 0.5).signum()) * n as f64 - 1.0;
+    if !guess.is_finite() {
+        return None;
+    }
+    // The smallest rank whose distribution function is not below p lies in (low, high].
+    let mut high = (guess.max(0.0) as usize).min(last);
+    let mut step = 1;
+    let mut low;
+    if at(high)? < p {
+        loop {
+            low = high;
+            if low == last {
+                return Some((last, last));
+            }
+            high = (low + step).min(last);
+            step *= 2;
+            if at(high)? >= p {
+                break;
+            }
+        }
+    } else {
+        loop {
+            if high == 0 {
+                return Some((0, 0));
+            }
+            low = high.saturating_sub(step);
+            step *= 2;
+            if at(low)? < p {
+                break;
+            }
+            high = low;
         }
     }
-    0.5 * (low + high)
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if at(middle)? < p { low = middle } else { high = middle }
+    }
+    Some((if at(high)? == p { high } else { low }, high))
 }
 
 #[cfg(test)]
@@ -86,8 +134,27 @@ mod tests {
     #[test]
     fn beta_quantiles() {
         // Beta(1, 1) is uniform; Beta(2, 1) has the distribution function x^2.
-        assert!((beta_quantile(1.0, 1.0, 0.3) - 0.3).abs() < 1e-15);
-        assert!((beta_quantile(2.0, 1.0, 0.3) - 0.3_f64.sqrt()).abs() < 1e-14);
-        assert!(beta_quantile(f64::NAN, 1.0, 0.3).is_nan());
+        assert_eq!(ranks(1.0, 1.0, 0.2999, 1000), Some((298, 299)));
+        assert_eq!(ranks(1.0, 1.0, 0.3001, 1000), Some((299, 300)));
+        let q = 0.3_f64.sqrt() * 1000.0 - 1.0;
+        assert_eq!(ranks(2.0, 1.0, 0.3, 1000), Some((q.floor() as usize, q.ceil() as usize)));
+        // Beyond the ends.
+        assert_eq!(ranks(1.0, 1.0, 0.01, 10), Some((0, 0)));
+        assert_eq!(ranks(f64::NAN, 1.0, 0.3, 1000), None);
+    }
+
+    /// Every rank from far guesses: the quantiles of x^a by hand.
+    #[test]
+    fn ranks_are_those_of_the_quantile() {
+        for n in [1, 2, 7, 400] {
+            for a in [1.0, 3.0, 40.0, 2500.0] {
+                for p in [0.051_2, 0.158_655_3, 0.841_344_7, 0.950_3] {
+                    let place = f64::powf(p, 1.0 / a) * n as f64 - 1.0;
+                    let clamp = |x: f64| x.clamp(0.0, (n - 1) as f64) as usize;
+                    let wanted = (clamp(place.floor()), clamp(place.ceil()));
+                    assert_eq!(ranks(a, 1.0, p, n), Some(wanted), "{n} {a} {p}");
+                }
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@
 //! | energy fraction of missing information | `ebfmi.rs` |
 //! | all columns of a posterior summary in one pass | `summary.rs` |
 //! | Pareto-smoothed importance weights and k-hat | `pareto.rs` |
+//! | whether a voxel may be trusted | `trust.rs` |
 //!
 //! The numbers are those of ArviZ 0.23 (`az.rhat`, `az.ess`, `az.mcse`,
 //! `az.bfmi`), edge cases included: NaN among the draws and fewer than four
@@ -24,13 +25,14 @@ mod chains;
 mod ebfmi;
 mod ess;
 mod mcse;
-mod moments;
+pub(crate) mod moments;
 mod order;
-mod pareto;
+pub(crate) mod pareto;
 mod quantile;
 mod rank;
 mod rhat;
 mod summary;
+mod trust;
 mod workspace;
 
 pub use chains::{Chains, DiagnosticsError};
@@ -40,4 +42,5 @@ pub use mcse::{mcse_mean, mcse_quantile, mcse_sd};
 pub use pareto::{GeneralisedPareto, ParetoWorkspace, TailWeight, khat_limit, smooth_weights};
 pub use rhat::rhat;
 pub use summary::{Summary, summarize};
+pub use trust::{DIVERGENT_SHARE, Doubt, EBFMI_LIMIT, ESS_A_CHAIN, Evidence, RHAT_LIMIT};
 pub use workspace::Workspace;

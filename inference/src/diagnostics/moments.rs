@@ -11,7 +11,7 @@
 //! Validated by `sums_and_extremes_are_exact_on_integers` below and by `tests/arviz.rs`.
 
 /// The sum of `f(v)` over a slice.
-pub(super) fn sum_of(x: &[f64], f: impl Fn(f64) -> f64 + Copy) -> f64 {
+pub(crate) fn sum_of(x: &[f64], f: impl Fn(f64) -> f64 + Copy) -> f64 {
     if x.len() < 8 {
         return x.iter().fold(0.0, |s, &v| s + f(v));
     }
@@ -33,7 +33,7 @@ pub(super) fn sum_of(x: &[f64], f: impl Fn(f64) -> f64 + Copy) -> f64 {
 
 /// The smallest and the largest number, NaN left aside; infinity and minus
 /// infinity of an empty slice.
-pub(super) fn extremes(x: &[f64]) -> (f64, f64) {
+pub(crate) fn extremes(x: &[f64]) -> (f64, f64) {
     let lower = |a: f64, b: f64| if b < a { b } else { a };
     let upper = |a: f64, b: f64| if b > a { b } else { a };
     let (mut low, mut high) = ([f64::INFINITY; 8], [f64::NEG_INFINITY; 8]);
@@ -51,17 +51,17 @@ pub(super) fn extremes(x: &[f64]) -> (f64, f64) {
 }
 
 /// The mean; NaN of an empty slice.
-pub(super) fn mean(x: &[f64]) -> f64 {
+pub(crate) fn mean(x: &[f64]) -> f64 {
     sum_of(x, |v| v) / x.len() as f64
 }
 
 /// The sum of squared distances from `centre`.
-pub(super) fn sum_of_squares(x: &[f64], centre: f64) -> f64 {
+pub(crate) fn sum_of_squares(x: &[f64], centre: f64) -> f64 {
     sum_of(x, |v| (v - centre) * (v - centre))
 }
 
 /// The variance with divisor n - 1; NaN of fewer than two numbers.
-pub(super) fn variance(x: &[f64]) -> f64 {
+pub(crate) fn variance(x: &[f64]) -> f64 {
     if x.len() < 2 {
         return f64::NAN;
     }

@@ -1,7 +1,8 @@
 //! All columns of a posterior summary from one sort of the draws.
 //!
 //! $$\bar x,\ s,\ Q(0.05),\ Q(0.5),\ Q(0.95),\ \hat R,\ \mathrm{ESS}_\mathrm{bulk},\
-//! \mathrm{ESS}_\mathrm{tail},\ s/\sqrt{\mathrm{ESS}_{\bar x}}$$
+//! \mathrm{ESS}_\mathrm{tail},\ \mathrm{se}(\bar x),\ \mathrm{se}(s),\ \mathrm{se}(Q(0.05)),\
+//! \mathrm{se}(Q(0.95))$$
 //!
 //! in the unit of the draws where they have one; each is defined in the file of
 //! its name. For draws of odd length the folded ranks use the median of the half
@@ -12,6 +13,7 @@
 //! `benches/diagnostics.rs`.
 
 use super::chains::Chains;
+use super::mcse;
 use super::moments::{mean, variance};
 use super::quantile::quantile;
 use super::workspace::Workspace;
@@ -37,6 +39,12 @@ pub struct Summary {
     pub ess_tail: f64,
     /// Monte Carlo standard error of the mean.
     pub mcse_mean: f64,
+    /// Monte Carlo standard error of the standard deviation.
+    pub mcse_sd: f64,
+    /// Monte Carlo standard error of the 5 % quantile.
+    pub mcse_q05: f64,
+    /// Monte Carlo standard error of the 95 % quantile.
+    pub mcse_q95: f64,
 }
 
 impl Summary {
@@ -51,6 +59,9 @@ impl Summary {
         ess_bulk: f64::NAN,
         ess_tail: f64::NAN,
         mcse_mean: f64::NAN,
+        mcse_sd: f64::NAN,
+        mcse_q05: f64::NAN,
+        mcse_q95: f64::NAN,
     };
 }
 
@@ -74,8 +85,13 @@ pub fn summarize(x: Chains<'_>, workspace: &mut Workspace) -> Summary {
     s.mean = mean(x.values());
     s.sd = variance(x.values()).sqrt();
     if usable {
-        s.ess_tail = workspace.ess_tail();
+        let [low, high] = workspace.ess_tails();
+        s.ess_tail = if high < low { high } else { low };
+        let sorted = workspace.order.entries();
+        s.mcse_q05 = mcse::of_quantile(sorted, 0.05, low);
+        s.mcse_q95 = mcse::of_quantile(sorted, 0.95, high);
         s.mcse_mean = s.sd / workspace.ess_mean().sqrt();
+        s.mcse_sd = mcse::of_sd(x, s.mean, workspace.ess_of_squares(s.mean));
         workspace.rank_normalise();
         s.ess_bulk = workspace.ess_of_series();
         if x.chains() >= 2 {
@@ -103,9 +119,11 @@ mod tests {
     }
 
     /// The columns as bits, so that NaN equals NaN.
-    fn bits(s: &Summary) -> [u64; 9] {
-        [s.mean, s.sd, s.q05, s.q50, s.q95, s.rhat, s.ess_bulk, s.ess_tail, s.mcse_mean]
-            .map(f64::to_bits)
+    fn bits(s: &Summary) -> [u64; 12] {
+        let moments = [s.mean, s.sd, s.q05, s.q50, s.q95, s.rhat, s.ess_bulk, s.ess_tail];
+        let errors = [s.mcse_mean, s.mcse_sd, s.mcse_q05, s.mcse_q95];
+        let mut all = moments.iter().chain(&errors).map(|x| x.to_bits());
+        std::array::from_fn(|_| all.next().unwrap())
     }
 
     #[test]
@@ -136,7 +154,7 @@ mod tests {
 
     #[test]
     fn functions_and_summary_agree() {
-        use crate::diagnostics::{ess_bulk, ess_tail, mcse_mean, rhat};
+        use crate::diagnostics::{ess_bulk, ess_tail, mcse_mean, mcse_quantile, mcse_sd, rhat};
         let x = walk(4 * 101, 0.7);
         let (c, mut w) = (Chains::new(&x, 4, 101).unwrap(), Workspace::new());
         let s = summarize(c, &mut w);
@@ -144,5 +162,8 @@ mod tests {
         assert_eq!(s.ess_bulk, ess_bulk(c, &mut w));
         assert_eq!(s.ess_tail, ess_tail(c, &mut w));
         assert!((s.mcse_mean / mcse_mean(c, &mut w) - 1.0).abs() < 1e-15);
+        assert_eq!(s.mcse_sd, mcse_sd(c, &mut w));
+        assert_eq!(s.mcse_q05, mcse_quantile(c, 0.05, &mut w));
+        assert_eq!(s.mcse_q95, mcse_quantile(c, 0.95, &mut w));
     }
 }

@@ -3,12 +3,14 @@
 
 mod lm;
 mod log_linear;
+mod log_tensor;
 mod start;
 mod status;
 mod voxel;
 
 pub use lm::{LevenbergMarquardt, Objective, step};
 pub use log_linear::{LogLinear, LogLinearFitter};
+pub(crate) use log_tensor::log_tensor;
 pub use start::StartScheme;
 pub use status::Status;
 pub use voxel::{FitOptions, Fitter, VoxelFit};

@@ -29,7 +29,7 @@
 //! Validated by `tests/fit.rs` (every start finds the mode of the truth) and
 //! `docs/validation.md`.
 
-use crate::dense::{cholesky, cholesky_solve};
+use super::log_tensor::log_tensor;
 use microtome_kernels::eigen::eigen_3x3;
 use microtome_kernels::normal::normal_equations;
 use microtome_models::{Acquisition, B0_MAX_MS_PER_UM2, Evaluator, FreeKind, Lowered, ModelError};
@@ -566,32 +566,5 @@ fn tensor_design(acquisition: &Acquisition) -> (Option<Vec<f64>>, Vec<usize>) {
     let limit =
         if weighted(TENSOR_B_MAX) >= TENSOR_MEASUREMENTS { TENSOR_B_MAX } else { f64::INFINITY };
     let used: Vec<usize> = (0..b.len()).filter(|&i| b[i] <= limit).collect();
-    let rows: Vec<[f64; 7]> = used
-        .iter()
-        .map(|&i| {
-            let [xx, yy, zz, xy, xz, yz] = acquisition.b_tensor(i);
-            [-xx, -yy, -zz, -2.0 * xy, -2.0 * xz, -2.0 * yz, 1.0]
-        })
-        .collect();
-    let mut normal = vec![0.0; 49];
-    for row in &rows {
-        for i in 0..7 {
-            for j in 0..7 {
-                normal[i * 7 + j] += row[i] * row[j];
-            }
-        }
-    }
-    if !cholesky(&mut normal, 7, 1e-9) {
-        return (None, used);
-    }
-    let n = rows.len();
-    let mut out = vec![0.0; 7 * n];
-    for (m, row) in rows.iter().enumerate() {
-        let mut column = row.to_vec();
-        cholesky_solve(&normal, 7, &mut column);
-        for (k, v) in column.iter().enumerate() {
-            out[k * n + m] = *v;
-        }
-    }
-    (Some(out), used)
+    (log_tensor(acquisition, &used), used)
 }

@@ -23,10 +23,12 @@
 //! (Student-t); Efron & Hinkley 1978, doi:10.1093/biomet/65.3.457 (observed information).
 //! Validated by `tests/fit.rs` and `tests/noise.rs`.
 
+mod modes;
+mod uncertainty;
+
 use super::lm::{LevenbergMarquardt, Objective};
 use super::start::StartScheme;
 use super::status::Status;
-use crate::dense::{cholesky, cholesky_inverse};
 use argmin::core::{Executor, State};
 use microtome_kernels::normal::normal_equations;
 use microtome_kernels::residual::residual_sums;
@@ -101,6 +103,8 @@ pub struct Fitter {
     options: FitOptions,
     y: Vec<f64>,
     scratch: Scratch,
+    /// The ends of all starts, where they are asked for.
+    ends: Option<Vec<Run>>,
 }
 
 /// (value, coordinate, derivative).
@@ -116,7 +120,7 @@ struct Scratch {
 }
 
 /// One run of Levenberg-Marquardt.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Run {
     x: Vec<f64>,
     cost: f64,
@@ -240,6 +244,7 @@ impl Fitter {
                 basis: Vec::new(),
             },
             tangent,
+            ends: None,
         }
     }
 
@@ -390,21 +395,27 @@ impl Fitter {
             starts.into_iter().filter_map(|x| self.minimise(x, noise, sigma, first)).collect();
         runs.sort_by(|a, b| a.cost.total_cmp(&b.cost));
         let mut best: Option<Run> = None;
+        let mut ends = Vec::new();
         for run in runs {
             // A mode in which a compartment has vanished is often a trap: a lower
             // one may keep it, so the other starts go on to their ends, too.
             // So is a diffusivity at its bound for shell means.
             if let Some(best) = &best
+                && self.ends.is_none()
                 && !self.has_vanished(&best.x)
                 && !(self.model().spec().spherical_mean && self.is_bounded(&best.x))
             {
                 break;
             }
             let run = self.follow(run, noise, sigma, limit);
+            if self.ends.is_some() {
+                ends.push(run.clone());
+            }
             if best.as_ref().is_none_or(|b| run.cost < b.cost) {
                 best = Some(run);
             }
         }
+        self.keep_ends(ends);
         best.map(|run| self.past_folds(run, noise, sigma))
     }
 
@@ -707,88 +718,6 @@ impl Fitter {
             iterations,
             mean_b0,
         }
-    }
-
-    /// Standard errors of the columns (0 for constants) and the measures, and whether the data
-    /// determine the parameters. Columns held by a bound, or that vanish because a
-    /// fraction is zero, have none: NaN. The errors of the other columns hold what is at a
-    /// bound fixed there: they are conditional on it, and too small where it could leave.
-    fn standard_errors(&self, x: &[f64], gradient: &[f64], hessian: &[f64]) -> (Vec<f64>, bool) {
-        let model = self.model();
-        let dim = self.tangent.dim();
-        let mut frozen = vec![false; dim];
-        self.tangent.blocked(x, gradient, &mut frozen);
-        let fraction_gone = model
-            .free()
-            .iter()
-            .filter(|f| matches!(f.kind, FreeKind::Fractions { .. }))
-            .any(|f| x[f.at..f.at + f.len].iter().any(|v| *v < 1e-6));
-        let scale = |i: usize| hessian[i * dim + i].max(0.0).sqrt();
-        // Compared in units of the parameters, so that the unit of the signals
-        // (of s0) does not matter.
-        let sizes: Vec<f64> = model
-            .free()
-            .iter()
-            .flat_map(|f| match f.kind {
-                FreeKind::Scale => vec![x[f.at].abs()],
-                FreeKind::Axis => vec![1.0; 2],
-                FreeKind::Fractions { .. } => vec![1.0; f.len - 1],
-                FreeKind::Scalar { .. } => vec![1.0],
-            })
-            .collect();
-        let largest = (0..dim).map(|i| scale(i) * sizes[i]).fold(0.0, f64::max);
-        let dead: Vec<bool> = (0..dim).map(|i| scale(i) * sizes[i] <= 1e-9 * largest).collect();
-        let live: Vec<usize> = (0..dim).filter(|&i| !frozen[i] && !dead[i]).collect();
-        let n = live.len();
-        let mut a = vec![0.0; n * n];
-        for (i, &p) in live.iter().enumerate() {
-            for (j, &q) in live.iter().enumerate() {
-                a[i * n + j] = hessian[p * dim + q] / (scale(p) * scale(q));
-            }
-        }
-        let full_rank = cholesky(&mut a, n, 1e-10);
-        let determined = full_rank && (fraction_gone || (0..dim).all(|i| frozen[i] || !dead[i]));
-        let columns = model.columns();
-        let count = columns.len() + model.measures().len();
-        if !full_rank {
-            return (vec![f64::NAN; count], false);
-        }
-        let inverse = cholesky_inverse(&a, n);
-        let mut basis = Vec::new();
-        self.tangent.basis(x, &mut basis);
-        let per_voxel = self.evaluator.per_voxel();
-        let sd = (0..count)
-            .map(|c| {
-                let mut slope = vec![0.0; dim];
-                let sink = &mut |k: usize, d: f64| {
-                    for &(_, j, b) in basis.iter().filter(|e| e.0 == k) {
-                        slope[j] += d * b;
-                    }
-                };
-                match columns.get(c) {
-                    Some(column) => column.evaluate(x, per_voxel, sink),
-                    None => {
-                        let measure = &model.measures()[c - columns.len()];
-                        measure.evaluate(model, x, per_voxel, sink)
-                    }
-                };
-                // Not determined, or held by a bound: no standard error.
-                let held = |i: usize| dead[i] || frozen[i];
-                let moves = |i: usize| slope[i] != 0.0;
-                if (0..dim).any(|i| dead[i] && moves(i)) || !(0..dim).any(|i| moves(i) && !held(i))
-                {
-                    return if (0..dim).any(moves) { f64::NAN } else { 0.0 };
-                }
-                let mut variance = 0.0;
-                for (i, &p) in live.iter().enumerate() {
-                    for (j, &q) in live.iter().enumerate() {
-                        variance += slope[p] / scale(p) * inverse[i * n + j] * slope[q] / scale(q);
-                    }
-                }
-                if variance.is_nan() { variance } else { variance.max(0.0).sqrt() }
-            })
-            .collect();
-        (sd, determined)
     }
 
     fn failed(&self, status: Status, sigma: Option<f64>, mean_b0: f64) -> VoxelFit {

@@ -87,6 +87,30 @@ impl Laplace {
         }
     }
 
+    /// $\ln|L| = \tfrac12\ln|H|$.
+    pub fn half_ln_determinant(&self) -> f64 {
+        let n = self.mode.len();
+        (0..n).map(|i| self.factor[i * n + i].ln()).sum()
+    }
+
+    /// $\ln p(\hat z) + \tfrac d2\ln 2\pi - \tfrac12\ln|H|$: the logarithm of the integral
+    /// of the density about the mode, were it normal.
+    pub fn ln_evidence(&self) -> f64 {
+        let d = self.mode.len() as f64;
+        self.ln_density + 0.5 * d * std::f64::consts::TAU.ln() - self.half_ln_determinant()
+    }
+
+    /// $(z-\hat z)^TH(z-\hat z)$.
+    pub fn square_distance(&self, z: &[f64]) -> f64 {
+        let n = self.mode.len();
+        (0..n)
+            .map(|j| {
+                let u: f64 = (j..n).map(|i| self.factor[i * n + j] * (z[i] - self.mode[i])).sum();
+                u * u
+            })
+            .sum()
+    }
+
     /// The gradient in white coordinates, in place.
     pub fn whiten_gradient(&self, g: &mut [f64]) {
         forward(&self.factor, g.len(), g);

@@ -7,15 +7,24 @@
 //!
 //! Validated by `tests/sample.rs` and `docs/validation.md`.
 
+use super::importance::Importance;
 use super::laplace::Laplace;
-use super::nuts::{LnDensity, NutsOptions, Trace, run_chain};
+use super::method::{SampleOptions, has_corners};
+use super::mixture::{apportion, components, proportions};
+use super::modes::{self, Mode, OnCharts};
+use super::nuts::{Draw, LnDensity, NutsOptions, Trace, run_chain};
+use crate::diagnostics::{ParetoWorkspace, khat_limit, smooth_weights};
 use crate::fit::{Fitter, Status, VoxelFit};
 use microtome_kernels::philox::PhiloxRng;
-use microtome_models::{Model, Posterior, Sigma};
+use microtome_models::{Model, Posterior, SampleMethod, Sigma};
 use rand_distr::{Distribution, StandardNormal};
 
 /// How far below the best chain a chain may stay, beside one nat a degree of freedom.
 const STUCK_NATS: f64 = 10.0;
+/// A mode with less of the evidence than this starts no chain.
+const LEAST_OF_CHAINS: f64 = 0.05;
+/// The stream of the random numbers that belong to no chain.
+const OWN_STREAM: u8 = 255;
 
 /// Draws of one voxel.
 #[derive(Debug, Clone)]
@@ -30,13 +39,65 @@ pub struct VoxelPosterior {
     pub status: Status,
     /// Values of one draw: the free values and σ when it is free.
     pub width: usize,
+    /// How the draws were made: `nuts`, `psis` or `laplace`.
+    pub method: SampleMethod,
+    /// Modes within six nats of evidence of the best one; 0 without a posterior.
+    pub modes: usize,
+    /// What the weights say, for `psis`; for `laplace` the weights that its draws ought to
+    /// have, which are not used.
+    pub weights: Option<Weights>,
+}
+
+/// What importance weights say of the draws made of them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Weights {
+    /// Pareto k-hat.
+    pub khat: f64,
+    /// Effective number of proposals, $1/\sum w^2$.
+    pub effective: f64,
+    /// The size of an independent sample as precise as the draws; see
+    /// [`Importance::precision`].
+    pub precision: f64,
+    /// Number of proposals that were weighed.
+    pub proposals: usize,
+    /// Whether k-hat is within its limit.
+    pub is_reliable: bool,
+}
+
+impl VoxelPosterior {
+    /// Keeps one in `thin` draws of every chain.
+    pub fn thin(&mut self, thin: usize) {
+        if thin <= 1 || self.method != SampleMethod::Nuts {
+            return;
+        }
+        let keeps = |i: usize| i % thin == thin - 1;
+        let mut values = Vec::with_capacity(self.values.len() / thin);
+        let mut rows = self.values.chunks_exact(self.width.max(1));
+        for trace in &mut self.traces {
+            let draws = std::mem::take(&mut trace.draws);
+            for (i, (draw, row)) in draws.into_iter().zip(rows.by_ref()).enumerate() {
+                if keeps(i) {
+                    trace.draws.push(draw);
+                    values.extend_from_slice(row);
+                }
+            }
+        }
+        self.values = values;
+    }
+
+    /// Divergent draws of all chains.
+    pub fn divergences(&self) -> u64 {
+        self.traces.iter().flat_map(|t| &t.draws).filter(|d| d.diverging).count() as u64
+    }
 }
 
 /// Samples voxels one after another on one thread.
 #[derive(Debug)]
 pub struct Sampler {
     fitter: Fitter,
-    options: NutsOptions,
+    options: SampleOptions,
+    importance: Importance,
+    indices: Vec<u32>,
 }
 
 /// The posterior in white coordinates.
@@ -60,9 +121,14 @@ impl LnDensity for White<'_, '_> {
 }
 
 impl Sampler {
-    /// A sampler that fits with `fitter`.
+    /// A sampler that fits with `fitter` and runs NUTS in every voxel.
     pub fn new(fitter: Fitter, options: NutsOptions) -> Self {
-        Self { fitter, options }
+        Self::with_options(fitter, SampleOptions::nuts(options))
+    }
+
+    /// A sampler that fits with `fitter`.
+    pub fn with_options(fitter: Fitter, options: SampleOptions) -> Self {
+        Self { fitter, options, importance: Importance::default(), indices: Vec::new() }
     }
 
     /// The fitter.
@@ -85,72 +151,228 @@ impl Sampler {
         seed: u64,
         row: u64,
     ) -> VoxelPosterior {
-        let fit = self.fitter.fit(y, per_voxel, sigma);
-        let empty = |fit: VoxelFit, status: Status| VoxelPosterior {
+        let (fit, mut centres) = self.fitter.fit_modes(y, per_voxel, sigma);
+        let mut out = VoxelPosterior {
             width: fit.x.len() + usize::from(sigma.is_none()),
-            fit,
             values: Vec::new(),
             traces: Vec::new(),
-            status,
+            status: fit.status,
+            method: match self.options.method {
+                SampleMethod::Auto => SampleMethod::Nuts,
+                method => method,
+            },
+            modes: 0,
+            weights: None,
+            fit,
         };
-        if fit.status == Status::InvalidSignal || fit.status == Status::Divergent {
-            let status = fit.status;
-            return empty(fit, status);
+        if matches!(out.status, Status::InvalidSignal | Status::Divergent) {
+            return out;
         }
-        let evaluator = self.fitter.evaluator();
+        out.status = Status::Divergent;
+        let Self { fitter, options, importance, indices } = self;
+        let evaluator = fitter.evaluator();
         let model = evaluator.lowered().model.clone();
         let noise = match sigma {
             Some(s) => Ok(Sigma::Known(s)),
             None => match model.sigma_prior() {
                 Some(prior) => Ok(Sigma::Free(prior.clone())),
-                None => Model::default_sigma_prior(fit.mean_b0).map(Sigma::Free),
+                None => Model::default_sigma_prior(out.fit.mean_b0).map(Sigma::Free),
             },
         };
-        let mut centre = fit.x.clone();
         if sigma.is_none() {
-            centre.push(fit.sigma);
+            centres.iter_mut().for_each(|c| c.push(out.fit.sigma));
         }
-        let posterior = noise.and_then(|n| Posterior::new(evaluator, y, n, fit.mean_b0, &fit.x));
-        let Ok(mut posterior) = posterior else {
-            return empty(fit, Status::Divergent);
-        };
-        let mut start = vec![0.0; posterior.dim()];
-        posterior.chart().to_coordinates(&centre, &mut start);
-        let Some(laplace) = Laplace::at_mode(&mut posterior, &start) else {
-            return empty(fit, Status::Divergent);
-        };
-        let width = posterior.chart().values();
-        let mut out = VoxelPosterior {
-            fit,
-            values: Vec::with_capacity(self.options.chains * self.options.draws * width),
-            traces: Vec::with_capacity(self.options.chains),
-            status: Status::Converged,
-            width,
-        };
-        for chain in 0..self.options.chains {
-            let mut rng = PhiloxRng::new(seed, row, chain as u8);
-            let xi: Vec<f64> =
-                (0..laplace.mode.len()).map(|_| StandardNormal.sample(&mut rng)).collect();
-            let mut white =
-                White { z: vec![0.0; xi.len()], posterior: &mut posterior, laplace: &laplace };
-            let mut trace = run_chain(&mut white, &xi, &self.options, &mut rng);
-            let (mut z, mut x) = (vec![0.0; xi.len()], vec![0.0; width]);
-            for draw in &mut trace.draws {
-                laplace.coordinates(&draw.position, &mut z);
-                posterior.chart().to_values(&z, &mut x);
-                out.values.extend_from_slice(&x);
-                draw.position = Box::default();
+        let posterior =
+            noise.and_then(|n| Posterior::new(evaluator, y, n, out.fit.mean_b0, &out.fit.x));
+        let Ok(mut posterior) = posterior else { return out };
+        let modes = modes::find(&mut posterior, &centres);
+        if modes.is_empty() {
+            return out;
+        }
+        out.modes = modes::count(&modes);
+        let own = || PhiloxRng::new(seed, row, OWN_STREAM);
+        match options.method {
+            SampleMethod::Laplace => {
+                normal(&mut posterior, &modes[0].laplace, options, &mut own(), &mut out);
             }
-            out.traces.push(trace);
-        }
-        if out.traces.iter().any(|t| t.failed) {
-            out.values.clear();
-            out.traces.clear();
-            out.status = Status::Divergent;
-        } else if is_stuck(&out.traces, laplace.mode.len()) {
-            out.status = Status::NotMixed;
+            SampleMethod::Psis => {
+                weigh(&mut posterior, &modes, options, importance, &mut own(), &mut out, indices);
+                let is_reliable = out.weights.is_some_and(|w| w.is_reliable);
+                out.status = if is_reliable { Status::Converged } else { Status::NotMixed };
+            }
+            SampleMethod::Auto if out.modes == 1 => {
+                weigh(&mut posterior, &modes, options, importance, &mut own(), &mut out, indices);
+                if out.weights.is_some_and(|w| w.is_reliable)
+                    && !has_corners(&model, &out.values, out.width)
+                {
+                    out.status = Status::Converged;
+                } else {
+                    chains(&mut posterior, &modes, &options.nuts, seed, row, &mut out);
+                }
+            }
+            SampleMethod::Auto | SampleMethod::Nuts => {
+                chains(&mut posterior, &modes, &options.nuts, seed, row, &mut out);
+            }
         }
         out
+    }
+}
+
+/// Rows of chains of draws that no chain made.
+fn rows(out: &mut VoxelPosterior, options: &SampleOptions) {
+    let draws = options.stored();
+    let trace = || Trace { draws: Vec::with_capacity(draws), ..Trace::default() };
+    out.traces = std::iter::repeat_with(trace).take(options.nuts.chains).collect();
+    out.values.clear();
+    out.values.reserve(options.nuts.chains * draws * out.width);
+}
+
+/// A draw that no trajectory made.
+fn plain(ln_density: f64) -> Draw {
+    Draw {
+        position: Box::default(),
+        ln_density,
+        energy: f64::NAN,
+        tree_depth: 0,
+        reached_max_depth: false,
+        acceptance_rate: f64::NAN,
+        diverging: false,
+        n_steps: 0,
+        step_size: f64::NAN,
+    }
+}
+
+/// Draws of the normal density at a mode.
+fn normal(
+    posterior: &mut Posterior<'_>,
+    laplace: &Laplace,
+    options: &SampleOptions,
+    rng: &mut PhiloxRng,
+    out: &mut VoxelPosterior,
+) {
+    rows(out, options);
+    let mut z = vec![0.0; laplace.mode.len()];
+    let mut ln_weights = Vec::with_capacity(options.nuts.chains * options.stored());
+    for trace in &mut out.traces {
+        for _ in 0..options.stored() {
+            let xi: Vec<f64> = (0..z.len()).map(|_| StandardNormal.sample(rng)).collect();
+            laplace.coordinates(&xi, &mut z);
+            let ln_density = posterior.ln_density_value(&z);
+            ln_weights.push(ln_density + 0.5 * xi.iter().map(|x| x * x).sum::<f64>());
+            trace.draws.push(plain(ln_density));
+            out.values.extend_from_slice(posterior.values());
+        }
+    }
+    let count = ln_weights.len();
+    let khat = smooth_weights(&mut ln_weights, 1.0, &mut ParetoWorkspace::default());
+    let effective = 1.0 / ln_weights.iter().map(|w| (2.0 * w).exp()).sum::<f64>();
+    out.weights = Some(Weights {
+        khat,
+        effective,
+        precision: count as f64,
+        proposals: count,
+        is_reliable: khat <= khat_limit(count),
+    });
+    out.method = SampleMethod::Laplace;
+    out.status = Status::Converged;
+}
+
+/// Draws of the mixture at the modes, weighed and resampled.
+fn weigh(
+    posterior: &mut Posterior<'_>,
+    modes: &[Mode],
+    options: &SampleOptions,
+    importance: &mut Importance,
+    rng: &mut PhiloxRng,
+    out: &mut VoxelPosterior,
+    indices: &mut Vec<u32>,
+) {
+    let mut mixture = components(modes.iter().map(|m| m.laplace.clone()).collect());
+    importance.draw(&mut OnCharts::new(posterior, modes), &mut mixture, options.proposals, rng);
+    let count = options.nuts.chains * options.stored();
+    out.weights = Some(Weights {
+        khat: importance.khat,
+        effective: importance.effective,
+        precision: importance.precision(count),
+        proposals: options.proposals,
+        is_reliable: importance.is_reliable(),
+    });
+    rows(out, options);
+    importance.resample(count, rng, indices);
+    let mut x = vec![0.0; out.width];
+    let mut at = indices.iter().map(|i| *i as usize);
+    for trace in &mut out.traces {
+        for i in at.by_ref().take(options.stored()) {
+            modes[importance.chart(i)].chart.to_values(importance.coordinates(i), &mut x);
+            out.values.extend_from_slice(&x);
+            trace.draws.push(plain(importance.ln_density(i)));
+        }
+    }
+    out.method = SampleMethod::Psis;
+}
+
+/// The mode that each chain starts at: as many chains a mode as its share of the evidence,
+/// one at least where that is [`LEAST_OF_CHAINS`].
+fn chain_modes(modes: &[Mode], chains: usize) -> Vec<usize> {
+    let shares = proportions(&modes::ln_evidence(modes));
+    let kept: Vec<f64> =
+        shares.into_iter().filter(|s| *s >= LEAST_OF_CHAINS).take(chains).collect();
+    let sum: f64 = kept.iter().sum();
+    let spare = chains - kept.len();
+    let scaled: Vec<f64> = kept.iter().map(|s| s / sum).collect();
+    // One each, and the others so that the whole is nearest to the shares.
+    let wanted: Vec<f64> = scaled.iter().map(|s| (s * chains as f64 - 1.0).max(0.0)).collect();
+    let total: f64 = wanted.iter().sum();
+    let more = if total > 0.0 {
+        apportion(&wanted.iter().map(|w| w / total).collect::<Vec<_>>(), spare)
+    } else {
+        vec![0; kept.len()]
+    };
+    more.iter().enumerate().flat_map(|(k, n)| std::iter::repeat_n(k, 1 + n)).collect()
+}
+
+/// NUTS chains from the modes.
+fn chains(
+    posterior: &mut Posterior<'_>,
+    modes: &[Mode],
+    options: &NutsOptions,
+    seed: u64,
+    row: u64,
+    out: &mut VoxelPosterior,
+) {
+    out.method = SampleMethod::Nuts;
+    out.weights = None;
+    out.values.clear();
+    out.traces.clear();
+    out.values.reserve(options.chains * options.draws * out.width);
+    let mut current = 0;
+    for (chain, mode) in chain_modes(modes, options.chains).into_iter().enumerate() {
+        let laplace = &modes[mode].laplace;
+        if mode != current {
+            posterior.set_chart(modes[mode].chart.clone());
+            current = mode;
+        }
+        let mut rng = PhiloxRng::new(seed, row, chain as u8);
+        let xi: Vec<f64> =
+            (0..laplace.mode.len()).map(|_| StandardNormal.sample(&mut rng)).collect();
+        let mut white = White { z: vec![0.0; xi.len()], posterior, laplace };
+        let mut trace = run_chain(&mut white, &xi, options, &mut rng);
+        let (mut z, mut x) = (vec![0.0; xi.len()], vec![0.0; out.width]);
+        for draw in &mut trace.draws {
+            laplace.coordinates(&draw.position, &mut z);
+            posterior.chart().to_values(&z, &mut x);
+            out.values.extend_from_slice(&x);
+            draw.position = Box::default();
+        }
+        out.traces.push(trace);
+    }
+    out.status = Status::Converged;
+    if out.traces.iter().any(|t| t.failed) {
+        out.values.clear();
+        out.traces.clear();
+        out.status = Status::Divergent;
+    } else if is_stuck(&out.traces, modes[0].laplace.mode.len()) {
+        out.status = Status::NotMixed;
     }
 }
 
@@ -181,6 +403,8 @@ mod tests {
                 ln_density: level + f64::from(i % 11) / 5.0 - 1.0,
                 energy: 0.0,
                 tree_depth: 2,
+                reached_max_depth: false,
+                acceptance_rate: 0.9,
                 diverging: false,
                 n_steps: 3,
                 step_size: 1.0,

@@ -6,13 +6,17 @@
 //! | [`fit`], [`deconvolution`] | voxel |
 //! | [`posterior`] | voxel, chain and draw |
 //! | [`summary`] | voxel and parameter |
+//! | [`criteria`] | voxel |
+//! | [`population`] | chain and draw of a shared prior |
 //!
 //! Every column is plain; units are in the field metadata under `unit`.
 //! Validated by `tests/run.rs`.
 
 mod batch;
+pub(crate) mod criteria;
 pub(crate) mod deconvolution;
 pub(crate) mod fit;
+pub(crate) mod population;
 pub(crate) mod posterior;
 pub(crate) mod summary;
 
@@ -50,6 +54,18 @@ impl Columns {
         let values: Vec<&str> = values.collect();
         let array = arrow_array::StringArray::from_iter_values(values);
         self.push(Field::new(name, DataType::Utf8, false), Arc::new(array));
+    }
+
+    /// A column of yes and no.
+    pub(crate) fn flags(&mut self, name: &str, values: impl Iterator<Item = bool>) {
+        let values = arrow_array::BooleanArray::from(values.collect::<Vec<bool>>());
+        self.push(Field::new(name, DataType::Boolean, false), Arc::new(values));
+    }
+
+    /// A column of i32.
+    pub(crate) fn counts(&mut self, name: &str, values: impl Iterator<Item = u64>) {
+        let values = values.map(|n| i32::try_from(n).unwrap_or(i32::MAX)).collect::<Vec<_>>();
+        self.push(Field::new(name, DataType::Int32, false), Arc::new(Int32Array::from(values)));
     }
 
     /// The columns `voxel` and, for images, `i`, `j`, `k`: each voxel repeated

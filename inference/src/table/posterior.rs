@@ -5,7 +5,7 @@ use super::{Columns, SIGNAL_UNIT, result_columns};
 use crate::InferenceError;
 use crate::fit::Status;
 use crate::sample::{Draw, VoxelPosterior};
-use arrow_array::{BooleanArray, Int32Array, RecordBatch};
+use arrow_array::{Int32Array, RecordBatch};
 use arrow_schema::{DataType, Field};
 use microtome_models::{Model, VoxelBatch};
 use std::sync::Arc;
@@ -63,12 +63,12 @@ pub(crate) fn table(
         |get: fn(&Draw) -> u64| Int32Array::from_iter_values(draws().map(|d| get(d) as i32));
     out.numbers("lp", "nat", number(|d| d.ln_density));
     out.numbers("energy", "nat", number(|d| d.energy));
-    let diverging: BooleanArray = draws().map(|d| Some(d.diverging)).collect();
-    let diverging = BooleanArray::new(diverging.values().clone(), None);
-    out.push(Field::new("diverging", DataType::Boolean, false), Arc::new(diverging));
+    out.flags("diverging", draws().map(|d| d.diverging));
     out.push(Field::new("tree_depth", DataType::Int32, false), Arc::new(count(|d| d.tree_depth)));
+    out.flags("reached_max_treedepth", draws().map(|d| d.reached_max_depth));
     out.push(Field::new("n_steps", DataType::Int32, false), Arc::new(count(|d| d.n_steps)));
     out.numbers("step_size", "1", number(|d| d.step_size));
+    out.numbers("acceptance_rate", "1", number(|d| d.acceptance_rate));
     let words = times.iter().zip(status).flat_map(|(&n, s)| std::iter::repeat_n(s.name(), n));
     out.words("status", words);
     Ok(out.finish()?)

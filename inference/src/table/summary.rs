@@ -14,16 +14,20 @@
 //! that hold 90 % of the half sphere over the cone): near 1 the prior speaks, not
 //! the data.
 //!
+//! The rows of a voxel repeat what is known of its draws: `ebfmi` (the smallest of the
+//! chains), `divergences`, `max_depth_hits` (draws whose trajectory was as long as
+//! allowed), `status`, and `trust`, the verdict of [`Evidence::trusted`].
+//!
 //! Source: Mardia & Jupp 2000, *Directional Statistics*, ch. 10 (axial data).
 
 use super::{Columns, SIGNAL_UNIT};
 use crate::InferenceError;
-use crate::diagnostics::{Chains, Summary, Workspace, ebfmi, summarize};
+use crate::diagnostics::{Chains, Doubt, Evidence, Summary, Workspace, ebfmi, summarize};
 use crate::fit::Status;
 use crate::sample::VoxelPosterior;
 use arrow_array::RecordBatch;
 use microtome_kernels::eigen::eigen_3x3;
-use microtome_models::{FreeKind, Model, VoxelBatch};
+use microtome_models::{FreeKind, Model, SampleMethod, VoxelBatch};
 
 /// One row of the summary.
 #[derive(Debug, Clone)]
@@ -33,11 +37,6 @@ pub(crate) struct Row {
     pub(crate) summary: Summary,
     contraction: f64,
 }
-
-/// R-hat above this is not mixed (Vehtari et al. 2021, section 4).
-pub(crate) const RHAT_LIMIT: f64 = 1.01;
-/// E-BFMI below this says that the energies mix badly (Betancourt 2016, arXiv:1604.00695).
-pub(crate) const EBFMI_LIMIT: f64 = 0.3;
 
 fn constant(value: f64, like: &Summary) -> Summary {
     Summary {
@@ -62,11 +61,19 @@ pub(crate) fn voxel(
     let draws = posterior.traces.first().map_or(0, |t| t.draws.len());
     let width = posterior.width;
     let mut rows = Vec::new();
-    let summary_of =
-        |values: &[f64], workspace: &mut Workspace| match Chains::new(values, chains, draws) {
+    let weights = posterior.weights;
+    let summary_of = |values: &[f64], workspace: &mut Workspace| {
+        let mut summary = match Chains::new(values, chains, draws) {
             Ok(c) if chains > 0 => summarize(c, workspace),
             _ => Summary::MISSING,
         };
+        if let Some(w) = weights {
+            summary.ess_bulk = summary.ess_bulk.min(w.effective);
+            summary.ess_tail = summary.ess_tail.min(w.effective);
+            summary.mcse_mean = summary.sd / w.precision.sqrt();
+        }
+        summary
+    };
     let free_axes: Vec<usize> =
         model.free().iter().filter(|f| f.kind == FreeKind::Axis).map(|f| f.at).collect();
     let mut axis_rows: Vec<(usize, [Summary; 5])> = Vec::new();
@@ -202,29 +209,68 @@ fn axis(
     ]
 }
 
+/// How the draws of a voxel came about, and what is to be thought of them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Quality {
+    /// How the voxel ended.
+    pub(crate) status: Status,
+    /// The smallest E-BFMI of the chains; NaN without chains.
+    ebfmi: f64,
+    divergences: u64,
+    max_depth_hits: u64,
+    /// The verdict of [`Evidence::trusted`].
+    trust: bool,
+}
+
+/// The worst number, NaN when one of them is; `None` of no numbers.
+fn worst(values: impl Iterator<Item = f64>, worse: fn(&f64, &f64) -> bool) -> Option<f64> {
+    values.reduce(|a, b| if a.is_nan() || worse(&a, &b) { a } else { b })
+}
+
 /// The verdict on a voxel after its summary.
-pub(crate) fn status(posterior: &VoxelPosterior, rows: &[Row]) -> Status {
-    if posterior.status != Status::Converged {
-        return posterior.status;
-    }
-    // One chain has no R-hat; its draws are not judged by it.
-    if posterior.traces.len() > 1
-        && rows.iter().any(|r| r.summary.rhat.is_nan() || r.summary.rhat > RHAT_LIMIT)
-    {
-        return Status::NotMixed;
-    }
-    let energies_mix = posterior.traces.iter().all(|t| {
+pub(crate) fn quality(posterior: &VoxelPosterior, rows: &[Row]) -> Quality {
+    let traces = &posterior.traces;
+    // Draws of importance sampling are no chains: their weights are judged.
+    let are_chains = posterior.method == SampleMethod::Nuts;
+    let energies = traces.iter().filter(|_| are_chains).map(|t| {
         let energy: Vec<f64> = t.draws.iter().map(|d| d.energy).collect();
-        ebfmi(&energy) >= EBFMI_LIMIT
+        ebfmi(&energy)
     });
-    if energies_mix { Status::Converged } else { Status::NotMixed }
+    let draws = || traces.iter().flat_map(|t| &t.draws);
+    let mut evidence = Evidence {
+        converged: posterior.status == Status::Converged,
+        // Independent draws are worth one chain.
+        chains: if are_chains { traces.len() } else { 1 },
+        draws: posterior.weights.map_or_else(|| draws().count(), |w| w.proposals),
+        // One chain has no R-hat; its draws are not judged by it.
+        rhat: worst(rows.iter().map(|r| r.summary.rhat), f64::gt)
+            .filter(|_| are_chains && traces.len() > 1),
+        ess: worst(rows.iter().flat_map(|r| [r.summary.ess_bulk, r.summary.ess_tail]), f64::lt),
+        ebfmi: worst(energies, f64::lt),
+        divergences: draws().filter(|d| d.diverging).count() as u64,
+        khat: posterior.weights.map(|w| w.khat),
+    };
+    let mut status = posterior.status;
+    let mixed = !evidence.raises(Doubt::Rhat) && !evidence.raises(Doubt::Ebfmi);
+    if status == Status::Converged && !mixed {
+        status = Status::NotMixed;
+        evidence.converged = false;
+    }
+    Quality {
+        status,
+        ebfmi: evidence.ebfmi.unwrap_or(f64::NAN),
+        divergences: evidence.divergences,
+        max_depth_hits: draws().filter(|d| d.reached_max_depth).count() as u64,
+        trust: evidence.trusted(),
+    }
 }
 
 /// The table of a batch.
 pub(crate) fn table(
     batch: &VoxelBatch,
+    posteriors: &[VoxelPosterior],
     rows: &[Vec<Row>],
-    status: &[Status],
+    quality: &[Quality],
 ) -> Result<RecordBatch, InferenceError> {
     let times: Vec<usize> = rows.iter().map(Vec::len).collect();
     let all = || rows.iter().flatten();
@@ -242,11 +288,20 @@ pub(crate) fn table(
     out.numbers("ess_bulk", "draws", number(|r| r.summary.ess_bulk));
     out.numbers("ess_tail", "draws", number(|r| r.summary.ess_tail));
     out.numbers("mcse_mean", "of the parameter", number(|r| r.summary.mcse_mean));
+    out.numbers("mcse_sd", "of the parameter", number(|r| r.summary.mcse_sd));
+    out.numbers("mcse_q05", "of the parameter", number(|r| r.summary.mcse_q05));
+    out.numbers("mcse_q95", "of the parameter", number(|r| r.summary.mcse_q95));
     out.numbers("contraction", "1", number(|r| r.contraction));
-    out.words("method", all().map(|_| "nuts"));
-    out.words(
-        "status",
-        times.iter().zip(status).flat_map(|(&n, s)| std::iter::repeat_n(s.name(), n)),
-    );
+    let each =
+        || times.iter().zip(quality).flat_map(|(&n, quality)| std::iter::repeat_n(quality, n));
+    let made = || times.iter().zip(posteriors).flat_map(|(&n, p)| std::iter::repeat_n(p, n));
+    out.words("method", made().map(|p| p.method.name()));
+    out.numbers("khat", "1", made().map(|p| p.weights.map_or(f64::NAN, |w| w.khat)).collect());
+    out.counts("n_modes", made().map(|p| p.modes as u64));
+    out.numbers("ebfmi", "1", each().map(|q| q.ebfmi).collect());
+    out.counts("divergences", each().map(|q| q.divergences));
+    out.counts("max_depth_hits", each().map(|q| q.max_depth_hits));
+    out.flags("trust", each().map(|q| q.trust));
+    out.words("status", each().map(|q| q.status.name()));
     Ok(out.finish()?)
 }

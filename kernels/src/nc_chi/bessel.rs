@@ -29,7 +29,7 @@ use crate::lanes::{Lanes, horner};
 use crate::special::{DERIVATIVE, RATIO};
 
 /// Coefficients of the series of the derivative.
-pub(super) const TERMS: usize = 20;
+pub(crate) const TERMS: usize = 20;
 /// Beyond this argument $r$ is 1 and $x^2$ nears the largest number.
 const LARGEST: f64 = 1e150;
 
@@ -50,22 +50,22 @@ static W_HIGH: [f64; M_HIGH + 1] = weights();
 
 /// The functions of one order at the arguments of a block.
 #[derive(Clone, Copy)]
-pub(super) struct ScaledBessel<L> {
+pub(crate) struct ScaledBessel<L> {
     /// $\ln f = \ln i_0^e + \ln H_\nu - \ln H_0 + \nu\ln t$; all three are positive.
-    pub(super) h_order: L,
+    pub(crate) h_order: L,
     /// See `h_order`.
-    pub(super) h_zero: L,
+    pub(crate) h_zero: L,
     /// See `h_order`.
-    pub(super) t: L,
+    pub(crate) t: L,
     /// The ratio, odd in x; without meaning where it was not asked for.
-    pub(super) ratio: L,
+    pub(crate) ratio: L,
     /// Its derivative; without meaning where it was not asked for.
-    pub(super) derivative: L,
+    pub(crate) derivative: L,
 }
 
 /// What the series of the derivative needs of an order, known once for a sum.
 #[derive(Clone, Copy)]
-pub(super) struct Order {
+pub(crate) struct Order {
     nu: usize,
     /// From this argument on the series is used.
     far: f64,
@@ -75,7 +75,7 @@ pub(super) struct Order {
 
 impl Order {
     /// The order of `coils` coils; `derivative` says whether r' will be asked for.
-    pub(super) fn new(coils: u32, derivative: bool) -> Self {
+    pub(crate) fn new(coils: u32, derivative: bool) -> Self {
         let nu = coils.saturating_sub(1) as usize;
         let mut series = [0.0; TERMS];
         if derivative {
@@ -94,14 +94,14 @@ impl Order {
     }
 
     /// Whether the lower start order reaches this order.
-    pub(super) fn is_low(&self) -> bool {
+    pub(crate) fn is_low(&self) -> bool {
         self.nu <= M_LOW
     }
 }
 
 /// The functions at x, from the lower start order or the higher one.
 #[inline(always)]
-pub(super) fn scaled_bessel<L: Lanes, const ORDER: u8, const LOW: bool>(
+pub(crate) fn scaled_bessel<L: Lanes, const ORDER: u8, const LOW: bool>(
     x: L,
     order: &Order,
 ) -> ScaledBessel<L> {

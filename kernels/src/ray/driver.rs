@@ -173,12 +173,11 @@ fn spread<T: Real, F: Footprint, const FLAT: bool>(
     let rays = rays_of::<F>(views, panel, grid);
     let pixels = panel.nu * panel.nv;
     let level = simd::level();
-    for main in 0..3 {
+    for (main, [a, b]) in ACROSS.into_iter().enumerate() {
         let chosen: Vec<bool> = rays.iter().map(|r| r.may_have(main, panel)).collect();
         if !chosen.contains(&true) {
             continue;
         }
-        let [a, b] = ACROSS[main];
         let across = [grid.shape[a], grid.shape[b]];
         let plane = across[0] * across[1];
         let bytes = plane * size_of::<T>();

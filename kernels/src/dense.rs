@@ -1,5 +1,5 @@
-//! Small dense symmetric matrices on slices: Cholesky and inverse. Sizes are the free parameters of a voxel (2 to 20), far below where a
-//! linear-algebra library pays for its call.
+//! Small dense symmetric matrices on slices: Cholesky and inverse. Sizes are the free
+//! parameters of a voxel (2 to 20), far below where a linear-algebra library pays for its call.
 //!
 //! Source: Golub & Van Loan 2013, *Matrix Computations*, alg. 4.2.1.
 //! Validated by the tests below.

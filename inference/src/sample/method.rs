@@ -1,0 +1,121 @@
+//! How the draws of a voxel are made, and when importance sampling will not do.
+//!
+//! | method | draws |
+//! |---|---|
+//! | `nuts` | no-U-turn chains, started at the modes |
+//! | `psis` | importance sampling from the mixture at the modes, whatever its k-hat |
+//! | `laplace` | the normal density at the best mode, unchecked |
+//! | `auto` | `psis`, but `nuts` where one of the limits below is passed |
+//!
+//! | limit | |
+//! |---|---|
+//! | k-hat | $\min(1 - 1/\log_{10}S,\ 0.7)$ |
+//! | modes within six nats of evidence | 1 |
+//! | 5 % quantile of a free fraction | 0.02 |
+//! | half-angle of the cone that holds 90 % of an axis | 40° |
+//!
+//! Near a fraction of zero, and for an axis that the data leave open, the posterior has
+//! corners that no density at the mode reaches, and k-hat is not sure to see it.
+//!
+//! Source: Vehtari et al. 2024, JMLR 25(72), sec. 3.2.4 (the limit of k-hat). Validated by
+//! `tests/cheap.rs`.
+
+use super::nuts::NutsOptions;
+use microtome_kernels::eigen::eigen_3x3;
+use microtome_models::{FreeKind, Model, SampleMethod, SearchSpec};
+
+/// A 5 % quantile of a fraction below this has vanished.
+const VANISHING: f64 = 0.02;
+/// A wider cone is an open axis.
+const WIDEST_CONE_DEG: f64 = 40.0;
+/// Fewest proposals of importance sampling.
+const LEAST_PROPOSALS: usize = 400;
+
+/// Settings of a sampler.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SampleOptions {
+    /// How draws are made.
+    pub method: SampleMethod,
+    /// The chains of NUTS; importance sampling makes as many draws as would be kept.
+    pub nuts: NutsOptions,
+    /// Of the draws of a NUTS chain one in so many is kept, after the summary.
+    pub thin: usize,
+    /// Proposals of importance sampling.
+    pub proposals: usize,
+}
+
+impl SampleOptions {
+    /// NUTS in every voxel, all draws kept.
+    pub fn nuts(nuts: NutsOptions) -> Self {
+        let method = SampleMethod::Nuts;
+        Self { method, nuts, thin: 1, proposals: proposals(nuts.chains * nuts.draws) }
+    }
+
+    /// The settings of a specification.
+    pub fn of(search: &SearchSpec) -> Self {
+        let thin = search.thin.max(1);
+        let nuts = NutsOptions {
+            chains: search.chains,
+            tune: search.tune,
+            draws: search.draws * thin,
+            target_accept: search.target_accept,
+            ..NutsOptions::default()
+        };
+        let stored = search.chains * search.draws;
+        Self { method: search.sampler, nuts, thin, proposals: proposals(stored) }
+    }
+
+    /// Kept draws of a chain.
+    pub fn stored(&self) -> usize {
+        self.nuts.draws / self.thin
+    }
+}
+
+/// Proposals for so many draws.
+fn proposals(stored: usize) -> usize {
+    stored.max(LEAST_PROPOSALS)
+}
+
+/// Whether a fraction vanishes or an axis is open among draws.
+///
+/// # Shapes
+/// `values` `[draw, width]`.
+pub(super) fn has_corners(model: &Model, values: &[f64], width: usize) -> bool {
+    let count = values.len() / width.max(1);
+    if count == 0 {
+        return true;
+    }
+    let mut column = vec![0.0; count];
+    let mut low = |get: &dyn Fn(&[f64]) -> f64, share: f64| {
+        for (c, x) in column.iter_mut().zip(values.chunks_exact(width)) {
+            *c = get(x);
+        }
+        let at = (share * count as f64) as usize;
+        *column.select_nth_unstable_by(at, f64::total_cmp).1
+    };
+    let widest = WIDEST_CONE_DEG.to_radians().cos();
+    model.free().iter().any(|f| match f.kind {
+        FreeKind::Fractions { .. } => {
+            (f.at..f.at + f.len).any(|k| low(&|x| x[k], 0.05) < VANISHING)
+        }
+        FreeKind::Axis => {
+            let m = principal(values, width, f.at);
+            let cosine = |x: &[f64]| (0..3).map(|i| x[f.at + i] * m[i]).sum::<f64>().abs();
+            low(&cosine, 0.1) < widest
+        }
+        _ => false,
+    })
+}
+
+/// The principal axis of the draws of an axis.
+fn principal(values: &[f64], width: usize, at: usize) -> [f64; 3] {
+    let mut dyadic = [[0.0; 3]; 3];
+    for x in values.chunks_exact(width) {
+        for i in 0..3 {
+            for j in 0..3 {
+                dyadic[i][j] += x[at + i] * x[at + j];
+            }
+        }
+    }
+    eigen_3x3(dyadic).1[0]
+}
