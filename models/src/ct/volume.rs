@@ -61,11 +61,11 @@ impl VolumeGrid {
             let what = format!("{shape:?}; every axis needs at least one voxel");
             return Err(CtError::key("volume.shape", what));
         }
-        if let Some(h) = voxel_mm.iter().find(|h| !(**h >= VOXEL_MM[0] && **h <= VOXEL_MM[1])) {
+        if let Some(h) = voxel_mm.iter().find(|h| !(VOXEL_MM[0]..=VOXEL_MM[1]).contains(*h)) {
             let what = format!("{h}; voxel sizes are positive, in mm");
             return Err(CtError::key("volume.voxel_mm", what));
         }
-        if let Some(c) = centre_mm.iter().find(|c| !(c.abs() <= VOXEL_MM[1])) {
+        if let Some(c) = centre_mm.iter().find(|c| c.is_nan() || c.abs() > VOXEL_MM[1]) {
             let what = format!("{c}; finite numbers up to 1e9 are needed");
             return Err(CtError::key("volume.centre_mm", what));
         }
