@@ -262,11 +262,10 @@ fn norm_and_sums() {
             .collect();
         (0..12).all(|j| {
             let pivot = m[j][j];
-            for k in j + 1..12 {
-                let factor = m[k][j] / pivot;
-                for l in j..12 {
-                    m[k][l] -= factor * m[j][l];
-                }
+            let (done, below) = m.split_at_mut(j + 1);
+            for row in below {
+                let factor = row[j] / pivot;
+                row.iter_mut().zip(&done[j]).for_each(|(v, top)| *v -= factor * top);
             }
             pivot > 0.0
         })
