@@ -8,6 +8,7 @@ mod bad_input;
 mod bench;
 mod comparison;
 mod csd;
+mod ct;
 mod cumulants;
 mod design;
 mod encoding;
