@@ -352,7 +352,9 @@ fn chains(
     out.traces.clear();
     out.values.reserve(options.chains * options.draws * out.width);
     let mut current = 0;
-    for (chain, mode) in chain_modes(&modes::ln_evidence(modes), options.chains).into_iter().enumerate() {
+    for (chain, mode) in
+        chain_modes(&modes::ln_evidence(modes), options.chains).into_iter().enumerate()
+    {
         let laplace = &modes[mode].laplace;
         if mode != current {
             posterior.set_chart(modes[mode].chart.clone());
