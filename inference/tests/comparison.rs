@@ -214,7 +214,7 @@ fn sums_over_measurements_are_likelihoods() {
         let total = totals[s] + posterior.ln_prior(&z);
         // The density that the sampler recorded at this draw.
         assert!((total - lp[s]).abs() < 1e-9 * lp[s].abs(), "draw {s}: {total} {}", lp[s]);
-        assert!((posterior.ln_value(&z) - lp[s]).abs() < 1e-9 * lp[s].abs());
+        assert!((posterior.ln_density_value(&z) - lp[s]).abs() < 1e-9 * lp[s].abs());
     }
 }
 
@@ -298,7 +298,7 @@ fn importance(posterior: &mut Posterior<'_>, starts: &[Vec<f64>], draws: usize) 
             }
             let mixture: f64 =
                 fits.iter().map(|f| ln_t(f, &z).exp()).sum::<f64>() / fits.len() as f64;
-            posterior.ln_value(&z) - mixture.ln()
+            posterior.ln_density_value(&z) - mixture.ln()
         })
         .map(|l| if l.is_finite() { l } else { f64::NEG_INFINITY })
         .collect();

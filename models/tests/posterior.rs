@@ -365,7 +365,7 @@ fn values_are_those_with_gradients() {
         let voxel = Voxel::new(case, 40 + i as u64, noises[i % 4], sigma);
         voxel.with(|posterior| {
             let whole = posterior.ln_density(&voxel.z, &mut vec![0.0; voxel.z.len()]);
-            let value = posterior.ln_value(&voxel.z);
+            let value = posterior.ln_density_value(&voxel.z);
             assert!((value - whole).abs() < 1e-12 * whole.abs().max(1.0), "{}", voxel.name);
             let x = posterior.values().to_vec();
             let ln_prior = posterior.ln_prior(&voxel.z);
