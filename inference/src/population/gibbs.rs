@@ -324,7 +324,7 @@ impl<'a> Work<'a> {
             .collect();
         let mut start = Slopes::new(d);
         of_blocks.iter().for_each(|s| start.merge(s));
-        if warm_up && state.scan % OBSERVED == 0 {
+        if warm_up && state.scan.is_multiple_of(OBSERVED) {
             let dim = region.space.dim();
             let sum = together.observe();
             let mut h = vec![0.0; d * d];

@@ -200,7 +200,7 @@ impl Population {
             let ln_factor = -0.5 * squares.sum::<f64>();
             let u: f64 = rng.random();
             // NaN ends the loop, too; `new` refuses it.
-            if !(u.ln() > ln_factor) {
+            if ln_factor.is_nan() || u.ln() <= ln_factor {
                 return Self::new(mean, precision, auxiliary);
             }
         }

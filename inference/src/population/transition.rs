@@ -208,7 +208,7 @@ impl Stepper {
             self.kick(0.5 * step);
         }
         let error = kinetic(&self.momentum) - end - energy;
-        failed |= !(error < DIVERGENT_NATS);
+        failed |= error.is_nan() || error >= DIVERGENT_NATS;
         let acceptance = if failed { 0.0 } else { (-error).exp().min(1.0) };
         let accepted = u < acceptance;
         if accepted {

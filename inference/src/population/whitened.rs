@@ -164,8 +164,8 @@ pub(crate) fn add_curvature(h: &[f64], arm: &[f64], u: &[f64], scales: &[f64], o
     // Every column of J has one entry: (row of z, its value).
     let mut entries: Vec<(usize, f64)> = (0..d).map(|i| (i, 1.0)).collect();
     entries.extend(arm.iter().enumerate().map(|(i, a)| (i, *a)));
-    for i in 0..d {
-        entries.extend((0..i).map(|j| (i, scales[i] * u[j])));
+    for (i, scale) in scales.iter().enumerate() {
+        entries.extend(u[..i].iter().map(|u| (i, scale * u)));
     }
     for (row, (i, a)) in out.chunks_exact_mut(p).zip(&entries) {
         for (o, (j, b)) in row.iter_mut().zip(&entries) {
@@ -356,7 +356,7 @@ mod tests {
         let value = |f: &Frame, g: &mut [f64]| hyperprior(&prior, &c, f, g);
         let found = value(&there, &mut gradient) - value(&frame, &mut vec![0.0; size(d)]);
         assert!((found - expected).abs() < 1e-10 * expected.abs().max(1.0), "{found} {expected}");
-        for k in 0..size(d) {
+        for (k, slope) in gradient.iter().enumerate() {
             let shifted = |h: f64| {
                 let mut f = there.clone();
                 f.phi[k] += h;
@@ -364,7 +364,7 @@ mod tests {
             };
             let difference = (shifted(1e-5) - shifted(-1e-5)) / 2e-5;
             let scale = 1.0 + difference.abs();
-            assert!((gradient[k] - difference).abs() < 1e-6 * scale, "{k}: {difference}");
+            assert!((slope - difference).abs() < 1e-6 * scale, "{k}: {difference}");
         }
     }
 }
