@@ -1,6 +1,6 @@
-//! Time of projection and exact transpose on one thread, beside the floor of the memory
-//! they must touch: `cargo bench -p microtome-kernels --bench rays`. CPU time, the least of
-//! five calls; on a busy machine that is still too much.
+//! Time of projection and exact transpose on one thread, beside the floor of their
+//! arithmetic: `cargo bench -p microtome-kernels --bench rays`. CPU time, the least of five
+//! calls; on a busy machine that is still too much.
 //!
 //! Samples are counted as pixels x voxels along an axis for the projection (G ray-samples/s)
 //! and voxels x views for the transpose (GUPS), as the peers count them.
