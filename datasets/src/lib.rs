@@ -11,12 +11,14 @@
 //! | [`maps`] | NIfTI maps of results |
 //! | [`parts`], [`table`] | Parquet tables, finished blocks, resume |
 //! | [`matrix`], [`csv_table`] | `[set, measurement]` matrices, parameter tables |
+//! | [`array`], [`set_up`] | volumes and projections, CT set-ups |
 //! | [`phantom`] | structures with known truth, noise |
 //! | [`demo`] | the embedded demonstration block |
 //!
 //! Units are converted here and nowhere else: inside, b is in ms/µm², times in
 //! ms, gradients in T/m.
 
+pub mod array;
 pub mod atomic;
 pub mod csv_table;
 pub mod demo;
@@ -34,14 +36,17 @@ mod nifti_image;
 mod npy;
 pub mod parts;
 pub mod phantom;
+pub mod responses;
 mod sample;
 pub mod scheme;
+pub mod set_up;
 pub mod signals;
 mod strided;
 pub mod table;
 mod text;
 pub mod waveforms;
 
+pub use array::{Array, Values};
 pub use csv_table::ParameterTable;
 pub use deviations::GradientDeviations;
 pub use draws::DrawFiles;
@@ -52,7 +57,9 @@ pub use hash::{content_hash, numbers_hash};
 pub use maps::MapWriter;
 pub use matrix::{Matrix, MatrixWriter, read_matrix, write_matrix};
 pub use parts::{Join, PartStore};
+pub use responses::{mrtrix_response_text, read_responses, responses_text};
 pub use scheme::{SchemeFile, read_scheme};
+pub use set_up::read_set_up;
 pub use signals::{Rows, SignalSource};
 pub use table::{TableReader, TableWriter, read_table, write_table};
 pub use waveforms::read_waveforms;

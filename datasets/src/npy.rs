@@ -134,10 +134,19 @@ fn field<'a>(header: &'a str, key: &str) -> Option<&'a str> {
 
 /// Writes the header of a C-ordered float64 array.
 pub(crate) fn write_header(out: &mut impl Write, shape: &[usize]) -> std::io::Result<()> {
+    write_typed_header(out, "<f8", shape)
+}
+
+/// Writes the header of a C-ordered array of numbers of a NumPy type such as `<f4`.
+pub(crate) fn write_typed_header(
+    out: &mut impl Write,
+    descr: &str,
+    shape: &[usize],
+) -> std::io::Result<()> {
     let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
     let comma = if sizes.len() == 1 { "," } else { "" };
     let mut header = format!(
-        "{{'descr': '<f8', 'fortran_order': False, 'shape': ({}{comma}), }}",
+        "{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}{comma}), }}",
         sizes.join(", ")
     );
     while (header.len() + 11) % 64 != 0 {

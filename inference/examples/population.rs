@@ -15,6 +15,8 @@
 //! posterior mean, its share of that with independent priors, the coverage of 90 %
 //! intervals, the smallest effective sample size, and CPU seconds.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, missing_docs)]
+
 use cpu_time::ProcessTime;
 use microtome_inference::Runner;
 use microtome_inference::population::{Coupled, DrawStore, MemoryDraws, Work};
@@ -30,8 +32,8 @@ use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// mean, q05, q95, ess of a voxel and parameter.
-type Estimates = BTreeMap<(usize, String), [f64; 4]>;
+/// mean, q05, q95, ess, R-hat of a voxel and parameter.
+type Estimates = BTreeMap<(usize, String), [f64; 5]>;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -79,7 +81,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let (mut square, mut inside, mut n, mut ess) = (0.0, 0.0, 0.0, f64::INFINITY);
             let at = lowered.model.value_names().iter().position(|o| o == name).unwrap_or(0);
             for (v, truth) in truths.iter().enumerate() {
-                let Some([mean, low, high, e]) = estimates.get(&(v, (*name).to_string())) else {
+                let Some([mean, low, high, e, _]) = estimates.get(&(v, (*name).to_string())) else {
                     continue;
                 };
                 n += 1.0;
@@ -96,10 +98,15 @@ fn main() -> Result<(), Box<dyn Error>> {
                 100.0 * inside / n
             );
         }
+        let mut mixed = vec![true; truths.len()];
+        for ((v, _), [.., rhat]) in &estimates {
+            mixed[*v] &= *rhat <= 1.01;
+        }
         println!(
-            "| {} | | {:.2} ms of CPU a voxel | | | |",
+            "| {} | all | {:.1} ms of CPU a voxel; {:.1} % with all R-hat below 1.01 | | | |",
             prior.name(),
-            1e3 * seconds / truths.len() as f64
+            1e3 * seconds / truths.len() as f64,
+            100.0 * mixed.iter().filter(|m| **m).count() as f64 / truths.len() as f64
         );
         independent.get_or_insert(errors);
     }
@@ -243,11 +250,14 @@ fn sample(spec: &RunSpec, batches: &[VoxelBatch]) -> Result<Estimates, Box<dyn E
         let parameter = words(&summary, "parameter")?;
         let voxel = summary.column_by_name("voxel").ok_or("voxel")?;
         let voxel = voxel.as_any().downcast_ref::<arrow_array::Int64Array>().ok_or("voxel")?;
-        let columns = ["mean", "q05", "q95", "ess_bulk"].map(|c| numbers(&summary, c));
-        let [mean, low, high, ess] = columns;
-        let (mean, low, high, ess) = (mean?, low?, high?, ess?);
+        let columns = ["mean", "q05", "q95", "ess_bulk", "rhat"].map(|c| numbers(&summary, c));
+        let [mean, low, high, ess, rhat] = columns;
+        let (mean, low, high, ess, rhat) = (mean?, low?, high?, ess?, rhat?);
         for (r, name) in parameter.into_iter().enumerate() {
-            out.insert((voxel.value(r) as usize, name), [mean[r], low[r], high[r], ess[r]]);
+            out.insert(
+                (voxel.value(r) as usize, name),
+                [mean[r], low[r], high[r], ess[r], rhat[r]],
+            );
         }
     }
     Ok(out)

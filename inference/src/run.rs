@@ -513,9 +513,8 @@ impl Composed {
                         monitor.voxel(quality.status != Status::Converged);
                     }
                     let criteria = self.judged(judge.as_mut(), voxels, v, &posterior);
-                    let divergences = posterior.divergences();
                     posterior.thin(self.spec.search.thin);
-                    Ok((posterior, rows, quality, divergences, criteria))
+                    Ok((posterior, rows, quality, criteria))
                 },
             )
             .collect::<Result<Vec<_>, _>>()?;
@@ -524,8 +523,8 @@ impl Composed {
         let mut quality = Vec::with_capacity(results.len());
         let mut criteria = Vec::with_capacity(results.len());
         let mut counts = Counts::default();
-        for (p, r, q, divergences, c) in results {
-            counts.divergences += divergences;
+        for (p, r, q, c) in results {
+            counts.divergences += q.divergences;
             *counts.by_method.entry(p.method.name()).or_default() += u64::from(p.modes > 0);
             posteriors.push(p);
             rows.push(r);
@@ -546,7 +545,7 @@ impl Composed {
         let free_sigma = self.spec.sigma == SigmaSpec::Free;
         Ok(Tables {
             main: table::posterior::table(self.model(), voxels, &posteriors, &status, free_sigma)?,
-            summary: Some(table::summary::table(voxels, &posteriors, &rows, &quality)?),
+            summary: Some(table::summary::table(voxels, &rows, &quality)?),
             fit: Some(table::fit::table(self.model(), voxels, &fits)?),
             fod: None,
             criteria,

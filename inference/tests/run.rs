@@ -13,8 +13,8 @@ use microtome_inference::sample::Monitor;
 use microtome_inference::{InferenceError, Runner, Tables, process, record_batch, voxel_batch};
 use microtome_kernels::philox::PhiloxRng;
 use microtome_models::{
-    Acquisition, FitMethod, GradientNonlinearity, Job, Model, NoiseKind, RunSpec, SearchSpec,
-    SigmaSpec, VoxelBatch,
+    Acquisition, FitMethod, GradientNonlinearity, Job, Model, NoiseKind, RunSpec, SampleMethod,
+    SearchSpec, SigmaSpec, VoxelBatch,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -441,9 +441,13 @@ fn results_do_not_depend_on_batches_or_threads() {
         ("ball_sticks_2", SigmaSpec::Known(SIGMA)),
     ] {
         let input = batch(model, 20);
-        for job in [Job::Fit, Job::Sample] {
+        for (job, sampler) in [
+            (Job::Fit, SampleMethod::Nuts),
+            (Job::Sample, SampleMethod::Nuts),
+            (Job::Sample, SampleMethod::Auto),
+        ] {
             let mut spec = spec(job, model, sigma);
-            spec.search.draws = 60;
+            spec.search = SearchSpec { draws: 60, sampler, ..spec.search };
             let all = |t: &Tables| -> Vec<Vec<Vec<String>>> {
                 [Some(&t.main), t.summary.as_ref(), t.fit.as_ref()]
                     .into_iter()

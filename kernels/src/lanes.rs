@@ -391,3 +391,40 @@ macro_rules! dispatch {
     };
 }
 pub(crate) use dispatch;
+
+/// Work whose body is compiled for every level: the counterpart of `dispatch!` for bodies
+/// with type parameters of their own and no use of [`Lanes`].
+pub(crate) trait Task {
+    /// The result.
+    type Output;
+    /// The body, `#[inline(always)]` so that it takes the instruction set of its caller;
+    /// `FMA` is as in [`madd`].
+    fn run<const FMA: bool>(self) -> Self::Output;
+}
+
+/// Runs a task with the instructions of a level.
+#[allow(unsafe_code)]
+pub(crate) fn at_level<K: Task>(level: crate::simd::SimdLevel, task: K) -> K::Output {
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx2,fma")]
+    fn avx512<K: Task>(task: K) -> K::Output {
+        task.run::<true>()
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn avx2<K: Task>(task: K) -> K::Output {
+        task.run::<true>()
+    }
+    match level.0 {
+        // SAFETY: these levels are only handed out by `SimdLevel::available` after the CPU
+        // reported the features.
+        #[cfg(target_arch = "x86_64")]
+        crate::simd::Isa::Avx512 => unsafe { avx512(task) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        crate::simd::Isa::Avx2 => unsafe { avx2(task) },
+        #[cfg(target_arch = "aarch64")]
+        crate::simd::Isa::Neon => task.run::<true>(),
+        _ => task.run::<false>(),
+    }
+}

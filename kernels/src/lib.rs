@@ -26,6 +26,7 @@ pub mod normal;
 pub mod philox;
 pub mod plan;
 pub mod pointwise;
+pub mod ray;
 pub mod residual;
 pub mod restricted;
 pub mod rician;

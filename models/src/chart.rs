@@ -568,6 +568,47 @@ mod tests {
         }
     }
 
+    /// The same point in charts of two centres: the values agree up to the sign of axes,
+    /// and the ratio of volumes is that of the two Jacobians, also far out.
+    #[test]
+    fn points_are_carried_between_charts() {
+        for expression in ["stick + zeppelin + ball", "tensor", "ball_sticks_3"] {
+            let (model, from) = chart(expression);
+            let mut centre = vec![0.3; model.values()];
+            for free in model.free().iter().filter(|f| f.kind == FreeKind::Axis) {
+                centre[free.at..free.at + 3].copy_from_slice(&[-0.6, 0.0, 0.8]);
+            }
+            let to = from.recentred(&centre);
+            for size in [0.5, 1.0, 3.0] {
+                let z: Vec<f64> = point(&from).iter().map(|v| v * size).collect();
+                let (mut x, mut there) = (vec![0.0; from.values()], vec![0.0; from.dim()]);
+                let ln_here = from.to_values(&z, &mut x);
+                let opposed: Vec<usize> = model
+                    .free()
+                    .iter()
+                    .filter(|f| f.kind == FreeKind::Axis && to.opposes(f.at, &x))
+                    .map(|f| f.at)
+                    .collect();
+                opposed.iter().for_each(|&at| model.flip_axis(at, &mut x));
+                let ratio = to.carry(&from, &z, &x, &mut there);
+                let mut back = vec![0.0; from.values()];
+                let ln_there = to.to_values(&there, &mut back);
+                assert!((ratio - (ln_there - ln_here)).abs() < 1e-9, "{expression} {size}");
+                for free in model.free() {
+                    let period = match free.kind {
+                        FreeKind::Scalar { period } => period,
+                        _ => None,
+                    };
+                    for k in free.at..free.at + free.len {
+                        let d = back[k] - x[k];
+                        let d = period.map_or(d, |p| d - p * (d / p).round());
+                        assert!(d.abs() < 1e-9, "{expression} {size} value {k}: {back:?} {x:?}");
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn jacobians_by_quadrature() {
         // The volume of each set by integrating exp(ln Jacobian) over its chart.

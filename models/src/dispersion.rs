@@ -8,7 +8,9 @@
 //! not axisymmetric spreads each over the orders of its degree.
 
 mod bingham;
+mod concentration;
 mod watson;
 
 pub use bingham::BinghamDispersed;
+pub use concentration::{concentration, dispersion_index, dispersion_index_slope};
 pub use watson::WatsonDispersed;

@@ -9,6 +9,7 @@ mod chart;
 mod compartment;
 pub mod compartments;
 mod compile;
+pub mod ct;
 mod cumulant;
 mod curvature;
 mod deconvolution;

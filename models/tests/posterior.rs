@@ -5,8 +5,8 @@ mod composed;
 
 use composed::{Case, Uniform, cases, lowered};
 use microtome_models::{
-    Acquisition, Evaluator, FreeKind, Lowered, Model, ModelSpec, NoiseKind, Posterior, Prior,
-    PriorSpec, Sigma,
+    Acquisition, Evaluator, FreeKind, Lowered, Model, ModelSpec, NoiseKind, PointwiseLikelihood,
+    Posterior, Prior, PriorSpec, Sigma,
 };
 
 /// The model of a case with every kind of prior on its free blocks in turn.
@@ -345,6 +345,43 @@ fn evidence_of_fractions_is_the_integral_over_the_simplex() {
         })
         .sum();
     assert!((ours / expected - 1.0).abs() < 1e-8, "{ours} {expected}");
+}
+
+#[test]
+fn values_are_those_with_gradients() {
+    let noises = [
+        NoiseKind::Gaussian,
+        NoiseKind::Rician,
+        NoiseKind::NcChi { coils: 4 },
+        NoiseKind::StudentT { nu: 4.0 },
+    ];
+    for (i, case) in cases().iter().enumerate() {
+        let sigma = if i % 2 == 0 {
+            Sigma::Known(0.1)
+        } else {
+            let prior = PriorSpec::Lognormal([-2.3, 0.5]);
+            Sigma::Free(Prior::new(&prior, [0.0, f64::INFINITY]).unwrap())
+        };
+        let voxel = Voxel::new(case, 40 + i as u64, noises[i % 4], sigma);
+        voxel.with(|posterior| {
+            let whole = posterior.ln_density(&voxel.z, &mut vec![0.0; voxel.z.len()]);
+            let value = posterior.ln_density_value(&voxel.z);
+            assert!((value - whole).abs() < 1e-12 * whole.abs().max(1.0), "{}", voxel.name);
+            let x = posterior.values().to_vec();
+            let ln_prior = posterior.ln_prior(&voxel.z);
+            let (plan, noise) = (posterior.plan(), noises[i % 4]);
+            let likelihood = PointwiseLikelihood::new(noise, &voxel.signals, &plan);
+            let mut terms = vec![0.0; plan.slots()];
+            let (signal, sigma) = posterior.signal_at(&x);
+            likelihood.evaluate(signal, plan.mask(), sigma, &mut terms);
+            let sum: f64 = terms.iter().sum();
+            assert!(
+                (sum + ln_prior - whole).abs() < 1e-11 * whole.abs().max(1.0),
+                "{}",
+                voxel.name
+            );
+        });
+    }
 }
 
 #[test]

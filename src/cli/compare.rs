@@ -21,8 +21,11 @@ use std::sync::Arc;
 const STACKED_TERMS: usize = 4_000_000;
 /// Rows of a batch of the table.
 const CHUNK: usize = 16_384;
-/// An evidence difference that is smaller than this many of its errors is noise.
+/// A difference of elpd that is larger than this many of its errors is clear.
 const ERRORS: f64 = 2.0;
+
+/// A Monte Carlo error (nat) above which an evidence is uncertain.
+const UNCERTAIN: f64 = 0.5;
 
 /// The comparison of runs.
 #[derive(Debug, Args)]
@@ -66,6 +69,8 @@ struct Comparison {
     /// Voxels where an evidence was taken from Laplace's approximation, or is missing.
     laplace: u64,
     no_evidence: u64,
+    /// Voxels where the evidence of some model has a large Monte Carlo error.
+    uncertain: u64,
     measurements: usize,
     models: Vec<Total>,
     whole: Vec<f64>,
@@ -248,6 +253,7 @@ impl Comparison {
         self.models[best].clearly_best += u64::from(clear);
         let known = verdict.probabilities.iter().all(|p| p.is_finite());
         self.no_evidence += u64::from(!known);
+        self.uncertain += u64::from(known && rows.iter().any(|r| r.ln_evidence_mcse > UNCERTAIN));
         self.laplace += u64::from(known && rows.iter().any(|r| !r.ln_evidence.is_finite()));
         if known {
             let k = largest(verdict.probabilities.iter().copied());
@@ -389,28 +395,34 @@ fn notes(runs: &[Run], comparison: &Comparison) -> Vec<String> {
     let mut out = Vec::new();
     if comparison.skipped > 0 {
         out.push(format!(
-            "{} voxels have no result in some run and are left out.",
+            "voxels left out, because some run has no result in them: {}.",
             comparison.skipped
         ));
     }
     for (run, m) in runs.iter().zip(&comparison.models) {
         if m.khat_voxels > 0 {
             out.push(format!(
-                "{}: in {} voxels the k-hat of some measurement is too high; their elpd_loo is optimistic, so trust differences of a few nats by the evidence only.",
+                "{}: voxels where the k-hat of some measurement is too high: {}; their elpd_loo is optimistic, so trust differences of a few nats by the evidence only.",
                 run.name, m.khat_voxels
             ));
         }
         if m.not_mixed > 0 {
             out.push(format!(
-                "{}: {} voxels are not converged; see microtome diagnose.",
+                "{}: voxels that are not converged: {}; see microtome diagnose.",
                 run.name, m.not_mixed
             ));
         }
     }
     if comparison.laplace > 0 {
         out.push(format!(
-            "in {} voxels the evidence is Laplace's, because the bridge has no result for some model.",
+            "voxels where the evidence is Laplace's, because the bridge has no result for some model: {}.",
             comparison.laplace
+        ));
+    }
+    if comparison.uncertain > 0 {
+        out.push(format!(
+            "voxels where the evidence of some model has a Monte Carlo error above {UNCERTAIN} nats: {}; draw more, or see whether its chains mix.",
+            comparison.uncertain
         ));
     }
     let priors = |run: &Run| run.record.data_dependent_priors.clone();

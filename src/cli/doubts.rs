@@ -10,6 +10,7 @@ use super::say;
 use microtome_inference::diagnostics::{
     DIVERGENT_SHARE, Doubt, EBFMI_LIMIT, ESS_A_CHAIN, Evidence, RHAT_LIMIT, khat_limit,
 };
+use microtome_inference::sample::SampleOptions;
 use microtome_models::SearchSpec;
 use std::collections::BTreeMap;
 
@@ -42,6 +43,16 @@ pub(crate) struct Worst {
     beyond: f64,
 }
 
+/// Draws of all chains of a voxel, those that thinning leaves out included.
+pub(crate) fn all_draws(search: &SearchSpec) -> usize {
+    search.chains * search.draws * search.thin.max(1)
+}
+
+/// Proposals of importance sampling a voxel.
+pub(crate) fn proposals(search: &SearchSpec) -> usize {
+    SampleOptions::of(search).proposals
+}
+
 /// What is known of the draws of a voxel.
 fn evidence(voxel: &Voxel, search: &SearchSpec) -> Option<Evidence> {
     let sampling = voxel.sampling.as_ref()?;
@@ -52,8 +63,9 @@ fn evidence(voxel: &Voxel, search: &SearchSpec) -> Option<Evidence> {
     };
     Some(Evidence {
         converged: voxel.status == "converged",
-        chains: search.chains,
-        draws: search.chains * search.draws,
+        // Independent draws are worth one chain, and their weights are of the proposals.
+        chains: if chains { search.chains } else { 1 },
+        draws: if chains { all_draws(search) } else { proposals(search) },
         rhat: measured(worst(&|e| e.rhat, f64::max), chains && search.chains > 1),
         ess: Some(worst(&|e| e.ess_bulk.min(e.ess_tail), f64::min)),
         ebfmi: measured(sampling.ebfmi, chains),

@@ -1,4 +1,4 @@
-//! `microtome info`: models, acquisitions, data, designs, and this program.
+//! `microtome info`: models, acquisitions, data, designs, CT set-ups, and this program.
 
 use super::design::DesignArgs;
 use super::flags::AcquisitionFlags;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Shows models and their parameters, acquisitions, data, and this program.
+/// Shows models and their parameters, acquisitions, data, CT set-ups, and this program.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -19,6 +19,7 @@ Examples:
   microtome info models ball_stick
   microtome info scheme --bval dwi.bval --bvec dwi.bvec
   microtome info data --dwi dwi.nii.gz
+  microtome info geometry cone.toml
   microtome info design --model noddi --bval dwi.bval --bvec dwi.bvec --snr 30
   microtome info version
 
@@ -52,6 +53,12 @@ enum Topic {
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         mask: Option<PathBuf>,
     },
+    /// A CT set-up: views, detector, volume.
+    Geometry {
+        /// The set-up file (see `microtome project --help`).
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
     Design(Box<DesignArgs>),
     /// Version, SIMD level and features of this program.
     Version,
@@ -64,6 +71,7 @@ impl InfoArgs {
             Topic::Models { name: Some(name) } => one_model(name)?,
             Topic::Scheme { acquisition } => scheme(acquisition)?,
             Topic::Data { dwi, mask } => data(dwi, mask.as_deref())?,
+            Topic::Geometry { file } => super::set_up::info(file)?,
             Topic::Design(design) => design.show()?,
             Topic::Version => version(),
         };

@@ -214,6 +214,13 @@ impl Input {
         let Some(compiled) = self.compiled.as_ref().filter(|_| self.spec.job == Job::Sample) else {
             return out;
         };
+        if !self.spec.search.prior.is_independent() {
+            let prior = self.spec.search.prior.name();
+            out.push(format!(
+                "{prior}: where s0 or sigma have no prior of the user, their population is centred on that of the average voxel"
+            ));
+            return out;
+        }
         if compiled.free().iter().any(|f| f.kind == FreeKind::Scale && f.prior.is_none()) {
             out.push("s0: lognormal(log of the mean b=0 signal of the voxel, 0.5)".into());
         }

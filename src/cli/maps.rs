@@ -14,7 +14,7 @@ use super::frame::{self, Voxel};
 use super::model::label;
 use super::record::write_text;
 use microtome_datasets::{ImageGeometry, MapWriter};
-use microtome_models::{FitMethod, Job, Model, RunSpec, SigmaSpec};
+use microtome_models::{FitMethod, Job, Model, RunSpec, SampleMethod, SigmaSpec};
 use rayon::prelude::*;
 use serde_json::json;
 use std::path::Path;
@@ -215,6 +215,18 @@ fn maps(spec: &RunSpec, model: &Model) -> Vec<Map> {
     out
 }
 
+/// What makes the draws, for the sidecar of a map.
+fn sampling(method: SampleMethod) -> &'static str {
+    match method {
+        SampleMethod::Nuts => "no-U-turn sampler",
+        SampleMethod::Psis => "Pareto-smoothed importance sampling",
+        SampleMethod::Laplace => "normal density at the posterior mode",
+        SampleMethod::Auto => {
+            "Pareto-smoothed importance sampling, and the no-U-turn sampler where it can't be trusted"
+        }
+    }
+}
+
 /// Writes the maps of the tables in a folder; returns the names of the files.
 pub(crate) fn write(
     folder: &Path,
@@ -288,7 +300,8 @@ fn sidecar(map: &Map, spec: &RunSpec) -> String {
             json!({ "FitMethod": method, "Noise": spec.model.noise.kind.to_string() })
         }
         Job::Sample => json!({
-            "FitMethod": "no-U-turn sampler", "Noise": spec.model.noise.kind.to_string(),
+            "FitMethod": if spec.search.prior.is_independent() { sampling(spec.search.sampler) } else { "Gibbs sampler with Hamiltonian steps" },
+            "Prior": spec.search.prior.name(), "Noise": spec.model.noise.kind.to_string(),
             "Chains": spec.search.chains, "Burnin": spec.search.tune, "Samples": spec.search.draws,
         }),
     };

@@ -123,7 +123,7 @@ impl MergeArgs {
         let path = self.out.join(record::name(None));
         let same = match Record::read(&path) {
             Ok(found) => found.identity == shard.identity,
-            Err(_) => !["fit", "posterior", "summary"]
+            Err(_) => !["fit", "posterior", "summary", "criteria"]
                 .iter()
                 .any(|t| super::voxelwise::table(&self.out, t).is_some()),
         };

@@ -36,15 +36,16 @@ mod predict;
 mod predictive;
 mod prior_draws;
 mod progress;
+mod project;
 mod protocol;
 mod record;
 mod report;
 mod response;
-mod responses;
 mod sample;
 mod say;
 mod sbc;
 mod scheme;
+mod set_up;
 mod slice;
 mod truth;
 mod verdict;
@@ -71,6 +72,8 @@ enum Verb {
     Sample(sample::SampleArgs),
     Predict(predict::PredictArgs),
     Merge(merge::MergeArgs),
+    Project(project::ProjectArgs),
+    Backproject(project::BackprojectArgs),
     Response(response::ResponseArgs),
     Diagnose(diagnose::DiagnoseArgs),
     Report(report::ReportArgs),
@@ -164,6 +167,8 @@ fn run(line: Vec<std::ffi::OsString>) -> anyhow::Result<Outcome> {
         Verb::Sample(a) => a.run(&settings),
         Verb::Predict(a) => a.run(&settings),
         Verb::Merge(a) => a.run(),
+        Verb::Project(a) => a.run(&settings),
+        Verb::Backproject(a) => a.run(&settings),
         Verb::Response(a) => a.run(&settings),
         Verb::Diagnose(a) => a.run(),
         Verb::Report(a) => a.run(),

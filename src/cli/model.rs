@@ -1,8 +1,8 @@
 //! From model flags to a model specification.
 
 use super::flags::ModelFlags;
-use super::responses;
 use anyhow::{Context, bail};
+use microtome_datasets::read_responses;
 use microtome_inference::InferenceError;
 use microtome_models::{
     DeconvolutionError, DeconvolutionSpec, ModelSpec, NoiseError, NoiseKind, NoiseSpec, SIDE_LOBES,
@@ -101,7 +101,7 @@ impl ModelFlags {
         let deconvolution = DeconvolutionSpec {
             lmax: self.lmax,
             side_lobes: self.side_lobes.unwrap_or(SIDE_LOBES),
-            responses: responses::read(path)?,
+            responses: read_responses(path).with_context(|| "--response")?,
         };
         let spec = ModelSpec { deconvolution: Some(deconvolution), ..ModelSpec::default() };
         Ok(NamedModel { spec, text: CSD.into(), label: CSD.into(), folder: PathBuf::new() })

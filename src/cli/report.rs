@@ -9,7 +9,7 @@ use super::{Outcome, say, voxelwise};
 use anyhow::Context;
 use clap::{Args, ValueHint};
 use microtome::report::{ParameterRow, ReportData, html};
-use microtome_models::{FitMethod, Job, NoiseKind, RunSpec, SigmaSpec};
+use microtome_models::{FitMethod, Job, NoiseKind, RunSpec, SampleMethod, SearchSpec, SigmaSpec};
 use std::path::{Path, PathBuf};
 
 /// Writes DIR/report.html: what a run found, how sure it is, and whether to believe it.
@@ -182,11 +182,7 @@ fn methods(spec: &RunSpec, record: &Record) -> Vec<(String, String)> {
         ),
         Job::Sample => (
             "Sampling".to_string(),
-            format!(
-                "{} chains of the no-U-turn sampler a voxel, {} warm-up and {} kept draws each, started about the mode in \
-                 coordinates whitened by its curvature.",
-                search.chains, search.tune, search.draws
-            ),
+            sampling(search),
         ),
     });
     if !record.data_dependent_priors.is_empty() {
@@ -197,6 +193,33 @@ fn methods(spec: &RunSpec, record: &Record) -> Vec<(String, String)> {
         ));
     }
     out
+}
+
+/// How the draws were made.
+fn sampling(search: &SearchSpec) -> String {
+    let stored = search.chains * search.draws;
+    let nuts = format!(
+        "{} chains of the no-U-turn sampler a voxel, {} warm-up and {} draws each{}, started about the modes of the fit in \
+         whitened coordinates",
+        search.chains,
+        search.tune,
+        search.draws * search.thin,
+        if search.thin > 1 { format!(" (every {}th kept)", search.thin) } else { String::new() },
+    );
+    let psis = format!(
+        "{stored} draws a voxel by importance sampling from t densities at the modes of the fit, their weights \
+         Pareto-smoothed and resampled to equal weights (R-hat of such draws, which are no chains, says nothing)"
+    );
+    match search.sampler {
+        SampleMethod::Nuts => format!("{nuts}."),
+        SampleMethod::Psis => format!("{psis}."),
+        SampleMethod::Laplace => {
+            format!("{stored} draws a voxel of the normal density at the posterior mode.")
+        }
+        SampleMethod::Auto => format!(
+            "{psis}. Where k-hat is above its limit, there is more than one mode, a fraction vanishes or an axis is open: {nuts}."
+        ),
+    }
 }
 
 fn references(spec: &RunSpec) -> Vec<(String, String)> {

@@ -5,10 +5,10 @@
 use super::config::{self, Setting};
 use super::flags::{AcquisitionFlags, CommonFlags};
 use super::record::write_text;
-use super::{Outcome, responses, say};
+use super::{Outcome, say};
 use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
-use microtome_datasets::SignalSource;
+use microtome_datasets::{SignalSource, mrtrix_response_text, responses_text};
 use microtome_inference::deconvolution::{ResponseEstimator, Screen, TissueVoxels, classify};
 use microtome_models::{BLOCK_ROWS, LMAX_MAX, Responses, TissueResponse};
 use rayon::prelude::*;
@@ -108,11 +108,11 @@ impl ResponseArgs {
         let words: Vec<String> = counts.iter().map(|(t, n)| format!("{n} voxels of {t}")).collect();
         let remark =
             format!("microtome response --algorithm {}: {}", self.algorithm, words.join(", "));
-        self.put(out, &responses::text(&responses, &remark)?)?;
+        self.put(out, &responses_text(&responses, &remark)?)?;
         if let Some(prefix) = &self.out_mrtrix {
             for tissue in &responses.tissue {
                 let path = PathBuf::from(format!("{prefix}{}.txt", tissue.name));
-                responses::write_mrtrix(&path, &responses, tissue)?;
+                write_text(&path, &mrtrix_response_text(&responses, tissue))?;
             }
         }
         if self.common.json {

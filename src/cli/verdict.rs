@@ -11,7 +11,7 @@
 //! variance that is gone, 1 - 1/contraction² (Betancourt 2018, "Towards a principled
 //! Bayesian workflow", sec. 1.3).
 
-use super::doubts::{Doubts, advice};
+use super::doubts::{Doubts, advice, all_draws, proposals};
 use super::frame::{self, Voxel};
 use super::record::Record;
 use super::voxelwise;
@@ -177,7 +177,7 @@ impl Findings {
 
     /// The largest k-hat of importance draws that can be believed.
     pub(crate) fn khat_limit(&self) -> f64 {
-        khat_limit(self.search.chains * self.search.draws)
+        khat_limit(proposals(&self.search))
     }
 
     /// The verdict, and its reasons with what to do about them, in full sentences.
@@ -206,7 +206,7 @@ impl Findings {
                 self.khat_limit(),
             ));
         }
-        let draws = (self.search.chains * self.search.draws) as u64 * (self.voxels - failed);
+        let draws = all_draws(&self.search) as u64 * (self.voxels - failed);
         let cut = 100.0 * self.max_depth_hits as f64 / draws.max(1) as f64;
         if cut > CUT_PERCENT {
             reasons.push(format!(

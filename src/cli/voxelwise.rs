@@ -14,10 +14,11 @@ use super::{Outcome, config, fod, maps, population, say};
 use anyhow::{Context, bail};
 use cpu_time::ProcessTime;
 use microtome_datasets::{MatrixWriter, PartStore, content_hash, write_table};
-use microtome_inference::sample::Monitor;
+use microtome_inference::sample::{Monitor, SampleOptions};
 use microtome_inference::{Runner, record_batch};
 use microtome_models::{
-    Acquisition, B0_MAX_MS_PER_UM2, BLOCK_ROWS, Coupling, Job, RunSpec, SearchSpec, harmonic_count,
+    Acquisition, B0_MAX_MS_PER_UM2, BLOCK_ROWS, Coupling, Job, RunSpec, SampleMethod, SearchSpec,
+    harmonic_count,
 };
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
@@ -134,7 +135,12 @@ fn table_names(spec: &RunSpec, shard: Option<Shard>) -> Vec<String> {
 
 /// Who watches the chains of a run: a monitor that lives as long as the program.
 fn chains(spec: &RunSpec) -> Option<Chains> {
-    let draws_a_voxel = (spec.search.chains * (spec.search.tune + spec.search.draws)) as u64;
+    let nuts = SampleOptions::of(&spec.search).nuts;
+    // Where few voxels get chains, draws say nothing of how far the run is.
+    let draws_a_voxel = match spec.search.sampler {
+        SampleMethod::Nuts => (nuts.chains * (nuts.tune + nuts.draws)) as u64,
+        _ => u64::MAX,
+    };
     (spec.job == Job::Sample)
         .then(|| Chains { monitor: Box::leak(Box::new(Monitor::new())), draws_a_voxel })
 }

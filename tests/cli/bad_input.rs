@@ -201,7 +201,11 @@ const CASES: &[Case] = &[
     ),
     case("seed", "fit $A --seed -1 --model ball --dwi a.npy --out o", &["--seed"]),
     case("no draws", "sample $A --draws 0 --model ball --dwi a.npy --out o", &["--draws"]),
-    case("unknown method", "sample $A --method hmc --model ball --dwi a.npy --out o", &["hmc"]),
+    case(
+        "unknown method",
+        "sample $A --method hmc --model ball --dwi a.npy --out o",
+        &["hmc", "auto", "psis", "nuts", "laplace"],
+    ),
     case("file in the way", "fit $A --model ball --dwi a.npy --out three.csv", &["three.csv"]),
     case(
         "file above the folder",

@@ -57,7 +57,7 @@ fn folders_of_other_runs_are_refused() {
         );
         assert!(ended.stderr.contains("--overwrite"), "{}", ended.stderr);
     }
-    let sample = "sample --model ball_stick --bval a.bval --bvec a.bvec --dwi a.npy --out o --draws 10 --tune 10";
+    let sample = "sample --method nuts --model ball_stick --bval a.bval --bvec a.bvec --dwi a.npy --out o --draws 10 --tune 10";
     assert!(bench.run(sample).exits(1).stderr.contains("job"));
     bench.signals("b.npy", 20, |_, row| row[0] += 1.0);
     assert!(bench.fit("--dwi b.npy --out o").exits(1).stderr.contains("input"));

@@ -5,7 +5,7 @@ use crate::bench::{Bench, Ended, assert_same};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const LINE: &str = "sample --model ball_stick --bval a.bval --bvec a.bvec --dwi a.npy --draws 60 --tune 100 --chains 2 \
+const LINE: &str = "sample --method nuts --model ball_stick --bval a.bval --bvec a.bvec --dwi a.npy --draws 60 --tune 100 --chains 2 \
                     --max-failed 100 --threads 2";
 
 /// Waits until so many parts are there.

@@ -6,13 +6,16 @@
 
 mod bad_input;
 mod bench;
+mod comparison;
 mod csd;
+mod ct;
 mod cumulants;
 mod design;
 mod encoding;
 mod folders;
 mod interrupted;
 mod kills;
+mod population;
 mod predict;
 mod results;
 mod sbc;

@@ -59,7 +59,7 @@ fn voxels_without_draws_join_with_others() {
             row.fill(0.0)
         }
     });
-    let line = "sample --model ball_stick --bval a.bval --bvec a.bvec --dwi a.npy --out o --draws 20 --tune 20 --chains 2";
+    let line = "sample --method nuts --model ball_stick --bval a.bval --bvec a.bvec --dwi a.npy --out o --draws 20 --tune 20 --chains 2";
     bench.run(line).exits(2);
     let rows: usize =
         read_table(&bench.path("o/posterior.parquet")).unwrap().iter().map(|b| b.num_rows()).sum();
@@ -117,7 +117,7 @@ fn noise_and_repeated_b0_are_recorded() {
         // At this signal the correction for the floor is below one in a thousand.
         assert!((sigma.value(v) / sd - 1.0).abs() < 1e-2, "{v}: {} {sd}", sigma.value(v));
     }
-    let sample = "sample --model ball_stick --noise student_t --draws 20 --tune 50 --chains 2 --max-failed 100";
+    let sample = "sample --method nuts --model ball_stick --noise student_t --draws 20 --tune 50 --chains 2 --max-failed 100";
     bench.run(&format!("{sample} {data} --out s")).exits(0);
     let noise = record("s")["spec"]["model"]["noise"].clone();
     assert_eq!(noise, serde_json::json!({ "kind": "student_t", "nu": 5.0 }));
@@ -340,7 +340,7 @@ fn voxels_that_are_not_to_be_trusted_are_marked() {
     let inside = |v: usize| (144..288).contains(&v) && v.is_multiple_of(9);
     let mask = (0..576).map(|v| f64::from(u8::from(inside(v)))).collect();
     write_matrix(&bench.path("m.npy"), &Matrix { rows: 576, columns: 1, values: mask }).unwrap();
-    let line = "sample --model ball_stick --dwi d.nii.gz --bval d.bval --bvec d.bvec --mask m.npy \
+    let line = "sample --method nuts --model ball_stick --dwi d.nii.gz --bval d.bval --bvec d.bvec --mask m.npy \
                 --noise rician --quiet --tune 100 --draws 250 --max-failed 100 --out o";
     bench.run(line).exits(0);
     let mut untrusted = std::collections::BTreeSet::new();

@@ -73,7 +73,7 @@ fn completions_name_the_verbs() {
 #[test]
 fn diagnose_ends_with_a_verdict() {
     let bench = Bench::with_voxels(12);
-    let sample = "sample --model ball_stick --bval a.bval --bvec a.bvec --dwi a.npy --sigma 20";
+    let sample = "sample --method nuts --model ball_stick --bval a.bval --bvec a.bvec --dwi a.npy --sigma 20";
     bench.run(&format!("{sample} --out good")).exits(0);
     let ended = bench.run("diagnose good").exits(0);
     assert!(

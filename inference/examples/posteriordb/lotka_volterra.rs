@@ -12,7 +12,8 @@ use microtome_inference::graph_density::terms::Term;
 use std::cell::RefCell;
 
 thread_local! {
-    static STATES: RefCell<Vec<[f64; 2]>> = const { RefCell::new(Vec::new()) };
+    /// The four stages of every step.
+    static STATES: RefCell<Vec<[[f64; 2]; 4]>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Longest step in the unit of the times (years).
@@ -64,43 +65,53 @@ impl LynxHare {
     }
 }
 
+/// Rates times half a step: parameters `p` are scaled by it once a span, which leaves a
+/// multiplication less in the chain of dependent operations.
 #[inline(always)]
 fn rate(p: &[f64; 4], z: [f64; 2]) -> [f64; 2] {
-    [(p[0] - p[1] * z[1]) * z[0], (-p[2] + p[3] * z[0]) * z[1]]
+    [(p[0] - p[1] * z[1]) * z[0], (p[3] * z[0] - p[2]) * z[1]]
 }
 
 #[inline(always)]
-fn ahead(z: [f64; 2], h: f64, k: [f64; 2]) -> [f64; 2] {
-    [z[0] + h * k[0], z[1] + h * k[1]]
+fn plus(a: [f64; 2], b: [f64; 2]) -> [f64; 2] {
+    [a[0] + b[0], a[1] + b[1]]
 }
 
-/// Jᵀw at z; adds the part of the rates' parameters to `dp`.
+/// Jᵀg at z; adds the part of the rates' parameters to `dp`.
 #[inline(always)]
-fn back(p: &[f64; 4], z: [f64; 2], w: [f64; 2], dp: &mut [f64; 4]) -> [f64; 2] {
-    let (x, product) = (w[0] * z[0], z[0] * z[1]);
-    dp[0] += x;
-    dp[1] -= w[0] * product;
-    dp[2] -= w[1] * z[1];
-    dp[3] += w[1] * product;
-    [(p[0] - p[1] * z[1]) * w[0] + p[3] * z[1] * w[1], -p[1] * x + (-p[2] + p[3] * z[0]) * w[1]]
+fn back(p: &[f64; 4], z: [f64; 2], g: [f64; 2], dp: &mut [f64; 4]) -> [f64; 2] {
+    let product = z[0] * z[1];
+    dp[0] += g[0] * z[0];
+    dp[1] -= g[0] * product;
+    dp[2] -= g[1] * z[1];
+    dp[3] += g[1] * product;
+    [
+        (p[0] - p[1] * z[1]) * g[0] + (p[3] * z[1]) * g[1],
+        (p[3] * z[0] - p[2]) * g[1] - (p[1] * z[0]) * g[0],
+    ]
 }
 
 impl Term for LynxHare {
     fn add(&self, v: &[f64], g: &mut [f64]) -> f64 {
-        let p = [v[0], v[1], v[2], v[3]];
         let s = [v[6], v[7]];
+        let scaled = |h: f64| [0, 1, 2, 3].map(|k| 0.5 * h * v[k]);
         STATES.with_borrow_mut(|states| {
             states.clear();
             let mut z = [v[4], v[5]];
             for &(steps, h) in &self.spans {
+                let p = scaled(h);
                 for _ in 0..steps {
-                    states.push(z);
                     let k1 = rate(&p, z);
-                    let k2 = rate(&p, ahead(z, 0.5 * h, k1));
-                    let k3 = rate(&p, ahead(z, 0.5 * h, k2));
-                    let k4 = rate(&p, ahead(z, h, k3));
+                    let z2 = plus(z, k1);
+                    let k2 = rate(&p, z2);
+                    let z3 = plus(z, k2);
+                    let k3 = rate(&p, z3);
+                    let z4 = plus(plus(z, k3), k3);
+                    let k4 = rate(&p, z4);
+                    states.push([z, z2, z3, z4]);
                     for i in 0..2 {
-                        z[i] += h / 6.0 * (k1[i] + 2.0 * (k2[i] + k3[i]) + k4[i]);
+                        let middle = k2[i] + k3[i];
+                        z[i] += (1.0 / 3.0) * ((k1[i] + (middle + middle)) + k4[i]);
                     }
                 }
             }
@@ -111,7 +122,6 @@ impl Term for LynxHare {
             let precision = [1.0 / (s[0] * s[0]), 1.0 / (s[1] * s[1])];
             let mut total = -(self.ln_y.len() as f64) * (s[0].ln() + s[1].ln());
             let mut squares = [0.0; 2];
-            let mut dp = [0.0; 4];
             let mut w = [0.0; 2];
             let mut at = states.len();
             for t in (0..self.ln_y.len()).rev() {
@@ -123,30 +133,23 @@ impl Term for LynxHare {
                 let Some(&(steps, h)) = t.checked_sub(1).and_then(|k| self.spans.get(k)) else {
                     continue;
                 };
-                for _ in 0..steps {
-                    at -= 1;
-                    z = states[at];
-                    let k1 = rate(&p, z);
-                    let z2 = ahead(z, 0.5 * h, k1);
-                    let k2 = rate(&p, z2);
-                    let z3 = ahead(z, 0.5 * h, k2);
-                    let z4 = ahead(z, h, rate(&p, z3));
-                    let w4 = back(&p, z4, [h / 6.0 * w[0], h / 6.0 * w[1]], &mut dp);
-                    let g3 = [h / 3.0 * w[0] + h * w4[0], h / 3.0 * w[1] + h * w4[1]];
-                    let w3 = back(&p, z3, g3, &mut dp);
-                    let g2 = [h / 3.0 * w[0] + 0.5 * h * w3[0], h / 3.0 * w[1] + 0.5 * h * w3[1]];
-                    let w2 = back(&p, z2, g2, &mut dp);
-                    let g1 = [h / 6.0 * w[0] + 0.5 * h * w2[0], h / 6.0 * w[1] + 0.5 * h * w2[1]];
-                    let w1 = back(&p, z, g1, &mut dp);
-                    for i in 0..2 {
-                        w[i] += w1[i] + w2[i] + w3[i] + w4[i];
-                    }
+                let (p, mut dp) = (scaled(h), [0.0; 4]);
+                for [z1, z2, z3, z4] in states[at - steps..at].iter().rev() {
+                    let third = [w[0] * (1.0 / 3.0), w[1] * (1.0 / 3.0)];
+                    let two = plus(third, third);
+                    let w4 = back(&p, *z4, third, &mut dp);
+                    let w3 = back(&p, *z3, plus(two, plus(w4, w4)), &mut dp);
+                    let w2 = back(&p, *z2, plus(two, w3), &mut dp);
+                    let w1 = back(&p, *z1, plus(third, w2), &mut dp);
+                    w = plus(plus(w, plus(w4, w3)), plus(w2, w1));
+                }
+                at -= steps;
+                z = states[at][0];
+                for (g, d) in g.iter_mut().zip(dp) {
+                    *g += 0.5 * h * d;
                 }
             }
             let n = self.ln_y.len() as f64;
-            for (g, d) in g.iter_mut().zip(dp) {
-                *g += d;
-            }
             for i in 0..2 {
                 g[4 + i] += w[i];
                 g[6 + i] += (squares[i] * precision[i] - n) / s[i];

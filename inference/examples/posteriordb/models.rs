@@ -30,7 +30,7 @@ pub(crate) struct Model {
     /// Parameters that the reference table doesn't have, by the start of their names.
     pub(crate) hidden: Vec<&'static str>,
     /// Further columns, functions of the values.
-    pub(crate) derived: Vec<(String, Box<dyn Fn(&[f64]) -> f64 + Send + Sync>)>,
+    pub(crate) derived: Vec<(String, Column)>,
     /// Wanted acceptance.
     pub(crate) target_accept: f64,
     /// Metric.
@@ -38,6 +38,9 @@ pub(crate) struct Model {
     /// Where chains start.
     pub(crate) start: Start,
 }
+
+/// A function of the values.
+pub(crate) type Column = Box<dyn Fn(&[f64]) -> f64 + Send + Sync>;
 
 type Made<T> = Result<T, Box<dyn Error>>;
 

@@ -104,9 +104,9 @@ impl Normal {
     fn draw(&self, rng: &mut PhiloxRng, z: &mut [f64]) -> f64 {
         let n = z.len();
         let white: Vec<f64> = (0..n).map(|_| StandardNormal.sample(rng)).collect();
-        for i in 0..n {
+        for (i, (z, mean)) in z.iter_mut().zip(&self.mean).enumerate() {
             let row = &self.factor[i * n..=i * n + i];
-            z[i] = self.mean[i] + row.iter().zip(&white).map(|(l, x)| l * x).sum::<f64>();
+            *z = mean + row.iter().zip(&white).map(|(l, x)| l * x).sum::<f64>();
         }
         self.ln_norm - 0.5 * white.iter().map(|x| x * x).sum::<f64>()
     }
@@ -165,7 +165,7 @@ pub fn bridge(
                     || relabelling.is_closest(
                         posterior.chart(),
                         laplace,
-                        &posterior.values().to_vec(),
+                        posterior.values(),
                         &scratch,
                     ));
             if inside { ln_target - ln_proposal } else { f64::NEG_INFINITY }

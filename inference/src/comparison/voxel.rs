@@ -69,8 +69,9 @@ pub fn criteria(
     draws: &VoxelPosterior,
     workspace: &mut CriteriaWorkspace,
 ) -> Option<Criteria> {
-    let chains = draws.traces.len();
-    if draws.values.is_empty() || chains == 0 {
+    // Draws without traces are those of one chain.
+    let chains = draws.traces.len().max(1);
+    if draws.values.is_empty() {
         return None;
     }
     let lowered = evaluator.lowered().clone();

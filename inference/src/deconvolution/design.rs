@@ -19,7 +19,7 @@
 //! least squares over directions).
 //! Validated by `tests/deconvolution.rs`.
 
-use super::concentration::DispersionTable;
+use super::dispersion_table::DispersionTable;
 use super::lobe::lobe;
 use super::nonnegative::{NEIGHBOURS, NonNegative, NonNegativeState, Outcome};
 use super::peaks::{PeakFinder, Peaks};

@@ -1,15 +1,14 @@
 //! Constrained spherical deconvolution: the search, voxels, peaks, and
 //! the responses that it needs.
 
-mod concentration;
 mod design;
+mod dispersion_table;
 mod lobe;
 mod nonnegative;
 mod peaks;
 mod response;
 mod voxel;
 
-pub use concentration::{concentration, dispersion_index};
 pub use design::{Deconvolver, DeconvolverState};
 pub use lobe::lobe;
 pub use nonnegative::{NEIGHBOURS, NonNegative, NonNegativeState, Outcome};

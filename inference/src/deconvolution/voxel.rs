@@ -17,7 +17,7 @@ pub struct VoxelDeconvolution {
     pub volumes: Vec<f64>,
     /// The largest peaks.
     pub peaks: Peaks,
-    /// Orientation dispersion index, see [`super::dispersion_index`].
+    /// Orientation dispersion index, see [`microtome_models::dispersion::dispersion_index`].
     pub odi: f64,
     /// [`anisotropy_index`] of the distribution.
     pub anisotropy: f64,

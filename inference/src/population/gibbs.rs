@@ -5,7 +5,7 @@
 //!
 //! [`Work::map`] moves the voxels of a block, [`Work::statistics`] reduces them to the
 //! numbers that the population needs, [`Work::reduce`] adds these in block order and
-//! draws the population. Between the two, [`super::shift_scale`] moves the population
+//! draws the population. Between the two, [`super::whitened`] moves the population
 //! together with all its voxels. Chains start at draws from the normal approximations of the
 //! independent posteriors and share nothing.
 //!
@@ -13,14 +13,16 @@
 //! at most 64 MiB of draws, which go to a [`DrawStore`] when that is full.
 //!
 //! Source: Geman & Geman 1984, doi:10.1109/TPAMI.1984.4767596 (coloured scans: section
-//! XII). Validated by `tests/population.rs`.
+//! XII). Validated by `tests.rs` in this folder.
 
 use super::draws::DrawStore;
 use super::normal_wishart::{Population, Statistics};
 use super::region::{Block, Coupled, Region};
-use super::shift_scale::{ShiftScale, Slopes, moved};
+use super::step_size::{OVERRELAXED, QUARTER};
 use super::transition::{Conditional, Stepper, Walker};
+use super::whitened::{Frame, Slopes, WhitenedStep, add_curvature};
 use crate::InferenceError;
+use crate::dense::forward;
 use microtome_kernels::philox::{ITEM_BITS, PhiloxRng};
 use microtome_models::{PooledDensity, SearchSpec};
 use rand_distr::{Distribution, StandardNormal};
@@ -36,6 +38,10 @@ const CHUNK: usize = 16;
 const POPULATION: u64 = (1 << ITEM_BITS) - 1;
 /// The item of the random numbers of its moves with all voxels.
 const TOGETHER: u64 = POPULATION - 1;
+/// The items of the random numbers of pairs of neighbours begin here.
+const PAIRS: u64 = 1 << (ITEM_BITS - 1);
+/// Scans of the warm-up between two looks at the curvature of all voxels.
+const OBSERVED: u32 = 4;
 /// Shares of the warm-up after which metrics are taken anew.
 const RETAKEN: [f64; 3] = [0.15, 0.35, 0.6];
 
@@ -59,6 +65,8 @@ pub struct State {
     pub population: Population,
     /// Pooled coordinates of all members, `[member, d]`.
     pub positions: Vec<f64>,
+    /// Weights of the pairs of neighbours, `[member][axis]`; none without places.
+    pub weights: Vec<[f64; 3]>,
 }
 
 /// The voxels of a block in one chain.
@@ -121,8 +129,8 @@ impl<'a> Work<'a> {
         let held = (BUFFERED / whole).max(1);
         for chain in 0..chains as u8 {
             let (mut state, mut rows) = self.start(chain)?;
-            let mut together = ShiftScale::new(state.population.mean.len());
-            together.observe(&self.curvature(&rows, &state));
+            let mut together = WhitenedStep::new(state.population.mean.len());
+            self.move_together(&mut together, &mut rows, &mut state, true);
             together.retake(&region.hyperprior);
             let mut kept = Vec::with_capacity(draws);
             for scan in 1..=tune + draws {
@@ -140,9 +148,6 @@ impl<'a> Work<'a> {
                     self.publish(&rows, &mut state);
                 }
                 self.move_together(&mut together, &mut rows, &mut state, warm_up);
-                if warm_up {
-                    together.observe(&self.curvature(&rows, &state));
-                }
                 let flush = (scan - tune.min(scan)) % held == 0 || scan == tune + draws;
                 let statistics = rows
                     .par_iter_mut()
@@ -160,6 +165,7 @@ impl<'a> Work<'a> {
                     })
                     .collect::<Result<Vec<_>, InferenceError>>()?;
                 state.population = self.reduce(&statistics, &state)?;
+                state.weights = self.weights(&state);
                 if !warm_up {
                     kept.push(state.population.clone());
                 }
@@ -174,7 +180,7 @@ impl<'a> Work<'a> {
     }
 
     /// The starts of a chain.
-    fn start(&self, chain: u8) -> Result<(State, Vec<Rows>), InferenceError> {
+    pub(super) fn start(&self, chain: u8) -> Result<(State, Vec<Rows>), InferenceError> {
         let region = self.region;
         let (seed, space) = (self.coupled.spec().seed, &region.space);
         let rows = region
@@ -210,8 +216,14 @@ impl<'a> Work<'a> {
             })?;
         let population = Population::at_prior(&region.hyperprior);
         let d = space.coordinates().len();
-        let mut state =
-            State { chain, scan: 0, population, positions: vec![0.0; d * region.members()] };
+        let places = region.field.colours() > 1;
+        let mut state = State {
+            chain,
+            scan: 0,
+            population,
+            positions: vec![0.0; d * region.members()],
+            weights: vec![[1.0; 3]; if places { region.members() } else { 0 }],
+        };
         self.publish(&rows, &mut state);
         let statistics: Vec<Statistics> =
             region.blocks.par_iter().map(|b| self.statistics(b, &state)).collect();
@@ -224,7 +236,7 @@ impl<'a> Work<'a> {
     }
 
     /// Moves the voxels of one colour of a block, given the state.
-    pub(crate) fn map(
+    pub(super) fn map(
         &self,
         block: &Block,
         rows: &mut Rows,
@@ -250,6 +262,7 @@ impl<'a> Work<'a> {
                         let weight = region.field.conditional(
                             first + i,
                             &state.positions,
+                            &state.weights,
                             &population.mean,
                             &mut centre,
                         );
@@ -258,6 +271,7 @@ impl<'a> Work<'a> {
                             weight,
                             precision: &population.precision,
                             ln_det: population.ln_det,
+                            time: if state.weights.is_empty() { QUARTER } else { OVERRELAXED },
                         };
                         let mut rng = PhiloxRng::at_step(seed, state.scan, member.row, state.chain);
                         stepper.step(
@@ -275,9 +289,9 @@ impl<'a> Work<'a> {
     }
 
     /// Moves the population with all its voxels.
-    fn move_together(
+    pub(super) fn move_together(
         &self,
-        together: &mut ShiftScale,
+        together: &mut WhitenedStep,
         rows: &mut [Rows],
         state: &mut State,
         warm_up: bool,
@@ -286,46 +300,78 @@ impl<'a> Work<'a> {
         let coordinates = region.space.coordinates();
         let d = coordinates.len();
         let (seed, population) = (self.coupled.spec().seed, state.population.clone());
+        let Some(here) = Frame::of(&population) else { return };
+        let (factor, scales) = (here.factor(), here.scales());
+        // z - m and u of a voxel.
+        let whiten = |z: &[f64]| {
+            let arm: Vec<f64> =
+                coordinates.iter().zip(&population.mean).map(|(c, m)| z[c.at] - m).collect();
+            let mut u = arm.clone();
+            forward(&factor, d, &mut u);
+            (arm, u)
+        };
+        let pooled = |g: &[f64]| coordinates.iter().map(|c| g[c.at]).collect::<Vec<f64>>();
+        let of_blocks: Vec<Slopes> = rows
+            .par_iter()
+            .map(|rows| {
+                let mut of_block = Slopes::new(d);
+                for w in &rows.walkers {
+                    let (arm, u) = whiten(&w.z);
+                    of_block.add(w.ln_base, &pooled(&w.gradient), &arm, &u, &scales);
+                }
+                of_block
+            })
+            .collect();
         let mut start = Slopes::new(d);
-        for rows in rows.iter() {
-            let mut of_block = Slopes::new(d);
-            for w in &rows.walkers {
-                let each = coordinates.iter().zip(&population.mean);
-                of_block.add(w.ln_base, each.map(|(c, m)| (w.gradient[c.at], w.z[c.at] - m)));
+        of_blocks.iter().for_each(|s| start.merge(s));
+        if warm_up && state.scan % OBSERVED == 0 {
+            let dim = region.space.dim();
+            let sum = together.observe();
+            let mut h = vec![0.0; d * d];
+            for w in rows.iter().flat_map(|r| &r.walkers) {
+                let (arm, u) = whiten(&w.z);
+                for (i, a) in coordinates.iter().enumerate() {
+                    for (j, b) in coordinates.iter().enumerate() {
+                        h[i * d + j] = w.curvature[a.at * dim + b.at];
+                    }
+                }
+                add_curvature(&h, &arm, &u, &scales, sum);
             }
-            start.merge(&of_block);
+            if state.scan == 0 {
+                return;
+            }
         }
-        let mut at = |theta: &[f64]| {
-            let (delta, s) = theta.split_at(d);
-            let scale: Vec<f64> = s.iter().map(|s| s.exp()).collect();
+        let mut at = |frame: &Frame| {
+            let (l, scales) = (frame.factor(), frame.scales());
             let of_blocks: Vec<Slopes> = rows
                 .par_iter_mut()
                 .zip(&region.blocks)
                 .map(|(rows, block)| {
-                    rows.walkers
+                    let moved: Vec<Slopes> = rows
+                        .walkers
                         .par_chunks_mut(CHUNK)
                         .zip(block.members.par_chunks(CHUNK))
-                        .for_each(|(walkers, members)| {
+                        .map(|(walkers, members)| {
                             self.with_stepper(|stepper| {
+                                let mut sum = Slopes::new(d);
                                 for (w, m) in walkers.iter_mut().zip(members) {
+                                    let (mut arm, u) = whiten(&w.z);
                                     w.trial.z.copy_from_slice(&w.z);
                                     for (k, c) in coordinates.iter().enumerate() {
-                                        let mean = population.mean[k];
-                                        w.trial.z[c.at] =
-                                            mean + delta[k] + scale[k] * (w.z[c.at] - mean);
+                                        let row = &l[k * d..=k * d + k];
+                                        arm[k] = row.iter().zip(&u).map(|(l, u)| l * u).sum();
+                                        w.trial.z[c.at] = frame.phi[k] + arm[k];
                                     }
                                     stepper.try_out(&region.space, &m.voxel, w);
+                                    let g = pooled(&w.trial.gradient);
+                                    sum.add(w.trial.ln_base, &g, &arm, &u, &scales);
                                 }
-                            });
-                        });
+                                sum
+                            })
+                        })
+                        .collect();
                     let mut of_block = Slopes::new(d);
-                    for w in &rows.walkers {
-                        let each = coordinates.iter().enumerate().map(|(k, c)| {
-                            let arm = w.trial.z[c.at] - population.mean[k] - delta[k];
-                            (w.trial.gradient[c.at], arm)
-                        });
-                        of_block.add(w.trial.ln_base, each);
-                    }
+                    moved.iter().for_each(|s| of_block.merge(s));
                     of_block
                 })
                 .collect();
@@ -336,32 +382,11 @@ impl<'a> Work<'a> {
         let mut rng = PhiloxRng::at_step(seed, state.scan, TOGETHER, state.chain);
         let prior = &region.hyperprior;
         let accepted = together.step(prior, &population, start, &mut at, warm_up, &mut rng);
-        if let Some(theta) = accepted {
+        if let Some(population) = accepted {
             rows.iter_mut().flat_map(|r| &mut r.walkers).for_each(Walker::accept);
-            state.population = moved(&population, &theta);
+            state.population = population;
             self.publish(rows, state);
         }
-    }
-
-    /// The curvature of the likelihood of all voxels in shifts and scales.
-    fn curvature(&self, rows: &[Rows], state: &State) -> Vec<f64> {
-        let coordinates = self.region.space.coordinates();
-        let (d, dim) = (coordinates.len(), self.region.space.dim());
-        let mut out = vec![0.0; 4 * d * d];
-        for w in rows.iter().flat_map(|r| &r.walkers) {
-            let arm = |k: usize| w.z[coordinates[k].at] - state.population.mean[k];
-            for i in 0..d {
-                for j in 0..d {
-                    let h = w.curvature[coordinates[i].at * dim + coordinates[j].at];
-                    let (a, b) = (arm(i), arm(j));
-                    out[i * 2 * d + j] += h;
-                    out[i * 2 * d + d + j] += h * b;
-                    out[(d + i) * 2 * d + j] += a * h;
-                    out[(d + i) * 2 * d + d + j] += a * h * b;
-                }
-            }
-        }
-        out
     }
 
     /// Takes the metrics anew where the voxels have been lately.
@@ -380,7 +405,7 @@ impl<'a> Work<'a> {
     }
 
     /// Tells all voxels where all are.
-    fn publish(&self, rows: &[Rows], state: &mut State) {
+    pub(super) fn publish(&self, rows: &[Rows], state: &mut State) {
         let coordinates = self.region.space.coordinates();
         let walkers = rows.iter().flat_map(|r| &r.walkers);
         for (p, w) in state.positions.chunks_exact_mut(coordinates.len()).zip(walkers) {
@@ -392,7 +417,7 @@ impl<'a> Work<'a> {
 
     /// What the population needs to know of a block; a pair of neighbours counts in the
     /// block of its first voxel.
-    pub(crate) fn statistics(&self, block: &Block, state: &State) -> Statistics {
+    pub(super) fn statistics(&self, block: &Block, state: &State) -> Statistics {
         let d = state.population.mean.len();
         let mut out = Statistics::new(d);
         let mut difference = vec![0.0; d];
@@ -402,9 +427,10 @@ impl<'a> Work<'a> {
                 *o = z - m;
             }
             out.add(&difference);
-            for w in self.region.field.neighbours(v).filter(|w| *w > v) {
+            for (axis, w) in self.region.field.pairs(v) {
+                let root = state.weights[v][axis].sqrt();
                 for ((o, a), b) in difference.iter_mut().zip(at(v)).zip(at(w)) {
-                    *o = a - b;
+                    *o = root * (a - b);
                 }
                 out.add_difference(&difference);
             }
@@ -412,8 +438,29 @@ impl<'a> Work<'a> {
         out
     }
 
+    /// Draws the weights of all pairs of neighbours.
+    pub(super) fn weights(&self, state: &State) -> Vec<[f64; 3]> {
+        let region = self.region;
+        if state.weights.is_empty() {
+            return Vec::new();
+        }
+        let seed = self.coupled.spec().seed;
+        let members: Vec<u64> =
+            region.blocks.iter().flat_map(|b| &b.members).map(|m| m.row).collect();
+        members
+            .par_iter()
+            .enumerate()
+            .with_min_len(64)
+            .map(|(v, row)| {
+                let mut rng = PhiloxRng::at_step(seed, state.scan, PAIRS + row, state.chain);
+                let precision = &state.population.precision;
+                region.field.draw_weights(v, &state.positions, precision, &mut rng)
+            })
+            .collect()
+    }
+
     /// Adds statistics in block order and draws the population.
-    pub(crate) fn reduce(
+    pub(super) fn reduce(
         &self,
         statistics: &[Statistics],
         state: &State,
@@ -433,7 +480,28 @@ impl<'a> Work<'a> {
     }
 }
 
+#[cfg(test)]
+impl Work<'_> {
+    /// Evaluates the densities anew after the data have changed.
+    pub(super) fn refresh(&self, rows: &mut [Rows]) {
+        for (rows, block) in rows.iter_mut().zip(&self.region.blocks) {
+            self.with_stepper(|stepper| {
+                for (w, m) in rows.walkers.iter_mut().zip(&block.members) {
+                    w.trial.z.copy_from_slice(&w.z);
+                    stepper.try_out(&self.region.space, &m.voxel, w);
+                    w.accept();
+                }
+            });
+        }
+    }
+}
+
 impl Rows {
+    #[cfg(test)]
+    pub(super) fn walkers_mut(&mut self) -> &mut [Walker] {
+        &mut self.walkers
+    }
+
     /// Keeps where the voxels are.
     fn keep(&mut self) {
         for w in &self.walkers {
@@ -444,6 +512,7 @@ impl Rows {
                 f64::from(w.last.n_steps),
                 w.last.step_size,
                 f64::from(u8::from(w.last.diverging)),
+                w.last.acceptance,
             ]);
         }
     }

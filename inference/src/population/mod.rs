@@ -6,7 +6,7 @@
 //! | `normal_wishart.rs` | the population and its conjugate draws |
 //! | `markov_field.rs` | neighbours, and one voxel given the others |
 //! | `transition.rs` | one Markov step of one voxel |
-//! | `shift_scale.rs` | one Markov step of the population with all its voxels |
+//! | `whitened.rs` | one Markov step of the population with all its voxels |
 //! | `step_size.rs` | tuning of both |
 //! | `region.rs` | the voxels of a region: fits, modes, charts |
 //! | `gibbs.rs` | scans: `map` over blocks, `reduce` in block order |
@@ -19,7 +19,7 @@
 //! draws are equal to the bit for any number of threads.
 //!
 //! Source: Orton et al. 2014, doi:10.1002/mrm.24649; Rue & Held 2005, ch. 3.
-//! Validated by `tests/population.rs`.
+//! Validated by `tests.rs` in this folder.
 
 mod draws;
 mod gibbs;
@@ -27,9 +27,11 @@ mod markov_field;
 mod normal_wishart;
 mod region;
 mod results;
-mod shift_scale;
 mod step_size;
+#[cfg(test)]
+mod tests;
 mod transition;
+mod whitened;
 
 pub use draws::{DrawStore, MemoryDraws};
 pub use gibbs::{PopulationDraws, Rows, State, Work};

@@ -7,26 +7,33 @@
 //!   m_k\sim\mathcal N(\mu_k, A_k^2),$$
 //! $$\Sigma\,|\,a\sim\mathcal{IW}\!\left(\nu+d-1,\ 2\nu\,\mathrm{diag}(1/a)\right),\qquad
 //!   a_k\sim\mathcal{IG}(1/2, 1/A_k^2),\qquad \nu = 2,$$
-//! so that every standard deviation is half-t with 2 degrees of freedom and scale $A_k$
-//! and every correlation uniform on (-1, 1). $\mu_k$ and $A_k$ are mean and standard
+//! times $\exp(-\tfrac12\sum_k(\epsilon A_k)^2P_{kk})$, $\epsilon=0.03$. Without that
+//! factor every standard deviation is half-t with 2 degrees of freedom and scale $A_k$
+//! and every correlation uniform on (-1, 1); the factor keeps standard deviations from
+//! values far below $\epsilon A_k$, where a chain could neither stay nor leave quickly and
+//! nothing is gained: no tissue is that uniform. $\mu_k$ and $A_k$ are mean and standard
 //! deviation of the coordinate under the independent priors. A scan draws in turn
 //! $$a_k\,|\,\cdot\sim\mathcal{IG}\!\left(\tfrac{\nu+d}{2},\ \nu P_{kk}+A_k^{-2}\right),\qquad
 //!   m\,|\,\cdot\sim\mathcal N\!\left(B^{-1}(\kappa P\bar z+A^{-2}\mu),\ B^{-1}\right),\
 //!   B=\kappa P+A^{-2},$$
-//! $$\Sigma\,|\,\cdot\sim\mathcal{IW}\!\left(\nu+d-1+n,\ 2\nu\,\mathrm{diag}(1/a)+(Z-1m^T)^TK(Z-1m^T)\right)$$
+//! $$\Sigma\,|\,\cdot\sim\mathcal{IW}\!\left(\nu+d-1+n,\ 2\nu\,\mathrm{diag}(1/a)+\epsilon^2\mathrm{diag}(A^2)+(Z-1m^T)^TK(Z-1m^T)\right)$$
 //! with $P=\Sigma^{-1}$ and $\kappa = 1^TK1$, inverse Wisharts by Bartlett's factor.
 //!
 //! Source: Huang & Wand 2013, doi:10.1214/13-BA815, equations 2 to 5; Bartlett 1933,
-//! doi:10.1017/S0370164600045764.
+//! doi:10.1017/S0370164600045764; Chung et al. 2013, doi:10.1007/s11336-013-9328-2 (why
+//! to keep away from zero).
 //! Validated by `moments_of_the_wishart`, `marginals_of_the_hyperprior` below and
-//! `joint_distribution` in `tests/population.rs`.
+//! `joint_distribution` in `tests.rs`.
 
 use crate::dense::{backward, cholesky, cholesky_inverse, cholesky_solve};
-use rand::Rng;
+use rand::{Rng, RngExt};
 use rand_distr::{ChiSquared, Distribution, Gamma, StandardNormal};
 
 /// Degrees of freedom of the half-t priors of standard deviations.
-const NU: f64 = 2.0;
+pub(crate) const NU: f64 = 2.0;
+
+/// Share ε of $A_k$ below which standard deviations are improbable.
+const FLOOR: f64 = 0.03;
 
 /// What is known of the population beforehand.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +43,13 @@ pub struct Hyperprior {
     /// Its standard deviation, and the scale of the half-t prior of the standard
     /// deviation of the population.
     pub sd: Vec<f64>,
+}
+
+impl Hyperprior {
+    /// $(\epsilon A_k)^2$.
+    pub(crate) fn floor(&self, k: usize) -> f64 {
+        (FLOOR * self.sd[k]).powi(2)
+    }
 }
 
 /// The population at one draw.
@@ -62,7 +76,7 @@ pub struct Statistics {
     pub sum: Vec<f64>,
     /// $\sum_v (z_v-m)(z_v-m)^T$.
     pub outer: Vec<f64>,
-    /// $\sum_{v\sim w}(z_v-z_w)(z_v-z_w)^T$ over pairs of neighbours.
+    /// $\sum_{v\sim w}\omega_{vw}(z_v-z_w)(z_v-z_w)^T$ over pairs of neighbours.
     pub differences: Vec<f64>,
 }
 
@@ -173,14 +187,23 @@ impl Population {
             m + a * e
         });
         let mean: Vec<f64> = mean.collect();
-        let auxiliary: Vec<f64> =
-            prior.sd.iter().map(|a| inverse_gamma(0.5, 1.0 / (a * a), rng)).collect();
-        let mut scale = vec![0.0; d * d];
-        for (k, a) in auxiliary.iter().enumerate() {
-            scale[k * d + k] = (2.0 * NU / a).sqrt();
+        // The factor that keeps standard deviations up is at most one: by rejection.
+        loop {
+            let auxiliary: Vec<f64> =
+                prior.sd.iter().map(|a| inverse_gamma(0.5, 1.0 / (a * a), rng)).collect();
+            let mut scale = vec![0.0; d * d];
+            for (k, a) in auxiliary.iter().enumerate() {
+                scale[k * d + k] = (2.0 * NU / a).sqrt();
+            }
+            let precision = wishart(&scale, d, NU + d as f64 - 1.0, rng);
+            let squares = (0..d).map(|k| prior.floor(k) * precision[k * d + k]);
+            let ln_factor = -0.5 * squares.sum::<f64>();
+            let u: f64 = rng.random();
+            // NaN ends the loop, too; `new` refuses it.
+            if !(u.ln() > ln_factor) {
+                return Self::new(mean, precision, auxiliary);
+            }
         }
-        let precision = wishart(&scale, d, NU + d as f64 - 1.0, rng);
-        Self::new(mean, precision, auxiliary)
     }
 
     /// The next draw given the voxels, whose statistics are about the mean of this one.
@@ -236,7 +259,7 @@ impl Population {
                     + n * step[i] * step[j];
                 scale[i * d + j] = proper * about + statistics.differences[i * d + j];
             }
-            scale[i * d + i] += 2.0 * NU / auxiliary[i];
+            scale[i * d + i] += 2.0 * NU / auxiliary[i] + prior.floor(i);
         }
         if !cholesky(&mut scale, d, 1e-15) {
             return None;
@@ -296,27 +319,55 @@ mod tests {
         }
     }
 
-    /// Under the hyperprior sd/A is |t| with two degrees of freedom, whose median is
-    /// sqrt(2/3), and correlations are uniform.
+    /// Of one coordinate: P(sd < x) against quadrature of half-t times the factor.
     #[test]
     fn marginals_of_the_hyperprior() {
-        let prior = Hyperprior { mean: vec![0.0, 1.0, 2.0], sd: vec![0.5, 1.0, 3.0] };
+        let prior = Hyperprior { mean: vec![1.0], sd: vec![0.7] };
+        let density = |sd: f64| {
+            let t = sd / 0.7;
+            // With t = sd/A: (1 + t²/2)^(-3/2) exp(-ε²/2t²).
+            (1.0 + 0.5 * t * t).powf(-1.5) * (-0.5 * (FLOOR / t).powi(2)).exp()
+        };
+        let mass = |to: f64| {
+            // In ln sd, from far below the floor.
+            let (from, steps) = ((1e-4_f64).ln(), 40_000);
+            let h = (to.ln() - from) / f64::from(steps);
+            (0..steps)
+                .map(|i| {
+                    let sd = (from + (f64::from(i) + 0.5) * h).exp();
+                    density(sd) * sd * h
+                })
+                .sum::<f64>()
+        };
+        let all = mass(1e5);
         let n = 40_000;
-        let (mut below, mut inside) = ([0.0; 3], [0.0; 3]);
-        let pairs = [(0, 1), (0, 2), (1, 2)];
         let mut rng = PhiloxRng::new(5, 0, 0);
+        let sd: Vec<f64> =
+            (0..n).map(|_| Population::from_prior(&prior, &mut rng).unwrap().sd(0)).collect();
+        for x in [0.02, 0.04, 0.1, 0.57, 2.0] {
+            let expected = mass(x) / all;
+            let found = sd.iter().filter(|s| **s < x).count() as f64 / f64::from(n);
+            let error = (expected * (1.0 - expected) / f64::from(n)).sqrt();
+            assert!((found - expected).abs() < 5.0 * error, "{x}: {found} {expected}");
+        }
+    }
+
+    /// Of three: correlations are uniform but for the small share near the floor.
+    #[test]
+    fn correlations_of_the_hyperprior() {
+        let prior = Hyperprior { mean: vec![0.0, 1.0, 2.0], sd: vec![0.5, 1.0, 3.0] };
+        let n = 20_000;
+        let mut inside = [0.0; 3];
+        let mut rng = PhiloxRng::new(6, 0, 0);
         for _ in 0..n {
             let p = Population::from_prior(&prior, &mut rng).unwrap();
-            for k in 0..3 {
-                below[k] += f64::from(p.sd(k) < prior.sd[k] * (2.0_f64 / 3.0).sqrt());
-                inside[k] += f64::from(p.correlation(pairs[k].0, pairs[k].1).abs() < 0.3);
+            for (inside, (i, j)) in inside.iter_mut().zip([(0, 1), (0, 2), (1, 2)]) {
+                *inside += f64::from(u8::from(p.correlation(i, j).abs() < 0.3)) / f64::from(n);
             }
         }
-        let share = |c: f64| c / f64::from(n);
-        let error = |p: f64| 5.0 * (p * (1.0 - p) / f64::from(n)).sqrt();
-        for k in 0..3 {
-            assert!((share(below[k]) - 0.5).abs() < error(0.5), "sd {k}: {}", share(below[k]));
-            assert!((share(inside[k]) - 0.3).abs() < error(0.3), "corr {k}: {}", share(inside[k]));
+        for share in inside {
+            // Five standard errors, and 0.02 for the floor.
+            assert!((share - 0.3).abs() < 5.0 * (0.21 / f64::from(n)).sqrt() + 0.02, "{share}");
         }
     }
 }

@@ -233,8 +233,8 @@ impl Region {
         &self.space
     }
 
-    /// Numbers that a member keeps of one draw: its coordinates and five statistics.
+    /// Numbers that a member keeps of one draw: its coordinates and six statistics.
     pub(crate) fn record(&self) -> usize {
-        self.space.dim() + 5
+        self.space.dim() + 6
     }
 }

@@ -92,7 +92,7 @@ impl Coupled {
         counts.divergences = draws.filter(|d| d.diverging).count() as u64;
         let free_sigma = self.spec().sigma == SigmaSpec::Free;
         let (model, batch) = (self.composed.model(), &block.batch);
-        let summary = table::summary::table(batch, &posteriors, &rows, &quality)?;
+        let summary = table::summary::table(batch, &rows, &quality)?;
         Ok(Tables {
             main: table::posterior::table(model, batch, &posteriors, &status, free_sigma)?,
             summary: Some(table::population::with_method(&summary, search.prior.name())?),
@@ -144,7 +144,7 @@ impl Coupled {
                     energy: r[dim + 1],
                     tree_depth: 0,
                     reached_max_depth: false,
-                    acceptance_rate: f64::NAN,
+                    acceptance_rate: r[dim + 5],
                     diverging: r[dim + 4] != 0.0,
                     n_steps: r[dim + 2] as u64,
                     step_size: r[dim + 3],
@@ -188,7 +188,7 @@ impl Coupled {
                 *mean += r[c.at];
             }
         }
-        let neighbours = region.field.neighbours(block.first + m).count();
+        let neighbours = region.field.count(block.first + m);
         let weight = neighbours as f64 + region.field.proper();
         predicted_sd(region, population, weight, |_, k| mean[k] / f64::max(n, 1.0))
     }

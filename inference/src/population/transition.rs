@@ -4,13 +4,11 @@
 //!
 //! Hamiltonian dynamics in the white coordinates of $H = H_y + w P$, where $H_y$ is the
 //! curvature of the likelihood at a point that was fixed during warm-up: unit momenta,
-//! leapfrog steps over a random time about half a period of a normal density, then
-//! Metropolis. The metric depends on the population and not on $z$, so the step leaves π
+//! leapfrog steps over a random time, then Metropolis. The metric depends on the population and not on $z$, so the step leaves π
 //! invariant. Metric and step size ([`super::step_size`]) are tuned during warm-up only.
 //!
 //! Source: Neal 2011, doi:10.1201/b10905-6 (Hamiltonian dynamics).
-//! Validated by `joint_distribution` and `one_voxel_agrees_with_quadrature` in
-//! `tests/population.rs`.
+//! Validated by `joint_distribution` in `tests.rs`.
 
 use super::step_size::{DIVERGENT_NATS, StepSize};
 use crate::dense::{backward, cholesky, forward};
@@ -29,6 +27,8 @@ pub(crate) struct Conditional<'a> {
     pub(crate) precision: &'a [f64],
     /// ln|P|.
     pub(crate) ln_det: f64,
+    /// Bounds of the time of a trajectory.
+    pub(crate) time: [f64; 2],
 }
 
 /// What a step was like.
@@ -41,6 +41,8 @@ pub(crate) struct Step {
     pub(crate) n_steps: u32,
     pub(crate) step_size: f64,
     pub(crate) diverging: bool,
+    /// Probability of acceptance.
+    pub(crate) acceptance: f64,
 }
 
 /// Where a voxel of a chain is.
@@ -178,7 +180,7 @@ impl Stepper {
         for p in &mut self.momentum {
             *p = StandardNormal.sample(rng);
         }
-        let (n, step) = w.tuning.trajectory(warm_up, rng);
+        let (n, step) = w.tuning.trajectory(prior.time, warm_up, rng);
         let u: f64 = rng.random();
         let kinetic = |p: &[f64]| 0.5 * p.iter().map(|p| p * p).sum::<f64>();
 
@@ -227,6 +229,7 @@ impl Stepper {
             n_steps: n,
             step_size: step,
             diverging: failed,
+            acceptance,
         };
     }
 

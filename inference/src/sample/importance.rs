@@ -13,6 +13,10 @@
 //!
 //! with $z_j$ the same point in the chart of mode $j$.
 //!
+//! Where the weights of a posterior of one mode are poor, a t density with the mean and the
+//! (widened) covariance of the weighted draws joins the mixture, and all draws are weighed
+//! anew by the mixture of all densities that drew.
+//!
 //! Draws of equal weight come by systematic resampling: one uniform number $u$ gives draw
 //! $i$ as many copies as there are $k$ with $(k+u)/M$ in its part of the cumulated weights;
 //! they are then shuffled, so that rows are exchangeable.
@@ -23,7 +27,8 @@
 //!
 //! Source: Vehtari, Simpson, Gelman, Yao & Gabry 2024, JMLR 25(72); Kitagawa 1996,
 //! doi:10.1080/10618600.1996.10474692 (systematic resampling); Hesterberg 1995,
-//! doi:10.1080/00401706.1995.10484303 (stratified mixtures). Validated by `tests/cheap.rs`.
+//! doi:10.1080/00401706.1995.10484303 (stratified mixtures); Cornuet, Marin, Mira & Robert
+//! 2012, doi:10.1111/j.1467-9469.2011.00756.x (adaptive mixtures). Validated by `tests/cheap.rs`.
 
 use super::laplace::Laplace;
 use super::mixture::{Component, DEGREES, apportion};
@@ -33,8 +38,13 @@ use microtome_kernels::philox::PhiloxRng;
 use rand::RngExt;
 use rand_distr::ChiSquared;
 
+/// A mixture of which fewer draws are effective is adapted.
+const LEAST_EFFICIENCY: f64 = 0.65;
+/// What the covariance of the weighted draws is multiplied by at every adaptation: wide
+/// first, as few draws miss tails.
+const INFLATIONS: [f64; 2] = [3.0, 1.5];
 /// Times that a mixture that does not do is adapted.
-const ADAPTATIONS: usize = 2;
+pub(super) const ADAPTATIONS: usize = INFLATIONS.len();
 
 /// A density on a space that each mode has a chart of.
 pub trait Charted {
@@ -64,15 +74,16 @@ pub struct Importance {
 }
 
 impl Importance {
-    /// Draws `count` points of the mixture and weighs them. Where k-hat is above its limit
-    /// and the mixture has one mode, a component with the mean and the covariance of the
-    /// weighted draws joins the mixture and gives as many draws, [`ADAPTATIONS`] times at
-    /// most.
+    /// Draws `count` points of the mixture and weighs them. Where k-hat is above its limit,
+    /// or fewer than [`LEAST_EFFICIENCY`] of the draws are effective, and the mixture has
+    /// one mode, a component with the mean and [`INFLATIONS`] times the covariance of the
+    /// weighted draws joins the mixture and gives as many draws, `adaptations` times at most.
     pub fn draw(
         &mut self,
         target: &mut impl Charted,
         mixture: &mut Vec<Component>,
         count: usize,
+        adaptations: usize,
         rng: &mut PhiloxRng,
     ) {
         self.dim = mixture.first().map_or(0, |c| c.laplace.mode.len());
@@ -85,22 +96,19 @@ impl Importance {
         }
         self.weigh(target, mixture);
         let modes = mixture.len();
-        for _ in 0..ADAPTATIONS {
-            if modes > 1 || self.is_reliable() {
+        for inflation in INFLATIONS.into_iter().take(adaptations) {
+            let is_efficient = self.effective >= LEAST_EFFICIENCY * self.chart.len() as f64;
+            if modes > 1 || (self.khat <= khat_limit(count) && is_efficient) {
                 break;
             }
-            let Some(adapted) = self.adapted() else { break };
+            let Some(laplace) = self.moments(inflation) else { break };
+            let adapted = Component::new(laplace, 0, 1.0);
             self.extend(target, &adapted, count, rng);
             mixture.push(adapted);
             let share = 1.0 / mixture.len() as f64;
             mixture.iter_mut().for_each(|c| c.share = share);
             self.weigh(target, mixture);
         }
-    }
-
-    /// Whether k-hat is within its limit.
-    pub fn is_reliable(&self) -> bool {
-        self.khat <= khat_limit(self.chart.len())
     }
 
     /// Draws of a component.
@@ -150,8 +158,9 @@ impl Importance {
         self.effective = 1.0 / square;
     }
 
-    /// The component with the mean and the covariance of the weighted draws.
-    fn adapted(&self) -> Option<Component> {
+    /// The normal density with the mean and `inflation` times the covariance of the weighted
+    /// draws, which must be in one chart; `None` when the covariance has no inverse.
+    pub(super) fn moments(&self, inflation: f64) -> Option<Laplace> {
         let n = self.dim;
         let rows = || self.z.chunks_exact(n.max(1)).zip(&self.weights);
         let mut mean = vec![0.0; n];
@@ -162,7 +171,7 @@ impl Importance {
         for (z, w) in rows() {
             for i in 0..n {
                 for j in 0..n {
-                    covariance[i * n + j] += w * (z[i] - mean[i]) * (z[j] - mean[j]);
+                    covariance[i * n + j] += inflation * w * (z[i] - mean[i]) * (z[j] - mean[j]);
                 }
             }
         }
@@ -170,12 +179,11 @@ impl Importance {
             return None;
         }
         let mut factor = cholesky_inverse(&covariance, n);
-        let laplace = cholesky(&mut factor, n, 1e-12).then_some(Laplace {
+        cholesky(&mut factor, n, 1e-12).then_some(Laplace {
             mode: mean,
             factor,
             ln_density: f64::NAN,
-        })?;
-        Some(Component::new(laplace, 0, 1.0))
+        })
     }
 
     /// The weights, which sum to 1.

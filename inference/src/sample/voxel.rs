@@ -1,13 +1,15 @@
-//! The posterior of one voxel: fit, mode, chains, verdict.
+//! The posterior of one voxel: fit, modes, draws by the method asked for, verdict.
 //!
-//! Each chain starts at a draw from the normal approximation at the mode and
+//! Each chain of NUTS starts at a draw from the normal approximation at a mode and
 //! runs in its white coordinates (see [`Laplace`]). A chain whose median log
 //! density stays more than ten nats and one a degree of freedom below the best
-//! chain's is flagged; R-hat and E-BFMI are judged with the summary.
+//! chain's is flagged; R-hat and E-BFMI are judged with the summary. Where there are
+//! several modes, chains start at them in proportion to their evidence, so that R-hat
+//! tells when they do not meet.
 //!
-//! Validated by `tests/sample.rs` and `docs/validation.md`.
+//! Validated by `tests/sample.rs`, `tests/cheap.rs` and `docs/validation.md`.
 
-use super::importance::Importance;
+use super::importance::{ADAPTATIONS, Importance};
 use super::laplace::Laplace;
 use super::method::{SampleOptions, has_corners};
 use super::mixture::{apportion, components, proportions};
@@ -43,12 +45,11 @@ pub struct VoxelPosterior {
     pub method: SampleMethod,
     /// Modes within six nats of evidence of the best one; 0 without a posterior.
     pub modes: usize,
-    /// What the weights say, for `psis`; for `laplace` the weights that its draws ought to
-    /// have, which are not used.
+    /// What the weights say, for `psis` and `laplace`.
     pub weights: Option<Weights>,
 }
 
-/// What importance weights say of the draws made of them.
+/// What importance weights say of draws.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Weights {
     /// Pareto k-hat.
@@ -58,10 +59,15 @@ pub struct Weights {
     /// The size of an independent sample as precise as the draws; see
     /// [`Importance::precision`].
     pub precision: f64,
-    /// Number of proposals that were weighed.
+    /// Proposals that the limit of k-hat is that of.
     pub proposals: usize,
+}
+
+impl Weights {
     /// Whether k-hat is within its limit.
-    pub is_reliable: bool,
+    pub fn is_reliable(&self) -> bool {
+        self.khat <= khat_limit(self.proposals)
+    }
 }
 
 impl VoxelPosterior {
@@ -197,12 +203,12 @@ impl Sampler {
             }
             SampleMethod::Psis => {
                 weigh(&mut posterior, &modes, options, importance, &mut own(), &mut out, indices);
-                let is_reliable = out.weights.is_some_and(|w| w.is_reliable);
+                let is_reliable = out.weights.is_some_and(|w| w.is_reliable());
                 out.status = if is_reliable { Status::Converged } else { Status::NotMixed };
             }
             SampleMethod::Auto if out.modes == 1 => {
                 weigh(&mut posterior, &modes, options, importance, &mut own(), &mut out, indices);
-                if out.weights.is_some_and(|w| w.is_reliable)
+                if out.weights.is_some_and(|w| w.is_reliable())
                     && !has_corners(&model, &out.values, out.width)
                 {
                     out.status = Status::Converged;
@@ -242,7 +248,8 @@ fn plain(ln_density: f64) -> Draw {
     }
 }
 
-/// Draws of the normal density at a mode.
+/// Draws of the normal density at a mode. The k-hat of the ratios of the posterior to it
+/// says how far it can be believed.
 fn normal(
     posterior: &mut Posterior<'_>,
     laplace: &Laplace,
@@ -252,27 +259,21 @@ fn normal(
 ) {
     rows(out, options);
     let mut z = vec![0.0; laplace.mode.len()];
-    let mut ln_weights = Vec::with_capacity(options.nuts.chains * options.stored());
+    let mut ln_ratios = Vec::with_capacity(options.nuts.chains * options.stored());
     for trace in &mut out.traces {
         for _ in 0..options.stored() {
             let xi: Vec<f64> = (0..z.len()).map(|_| StandardNormal.sample(rng)).collect();
             laplace.coordinates(&xi, &mut z);
             let ln_density = posterior.ln_density_value(&z);
-            ln_weights.push(ln_density + 0.5 * xi.iter().map(|x| x * x).sum::<f64>());
+            ln_ratios.push(ln_density + 0.5 * xi.iter().map(|v| v * v).sum::<f64>());
             trace.draws.push(plain(ln_density));
             out.values.extend_from_slice(posterior.values());
         }
     }
-    let count = ln_weights.len();
-    let khat = smooth_weights(&mut ln_weights, 1.0, &mut ParetoWorkspace::default());
-    let effective = 1.0 / ln_weights.iter().map(|w| (2.0 * w).exp()).sum::<f64>();
-    out.weights = Some(Weights {
-        khat,
-        effective,
-        precision: count as f64,
-        proposals: count,
-        is_reliable: khat <= khat_limit(count),
-    });
+    let count = ln_ratios.len();
+    let khat = smooth_weights(&mut ln_ratios, 1.0, &mut ParetoWorkspace::new());
+    let (effective, precision) = (count as f64, count as f64);
+    out.weights = Some(Weights { khat, effective, precision, proposals: count });
     out.method = SampleMethod::Laplace;
     out.status = Status::Converged;
 }
@@ -288,14 +289,19 @@ fn weigh(
     indices: &mut Vec<u32>,
 ) {
     let mut mixture = components(modes.iter().map(|m| m.laplace.clone()).collect());
-    importance.draw(&mut OnCharts::new(posterior, modes), &mut mixture, options.proposals, rng);
+    importance.draw(
+        &mut OnCharts::new(posterior, modes),
+        &mut mixture,
+        options.proposals,
+        ADAPTATIONS,
+        rng,
+    );
     let count = options.nuts.chains * options.stored();
     out.weights = Some(Weights {
         khat: importance.khat,
         effective: importance.effective,
         precision: importance.precision(count),
         proposals: options.proposals,
-        is_reliable: importance.is_reliable(),
     });
     rows(out, options);
     importance.resample(count, rng, indices);
@@ -313,8 +319,8 @@ fn weigh(
 
 /// The mode that each chain starts at: as many chains a mode as its share of the evidence,
 /// one at least where that is [`LEAST_OF_CHAINS`].
-fn chain_modes(modes: &[Mode], chains: usize) -> Vec<usize> {
-    let shares = proportions(&modes::ln_evidence(modes));
+fn chain_modes(ln_evidence: &[f64], chains: usize) -> Vec<usize> {
+    let shares = proportions(ln_evidence);
     let kept: Vec<f64> =
         shares.into_iter().filter(|s| *s >= LEAST_OF_CHAINS).take(chains).collect();
     let sum: f64 = kept.iter().sum();
@@ -346,7 +352,9 @@ fn chains(
     out.traces.clear();
     out.values.reserve(options.chains * options.draws * out.width);
     let mut current = 0;
-    for (chain, mode) in chain_modes(modes, options.chains).into_iter().enumerate() {
+    for (chain, mode) in
+        chain_modes(&modes::ln_evidence(modes), options.chains).into_iter().enumerate()
+    {
         let laplace = &modes[mode].laplace;
         if mode != current {
             posterior.set_chart(modes[mode].chart.clone());
@@ -411,6 +419,18 @@ mod tests {
             })
             .collect();
         Trace { draws, ..Trace::default() }
+    }
+
+    #[test]
+    fn chains_start_at_the_modes_in_proportion() {
+        assert_eq!(chain_modes(&[-3.0], 4), [0; 4]);
+        assert_eq!(chain_modes(&[0.0, 0.0], 4), [0, 0, 1, 1]);
+        assert_eq!(chain_modes(&[0.0, -(3.0_f64.ln())], 4), [0, 0, 0, 1]);
+        // Shares of 0.88 and 0.12: one chain at least; of 0.99 and 0.01: none.
+        assert_eq!(chain_modes(&[0.0, -2.0], 4), [0, 0, 0, 1]);
+        assert_eq!(chain_modes(&[0.0, -5.0], 4), [0; 4]);
+        assert_eq!(chain_modes(&[0.0, -0.1, -0.2], 2), [0, 1]);
+        assert_eq!(chain_modes(&[0.0, 0.0], 1), [0]);
     }
 
     #[test]

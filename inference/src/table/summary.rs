@@ -22,7 +22,9 @@
 
 use super::{Columns, SIGNAL_UNIT};
 use crate::InferenceError;
-use crate::diagnostics::{Chains, Doubt, Evidence, Summary, Workspace, ebfmi, summarize};
+use crate::diagnostics::{
+    Chains, Doubt, Evidence, Summary, Workspace, ebfmi, summarize, summarize_without_errors,
+};
 use crate::fit::Status;
 use crate::sample::VoxelPosterior;
 use arrow_array::RecordBatch;
@@ -62,23 +64,38 @@ pub(crate) fn voxel(
     let width = posterior.width;
     let mut rows = Vec::new();
     let weights = posterior.weights;
-    let summary_of = |values: &[f64], workspace: &mut Workspace| {
-        let mut summary = match Chains::new(values, chains, draws) {
-            Ok(c) if chains > 0 => summarize(c, workspace),
-            _ => Summary::MISSING,
-        };
+    let weigh = |mut summary: Summary| {
         if let Some(w) = weights {
             summary.ess_bulk = summary.ess_bulk.min(w.effective);
             summary.ess_tail = summary.ess_tail.min(w.effective);
+            // All errors grow with the weights as that of the mean does.
+            let independent = summary.mcse_mean;
             summary.mcse_mean = summary.sd / w.precision.sqrt();
+            let ratio = summary.mcse_mean / independent;
+            summary.mcse_sd *= ratio;
+            summary.mcse_q05 *= ratio;
+            summary.mcse_q95 *= ratio;
         }
         summary
+    };
+    let chains_of = |values: &[f64], of: &mut dyn FnMut(Chains<'_>) -> Summary| match Chains::new(
+        values, chains, draws,
+    ) {
+        Ok(c) if chains > 0 => weigh(of(c)),
+        _ => Summary::MISSING,
+    };
+    let summary_of = |values: &[f64], workspace: &mut Workspace| {
+        chains_of(values, &mut |c| summarize(c, workspace))
+    };
+    // Products of the parts of an axis have no errors in the table.
+    let convergence_of = |values: &[f64], workspace: &mut Workspace| {
+        chains_of(values, &mut |c| summarize_without_errors(c, workspace))
     };
     let free_axes: Vec<usize> =
         model.free().iter().filter(|f| f.kind == FreeKind::Axis).map(|f| f.at).collect();
     let mut axis_rows: Vec<(usize, [Summary; 5])> = Vec::new();
     for &at in &free_axes {
-        axis_rows.push((at, axis(model, posterior, at, &summary_of, workspace)));
+        axis_rows.push((at, axis(model, posterior, at, &convergence_of, workspace)));
     }
     let count = posterior.values.len() / width.max(1);
     let mut table = vec![0.0; count * model.columns().len()];
@@ -214,9 +231,14 @@ fn axis(
 pub(crate) struct Quality {
     /// How the voxel ended.
     pub(crate) status: Status,
+    method: SampleMethod,
+    /// k-hat of importance weights; NaN without.
+    khat: f64,
+    /// Modes within six nats of the best.
+    modes: usize,
     /// The smallest E-BFMI of the chains; NaN without chains.
     ebfmi: f64,
-    divergences: u64,
+    pub(crate) divergences: u64,
     max_depth_hits: u64,
     /// The verdict of [`Evidence::trusted`].
     trust: bool,
@@ -230,25 +252,26 @@ fn worst(values: impl Iterator<Item = f64>, worse: fn(&f64, &f64) -> bool) -> Op
 /// The verdict on a voxel after its summary.
 pub(crate) fn quality(posterior: &VoxelPosterior, rows: &[Row]) -> Quality {
     let traces = &posterior.traces;
-    // Draws of importance sampling are no chains: their weights are judged.
-    let are_chains = posterior.method == SampleMethod::Nuts;
-    let energies = traces.iter().filter(|_| are_chains).map(|t| {
+    // Draws of weights or of a normal density are no chains.
+    let is_chain = posterior.method == SampleMethod::Nuts;
+    let khat = posterior.weights.map(|w| w.khat);
+    let energies = traces.iter().filter(|_| is_chain).map(|t| {
         let energy: Vec<f64> = t.draws.iter().map(|d| d.energy).collect();
         ebfmi(&energy)
     });
     let draws = || traces.iter().flat_map(|t| &t.draws);
     let mut evidence = Evidence {
         converged: posterior.status == Status::Converged,
-        // Independent draws are worth one chain.
-        chains: if are_chains { traces.len() } else { 1 },
+        // The limit of effective draws is one a chain.
+        chains: if is_chain { traces.len() } else { 1 },
         draws: posterior.weights.map_or_else(|| draws().count(), |w| w.proposals),
         // One chain has no R-hat; its draws are not judged by it.
         rhat: worst(rows.iter().map(|r| r.summary.rhat), f64::gt)
-            .filter(|_| are_chains && traces.len() > 1),
+            .filter(|_| is_chain && traces.len() > 1),
         ess: worst(rows.iter().flat_map(|r| [r.summary.ess_bulk, r.summary.ess_tail]), f64::lt),
         ebfmi: worst(energies, f64::lt),
         divergences: draws().filter(|d| d.diverging).count() as u64,
-        khat: posterior.weights.map(|w| w.khat),
+        khat,
     };
     let mut status = posterior.status;
     let mixed = !evidence.raises(Doubt::Rhat) && !evidence.raises(Doubt::Ebfmi);
@@ -258,6 +281,9 @@ pub(crate) fn quality(posterior: &VoxelPosterior, rows: &[Row]) -> Quality {
     }
     Quality {
         status,
+        method: posterior.method,
+        khat: khat.unwrap_or(f64::NAN),
+        modes: posterior.modes,
         ebfmi: evidence.ebfmi.unwrap_or(f64::NAN),
         divergences: evidence.divergences,
         max_depth_hits: draws().filter(|d| d.reached_max_depth).count() as u64,
@@ -268,7 +294,6 @@ pub(crate) fn quality(posterior: &VoxelPosterior, rows: &[Row]) -> Quality {
 /// The table of a batch.
 pub(crate) fn table(
     batch: &VoxelBatch,
-    posteriors: &[VoxelPosterior],
     rows: &[Vec<Row>],
     quality: &[Quality],
 ) -> Result<RecordBatch, InferenceError> {
@@ -294,10 +319,9 @@ pub(crate) fn table(
     out.numbers("contraction", "1", number(|r| r.contraction));
     let each =
         || times.iter().zip(quality).flat_map(|(&n, quality)| std::iter::repeat_n(quality, n));
-    let made = || times.iter().zip(posteriors).flat_map(|(&n, p)| std::iter::repeat_n(p, n));
-    out.words("method", made().map(|p| p.method.name()));
-    out.numbers("khat", "1", made().map(|p| p.weights.map_or(f64::NAN, |w| w.khat)).collect());
-    out.counts("n_modes", made().map(|p| p.modes as u64));
+    out.words("method", each().map(|q| q.method.name()));
+    out.numbers("khat", "1", each().map(|q| q.khat).collect());
+    out.counts("n_modes", each().map(|q| q.modes as u64));
     out.numbers("ebfmi", "1", each().map(|q| q.ebfmi).collect());
     out.counts("divergences", each().map(|q| q.divergences));
     out.counts("max_depth_hits", each().map(|q| q.max_depth_hits));

@@ -19,7 +19,7 @@
 //! | $\alpha, \alpha_0$ | 1 | Dirichlet concentrations, their sum |
 //!
 //! Source: Dirichlet moments: Johnson, Kotz & Balakrishnan 2000,
-//! doi:10.1002/0471722065, ch. 49, eq. 49.10. Validated by
+//! doi:10.1002/0471722065, ch. 49. Validated by
 //! `basis_is_tangent_and_orthonormal` and `prior_equals_moments`.
 
 use crate::chart::frame_about;

@@ -32,8 +32,8 @@
 //! | $j_i$ | signal a coordinate | row of the Jacobian in local coordinates |
 //! | $\omega_p, c_p$ | 1, of p | weight and scale of a quantity |
 //!
-//! Source: Alexander 2008, doi:10.1002/mrm.21646, eq. 4; Pukelsheim 2006,
-//! doi:10.1137/1.9780898719109, ch. 6 (criteria); Chaloner & Verdinelli 1995,
+//! Source: Alexander 2008, doi:10.1002/mrm.21646; Pukelsheim 2006,
+//! doi:10.1137/1.9780898719109 (criteria); Chaloner & Verdinelli 1995,
 //! doi:10.1214/ss/1177009939 (with a prior). Validated by `gradient_equals_difference`
 //! and `graph_gradient_equals_difference` of `tests/information.rs`.
 

@@ -17,7 +17,7 @@
 //! | $\Lambda$ | | precision of the prior in them |
 //!
 //! Source: Kay 1993, *Fundamentals of Statistical Signal Processing: Estimation Theory*,
-//! ch. 3; Van Trees 1968, *Detection, Estimation, and Modulation Theory I*, eq. 2.4.4
+//! ch. 3; Van Trees 1968, *Detection, Estimation, and Modulation Theory I*, ch. 2
 //! (prior); for diffusion MRI Alexander 2008, doi:10.1002/mrm.21646. Validated by
 //! `information_equals_plain_sum` and `fisher_information_is_the_covariance_of_fits`.
 

@@ -24,7 +24,7 @@
 //!
 //! Source: Karlsen, Verhagen & Bovée 1999,
 //! doi:10.1002/(SICI)1522-2594(199903)41:3<614::AID-MRM26>3.0.CO;2-1 (Rician); Alexander
-//! 2008, doi:10.1002/mrm.21646, eq. 3 (its use in design); Lange, Little & Taylor 1989,
+//! 2008, doi:10.1002/mrm.21646 (its use in design); Lange, Little & Taylor 1989,
 //! doi:10.1080/01621459.1989.10478852 (Student-t). Validated by
 //! `rician_information_equals_quadrature`, `table_equals_quadrature` and `ends_are_known`.
 

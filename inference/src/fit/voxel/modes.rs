@@ -1,6 +1,6 @@
 //! All the ends of the starts of a voxel, for those who ask for more than the best one.
 //!
-//! Validated by `two_modes_are_both_found` in `tests/cheap.rs`.
+//! Validated by `voxels_of_several_modes_are_seen` in `tests/cheap.rs`.
 
 use super::{Fitter, Run, VoxelFit};
 

@@ -11,7 +11,7 @@
 //! Source: Mardia & Jupp 2000, *Directional Statistics*, sec. 10.3.2 (maximum
 //! likelihood of the Watson distribution); Zhang et al. 2012,
 //! doi:10.1016/j.neuroimage.2012.03.072, eq. 5 (odi).
-//! Validated by `watson_concentrations_return` and `a_table_equals_the_search` below.
+//! Validated by `watson_concentrations_return` and `slopes_equal_differences` below.
 
 use std::f64::consts::FRAC_2_PI;
 
@@ -21,45 +21,17 @@ pub fn dispersion_index(tau: f64) -> f64 {
     if kappa <= 0.0 { 1.0 } else { FRAC_2_PI * (1.0 / kappa).atan() }
 }
 
-/// [`dispersion_index`] by cubic interpolation with exact slopes, to $10^{-10}$.
-#[derive(Debug, Clone)]
-pub(super) struct DispersionTable {
-    /// odi and its change over one interval, at the nodes.
-    nodes: Vec<[f64; 2]>,
-}
-
-/// Intervals of the table between τ = 1/3 and 1.
-const INTERVALS: usize = 1024;
-
-impl DispersionTable {
-    pub(super) fn new() -> Self {
-        let step = 2.0 / 3.0 / INTERVALS as f64;
-        let node = |i: usize| match i {
-            // odi = 1 - (2/pi) 45/4 (tau - 1/3) and (2/pi) (1 - tau) there.
-            0 => [1.0, -11.25 * FRAC_2_PI * step],
-            INTERVALS => [0.0, -FRAC_2_PI * step],
-            _ => {
-                let tau = 1.0 / 3.0 + step * i as f64;
-                let kappa = concentration(tau);
-                let slope = variance(kappa, tau).recip() / (1.0 + kappa * kappa);
-                [dispersion_index(tau), -FRAC_2_PI * slope * step]
-            }
-        };
-        Self { nodes: (0..=INTERVALS).map(node).collect() }
+/// $d\,\mathrm{odi}/d\tau$ between τ = 1/3, where odi begins to fall, and 1.
+pub fn dispersion_index_slope(tau: f64) -> f64 {
+    if tau <= 1.0 / 3.0 {
+        // odi = 1 - (2/pi) 45/4 (tau - 1/3) there.
+        return -11.25 * FRAC_2_PI;
     }
-
-    pub(super) fn of(&self, tau: f64) -> f64 {
-        let at = (tau - 1.0 / 3.0) * (1.5 * INTERVALS as f64);
-        if at.is_nan() || at <= 0.0 {
-            return 1.0;
-        }
-        let i = (at as usize).min(INTERVALS - 1);
-        let t = (at - i as f64).min(1.0);
-        let ([a, da], [b, db]) = (self.nodes[i], self.nodes[i + 1]);
-        // Hermite's cubic.
-        let d = b - a;
-        a + t * (da + t * ((3.0 * d - 2.0 * da - db) + t * (da + db - 2.0 * d)))
+    if tau >= 1.0 {
+        return -FRAC_2_PI;
     }
+    let kappa = concentration(tau);
+    -FRAC_2_PI / (variance(kappa, tau) * (1.0 + kappa * kappa))
 }
 
 /// $d\tau/d\kappa = \langle t^4\rangle - \tau^2$, with $\kappa\langle t^4\rangle$ from the
@@ -134,14 +106,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_equals_the_search() {
-        let table = DispersionTable::new();
-        for i in 0..5000 {
-            let tau = 1.0 / 3.0 + 2.0 / 3.0 * f64::from(i) / 4999.0;
-            let (found, expected) = (table.of(tau), dispersion_index(tau));
-            assert!((found - expected).abs() < 1e-10, "{tau} {found} {expected}");
+    fn slopes_equal_differences() {
+        let h = 1e-6;
+        for tau in [1.0 / 3.0 + 2e-6, 0.34, 0.5, 0.8, 0.97, 1.0 - 2e-6] {
+            let found = dispersion_index_slope(tau);
+            let expected = (dispersion_index(tau + h) - dispersion_index(tau - h)) / (2.0 * h);
+            assert!((found / expected - 1.0).abs() < 1e-4, "{tau} {found} {expected}");
         }
-        assert_eq!((table.of(0.2), table.of(1.0), table.of(1.0 + 1e-15)), (1.0, 0.0, 0.0));
+        // The ends continue what is between.
+        for (end, near) in [(1.0 / 3.0, 1.0 / 3.0 + 1e-5), (1.0, 1.0 - 1e-5)] {
+            let (a, b) = (dispersion_index_slope(end), dispersion_index_slope(near));
+            assert!((a / b - 1.0).abs() < 1e-3, "{a} {b}");
+        }
     }
 
     #[test]

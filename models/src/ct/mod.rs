@@ -1,0 +1,45 @@
+//! X-ray CT: where rays run, which voxels there are, and the linear map between a volume
+//! and its projections.
+//!
+//! | module | idea |
+//! |---|---|
+//! | `geometry` | one row of vectors a view, and what makes a row impossible |
+//! | `volume` | the grid of voxels: size, spacing, centre, orientation |
+//! | `trajectory` | circular, helical, sinusoidal, saddle and random paths as rows of vectors |
+//! | `description` | the TOML file of a set-up |
+//! | `transform` | the map, its exact transpose, sums of rows and columns, norm |
+//!
+//! Lengths are in mm; a volume in 1/mm has projections without a unit. Axes x, y, z are
+//! right-handed; arrays are `[z, y, x]` and `[view, v, u]`, and an index grows with its
+//! coordinate.
+
+mod description;
+mod error;
+mod geometry;
+mod trajectory;
+mod transform;
+mod volume;
+
+pub use description::{SetUp, SetUpSpec, VolumeSpec};
+pub use error::CtError;
+pub use geometry::{Geometry, GeometryKind};
+pub use trajectory::{TrajectoryKind, TrajectorySpec};
+pub use transform::RayTransform;
+pub use volume::VolumeGrid;
+
+/// Difference of two points.
+fn minus(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
+    [a[0] - b[0], a[1] - b[1], a[2] - b[2]]
+}
+
+fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
+    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+}
+
+fn cross(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
+    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
+}
+
+fn norm(a: [f64; 3]) -> f64 {
+    dot(a, a).sqrt()
+}

@@ -1,0 +1,364 @@
+//! Paths of source and detector as rows of vectors.
+//!
+//! View $k$ of $n$ has the angle $\theta_k = \theta_0 + \phi_k$, $\phi_k = k\Delta/n$ (the end
+//! of the range is not reached), the frame
+//!
+//! $$\hat u = (\cos\theta,\sin\theta,0),\quad f = \cos\tau\,(-\sin\theta,\cos\theta,0) + \sin\tau\,\hat z,
+//!   \quad \hat v = -\sin\tau\,(-\sin\theta,\cos\theta,0) + \cos\tau\,\hat z,$$
+//!
+//! the source at $-Rf + z_k\hat z$ and the centre of the detector at
+//! $Df + z_k\hat z + o_u\hat u + o_v\hat v$; source and detector move along z together.
+//! A parallel beam has the ray $-f$ (ASTRA's sign) and $D = 0$.
+//!
+//! | kind | $z_k$ | |
+//! |---|---|---|
+//! | `circular` | 0 | with a tilt $\tau$: laminography |
+//! | `helical` | $P(\phi_k - \bar\phi)/2\pi$ | $P$ mm a turn; the middle of the path is at 0 |
+//! | `sinusoidal` | $A\sin(m\phi_k)$ | $m$ periods a turn |
+//! | `saddle` | $A\cos(2\phi_k)$ | |
+//! | `random` | 0 | $\theta$ uniform, and in space $\sin\tau$ too: directions uniform on the sphere |
+//!
+//! | symbol | unit | |
+//! |---|---|---|
+//! | $\theta, \tau$ | rad (degrees in files) | angle of the gantry, tilt of the beam |
+//! | $R, D$ | mm | source to axis, axis to detector |
+//! | $o$ | mm | offset of the detector |
+//!
+//! Source: the angle is that of ASTRA's angle geometries (van Aarle et al. 2016,
+//! doi:10.1364/OE.24.025129); saddle: Pack, Noo & Kudo 2004,
+//! doi:10.1088/0031-9155/49/11/009. Validated by `trajectories_equal_reference_rows` in
+//! `models/tests/ct.rs` and by the tests below.
+
+use super::{CtError, Geometry, GeometryKind};
+use microtome_kernels::philox::PhiloxRng;
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use std::f64::consts::TAU;
+
+/// Most views that are believed.
+const VIEWS_MAX: usize = 1 << 24;
+/// The stream of random directions.
+const STREAM: u8 = 0;
+
+/// Which path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrajectoryKind {
+    /// A circle about z.
+    Circular,
+    /// A screw about z.
+    Helical,
+    /// A circle that goes up and down.
+    Sinusoidal,
+    /// Two periods a turn, highest at the start.
+    Saddle,
+    /// Directions drawn at random.
+    Random,
+}
+
+/// A path as written in a file. Keys that the kind does not use are errors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrajectorySpec {
+    /// Which path.
+    pub kind: TrajectoryKind,
+    /// Number of views.
+    pub views: usize,
+    /// Range of the angle, degrees; 180 for parallel beams and 360 for others where left
+    /// out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range_deg: Option<f64>,
+    /// Angle of the first view, degrees; 0 where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_deg: Option<f64>,
+    /// Pixel pitch `[dv, du]`, in the plane `[du]`.
+    pub pixel_mm: Vec<f64>,
+    /// Distance from source to axis, fans and cones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_to_axis_mm: Option<f64>,
+    /// Distance from axis to detector, fans and cones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub axis_to_detector_mm: Option<f64>,
+    /// Offset of the detector `[v, u]`, in the plane `[u]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector_offset_mm: Option<Vec<f64>>,
+    /// Tilt of the beam out of the plane, degrees, in space.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tilt_deg: Option<f64>,
+    /// Advance a turn (helical).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pitch_mm: Option<f64>,
+    /// Greatest displacement along z (sinusoidal, saddle).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amplitude_mm: Option<f64>,
+    /// Periods a turn (sinusoidal); 1 where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub periods: Option<f64>,
+    /// Seed (random); 0 where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+impl TrajectorySpec {
+    /// A circle with default angles; distances and the rest may be set on the value.
+    pub fn circular(views: usize, pixel_mm: &[f64]) -> Self {
+        Self {
+            kind: TrajectoryKind::Circular,
+            views,
+            range_deg: None,
+            start_deg: None,
+            pixel_mm: pixel_mm.to_vec(),
+            source_to_axis_mm: None,
+            axis_to_detector_mm: None,
+            detector_offset_mm: None,
+            tilt_deg: None,
+            pitch_mm: None,
+            amplitude_mm: None,
+            periods: None,
+            seed: None,
+        }
+    }
+
+    /// The geometry of this path.
+    ///
+    /// # Shapes
+    /// `detector` `[nv, nu]`.
+    ///
+    /// # Errors
+    /// Keys that the kind needs and are not there, or does not use and are there;
+    /// numbers that are not finite or out of range.
+    pub fn geometry(&self, kind: GeometryKind, detector: [usize; 2]) -> Result<Geometry, CtError> {
+        let path = self.checked(kind)?;
+        let mut rows = Vec::with_capacity(self.views * kind.width());
+        for k in 0..self.views {
+            path.row(kind, k, &mut rows);
+        }
+        Geometry::new(kind, detector, &rows)
+    }
+
+    fn checked(&self, kind: GeometryKind) -> Result<Path, CtError> {
+        use TrajectoryKind::{Circular, Helical, Random, Saddle, Sinusoidal};
+        let space = kind.dimensions() == 3;
+        let word = match self.kind {
+            Circular => "circular",
+            Helical => "helical",
+            Sinusoidal => "sinusoidal",
+            Saddle => "saddle",
+            Random => "random",
+        };
+        if !space && matches!(self.kind, Helical | Sinusoidal | Saddle) {
+            let what = format!("{word} leaves the plane of {}", kind.name());
+            return Err(CtError::key("trajectory.kind", what));
+        }
+        if self.views == 0 || self.views > VIEWS_MAX {
+            let what = format!("{}; from 1 to {VIEWS_MAX} are possible", self.views);
+            return Err(CtError::key("trajectory.views", what));
+        }
+        let waves = matches!(self.kind, Sinusoidal | Saddle);
+        let distances = !kind.is_parallel();
+        let turns = self.kind != Random;
+        for (key, given, used, needed) in [
+            ("trajectory.range_deg", self.range_deg, turns, false),
+            ("trajectory.start_deg", self.start_deg, turns, false),
+            ("trajectory.tilt_deg", self.tilt_deg, space && turns, false),
+            ("trajectory.source_to_axis_mm", self.source_to_axis_mm, distances, true),
+            ("trajectory.axis_to_detector_mm", self.axis_to_detector_mm, distances, true),
+            ("trajectory.pitch_mm", self.pitch_mm, self.kind == Helical, true),
+            ("trajectory.amplitude_mm", self.amplitude_mm, waves, true),
+            ("trajectory.periods", self.periods, self.kind == Sinusoidal, false),
+        ] {
+            match given {
+                Some(v) if !v.is_finite() => {
+                    return Err(CtError::key(key, format!("{v}; a finite number is needed")));
+                }
+                Some(_) if !used => {
+                    let what = format!("has no meaning for a {word} path of {}", kind.name());
+                    return Err(CtError::key(key, what));
+                }
+                None if used && needed => {
+                    let what = format!("is missing: a {word} path of {} needs it", kind.name());
+                    return Err(CtError::key(key, what));
+                }
+                _ => {}
+            }
+        }
+        if self.seed.is_some() && turns {
+            return Err(CtError::key("trajectory.seed", "only the random path has a seed"));
+        }
+        let axes = kind.dimensions() - 1;
+        let offset = self.detector_offset_mm.clone().unwrap_or_else(|| vec![0.0; axes]);
+        let lists =
+            [("trajectory.pixel_mm", &self.pixel_mm), ("trajectory.detector_offset_mm", &offset)];
+        for (key, list) in lists {
+            if list.len() != axes || list.iter().any(|v| !v.is_finite()) {
+                let form = if space { "[v, u]" } else { "[u]" };
+                let what = format!("{list:?}; {axes} finite number(s) {form} are needed");
+                return Err(CtError::key(key, what));
+            }
+        }
+        if let Some(d) = self.pixel_mm.iter().find(|d| **d <= 0.0) {
+            let what = format!("{d}; the pixel pitch is positive");
+            return Err(CtError::key("trajectory.pixel_mm", what));
+        }
+        if let Some(r) = self.source_to_axis_mm.filter(|r| *r <= 0.0) {
+            let what = format!("{r}; the distance is positive");
+            return Err(CtError::key("trajectory.source_to_axis_mm", what));
+        }
+        let last = |list: &[f64]| list.last().copied().unwrap_or(0.0);
+        let first = |list: &[f64]| if space { list[0] } else { 0.0 };
+        let full = if kind.is_parallel() { 180.0 } else { 360.0 };
+        let range = self.range_deg.unwrap_or(full).to_radians();
+        Ok(Path {
+            kind: self.kind,
+            start: self.start_deg.unwrap_or(0.0).to_radians(),
+            step: range / self.views as f64,
+            middle: range * (self.views as f64 - 1.0) / (2.0 * self.views as f64),
+            tilt: self.tilt_deg.unwrap_or(0.0).to_radians(),
+            source: self.source_to_axis_mm.unwrap_or(0.0),
+            detector: self.axis_to_detector_mm.unwrap_or(0.0),
+            pixel: [last(&self.pixel_mm), first(&self.pixel_mm)],
+            offset: [last(&offset), first(&offset)],
+            rise: self.pitch_mm.or(self.amplitude_mm).unwrap_or(0.0),
+            periods: self.periods.unwrap_or(1.0),
+            seed: self.seed.unwrap_or(0),
+            space,
+        })
+    }
+}
+
+/// A path with all its numbers; pairs are (u, v).
+struct Path {
+    kind: TrajectoryKind,
+    start: f64,
+    step: f64,
+    middle: f64,
+    tilt: f64,
+    source: f64,
+    detector: f64,
+    pixel: [f64; 2],
+    offset: [f64; 2],
+    rise: f64,
+    periods: f64,
+    seed: u64,
+    space: bool,
+}
+
+impl Path {
+    fn row(&self, kind: GeometryKind, k: usize, out: &mut Vec<f64>) {
+        let phi = k as f64 * self.step;
+        let (mut theta, mut tilt) = (self.start + phi, self.tilt);
+        let z = match self.kind {
+            TrajectoryKind::Circular => 0.0,
+            TrajectoryKind::Helical => self.rise * (phi - self.middle) / TAU,
+            TrajectoryKind::Sinusoidal => self.rise * (self.periods * phi).sin(),
+            TrajectoryKind::Saddle => self.rise * (2.0 * phi).cos(),
+            TrajectoryKind::Random => {
+                let mut rng = PhiloxRng::new(self.seed, k as u64, STREAM);
+                theta = TAU * rng.random::<f64>();
+                tilt = if self.space { (2.0 * rng.random::<f64>() - 1.0).asin() } else { 0.0 };
+                0.0
+            }
+        };
+        let ((s, c), (st, ct)) = (theta.sin_cos(), tilt.sin_cos());
+        let u = [c, s, 0.0];
+        let f = [-s * ct, c * ct, st];
+        let v = [s * st, -c * st, ct];
+        let lift = [0.0, 0.0, z];
+        let first: [f64; 3] = std::array::from_fn(|i| {
+            if kind.is_parallel() { -f[i] } else { lift[i] - self.source * f[i] }
+        });
+        let detector: [f64; 3] = std::array::from_fn(|i| {
+            lift[i] + self.detector * f[i] + self.offset[0] * u[i] + self.offset[1] * v[i]
+        });
+        let d = kind.dimensions();
+        let steps = [u.map(|x| x * self.pixel[0]), v.map(|x| x * self.pixel[1])];
+        for part in [first, detector].iter().chain(&steps[..d - 1]) {
+            out.extend_from_slice(&part[..d]);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use microtome_kernels::ray::Beam;
+
+    fn cone() -> TrajectorySpec {
+        TrajectorySpec {
+            source_to_axis_mm: Some(200.0),
+            axis_to_detector_mm: Some(100.0),
+            ..TrajectorySpec::circular(16, &[2.0, 1.5])
+        }
+    }
+
+    fn source(g: &Geometry, k: usize) -> [f64; 3] {
+        let (Beam::Parallel(p) | Beam::Source(p)) = g.views()[k].beam;
+        p
+    }
+
+    #[test]
+    fn paths_rise_as_they_should() {
+        let build = |spec: &TrajectorySpec| spec.geometry(GeometryKind::Cone3d, [4, 5]).unwrap();
+        let mut spec = cone();
+        let g = build(&spec);
+        assert_eq!(source(&g, 0), [0.0, -200.0, 0.0]);
+        assert!((g.views()[4].detector[0] + 100.0).abs() < 1e-12);
+        spec.kind = TrajectoryKind::Saddle;
+        spec.amplitude_mm = Some(7.0);
+        let g = build(&spec);
+        for (k, z) in [(0, 7.0), (4, -7.0), (8, 7.0), (12, -7.0)] {
+            assert!((source(&g, k)[2] - z).abs() < 1e-12);
+        }
+        spec.kind = TrajectoryKind::Sinusoidal;
+        spec.periods = Some(2.0);
+        assert!((source(&build(&spec), 2)[2] - 7.0).abs() < 1e-12);
+        // A tilted beam: distances and right angles stay.
+        let mut spec = cone();
+        spec.tilt_deg = Some(30.0);
+        let g = build(&spec);
+        let s = source(&g, 3);
+        assert!((s[2] + 100.0).abs() < 1e-12);
+        assert!((super::super::norm(s) - 200.0).abs() < 1e-12);
+        let v = g.views()[3];
+        assert!(super::super::dot(s, v.v).abs() < 1e-12 && super::super::dot(s, v.u).abs() < 1e-12);
+    }
+
+    #[test]
+    fn random_directions_are_uniform_and_repeat() {
+        let mut spec = TrajectorySpec::circular(4000, &[1.0, 1.0]);
+        spec.kind = TrajectoryKind::Random;
+        spec.seed = Some(3);
+        let g = spec.geometry(GeometryKind::Parallel3d, [4, 5]).unwrap();
+        assert_eq!(g, spec.geometry(GeometryKind::Parallel3d, [4, 5]).unwrap());
+        // Second moments of a uniform direction are 1/3, their standard error 0.0047.
+        for i in 0..3 {
+            let mean: f64 = (0..4000).map(|k| source(&g, k)[i].powi(2)).sum::<f64>() / 4000.0;
+            assert!((mean - 1.0 / 3.0).abs() < 0.02, "{mean}");
+        }
+        let flat = TrajectorySpec { pixel_mm: vec![1.0], ..spec };
+        assert!(flat.geometry(GeometryKind::Parallel2d, [1, 5]).is_ok());
+    }
+
+    #[test]
+    fn wrong_keys_are_named() {
+        let says = |spec: &TrajectorySpec, kind, text: &str| {
+            let found = spec.geometry(kind, [1, 5]).unwrap_err().to_string();
+            assert!(found.contains(text), "{found}");
+        };
+        let c = GeometryKind::Cone3d;
+        says(&cone(), GeometryKind::Parallel3d, "source_to_axis_mm");
+        says(&TrajectorySpec { source_to_axis_mm: None, ..cone() }, c, "source_to_axis_mm");
+        says(&TrajectorySpec { source_to_axis_mm: Some(-1.0), ..cone() }, c, "positive");
+        says(&TrajectorySpec { pitch_mm: Some(1.0), ..cone() }, c, "pitch_mm");
+        says(&TrajectorySpec { seed: Some(1), ..cone() }, c, "seed");
+        says(&TrajectorySpec { views: 0, ..cone() }, c, "views");
+        says(&TrajectorySpec { views: usize::MAX, ..cone() }, c, "views");
+        says(&TrajectorySpec { pixel_mm: vec![1.0], ..cone() }, c, "pixel_mm");
+        says(&TrajectorySpec { pixel_mm: vec![1.0, 0.0], ..cone() }, c, "pixel_mm");
+        says(&TrajectorySpec { start_deg: Some(f64::NAN), ..cone() }, c, "start_deg");
+        let helix = TrajectorySpec { kind: TrajectoryKind::Helical, ..cone() };
+        says(&helix, c, "pitch_mm");
+        says(&helix, GeometryKind::Fan2d, "leaves the plane");
+    }
+}

@@ -1,0 +1,246 @@
+//! `microtome project` and `microtome backproject`: projections of a volume, and the
+//! exact transpose.
+//!
+//! Arithmetic and output have the number type of the input unless `--precision` says
+//! otherwise. Validated by `tests/cli/ct.rs`.
+
+use super::config::{self, Setting};
+use super::flags::CommonFlags;
+use super::{Outcome, say};
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum, ValueHint};
+use microtome_datasets::{Array, Values, read_set_up};
+use microtome_kernels::ray::Real;
+use microtome_models::ct::{CtError, RayTransform};
+use std::path::{Path, PathBuf};
+
+/// Number type of arithmetic and output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Precision {
+    F32,
+    F64,
+}
+
+/// Computes the projections of a volume.
+///
+/// Every ray is the sum over the voxels it meets of value x length (mm). Writes
+/// [view, u] for plane geometries and [view, v, u] for those in space.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+G.toml:
+  kind = \"cone3d\"               # parallel2d, fan2d, parallel3d, cone3d
+  views = \"views.npy\"           # one row a view (ASTRA's vectors), or a [trajectory] table
+  detector = [nv, nu]           # [nu] in the plane
+  projector = \"joseph\"          # or siddon
+  [volume]
+  shape = [nz, ny, nx]          # [ny, nx] in the plane
+  voxel_mm = [hz, hy, hx]
+  centre_mm = [cz, cy, cx]      # optional; so is axes = [[x, y, z], ...] of iz, iy, ix
+
+Example:
+  microtome project --volume phantom.npy --geometry cone.toml --out projections.npy
+
+Joseph 1982, doi:10.1109/TMI.1982.4307572; Siddon 1985, doi:10.1118/1.595715.")]
+pub(crate) struct ProjectArgs {
+    /// The volume: .npy [z, y, x], in the plane [y, x]; 1/mm for projections without unit.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    volume: PathBuf,
+    #[command(flatten)]
+    shared: SharedFlags,
+}
+
+/// Spreads projections over the voxels their rays met: the exact transpose of project.
+///
+/// This is no reconstruction: it is the other half of every iterative one.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Example:
+  microtome backproject --projections p.npy --geometry cone.toml --out b.npy
+
+The set-up file is that of `microtome project`.")]
+pub(crate) struct BackprojectArgs {
+    /// The projections: .npy [view, v, u], in the plane [view, u].
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    projections: PathBuf,
+    #[command(flatten)]
+    shared: SharedFlags,
+}
+
+/// What both verbs have.
+#[derive(Debug, Clone, Args)]
+struct SharedFlags {
+    /// The set-up: a TOML file with views, detector and volume.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    geometry: PathBuf,
+    /// The result, .npy.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    out: Option<PathBuf>,
+    /// joseph or siddon, in place of the one in the set-up file.
+    #[arg(long, value_name = "NAME")]
+    projector: Option<String>,
+    /// Number type of arithmetic and output; that of the input when left out.
+    #[arg(long, value_enum, value_name = "TYPE")]
+    precision: Option<Precision>,
+    #[command(flatten)]
+    common: CommonFlags,
+}
+
+/// A map between arrays of one number type.
+trait Map {
+    fn of<T: Real>(&self, input: &[T]) -> Result<Vec<T>, CtError>;
+}
+
+struct Forward<'a>(&'a RayTransform);
+struct Back<'a>(&'a RayTransform);
+
+impl Map for Forward<'_> {
+    fn of<T: Real>(&self, input: &[T]) -> Result<Vec<T>, CtError> {
+        self.0.apply(input)
+    }
+}
+
+impl Map for Back<'_> {
+    fn of<T: Real>(&self, input: &[T]) -> Result<Vec<T>, CtError> {
+        self.0.adjoint(input)
+    }
+}
+
+impl ProjectArgs {
+    pub(crate) fn run(self, settings: &[Setting]) -> anyhow::Result<Outcome> {
+        self.shared.run(settings, "project", "volume", &self.volume)
+    }
+}
+
+impl BackprojectArgs {
+    pub(crate) fn run(self, settings: &[Setting]) -> anyhow::Result<Outcome> {
+        self.shared.run(settings, "backproject", "projections", &self.projections)
+    }
+}
+
+impl SharedFlags {
+    fn run(
+        &self,
+        settings: &[Setting],
+        verb: &str,
+        what: &str,
+        input: &Path,
+    ) -> anyhow::Result<Outcome> {
+        let (threads, _) = self.common.start()?;
+        let set_up = read_set_up(&self.geometry, self.projector.as_deref())?;
+        let transform = set_up.transform().with_context(|| self.geometry.display().to_string())?;
+        let volume = transform.volume().shape();
+        let projections = transform.geometry().shape();
+        let (from, to) =
+            if verb == "project" { (volume, projections) } else { (projections, volume) };
+        let array = Array::read(input)?;
+        if array.shape != from {
+            bail!(
+                "--{what} {}: the shape is {:?}, but {} needs {from:?}",
+                input.display(),
+                array.shape,
+                self.geometry.display()
+            );
+        }
+        if let Some((at, value)) = array.values.not_finite() {
+            bail!(
+                "--{what} {}: the value at {:?} is {value}; finite numbers are needed",
+                input.display(),
+                index(at, &from)
+            );
+        }
+        let precision = self.precision.unwrap_or(match array.values {
+            Values::F32(_) => Precision::F32,
+            Values::F64(_) => Precision::F64,
+        });
+        let type_name = if precision == Precision::F32 { "float32" } else { "float64" };
+        let size = if precision == Precision::F32 { 4.0 } else { 8.0 };
+        if let Some(path) = &self.common.save_config {
+            config::save(path, settings)?;
+        }
+        let bytes = (transform.n_rays() + transform.volume().len()) as f64 * size;
+        if self.common.dry_run {
+            say::line(&format!(
+                "plan of {verb} (nothing is written)\n  kind         {}\n  projector    {}\n  \
+                 rays         {}\n  voxels       {}\n  arithmetic   {type_name}\n  \
+                 threads      {threads}\n  memory       {} and some 64 MB of buffers",
+                transform.geometry().kind().name(),
+                transform.projector().name(),
+                transform.n_rays(),
+                transform.volume().len(),
+                say::bytes(bytes)
+            ));
+            return Ok(Outcome::Done);
+        }
+        let Some(out) = &self.out else { bail!("--out FILE is needed, a .npy file") };
+        check_name(out)?;
+        let values = if verb == "project" {
+            compute(&Forward(&transform), array.values, precision)
+        } else {
+            compute(&Back(&transform), array.values, precision)
+        };
+        let result = Array { shape: to, values: values.with_context(|| what.to_string())? };
+        write(&result, out, self.common.overwrite)?;
+        if self.common.json {
+            let json = serde_json::json!({
+                "verb": verb, "kind": transform.geometry().kind().name(),
+                "projector": transform.projector().name(), "shape": result.shape,
+                "precision": type_name, "out": out, "simd_level": super::input::simd(),
+            });
+            say::line(&json.to_string());
+        } else if !self.common.quiet {
+            let of = if verb == "project" { "projections" } else { "a volume" };
+            say::line(&format!("{of} {:?} ({type_name}) in {}", result.shape, out.display()));
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+fn compute(map: &impl Map, input: Values, precision: Precision) -> Result<Values, CtError> {
+    Ok(match precision {
+        Precision::F32 => Values::F32(map.of(&input.into_f32())?),
+        Precision::F64 => Values::F64(map.of(&input.into_f64())?),
+    })
+}
+
+/// The index of a value along every axis.
+fn index(mut at: usize, shape: &[usize]) -> Vec<usize> {
+    let mut out: Vec<usize> = shape
+        .iter()
+        .rev()
+        .map(|n| {
+            let i = at % n;
+            at /= n;
+            i
+        })
+        .collect();
+    out.reverse();
+    out
+}
+
+fn check_name(out: &Path) -> anyhow::Result<()> {
+    if !out.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
+        bail!("--out {}: the name must end in .npy", out.display());
+    }
+    if out.is_dir() {
+        bail!("--out {}: is a folder; a file is needed", out.display());
+    }
+    Ok(())
+}
+
+/// The file appears when it is whole; an existing one of other content stays unless
+/// `overwrite` is given.
+fn write(array: &Array, out: &Path, overwrite: bool) -> anyhow::Result<()> {
+    if overwrite || !out.exists() {
+        return Ok(array.write(out)?);
+    }
+    // The bits of the numbers decide: of what this program writes, equal arrays are equal
+    // files.
+    let same = Array::read(out).is_ok_and(|found| found == *array);
+    if !same {
+        bail!(
+            "--out {}: the file exists with other content; give --overwrite to replace it",
+            out.display()
+        );
+    }
+    Ok(())
+}
