@@ -78,7 +78,7 @@ def main():
             np.save(work / "noisy.npy", noise)
             told = SIGMA * {"sigma+10": 1.1, "sigma-10": 0.9}.get(case, 1.0)
             run("sample", "--model", path, "--noise", "rician", "--sigma", told, "--scheme", scheme, "--threads", 1,
-                "--draws", 250, "--dwi", work / "noisy.npy", "--out", work / case, "--quiet", "--max-failed", 100)
+                "--draws", 250, "--method", "nuts", "--dwi", work / "noisy.npy", "--out", work / case, "--quiet", "--max-failed", 100)
             summary = pd.read_parquet(work / case / "summary.parquet")
             states = summary.drop_duplicates("voxel")["status"].value_counts()
             shares = covered(truth, summary)

@@ -45,7 +45,7 @@ def main():
                         y[:, te[here] == echo] /= y[:, b0].mean(axis=1, keepdims=True)
                     np.save(work / "sigma.npy", y[:, unweighted[here]].std(axis=1, ddof=1))
                     rows = sample(work, y, scheme, model, "--noise", "rician", "--sigma", work / "sigma.npy",
-                                  "--draws", 250, "--threads", 1, "--max-failed", 100)
+                                  "--draws", 250, "--method", "nuts", "--threads", 1, "--max-failed", 100)
                     found.append(rows.set_index(["parameter", "voxel"]))
                 for name, voxel in found[0].index:
                     a, b = (f.loc[(name, voxel)] for f in found)

@@ -43,13 +43,13 @@ impl Quantities {
                 }
                 FreeKind::Fractions { .. } => {
                     let n = if free.len == 2 { 1 } else { free.len };
-                    for k in free.at..free.at + n {
-                        out.push(values[k].to_string(), Kind::Value(k));
+                    for (k, name) in values.iter().enumerate().skip(free.at).take(n) {
+                        out.push((*name).to_string(), Kind::Value(k));
                     }
                 }
                 FreeKind::Axis => {
-                    for k in free.at..free.at + 3 {
-                        out.push(format!("{}^2", values[k]), Kind::Square(k));
+                    for (k, name) in values.iter().enumerate().skip(free.at).take(3) {
+                        out.push(format!("{name}^2"), Kind::Square(k));
                     }
                     out.axes.push((free.name.clone(), free.at));
                 }

@@ -101,7 +101,7 @@ pub fn judge(
         without_draws: count(&|s| !s.has_draws),
         again: count(&|s| s.again),
         divergent: count(&|s| s.divergences > 0),
-        few_effective: count(&|s| s.has_draws && !(s.ess >= draws as f64)),
+        few_effective: count(&|s| s.has_draws && (s.ess.is_nan() || s.ess < draws as f64)),
         smallest,
         calibrated: smallest > level,
     }

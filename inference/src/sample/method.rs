@@ -13,9 +13,12 @@
 //! | modes within six nats of evidence | 1 |
 //! | 5 % quantile of a free fraction | 0.02 |
 //! | half-angle of the cone that holds 90 % of an axis | 40° |
+//! | standard deviation of a free scalar over that of its prior | 0.25 |
 //!
-//! Near a fraction of zero, and for an axis that the data leave open, the posterior has
-//! corners that no density at the mode reaches, and k-hat is not sure to see it.
+//! Near a fraction of zero, for an axis that the data leave open, and for a scalar that
+//! they hardly tell from its prior, the posterior has corners and far regions that no
+//! density at the mode reaches. k-hat sees only what was proposed; simulation-based
+//! calibration (`docs/calibration.md`) is what showed these limits to be needed.
 //!
 //! Source: Vehtari et al. 2024, JMLR 25(72), sec. 3.2.4 (the limit of k-hat). Validated by
 //! `tests/cheap.rs`.
@@ -28,6 +31,8 @@ use microtome_models::{FreeKind, Model, SampleMethod, SearchSpec};
 const VANISHING: f64 = 0.02;
 /// A wider cone is an open axis.
 const WIDEST_CONE_DEG: f64 = 40.0;
+/// A scalar is open where its standard deviation is a larger share of the prior's.
+const OPEN_SHARE: f64 = 0.25;
 /// Fewest proposals of importance sampling.
 const LEAST_PROPOSALS: usize = 400;
 
@@ -76,13 +81,33 @@ fn proposals(stored: usize) -> usize {
     stored.max(LEAST_PROPOSALS)
 }
 
-/// Whether a fraction vanishes or an axis is open among draws.
+/// The free scalars of a model, and the standard deviation at which each is open.
+pub(super) fn open_scalars(model: &Model) -> Vec<(usize, f64)> {
+    let scalars = model.free().iter().filter(|f| f.kind == FreeKind::Scalar { period: None });
+    scalars.filter_map(|f| Some((f.at, OPEN_SHARE * f.prior.as_ref()?.sd()))).collect()
+}
+
+/// Whether a fraction vanishes, or an axis or a scalar is open among draws.
 ///
 /// # Shapes
-/// `values` `[draw, width]`.
-pub(super) fn has_corners(model: &Model, values: &[f64], width: usize) -> bool {
+/// `values` `[draw, width]`; `open` from [`open_scalars`].
+pub(super) fn has_corners(
+    model: &Model,
+    values: &[f64],
+    width: usize,
+    open: &[(usize, f64)],
+) -> bool {
     let count = values.len() / width.max(1);
     if count == 0 {
+        return true;
+    }
+    let is_open = |&(at, limit): &(usize, f64)| {
+        let draws = || values.chunks_exact(width).map(|x| x[at]);
+        let mean = draws().sum::<f64>() / count as f64;
+        let square = draws().map(|x| (x - mean) * (x - mean)).sum::<f64>() / count as f64;
+        square > limit * limit
+    };
+    if open.iter().any(is_open) {
         return true;
     }
     let mut column = vec![0.0; count];

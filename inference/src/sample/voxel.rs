@@ -11,7 +11,7 @@
 
 use super::importance::{ADAPTATIONS, Importance};
 use super::laplace::Laplace;
-use super::method::{SampleOptions, has_corners};
+use super::method::{SampleOptions, has_corners, open_scalars};
 use super::mixture::{apportion, components, proportions};
 use super::modes::{self, Mode, OnCharts};
 use super::nuts::{Draw, LnDensity, NutsOptions, Trace, run_chain};
@@ -104,6 +104,8 @@ pub struct Sampler {
     options: SampleOptions,
     importance: Importance,
     indices: Vec<u32>,
+    /// From [`open_scalars`].
+    open: Vec<(usize, f64)>,
 }
 
 /// The posterior in white coordinates.
@@ -133,8 +135,10 @@ impl Sampler {
     }
 
     /// A sampler that fits with `fitter`.
-    pub fn with_options(fitter: Fitter, options: SampleOptions) -> Self {
-        Self { fitter, options, importance: Importance::default(), indices: Vec::new() }
+    pub fn with_options(mut fitter: Fitter, options: SampleOptions) -> Self {
+        let open = open_scalars(&fitter.evaluator().lowered().model);
+        let importance = Importance::default();
+        Self { fitter, options, importance, indices: Vec::new(), open }
     }
 
     /// The fitter.
@@ -175,7 +179,7 @@ impl Sampler {
             return out;
         }
         out.status = Status::Divergent;
-        let Self { fitter, options, importance, indices } = self;
+        let Self { fitter, options, importance, indices, open } = self;
         let evaluator = fitter.evaluator();
         let model = evaluator.lowered().model.clone();
         let noise = match sigma {
@@ -209,7 +213,7 @@ impl Sampler {
             SampleMethod::Auto if out.modes == 1 => {
                 weigh(&mut posterior, &modes, options, importance, &mut own(), &mut out, indices);
                 if out.weights.is_some_and(|w| w.is_reliable())
-                    && !has_corners(&model, &out.values, out.width)
+                    && !has_corners(&model, &out.values, out.width, open)
                 {
                     out.status = Status::Converged;
                 } else {
