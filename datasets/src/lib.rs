@@ -11,7 +11,7 @@
 //! | [`maps`] | NIfTI maps of results |
 //! | [`parts`], [`table`] | Parquet tables, finished blocks, resume |
 //! | [`matrix`], [`csv_table`] | `[set, measurement]` matrices, parameter tables |
-//! | [`array`], [`set_up`] | volumes and projections, CT set-ups |
+//! | [`mod@array`], [`set_up`] | volumes and projections, CT set-ups |
 //! | [`phantom`] | structures with known truth, noise |
 //! | [`demo`] | the embedded demonstration block |
 //!

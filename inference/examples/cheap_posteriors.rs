@@ -50,12 +50,11 @@ fn is_typical(model: &Model, x: &[f64]) -> bool {
     })
 }
 
-/// The numbers that are compared: by name, the draws and the truth.
-fn quantities(
-    model: &Model,
-    p: &VoxelPosterior,
-    truth: &[f64],
-) -> (Vec<(String, Vec<f64>, f64)>, Vec<bool>) {
+/// A number that is compared: its name, its draws and the truth.
+type Quantity = (String, Vec<f64>, f64);
+
+/// The numbers that are compared, and whether the axial caps hold the true axes.
+fn quantities(model: &Model, p: &VoxelPosterior, truth: &[f64]) -> (Vec<Quantity>, Vec<bool>) {
     let mut values = p.values.clone();
     let mut truth = truth.to_vec();
     model.canonicalise(&mut truth);

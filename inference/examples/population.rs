@@ -171,7 +171,8 @@ fn truth(case: &str, model: &Model, i: usize, j: usize, side: usize) -> Vec<f64>
         ],
     };
     let mut rng = PhiloxRng::new(78, (i + side * j) as u64, 9);
-    let (z, phi): (f64, f64) = (rng.random_range(0.0..1.0), rng.random_range(0.0..6.283));
+    let (z, phi): (f64, f64) =
+        (rng.random_range(0.0..1.0), rng.random_range(0.0..std::f64::consts::TAU));
     let r = (1.0 - z * z).sqrt();
     let mu = [r * phi.cos(), r * phi.sin(), z];
     let three = model.components().len() == 3;

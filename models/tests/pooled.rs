@@ -135,9 +135,9 @@ fn agrees_with_the_posterior() {
         let mut difference = |z: &[f64]| posterior.ln_density(z, &mut gz) - v.at(z).0;
         let here = difference(&v.z);
         let mut z = v.z.clone();
-        for k in 0..z.len() {
+        for (k, z) in z.iter_mut().enumerate() {
             if v.space.coordinates().iter().all(|c| c.at != k) {
-                z[k] = 0.4 - 0.7 * z[k];
+                *z = 0.4 - 0.7 * *z;
             }
         }
         let there = difference(&z);

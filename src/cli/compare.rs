@@ -273,7 +273,7 @@ impl Comparison {
             model.khat_voxels += u64::from(row.khats_high > 0);
             model.misfit += u64::from(row.ppp_chi2 < 0.01);
             model.not_mixed += u64::from(row.status != "converged");
-            if seen % self.every == 0 {
+            if seen.is_multiple_of(self.every) {
                 model.terms.extend_from_slice(&row.terms);
             }
         }

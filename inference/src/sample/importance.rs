@@ -75,8 +75,8 @@ pub struct Importance {
 
 impl Importance {
     /// Draws `count` points of the mixture and weighs them. Where k-hat is above its limit,
-    /// or fewer than [`LEAST_EFFICIENCY`] of the draws are effective, and the mixture has
-    /// one mode, a component with the mean and [`INFLATIONS`] times the covariance of the
+    /// or fewer than 65 % of the draws are effective, and the mixture has
+    /// one mode, a component with the mean and an inflated covariance of the
     /// weighted draws joins the mixture and gives as many draws, `adaptations` times at most.
     pub fn draw(
         &mut self,

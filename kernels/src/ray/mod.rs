@@ -4,7 +4,7 @@
 //!
 //! $$(Ax)_r = \sum_j A_{rj}\,x_j,\qquad (A^Ty)_j = \sum_r A_{rj}\,y_r.$$
 //!
-//! Neither is stored. [`footprint`] says which voxels a ray meets in a slice across its
+//! Neither is stored. `footprint.rs` says which voxels a ray meets in a slice across its
 //! main axis, and how much of each; [`forward`] sums over them and [`adjoint`] spreads
 //! over them, so the two are transposes of each other entry by entry, whatever the rays.
 //!
