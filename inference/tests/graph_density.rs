@@ -552,7 +552,7 @@ fn an_image_of_65536_coordinates() {
     let parameters = Parameters::new().vector("x", n, Constraint::Real).unwrap();
     let fused = Fused::new(parameters).with(Smooth { m, w, lambda }).unwrap();
     let options =
-        NutsOptions { chains: 1, tune: 40, draws: 40, max_depth: 5, ..NutsOptions::default() };
+        NutsOptions { chains: 1, tune: 60, draws: 60, max_depth: 5, ..NutsOptions::default() };
     let clock = cpu_time::ThreadTime::now();
     let posterior = sample_density(
         |_| GraphDensity::new(n, &Device::Cpu, |x| fused.ln_density(x)),
@@ -573,7 +573,7 @@ fn an_image_of_65536_coordinates() {
         x.iter().enumerate().map(|(k, v)| (v - about(k)).powi(2)).sum::<f64>() / n as f64
     });
     // Standard deviations of one draw: sqrt(2/(n q)) of the amplitude and, of the mean
-    // square, sqrt(2 mean(1/q²)/n); forty draws that follow tuning repeat each other, so
+    // square, sqrt(2 mean(1/q²)/n); sixty draws that follow tuning repeat each other, so
     // five of a single draw.
     println!(
         "amplitude {:.4} of {shrink:.4}, square {:.5} of {variance:.5}",

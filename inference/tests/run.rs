@@ -259,6 +259,8 @@ fn the_posterior_and_summary_tables_have_their_columns() {
         ("mcse_q95", F, "of the parameter"),
         ("contraction", F, "1"),
         ("method", Utf8, ""),
+        ("khat", F, "1"),
+        ("n_modes", Int32, ""),
         ("ebfmi", F, "1"),
         ("divergences", Int32, ""),
         ("max_depth_hits", Int32, ""),
@@ -330,7 +332,8 @@ fn a_watched_run_adds_up() {
     let tables = runner.process(&arrow, &AtomicBool::new(false)).unwrap();
     assert_eq!(cells(&tables.main), cells(&run(&spec, &input).main));
     let p = MONITOR.progress();
-    let doubtful = tables.counts.voxels - tables.counts.by_status["converged"];
+    let doubtful =
+        tables.counts.voxels - tables.counts.by_status.get("converged").copied().unwrap_or(0);
     assert_eq!((p.voxels, p.doubtful), (7, doubtful));
     // Two voxels have no draws.
     assert_eq!((p.tuning, p.draws), (5 * 4 * 100, 5 * 4 * 150));
