@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Most chains of a voxel: each has one of the streams of its random numbers.
-const MAX_CHAINS: usize = 256;
+const MAX_CHAINS: usize = 255;
 
 /// A compiled specification, shared by all threads.
 #[derive(Debug)]

@@ -532,7 +532,7 @@ fn chains_without_random_numbers_of_their_own_are_refused() {
     let mut spec = spec(Job::Sample, "ball_stick", SigmaSpec::Known(SIGMA));
     spec.search.chains = 257;
     match Runner::new(&spec) {
-        Err(InferenceError::Chains { chains: 257, most: 256 }) => {}
+        Err(InferenceError::Chains { chains: 257, most: 255 }) => {}
         other => panic!("{other:?}"),
     }
 }

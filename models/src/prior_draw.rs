@@ -188,7 +188,7 @@ fn draw_of(free: &Free) -> Result<Draw, PriorDrawError> {
 
 /// A uniform number that is neither 0 nor 1.
 fn open_uniform<R: Rng + ?Sized>(rng: &mut R) -> f64 {
-    rng.random::<f64>() + 2f64.powi(-54)
+    rng.random::<f64>().clamp(2f64.powi(-54), 1.0 - f64::EPSILON)
 }
 
 /// A unit vector, uniform on the sphere.

@@ -58,14 +58,21 @@ fn evidence(voxel: &Voxel, search: &SearchSpec) -> Option<Evidence> {
     let sampling = voxel.sampling.as_ref()?;
     let chains = sampling.method == "nuts";
     let measured = |x: f64, is: bool| is.then_some(x);
+    // As in the table, a number that could not be computed is the worst of all.
     let worst = |get: &dyn Fn(&super::frame::Estimate) -> f64, pick: fn(f64, f64) -> f64| {
-        voxel.parameters.values().map(get).fold(f64::NAN, pick)
+        let keep = |a: f64, b: f64| if a.is_nan() || b.is_nan() { f64::NAN } else { pick(a, b) };
+        voxel.parameters.values().map(get).reduce(keep).unwrap_or(f64::NAN)
+    };
+    let drawn = match sampling.method.as_str() {
+        "nuts" => all_draws(search),
+        "laplace" => search.chains * search.draws,
+        _ => proposals(search),
     };
     Some(Evidence {
         converged: voxel.status == "converged",
         // Independent draws are worth one chain, and their weights are of the proposals.
         chains: if chains { search.chains } else { 1 },
-        draws: if chains { all_draws(search) } else { proposals(search) },
+        draws: drawn,
         rhat: measured(worst(&|e| e.rhat, f64::max), chains && search.chains > 1),
         ess: Some(worst(&|e| e.ess_bulk.min(e.ess_tail), f64::min)),
         ebfmi: measured(sampling.ebfmi, chains),

@@ -110,6 +110,11 @@ impl SearchFlags {
                 self.prior
             );
         }
+        if self.criteria && sampler == SampleMethod::Laplace {
+            bail!(
+                "--criteria: needs draws of the posterior itself; take --method nuts, auto or psis"
+            );
+        }
         let defaults = SearchSpec::for_method(sampler);
         let (draws, thin) = self.draws.map_or((defaults.draws, defaults.thin), |d| (d, 1));
         for (flag, value, most) in [

@@ -26,6 +26,8 @@ use std::time::Instant;
 
 /// The probability of calling a calibrated model not calibrated.
 const LEVEL: f64 = 0.01;
+/// Most simulations times ranked draws: the exact test holds a number for each.
+const MOST_RANKS: u64 = 20_000_000;
 /// Simulations between two reports of progress.
 const BLOCK: u64 = 64;
 /// Files of a folder of results.
@@ -183,6 +185,13 @@ impl SbcFlags {
         }
         if !(20..=1_000_000).contains(&self.simulations) {
             bail!("--simulations {}: a number from 20 to 1000000 is needed", self.simulations);
+        }
+        if self.simulations.saturating_mul(self.sbc_draws as u64) > MOST_RANKS {
+            bail!(
+                "--simulations {} with --sbc-draws {}: their product is above {MOST_RANKS}, more than the exact test can hold; take fewer of one",
+                self.simulations,
+                self.sbc_draws
+            );
         }
         if !(9..=9999).contains(&self.sbc_draws) {
             bail!("--sbc-draws {}: a number from 9 to 9999 is needed", self.sbc_draws);

@@ -20,8 +20,8 @@ use arrow_array::types::{Float64Type, Int32Type, Int64Type};
 use arrow_array::{BooleanArray, Float64Array, RecordBatch};
 use microtome_kernels::eigen::eigen_3x3;
 use microtome_models::{
-    Constants, Evaluator, Job, Lowered, Model, NoiseKind, PriorSampler, RunSpec, ShellMeans,
-    SigmaSpec, VoxelBatch, simulation_rng,
+    Constants, Evaluator, Job, Lowered, Model, NoiseKind, PriorSampler, RunSpec, SampleMethod,
+    ShellMeans, SigmaSpec, VoxelBatch, simulation_rng,
 };
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -31,6 +31,8 @@ use std::sync::atomic::AtomicBool;
 
 /// Warm-up and draws of a second try, in those of the first.
 pub(super) const LONGER: usize = 5;
+/// Sets the seed of a second sampling apart from that of the first.
+const ANEW: u64 = 0x5bc5_a3b1_0000_0001;
 /// Effective draws that a voxel needs, in ranked draws.
 const ENOUGH: f64 = 2.0;
 /// The share of the posterior that an interval holds.
@@ -130,6 +132,8 @@ impl Calibration {
         let mut longer = run.clone();
         longer.search.tune *= LONGER;
         longer.search.draws *= LONGER;
+        // Its random numbers are not those that asked for it.
+        longer.seed ^= ANEW;
         let second = Runner::new(&longer)?;
         let noise = run.model.noise.kind;
         let model = Arc::new(Model::new(run.model.clone())?);
@@ -244,15 +248,21 @@ impl Calibration {
         let summary = tables.summary.as_ref().ok_or_else(lost)?;
         let voxel = integers(summary, "voxel")?;
         let status = summary.column_by_name("status").ok_or_else(lost)?.as_string::<i32>();
+        let method = summary.column_by_name("method").ok_or_else(lost)?.as_string::<i32>();
+        let ess = numbers(summary, "ess_bulk")?;
         for (k, v) in voxel.iter().enumerate() {
-            out.entry(*v as usize).or_insert_with(|| Found {
+            let found = out.entry(*v as usize).or_insert_with(|| Found {
                 values: Vec::new(),
                 quantities: Vec::new(),
                 chains: 0,
                 status: status.value(k).to_string(),
                 divergences: 0,
-                ess: f64::NAN,
+                ess: f64::INFINITY,
             });
+            // Draws of weights are worth no more than the table says.
+            if method.value(k) != SampleMethod::Nuts.name() {
+                found.ess = found.ess.min(ess.value(k));
+            }
         }
         self.read_draws(&tables.main, &mut out)?;
         if which.iter().any(|v| !out.contains_key(v)) {
@@ -289,7 +299,8 @@ impl Calibration {
         out.par_iter_mut().for_each_init(Workspace::new, |workspace, (_, found)| {
             let draws = found.values.chunks_exact(self.prior.width());
             found.quantities = draws.map(|x| self.quantities.evaluate(x, f64::NAN)).collect();
-            found.ess = smallest_ess(&found.quantities, found.chains, workspace);
+            let of_rows = smallest_ess(&found.quantities, found.chains, workspace);
+            found.ess = if of_rows.is_nan() { of_rows } else { of_rows.min(found.ess) };
         });
         Ok(())
     }

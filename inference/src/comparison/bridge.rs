@@ -132,7 +132,7 @@ pub fn bridge(
     laplace: &Laplace,
     relabelling: &mut Relabelling,
     (z, ln_density): (&[f64], &[f64]),
-    chains: usize,
+    (chains, share): (usize, f64),
     rng: &mut PhiloxRng,
     workspace: &mut Workspace,
 ) -> Option<Bridge> {
@@ -171,7 +171,7 @@ pub fn bridge(
             if inside { ln_target - ln_proposal } else { f64::NEG_INFINITY }
         })
         .collect();
-    let found = fixed_point(&of_draws, &of_proposals, chains, workspace)?;
+    let found = fixed_point(&of_draws, &of_proposals, (chains, share), workspace)?;
     let ln_copies = (relabelling.copies() as f64).ln();
     Some(Bridge { ln_evidence: found.ln_evidence + ln_copies, ..found })
 }
@@ -180,7 +180,7 @@ pub fn bridge(
 fn fixed_point(
     of_draws: &[f64],
     of_proposals: &[f64],
-    chains: usize,
+    (chains, share): (usize, f64),
     workspace: &mut Workspace,
 ) -> Option<Bridge> {
     let mut sorted = of_draws.to_vec();
@@ -193,15 +193,23 @@ fn fixed_point(
         |l: &[f64]| -> Vec<f64> { l.iter().map(|l| (l - offset).min(700.0).exp()).collect() };
     let (draws, proposals) = (ratio(of_draws), ratio(of_proposals));
     let length = draws.len() / chains.max(1);
+    // A draw without a proposal counts as the farthest.
+    let series_of_draws: Vec<f64> =
+        of_draws.iter().map(|l| if l.is_finite() { *l } else { offset - 700.0 }).collect();
     let mut effective = |series: &[f64]| {
         let size = Chains::new(series, chains, length).map_or(f64::NAN, |c| ess_mean(c, workspace));
-        if size.is_finite() { size.min(series.len() as f64) } else { series.len() as f64 }
+        // Constant terms have no scatter; a NaN is that of draws without a density.
+        let size = if size.is_finite() { size.min(series.len() as f64) } else { size };
+        share * size
     };
-    let (n1, n2) = (effective(of_draws), proposals.len() as f64);
+    let (n1, n2) = (effective(&series_of_draws), proposals.len() as f64);
+    if !n1.is_finite() {
+        return None;
+    }
     let (s1, s2) = (n1 / (n1 + n2), n2 / (n1 + n2));
     let average =
         |x: &[f64], f: &dyn Fn(f64) -> f64| x.iter().map(|l| f(*l)).sum::<f64>() / x.len() as f64;
-    let mut r = 1.0;
+    let (mut r, mut is_settled) = (1.0, false);
     for _ in 0..STEPS {
         let above = average(&proposals, &|l| l / (s1 * l + s2 * r));
         let below = average(&draws, &|l| 1.0 / (s1 * l + s2 * r));
@@ -212,8 +220,12 @@ fn fixed_point(
         let change = (next - r).abs() / next;
         r = next;
         if change < ENOUGH {
+            is_settled = true;
             break;
         }
+    }
+    if !is_settled {
+        return None;
     }
     let part = |x: &[f64], f: &dyn Fn(f64) -> f64| {
         let values: Vec<f64> = x.iter().map(|l| f(l / r)).collect();

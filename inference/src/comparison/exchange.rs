@@ -25,6 +25,7 @@ const MOST: usize = 24;
 pub struct Relabelling {
     /// For each relabelling but the identity, the source of every value.
     sources: Vec<Vec<usize>>,
+    is_whole: bool,
     x: Vec<f64>,
     z: Vec<f64>,
     best: Vec<f64>,
@@ -50,15 +51,21 @@ impl Relabelling {
             at += 1;
         }
         group.remove(0);
-        if group.len() >= MOST {
+        let is_whole = group.len() < MOST;
+        if !is_whole {
             group.clear();
         }
-        Self { sources: group, x: vec![0.0; width], z: Vec::new(), best: Vec::new() }
+        Self { sources: group, is_whole, x: vec![0.0; width], z: Vec::new(), best: Vec::new() }
     }
 
     /// $|G|$: the number of equal copies of the posterior.
     pub fn copies(&self) -> usize {
         self.sources.len() + 1
+    }
+
+    /// Whether all labellings are known; there may be too many to try.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Squared distance from the mode.

@@ -14,7 +14,7 @@ use super::predictive_check::{Checker, PredictiveCheck, REPLICATES};
 use crate::diagnostics::Workspace;
 use crate::sample::{Laplace, VoxelPosterior};
 use microtome_kernels::philox::PhiloxRng;
-use microtome_models::{Evaluator, Model, PointwiseLikelihood, Posterior, Sigma};
+use microtome_models::{Evaluator, Model, PointwiseLikelihood, Posterior, SampleMethod, Sigma};
 
 /// Sets the random numbers of criteria apart from those of chains of the same seed.
 const SEED: u64 = 0x6372_6974_6572_6961;
@@ -71,7 +71,8 @@ pub fn criteria(
 ) -> Option<Criteria> {
     // Draws without traces are those of one chain.
     let chains = draws.traces.len().max(1);
-    if draws.values.is_empty() {
+    // Draws of a normal density are not those of the posterior.
+    if draws.values.is_empty() || draws.method == SampleMethod::Laplace {
         return None;
     }
     let lowered = evaluator.lowered().clone();
@@ -107,7 +108,10 @@ pub fn criteria(
             checker.push(signal, sigma);
         }
     });
-    let efficiency = relative_efficiency(&draws.values, draws.width, chains, &mut w.diagnostics);
+    // Draws of weights repeat each other, which their order does not show.
+    let share = draws.weights.map_or(1.0, |w| (w.precision / total as f64).min(1.0));
+    let efficiency =
+        share * relative_efficiency(&draws.values, draws.width, chains, &mut w.diagnostics);
     let (loo, waic) =
         loo_and_waic(w.likelihoods.values(), w.likelihoods.draws(), efficiency, &mut w.loo);
 
@@ -128,15 +132,19 @@ pub fn criteria(
         &laplace,
         &mut relabelling,
         (&z, &ln_density),
-        chains,
+        (chains, share),
         &mut random(BRIDGE_STREAM),
         &mut w.diagnostics,
     );
+    // Where not all labellings are known, neither is their number.
+    let whole = relabelling.is_whole();
+    let ln_evidence_laplace =
+        if whole { laplace_evidence(&laplace, relabelling.copies()) } else { f64::NAN };
     Some(Criteria {
         loo,
         waic,
-        evidence,
-        ln_evidence_laplace: laplace_evidence(&laplace, relabelling.copies()),
+        evidence: evidence.filter(|_| whole),
+        ln_evidence_laplace,
         check: checker.finish(),
     })
 }

@@ -91,7 +91,9 @@ impl Importance {
         self.chart.clear();
         self.ln_density.clear();
         let shares: Vec<f64> = mixture.iter().map(|c| c.share).collect();
-        for (component, n) in mixture.iter().zip(apportion(&shares, count)) {
+        for (component, n) in mixture.iter_mut().zip(apportion(&shares, count)) {
+            // The share that it really has, by whole draws.
+            component.share = n as f64 / count as f64;
             self.extend(target, component, n, rng);
         }
         self.weigh(target, mixture);

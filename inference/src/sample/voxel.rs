@@ -355,7 +355,8 @@ fn chains(
     out.values.clear();
     out.traces.clear();
     out.values.reserve(options.chains * options.draws * out.width);
-    let mut current = 0;
+    // Importance sampling may have left any chart behind.
+    let mut current = usize::MAX;
     for (chain, mode) in
         chain_modes(&modes::ln_evidence(modes), options.chains).into_iter().enumerate()
     {

@@ -181,7 +181,7 @@ fn axis(
         return [Summary::MISSING; 5];
     }
     let mut dyadic = [[0.0; 3]; 3];
-    let mut worst = Summary::MISSING;
+    let mut products = Vec::with_capacity(6);
     let mut product = vec![0.0; draws.len()];
     for i in 0..3 {
         for j in i..3 {
@@ -191,11 +191,18 @@ fn axis(
             let s = summary_of(&product, workspace);
             dyadic[i][j] = s.mean;
             dyadic[j][i] = s.mean;
-            worst.rhat = worst.rhat.max(s.rhat);
-            worst.ess_bulk = worst.ess_bulk.min(s.ess_bulk);
-            worst.ess_tail = worst.ess_tail.min(s.ess_tail);
+            products.push(s);
         }
     }
+    let pick = |get: fn(&Summary) -> f64, worse: fn(&f64, &f64) -> bool| {
+        worst(products.iter().map(get), worse).unwrap_or(f64::NAN)
+    };
+    let worst = Summary {
+        rhat: pick(|s| s.rhat, f64::gt),
+        ess_bulk: pick(|s| s.ess_bulk, f64::lt),
+        ess_tail: pick(|s| s.ess_tail, f64::lt),
+        ..Summary::MISSING
+    };
     let (values, vectors) = eigen_3x3(dyadic);
     let mut m = vectors[0];
     let mut x = [m[0], m[1], m[2]];

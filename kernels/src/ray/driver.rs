@@ -9,7 +9,7 @@
 //! Validated by `threads_change_no_bit` and `transposes` below.
 
 use super::footprint::{Footprint, Joseph, Siddon, Slab, TAPS};
-use super::line::{ACROSS, Grid, Line, Panel, Rays, View};
+use super::line::{ACROSS, Beam, Grid, Line, Panel, Rays, View};
 use super::{Projector, Real};
 use crate::lanes::{Task, at_level};
 use crate::simd::{self, madd};
@@ -27,15 +27,20 @@ const TASK_RAYS: usize = 256;
 /// Rays that the transpose prepares at once.
 const CHUNK_RAYS: usize = 1 << 18;
 
-fn is_flat(grid: &Grid, panel: Panel) -> bool {
-    grid.shape[2] == 1 && panel.nv == 1
+/// Whether all rays run in the middle plane of a grid of one voxel along z.
+fn is_flat(grid: &Grid, panel: Panel, views: &[View]) -> bool {
+    let in_plane = |view: &View| {
+        let (Beam::Parallel(p) | Beam::Source(p)) = view.beam;
+        p[2] == 0.0 && view.detector[2] == 0.0 && view.u[2] == 0.0
+    };
+    grid.shape[2] == 1 && panel.nv == 1 && views.iter().all(in_plane)
 }
 
 /// Projections of a volume: $y = Ax$.
 ///
 /// # Shapes
-/// `volume` `[z, y, x]`, `out` `[view, v, u]`. A grid of one voxel along z with a panel of
-/// one row is flat: rays must run in its plane.
+/// `volume` `[z, y, x]`, `out` `[view, v, u]`. Rays in the middle plane of a grid of one
+/// voxel along z have a loop of their own.
 ///
 /// # Panics
 /// When a slice has another length than its shape says.
@@ -51,7 +56,7 @@ pub fn forward<T: Real>(
     if volume.is_empty() || out.is_empty() {
         return;
     }
-    match (projector, is_flat(grid, panel)) {
+    match (projector, is_flat(grid, panel, views)) {
         (Projector::Joseph, true) => sums::<T, Joseph, true>(grid, panel, views, volume, out),
         (Projector::Joseph, false) => sums::<T, Joseph, false>(grid, panel, views, volume, out),
         (Projector::Siddon, true) => sums::<T, Siddon, true>(grid, panel, views, volume, out),
@@ -147,7 +152,7 @@ pub fn adjoint<T: Real>(
     if volume.is_empty() || projections.is_empty() {
         return;
     }
-    match (projector, is_flat(grid, panel)) {
+    match (projector, is_flat(grid, panel, views)) {
         (Projector::Joseph, true) => {
             spread::<T, Joseph, true>(grid, panel, views, projections, volume)
         }
@@ -291,7 +296,6 @@ fn add<T: Real>(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::ray::Beam;
 
     const GRID: Grid = Grid { shape: [21, 37, 18], voxel: [1.0, 0.8, 1.2] };
     const PANEL: Panel = Panel { nu: 23, nv: 19 };
@@ -340,6 +344,35 @@ mod tests {
         let norm = ax.iter().map(|v| v.wide().powi(2)).sum::<f64>().sqrt();
         let y = (0..ax.len()).map(|i| value(7 * i + 3).powi(2)).sum::<f64>().sqrt();
         (left - right).abs() / (norm * y)
+    }
+
+    /// A slice between empty ones: rays that leave its plane weigh what they weigh there.
+    #[test]
+    fn a_slice_is_a_volume() {
+        let (slice, row) = (Grid { shape: [21, 37, 1], ..GRID }, Panel { nu: 23, nv: 1 });
+        let padded = Grid { shape: [21, 37, 3], ..GRID };
+        let x: Vec<f64> = (0..slice.len()).map(value).collect();
+        let mut whole = vec![0.0; padded.len()];
+        whole[slice.len()..2 * slice.len()].copy_from_slice(&x);
+        let mut in_plane = views();
+        in_plane.iter_mut().for_each(|v| {
+            (v.detector[2], v.u[2]) = (0.0, 0.0);
+            v.beam = match v.beam {
+                Beam::Parallel([a, b, _]) => Beam::Parallel([a, b, 0.0]),
+                Beam::Source([a, b, _]) => Beam::Source([a, b, 0.0]),
+            };
+        });
+        for views in [views(), in_plane] {
+            for projector in Projector::ALL {
+                let (mut a, mut b) = (vec![0.0; 9 * 23], vec![0.0; 9 * 23]);
+                forward(projector, &slice, row, &views, &x, &mut a);
+                forward(projector, &padded, row, &views, &whole, &mut b);
+                assert!(a.iter().any(|v| *v != 0.0));
+                for (a, b) in a.iter().zip(&b) {
+                    assert!((a - b).abs() < 1e-11, "{projector:?}: {a} {b}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@
 /// A grid of voxels about the origin, axes along the coordinate axes; x, y, z order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Grid {
-    /// Voxels along x, y, z. One along z is a flat grid: rays must then run in its plane.
+    /// Voxels along x, y, z.
     pub shape: [usize; 3],
     /// Voxel size along x, y, z in mm.
     pub voxel: [f64; 3],
