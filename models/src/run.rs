@@ -173,7 +173,7 @@ impl Default for SearchSpec {
 /// Kept draws a chain of the methods that are cheap.
 const CHEAP_DRAWS: usize = 100;
 /// Draws of NUTS for each of them, so that R-hat has enough to be judged by.
-const CHEAP_THIN: usize = 4;
+const CHEAP_THIN: usize = 10;
 
 impl SearchSpec {
     /// The default settings of a method of sampling: few draws are kept where they are

@@ -86,7 +86,23 @@ struct Verdict {
 }
 
 impl CompareFlags {
-    pub(crate) fn run(&self, out: Option<&Path>, as_json: bool) -> anyhow::Result<Outcome> {
+    pub(crate) fn run(
+        &self,
+        out: Option<&Path>,
+        overwrite: bool,
+        as_json: bool,
+    ) -> anyhow::Result<Outcome> {
+        if let Some(path) = out {
+            if path.extension().is_none_or(|e| e != "parquet") {
+                bail!("--out {}: a table; its name must end in .parquet", path.display());
+            }
+            if path.exists() && !overwrite {
+                bail!(
+                    "--out {}: the file exists; choose another name, or give --overwrite",
+                    path.display()
+                );
+            }
+        }
         let mut runs = open(&self.compare)?;
         let mut out = match out {
             Some(path) => Some(Table::create(path)?),

@@ -68,7 +68,9 @@ impl DiagnoseArgs {
                 anyhow::bail!("--out: is of --sbc and --compare; a check of DIR writes nothing")
             }
             (None, Some(model)) if !compares => return self.calibration.run(model, out, self.json),
-            (None, None) if compares => return self.compare.run(out, self.json),
+            (None, None) if compares => {
+                return self.compare.run(out, self.calibration.overwrite, self.json);
+            }
             (None, None) => {
                 anyhow::bail!(
                     "DIR, the folder of a run, --sbc MODEL or --compare DIR1 DIR2 is needed"

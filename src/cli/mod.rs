@@ -111,9 +111,14 @@ pub(crate) fn command() -> clap::Command {
 fn of_verb(c: clap::Command) -> clap::Command {
     // A deconvolution is fitted: it has no posterior and no parameters to predict from.
     let fits = !["sample", "predict", "design"].contains(&c.get_name());
+    let diagnoses = c.get_name() == "diagnose";
     c.args_override_self(true)
         .help_template(TEMPLATE)
         .mut_args(|a| {
+            // Flags of a calibration mean nothing to the other checks.
+            let shared = ["dir", "compare", "sbc", "out", "json", "overwrite", "quiet", "help"];
+            let of_sbc = diagnoses && !shared.contains(&a.get_id().as_str());
+            let a = if of_sbc { a.requires("sbc") } else { a };
             let takes = a.get_action().takes_values();
             let hidden = !fits && a.get_long().is_some_and(|n| model::OF_CSD.contains(&n));
             let hidden = hidden || a.is_hide_set();

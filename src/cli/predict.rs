@@ -106,6 +106,9 @@ impl PredictArgs {
             return Ok(Outcome::Done);
         }
         let Some(out) = &self.out else { bail!("--out FILE is needed: .npy, .csv or .parquet") };
+        if self.parameters.is_none() {
+            self.prior.check_file(&lowered.model, &sets.values, self.common.overwrite)?;
+        }
         let path = Target::new(out, self.common.overwrite)?;
         let column = if shells.is_some() { "shell" } else { "measurement" };
         let mut writer = Writer::create(&path.staged, sets.rows, measurements, column)?;

@@ -117,6 +117,30 @@ impl PriorFlags {
         Ok(out)
     }
 
+    /// Whether `--parameters-out` can be written, before anything is.
+    ///
+    /// # Errors
+    /// A folder that is not there; a file of other content.
+    pub(crate) fn check_file(
+        &self,
+        model: &Model,
+        values: &[f64],
+        overwrite: bool,
+    ) -> anyhow::Result<()> {
+        let Some(path) = &self.parameters_out else { return Ok(()) };
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+        if folder.is_some_and(|p| !p.is_dir()) {
+            bail!("--parameters-out {}: its folder is not there", path.display());
+        }
+        if path.is_dir() {
+            bail!("--parameters-out {}: is a folder; a file is needed", path.display());
+        }
+        if path.exists() && !overwrite {
+            settle(path, &text(model, values), overwrite)?;
+        }
+        Ok(())
+    }
+
     /// Writes `--parameters-out`.
     pub(crate) fn write(
         &self,
@@ -125,14 +149,19 @@ impl PriorFlags {
         overwrite: bool,
     ) -> anyhow::Result<()> {
         let Some(path) = &self.parameters_out else { return Ok(()) };
-        let names = model.value_names();
-        let mut text = names.join(",") + "\n";
-        for row in values.chunks(names.len().max(1)) {
-            let cells: Vec<String> = row.iter().map(f64::to_string).collect();
-            text += &(cells.join(",") + "\n");
-        }
-        settle(path, &text, overwrite)
+        settle(path, &text(model, values), overwrite)
     }
+}
+
+/// Sets as a table that `--parameters` reads.
+fn text(model: &Model, values: &[f64]) -> String {
+    let names = model.value_names();
+    let mut text = names.join(",") + "\n";
+    for row in values.chunks(names.len().max(1)) {
+        let cells: Vec<String> = row.iter().map(f64::to_string).collect();
+        text += &(cells.join(",") + "\n");
+    }
+    text
 }
 
 /// Writes a file, unless one of other content is there.

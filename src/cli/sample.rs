@@ -63,7 +63,7 @@ pub(crate) struct SearchFlags {
     #[arg(long, value_name = "N", default_value_t = SearchSpec::default().tune)]
     pub(crate) tune: usize,
     /// Kept draws a chain: 1000 for nuts, 100 for the others unless given. Unless given,
-    /// voxels of auto that need nuts make 400 a chain, keep every fourth, and are summarised by all.
+    /// voxels of auto that need nuts make 1000 a chain, keep every tenth, and are summarised by all.
     #[arg(long, value_name = "N")]
     pub(crate) draws: Option<usize>,
     /// Writes DIR/criteria.parquet too, for the comparison of models (microtome diagnose

@@ -71,7 +71,7 @@ pub(crate) struct SbcFlags {
     seed: u64,
     /// Replaces the calibration of another line in the folder.
     #[arg(long, help_heading = "Calibration")]
-    overwrite: bool,
+    pub(crate) overwrite: bool,
     /// Threads; all processors when left out. Results do not depend on it.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Calibration")]
     threads: Option<u32>,
@@ -182,6 +182,15 @@ impl SbcFlags {
         }
         if !(self.level.is_finite() && self.level > 0.0) {
             bail!("--level {}: a positive signal is needed", self.level);
+        }
+        if self.search.criteria {
+            bail!("--criteria: is of sample; a calibration compares no models");
+        }
+        if self.search.prior != "independent" {
+            bail!(
+                "--prior {}: a calibration draws one voxel at a time; leave it out",
+                self.search.prior
+            );
         }
         if !(20..=1_000_000).contains(&self.simulations) {
             bail!("--simulations {}: a number from 20 to 1000000 is needed", self.simulations);

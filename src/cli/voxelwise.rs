@@ -417,9 +417,13 @@ impl Work<'_> {
         let unmixed = record.counts.by_status.get("not_mixed").copied().unwrap_or(0);
         let percent = 100.0 * unmixed as f64 / record.counts.voxels.max(1) as f64;
         if percent > self.request.run.max_failed {
+            let why = match self.input.spec.search.sampler {
+                SampleMethod::Psis => "k-hat above its limit): take --method auto or nuts",
+                _ => "R-hat above 1.01): draw more (--draws), or simplify the model",
+            };
             say::note(&format!(
-                "warning: the chains of {percent:.1} % of the voxels have not mixed (status not_mixed: R-hat above 1.01): \
-                 draw more (--draws), or simplify the model; `microtome diagnose {}` says more",
+                "warning: {percent:.1} % of the voxels have draws that can't be relied on (status not_mixed: {why}; \
+                 `microtome diagnose {}` says more",
                 self.out.display()
             ));
         }

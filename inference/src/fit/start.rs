@@ -75,6 +75,11 @@ pub struct StartScheme {
     ranking: Lowered,
 }
 
+/// Scalars whose corners are tried.
+const CORNERS: usize = 4;
+/// Starts that are kept of them.
+const CORNER_STARTS: usize = 6;
+
 /// A point and what remained.
 struct Start {
     x: Vec<f64>,
@@ -297,6 +302,35 @@ impl StartScheme {
             }
         }
         kept
+    }
+
+    /// Starts at the corners of the scalars, for a voxel whose fit is far from its data.
+    pub(crate) fn corner_starts(
+        &self,
+        evaluator: &mut Evaluator,
+        y: &[f64],
+        floor: f64,
+    ) -> Vec<Vec<f64>> {
+        let Some(centre) = self.points.first() else { return Vec::new() };
+        let free = self.ranking.model.free().iter();
+        let scalars: Vec<_> =
+            free.filter(|f| f.kind == FreeKind::Scalar { period: None }).take(CORNERS).collect();
+        let corner = |k: usize| {
+            let mut x = centre.clone();
+            for (i, f) in scalars.iter().enumerate() {
+                let (low, high) = middle(f.range, f.scale);
+                let share = if k >> i & 1 == 1 { 0.7 } else { 0.0 };
+                x[f.at] = low + share * (high - low);
+            }
+            x
+        };
+        let scheme = Self {
+            points: (0..1 << scalars.len()).map(corner).collect(),
+            starts: CORNER_STARTS,
+            searches_axes: false,
+            ..self.clone()
+        };
+        scheme.starts(evaluator, y, floor)
     }
 
     /// Axes one after another: each takes the direction of a lattice that leaves least, the

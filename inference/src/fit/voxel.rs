@@ -156,6 +156,10 @@ const FOLDS: usize = 2;
 /// Longest step of ln σ.
 const LONGEST_STEP: f64 = 0.7;
 
+/// A fit is far from its data where its mean square residual is above that of noise by
+/// so many standard deviations.
+const MISFIT: f64 = 3.0;
+
 /// A fraction below this has vanished.
 const VANISHED: f64 = 0.02;
 
@@ -321,6 +325,13 @@ impl Fitter {
         let Some(mut best) = self.best_of(starts, first_noise, guess) else {
             return self.failed(Status::Divergent, sigma, mean_b0);
         };
+        // A misfit that noise does not explain is often another mode.
+        if start.is_none()
+            && let Some(level) = sigma.or(b0_sd.filter(|s| *s > 1e-3 * mean_b0))
+            && self.misfit(&best.x, level) > MISFIT
+        {
+            best = self.from_corners(best, y, first_noise, guess);
+        }
         let parameters = self.tangent.dim() + usize::from(sigma.is_none());
         let sigma = match sigma {
             Some(s) => {

@@ -66,8 +66,9 @@ pub(crate) fn voxel(
     let weights = posterior.weights;
     let weigh = |mut summary: Summary| {
         if let Some(w) = weights {
-            summary.ess_bulk = summary.ess_bulk.min(w.effective);
-            summary.ess_tail = summary.ess_tail.min(w.effective);
+            let most = w.effective.min((chains * draws) as f64);
+            summary.ess_bulk = summary.ess_bulk.min(most);
+            summary.ess_tail = summary.ess_tail.min(most);
             // All errors grow with the weights as that of the mean does.
             let independent = summary.mcse_mean;
             summary.mcse_mean = summary.sd / w.precision.sqrt();
