@@ -330,7 +330,7 @@ impl Fitter {
             && let Some(level) = sigma.or(b0_sd.filter(|s| *s > 1e-3 * mean_b0))
             && self.misfit(&best.x, level) > MISFIT
         {
-            best = self.from_corners(best, y, first_noise, guess);
+            best = self.tried_at_corners(best, y, first_noise, guess);
         }
         let parameters = self.tangent.dim() + usize::from(sigma.is_none());
         let sigma = match sigma {

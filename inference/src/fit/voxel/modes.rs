@@ -55,7 +55,7 @@ impl Fitter {
     }
 
     /// The better of a run and those from the corners of the scalars.
-    pub(super) fn from_corners(
+    pub(super) fn tried_at_corners(
         &mut self,
         best: Run,
         y: &[f64],
