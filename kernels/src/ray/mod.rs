@@ -26,10 +26,12 @@ mod driver;
 mod footprint;
 mod line;
 mod real;
+mod surface;
 
 pub use driver::{adjoint, forward};
 pub use line::{Beam, Grid, Panel, View};
 pub use real::Real;
+pub use surface::Surface;
 
 /// Which lengths count for which voxels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,6 +5,8 @@
 //! views = "views.npy"           # one row a view, or a [trajectory] table
 //! detector = [nv, nu]           # [nu] in the plane
 //! projector = "joseph"          # siddon | joseph
+//! detector_shape = "curved"     # flat where left out; fans and cones
+//! detector_radius_mm = 300      # curved; where left out, the distance from the source
 //! [volume]
 //! shape = [nz, ny, nx]          # [ny, nx] in the plane
 //! voxel_mm = [hz, hy, hx]
@@ -16,7 +18,7 @@
 //! `tests/cli/ct.rs`.
 
 use super::{CtError, Geometry, GeometryKind, RayTransform, TrajectorySpec, VolumeGrid};
-use microtome_kernels::ray::Projector;
+use microtome_kernels::ray::{Projector, Surface};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -31,6 +33,12 @@ pub struct SetUpSpec {
     pub views: Option<PathBuf>,
     /// Pixels `[nv, nu]` or `[nu]`.
     pub detector: Vec<usize>,
+    /// `flat` or `curved`; flat where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector_shape: Option<String>,
+    /// Radius of a curved detector; its distance from the source where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector_radius_mm: Option<f64>,
     /// Name of the projector; joseph where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub projector: Option<String>,
@@ -109,6 +117,21 @@ impl SetUpSpec {
         Ok(self)
     }
 
+    /// The surface of the detector.
+    fn surface(&self) -> Result<Surface, CtError> {
+        match (self.detector_shape.as_deref().unwrap_or("flat"), self.detector_radius_mm) {
+            ("curved", radius) => Ok(Surface::Cylinder { radius }),
+            ("flat", None) => Ok(Surface::Flat),
+            ("flat", Some(_)) => Err(CtError::key(
+                "detector_radius_mm",
+                "has no meaning for a flat detector; write detector_shape = \"curved\"",
+            )),
+            (word, _) => {
+                Err(CtError::key("detector_shape", format!("`{word}`; use flat or curved")))
+            }
+        }
+    }
+
     /// Builds the set-up.
     ///
     /// # Shapes
@@ -127,12 +150,15 @@ impl SetUpSpec {
                 return Err(CtError::key("detector", what));
             }
         };
+        let surface = self.surface()?;
         let geometry = match (&self.trajectory, rows) {
-            (Some(path), _) => path.geometry(kind, detector)?,
+            (Some(path), _) => path.geometry_on(kind, detector, surface)?,
             (None, Some((_, columns))) if columns != kind.width() => {
                 return Err(CtError::Columns { kind, expected: kind.width(), found: columns });
             }
-            (None, Some((rows, _))) => Geometry::new(kind, detector, rows)?,
+            (None, Some((rows, _))) => {
+                Geometry::new(kind, detector, rows)?.with_surface(surface)?
+            }
             (None, None) => return Err(CtError::key("views", "the rows of the views are missing")),
         };
         let v = &self.volume;

@@ -23,6 +23,7 @@ mod volume;
 pub use description::{SetUp, SetUpSpec, VolumeSpec};
 pub use error::CtError;
 pub use geometry::{Geometry, GeometryKind};
+pub use microtome_kernels::ray::Surface;
 pub use trajectory::{TrajectoryKind, TrajectorySpec};
 pub use transform::RayTransform;
 pub use volume::VolumeGrid;

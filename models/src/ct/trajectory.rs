@@ -8,7 +8,8 @@
 //!
 //! the source at $-Rf + z_k\hat z$ and the centre of the detector at
 //! $Df + z_k\hat z + o_u\hat u + o_v\hat v$; source and detector move along z together.
-//! A parallel beam has the ray $-f$ (ASTRA's sign) and $D = 0$.
+//! A curved detector of radius $\rho$ has its centre moved along the arc by $o_u$, and
+//! $\hat u$ turned with it. A parallel beam has the ray $-f$ (ASTRA's sign) and $D = 0$.
 //!
 //! | kind | $z_k$ | |
 //! |---|---|---|
@@ -31,6 +32,7 @@
 
 use super::{CtError, Geometry, GeometryKind};
 use microtome_kernels::philox::PhiloxRng;
+use microtome_kernels::ray::Surface;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
@@ -128,12 +130,29 @@ impl TrajectorySpec {
     /// Keys that the kind needs and are not there, or does not use and are there;
     /// numbers that are not finite or out of range.
     pub fn geometry(&self, kind: GeometryKind, detector: [usize; 2]) -> Result<Geometry, CtError> {
-        let path = self.checked(kind)?;
+        self.geometry_on(kind, detector, Surface::Flat)
+    }
+
+    /// The geometry of this path with a detector of another surface. An offset along u
+    /// goes along the arc.
+    ///
+    /// # Errors
+    /// As [`Self::geometry`] and [`Geometry::with_surface`].
+    pub fn geometry_on(
+        &self,
+        kind: GeometryKind,
+        detector: [usize; 2],
+        surface: Surface,
+    ) -> Result<Geometry, CtError> {
+        let mut path = self.checked(kind)?;
+        if let Surface::Cylinder { radius } = surface {
+            path.radius = Some(radius.unwrap_or(path.source + path.detector));
+        }
         let mut rows = Vec::with_capacity(self.views * kind.width());
         for k in 0..self.views {
             path.row(kind, k, &mut rows);
         }
-        Geometry::new(kind, detector, &rows)
+        Geometry::new(kind, detector, &rows)?.with_surface(surface)
     }
 
     fn checked(&self, kind: GeometryKind) -> Result<Path, CtError> {
@@ -218,6 +237,7 @@ impl TrajectorySpec {
             detector: self.axis_to_detector_mm.unwrap_or(0.0),
             pixel: [last(&self.pixel_mm), first(&self.pixel_mm)],
             offset: [last(&offset), first(&offset)],
+            radius: None,
             rise: self.pitch_mm.or(self.amplitude_mm).unwrap_or(0.0),
             periods: self.periods.unwrap_or(1.0),
             seed: self.seed.unwrap_or(0),
@@ -237,6 +257,8 @@ struct Path {
     detector: f64,
     pixel: [f64; 2],
     offset: [f64; 2],
+    /// Of a curved detector.
+    radius: Option<f64>,
     rise: f64,
     periods: f64,
     seed: u64,
@@ -267,11 +289,19 @@ impl Path {
         let first: [f64; 3] = std::array::from_fn(|i| {
             if kind.is_parallel() { -f[i] } else { lift[i] - self.source * f[i] }
         });
-        let detector: [f64; 3] = std::array::from_fn(|i| {
+        let mut detector: [f64; 3] = std::array::from_fn(|i| {
             lift[i] + self.detector * f[i] + self.offset[0] * u[i] + self.offset[1] * v[i]
         });
+        let mut steps = [u.map(|x| x * self.pixel[0]), v.map(|x| x * self.pixel[1])];
+        if let Some(radius) = self.radius.filter(|_| self.offset[0] != 0.0) {
+            let (sine, cosine) = (self.offset[0] / radius).sin_cos();
+            for i in 0..3 {
+                detector[i] += (radius * sine - self.offset[0]) * u[i];
+                detector[i] -= radius * (1.0 - cosine) * f[i];
+                steps[0][i] = self.pixel[0] * (cosine * u[i] - sine * f[i]);
+            }
+        }
         let d = kind.dimensions();
-        let steps = [u.map(|x| x * self.pixel[0]), v.map(|x| x * self.pixel[1])];
         for part in [first, detector].iter().chain(&steps[..d - 1]) {
             out.extend_from_slice(&part[..d]);
         }
