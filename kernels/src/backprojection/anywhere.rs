@@ -102,10 +102,9 @@ impl<T: Sample> Row<'_, T> {
             let (i, j) = ((fu + 1.0) as usize, (fv + 1.0) as usize);
             let (a, b) = (us[k] - fu, vs[k] - fv);
             let at = j * self.width + i;
-            let pixel = |o: usize| pixels[at + o].wide();
-            let low = pixel(0) + a * (pixel(1) - pixel(0));
-            let (p, q) = (pixel(self.width), pixel(self.width + 1));
-            let high = p + a * (q - p);
+            let (near, far) = (&pixels[at..at + 2], &pixels[at + self.width..at + self.width + 2]);
+            let low = near[0].wide() + a * (near[1].wide() - near[0].wide());
+            let high = far[0].wide() + a * (far[1].wide() - far[0].wide());
             let weight = if parallel { slice } else { slice * weights[k] };
             sums[k] += weight * (low + b * (high - low));
         }

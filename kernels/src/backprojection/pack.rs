@@ -49,17 +49,6 @@ pub struct Plain<T, const N: usize, const FMA: bool>([T; N]);
 
 macro_rules! plain {
     ($item:ty, $n:literal) => {
-        impl<const FMA: bool> Plain<$item, $n, FMA> {
-            #[inline(always)]
-            fn zip(self, o: Self, f: impl Fn($item, $item) -> $item) -> Self {
-                let mut out = self;
-                for (a, b) in out.0.iter_mut().zip(o.0) {
-                    *a = f(*a, b);
-                }
-                out
-            }
-        }
-
         impl<const FMA: bool> Pack for Plain<$item, $n, FMA> {
             type Item = $item;
             const LANES: usize = $n;
@@ -88,19 +77,35 @@ macro_rules! plain {
             }
             #[inline(always)]
             fn add(self, o: Self) -> Self {
-                self.zip(o, |a, b| a + b)
+                let mut out = self;
+                for k in 0..$n {
+                    out.0[k] = self.0[k] + o.0[k];
+                }
+                out
             }
             #[inline(always)]
             fn sub(self, o: Self) -> Self {
-                self.zip(o, |a, b| a - b)
+                let mut out = self;
+                for k in 0..$n {
+                    out.0[k] = self.0[k] - o.0[k];
+                }
+                out
             }
             #[inline(always)]
             fn mul(self, o: Self) -> Self {
-                self.zip(o, |a, b| a * b)
+                let mut out = self;
+                for k in 0..$n {
+                    out.0[k] = self.0[k] * o.0[k];
+                }
+                out
             }
             #[inline(always)]
             fn div(self, o: Self) -> Self {
-                self.zip(o, |a, b| a / b)
+                let mut out = self;
+                for k in 0..$n {
+                    out.0[k] = self.0[k] / o.0[k];
+                }
+                out
             }
             #[inline(always)]
             fn madd(self, b: Self, c: Self) -> Self {
@@ -113,7 +118,11 @@ macro_rules! plain {
             }
             #[inline(always)]
             fn floor(self) -> Self {
-                self.zip(self, |a, _| a.floor())
+                let mut out = self;
+                for k in 0..$n {
+                    out.0[k] = self.0[k].floor();
+                }
+                out
             }
             #[inline(always)]
             fn pick(low: Self, high: Self, at: Self) -> (Self, Self) {
@@ -152,7 +161,7 @@ mod x86 {
 
     macro_rules! wide {
         ($item:ty, $register:ty, $n:literal, $count:expr, $set:ident, $load:ident, $store:ident,
-         $add:ident, $sub:ident, $mul:ident, $div:ident, $madd:ident, $floor:expr, $pick:expr) => {
+         $add:ident, $sub:ident, $mul:ident, $div:ident, $madd:ident, $floor:ident, $whole:ident, $add_whole:ident, $one:expr, $pick:ident) => {
             impl Pack for Wide<$register> {
                 type Item = $item;
                 const LANES: usize = $n;
@@ -206,13 +215,16 @@ mod x86 {
                 #[inline(always)]
                 fn floor(self) -> Self {
                     // SAFETY: see the head of the module.
-                    Self(unsafe { $floor(self.0) })
+                    Self(unsafe { $floor::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(self.0) })
                 }
                 #[inline(always)]
                 fn pick(low: Self, high: Self, at: Self) -> (Self, Self) {
                     // SAFETY: see the head of the module.
-                    let (first, second) = unsafe { $pick(low.0, high.0, at.0) };
-                    (Self(first), Self(second))
+                    unsafe {
+                        let i = $whole(at.0);
+                        let j = $add_whole(i, $one);
+                        (Self($pick(low.0, i, high.0)), Self($pick(low.0, j, high.0)))
+                    }
                 }
             }
         };
@@ -231,12 +243,11 @@ mod x86 {
         _mm512_mul_ps,
         _mm512_div_ps,
         _mm512_fmadd_ps,
-        |a| _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(a),
-        |low, high, at| {
-            let i = _mm512_cvttps_epi32(at);
-            let j = _mm512_add_epi32(i, _mm512_set1_epi32(1));
-            (_mm512_permutex2var_ps(low, i, high), _mm512_permutex2var_ps(low, j, high))
-        }
+        _mm512_roundscale_ps,
+        _mm512_cvttps_epi32,
+        _mm512_add_epi32,
+        _mm512_set1_epi32(1),
+        _mm512_permutex2var_ps
     );
     wide!(
         f64,
@@ -251,11 +262,10 @@ mod x86 {
         _mm512_mul_pd,
         _mm512_div_pd,
         _mm512_fmadd_pd,
-        |a| _mm512_roundscale_pd::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(a),
-        |low, high, at| {
-            let i = _mm512_cvttpd_epi64(at);
-            let j = _mm512_add_epi64(i, _mm512_set1_epi64(1));
-            (_mm512_permutex2var_pd(low, i, high), _mm512_permutex2var_pd(low, j, high))
-        }
+        _mm512_roundscale_pd,
+        _mm512_cvttpd_epi64,
+        _mm512_add_epi64,
+        _mm512_set1_epi64(1),
+        _mm512_permutex2var_pd
     );
 }

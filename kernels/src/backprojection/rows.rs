@@ -89,12 +89,15 @@ impl<T: Sample, const PARALLEL: bool> Loop<T> for Row<'_, T, PARALLEL> {
                 }
                 let at = (base + MARGIN as f64) as usize;
                 let table = &line[at..at + 2 * lanes];
-                let value = |v: f64| P::splat(T::narrow(v));
                 let (place, weight) = if PARALLEL {
-                    (count.madd(value(*u1), value(u - base)), one)
+                    (count.madd(P::splat(T::narrow(*u1)), P::splat(T::narrow(u - base))), one)
                 } else {
-                    let near = one.div(count.madd(value(*w1), value(w)));
-                    let place = count.madd(value(u1 - base * w1), value(u - base * w));
+                    let near =
+                        one.div(count.madd(P::splat(T::narrow(*w1)), P::splat(T::narrow(w))));
+                    let place = count.madd(
+                        P::splat(T::narrow(u1 - base * w1)),
+                        P::splat(T::narrow(u - base * w)),
+                    );
                     (place.mul(near), near.mul(near))
                 };
                 let whole = place.floor();
