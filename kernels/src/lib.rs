@@ -10,6 +10,7 @@ pub mod backprojection;
 pub mod correlation;
 pub mod dense;
 pub mod device;
+pub mod difference;
 pub mod eigen;
 pub mod exp;
 pub mod family;
