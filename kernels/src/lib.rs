@@ -9,7 +9,7 @@
 pub mod correlation;
 pub mod dense;
 pub mod device;
-pub mod difference;
+
 pub mod eigen;
 pub mod exp;
 pub mod family;
@@ -36,5 +36,6 @@ pub mod simd;
 pub mod special;
 pub mod student_t;
 pub mod text;
+pub mod variation;
 
 pub use plan::Plan;

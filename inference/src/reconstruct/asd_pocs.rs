@@ -23,8 +23,8 @@ use super::tv_descent::Descent;
 use super::tv_pocs::{distance, subsets};
 use super::vector::each2;
 use super::{Method, Problem, ReconstructError, Settings, StateVisitor, Step};
-use microtome_kernels::difference::total_variation;
 use microtome_kernels::ray::Real;
+use microtome_kernels::variation::total_variation;
 
 /// $d_g/d_p$ above which the descent is shortened, and by what.
 const LARGEST_RATIO: f64 = 0.95;

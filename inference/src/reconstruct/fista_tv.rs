@@ -18,8 +18,8 @@ use super::tv_descent::lattice;
 use super::tv_prox::TvProx;
 use super::vector::{each2, each3, sum3};
 use super::{Method, Problem, ReconstructError, Settings, StateVisitor, Step, tv_weight};
-use microtome_kernels::difference::total_variation;
 use microtome_kernels::ray::Real;
+use microtome_kernels::variation::total_variation;
 
 /// What the eigenvalue may be too small by.
 const MARGIN: f64 = 1.02;

@@ -27,8 +27,8 @@ use super::norm::curvature;
 use super::tv_descent::lattice;
 use super::vector::{each, each2, each3, sum};
 use super::{Method, Problem, ReconstructError, Settings, StateVisitor, Step, tv_weight};
-use microtome_kernels::difference::{Field, Lattice, add_transpose, ascend, total_variation};
 use microtome_kernels::ray::Real;
+use microtome_kernels::variation::{Field, Lattice, add_transpose, ascend, total_variation};
 
 /// $\rho$.
 const DATA_STEP: f64 = 1.0;

@@ -7,13 +7,13 @@
 //! smoothing $\epsilon$ is 1e-6 of the greatest value of the image, as far as rounding of
 //! float32. Source: Sidky, Kao & Pan 2006, doi:10.3233/XST-2006-00155; for the weights Liu
 //! et al. 2012, doi:10.1088/0031-9155/57/23/7923. Validated by
-//! `transposed_directions_are_the_derivative` in `kernels/src/difference.rs` and
+//! `transposed_directions_are_the_derivative` in `kernels/src/variation.rs` and
 //! `pocs_methods_lower_the_variation` in `inference/tests/reconstruct.rs`.
 
 use super::vector::{each2, norm};
 use super::{Problem, ReconstructError};
-use microtome_kernels::difference::{Field, Lattice, add_transpose, directions};
 use microtome_kernels::ray::Real;
+use microtome_kernels::variation::{Field, Lattice, add_transpose, directions};
 
 /// Smoothing of the corner of the total variation, of the greatest value.
 const SMOOTHING: f64 = 1e-6;
@@ -64,7 +64,7 @@ impl<T: Real> Descent<T> {
 
     /// The 90th percentile of the differences of an image that are not 0.
     pub(super) fn edge(&mut self, x: &[T]) -> f64 {
-        microtome_kernels::difference::gradient(&self.lattice, x, &mut self.field);
+        microtome_kernels::variation::gradient(&self.lattice, x, &mut self.field);
         let mut sizes: Vec<f64> =
             self.field.iter().flatten().map(|v| v.wide().abs()).filter(|v| *v > 0.0).collect();
         if sizes.is_empty() {

@@ -11,8 +11,8 @@ use super::block_pass::BlockPass;
 use super::tv_descent::Descent;
 use super::vector::sum2;
 use super::{Method, Problem, ReconstructError, Settings, StateVisitor, Step};
-use microtome_kernels::difference::total_variation;
 use microtome_kernels::ray::Real;
+use microtome_kernels::variation::total_variation;
 
 /// The state.
 pub(super) struct TvPocs<T> {

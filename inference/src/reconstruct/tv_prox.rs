@@ -11,8 +11,8 @@
 //! `the_optimum_has_no_gap` below.
 
 use super::vector::{each, each2};
-use microtome_kernels::difference::{Field, Lattice, add_transpose, ascend};
 use microtome_kernels::ray::Real;
+use microtome_kernels::variation::{Field, Lattice, add_transpose, ascend};
 
 /// The map and its dual field.
 pub(super) struct TvProx<T> {
@@ -72,7 +72,7 @@ impl<T: Real> TvProx<T> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use microtome_kernels::difference::{gradient, total_variation};
+    use microtome_kernels::variation::{gradient, total_variation};
 
     /// With x = P[z - D'q] the gap is c TV(x) - <q, Dx>, zero at the optimum only.
     #[test]
