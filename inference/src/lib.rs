@@ -4,6 +4,7 @@
 //! A **search** lives here: no equations of tissue (they are in
 //! `microtome-models`), no file formats.
 
+mod axial;
 pub mod calibration;
 pub mod comparison;
 pub mod deconvolution;
