@@ -37,5 +37,6 @@ pub mod simd;
 pub mod special;
 pub mod student_t;
 pub mod text;
+pub mod variation;
 
 pub use plan::Plan;
