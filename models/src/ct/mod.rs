@@ -8,6 +8,7 @@
 //! | `rigid` | turns and shifts of views and volumes |
 //! | `volume` | the grid of voxels: size, spacing, centre, orientation |
 //! | `trajectory` | circular, helical, sinusoidal, saddle and random paths as rows of vectors |
+//! | `path` | any other path: a list of sources or of rays |
 //! | `description` | the TOML file of a set-up |
 //! | `changes` | its keys that shift, tilt, crop, bin and move |
 //! | `transform` | the map, its exact transpose, sums of rows and columns, norm |
@@ -21,6 +22,7 @@ mod description;
 mod detector;
 mod error;
 mod geometry;
+mod path;
 mod rigid;
 mod trajectory;
 mod transform;
