@@ -71,6 +71,17 @@ impl Columns {
         }
     }
 
+    /// The derivative of the place: the step of a pixel at a column.
+    fn step(&self, c: f64) -> [f64; 3] {
+        match self {
+            Columns::Flat(u) => *u,
+            Columns::Arc(u, back, turn) => {
+                let (sine, cosine) = (c * turn).sin_cos();
+                std::array::from_fn(|k| turn * (cosine * u[k] + sine * back[k]))
+            }
+        }
+    }
+
     pub(super) fn is_flat(&self) -> bool {
         matches!(self, Columns::Flat(_))
     }
@@ -91,6 +102,15 @@ impl Columns {
 }
 
 impl View {
+    /// The view with another place of the detector, in pixels as for [`Self::pixel`], as its
+    /// centre; on a curved one u is turned along the arc.
+    pub fn recentred(&self, panel: Panel, iu: f64, iv: f64) -> View {
+        let detector = self.pixel(panel, iu, iv);
+        let columns = Columns::new(self, panel.surface);
+        let u = columns.step(iu - (panel.nu as f64 - 1.0) / 2.0);
+        View { detector, u, ..*self }
+    }
+
     /// The place of a pixel in mm; `iu` and `iv` may be between pixels and beyond the ends.
     pub fn pixel(&self, panel: Panel, iu: f64, iv: f64) -> [f64; 3] {
         let (nu, nv) = (panel.nu as f64, panel.nv as f64);

@@ -14,10 +14,13 @@
 //! axes = [[x, y, z], ...]       # directions of iz, iy, ix; the world's where left out
 //! ```
 //!
-//! The file of the rows is read by `datasets`. Validated by the tests below and by
+//! `changes` has the keys that shift, tilt, crop, bin and move. The file of the rows is read by `datasets`. Validated by the tests below and by
 //! `tests/cli/ct.rs`.
 
-use super::{CtError, Geometry, GeometryKind, RayTransform, TrajectorySpec, VolumeGrid};
+use super::{
+    CropSpec, CtError, Geometry, GeometryKind, RayTransform, Reduction, TrajectorySpec,
+    TransformSpec, VolumeGrid,
+};
 use microtome_kernels::ray::{Projector, Surface};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -39,6 +42,18 @@ pub struct SetUpSpec {
     /// Radius of a curved detector; its distance from the source where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detector_radius_mm: Option<f64>,
+    /// The detector shifted along itself, `[v, u]` or `[u]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector_offset_mm: Option<Vec<f64>>,
+    /// The detector turned in its plane, about u, about v; in the plane about v.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector_tilt_deg: Option<Vec<f64>>,
+    /// Views and pixels that are used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crop: Option<CropSpec>,
+    /// Pixels that become one, `[bv, bu]` or `[bu]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bin: Option<Vec<usize>>,
     /// Name of the projector; joseph where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub projector: Option<String>,
@@ -47,6 +62,9 @@ pub struct SetUpSpec {
     /// The path, in place of `views`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trajectory: Option<TrajectorySpec>,
+    /// Motions of views and volume.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transform: Vec<TransformSpec>,
 }
 
 /// A volume as written; lists are in the order of the array.
@@ -74,6 +92,9 @@ pub struct SetUp {
     pub volume: VolumeGrid,
     /// Which lengths count.
     pub projector: Projector,
+    /// The part of the projections that is used, where it is not all: what `geometry`
+    /// already is.
+    pub reduction: Option<Reduction>,
 }
 
 /// The projector of a name.
@@ -171,8 +192,10 @@ impl SetUpSpec {
             let what = format!("{:?}; {} needs {} axes", v.shape, kind.name(), kind.dimensions());
             return Err(CtError::key("volume.shape", what));
         }
+        let (geometry, reduction) = self.changed(geometry)?;
+        let (geometry, volume) = self.moved(geometry, volume)?;
         let projector = projector(self.projector.as_deref().unwrap_or("joseph"))?;
-        Ok(SetUp { geometry, volume, projector })
+        Ok(SetUp { geometry, volume, projector, reduction })
     }
 }
 

@@ -21,6 +21,7 @@
 //! Source: van Aarle et al. 2016, doi:10.1364/OE.24.025129 (the ASTRA toolbox). Validated
 //! by `equals_the_reference` in `models/tests/ct.rs` and by the tests below.
 
+use super::rigid::plane_distance;
 use super::{CtError, cross, dot, minus, norm};
 use microtome_kernels::ray::{Beam, Panel, Surface, View};
 
@@ -166,9 +167,8 @@ impl Geometry {
             let turn = (self.panel.nu as f64 - 1.0) * 0.5;
             for (at, view) in self.views.iter().enumerate() {
                 let Beam::Source(source) = view.beam else { continue };
-                let normal = cross(view.u, view.v);
                 let apart = minus(view.detector, source);
-                let distance = dot(apart, normal).abs() / norm(normal);
+                let distance = plane_distance(view);
                 let radius = radius.unwrap_or(distance);
                 let pitch = norm(view.u);
                 if turn * pitch >= std::f64::consts::PI * radius {
@@ -232,6 +232,22 @@ impl Geometry {
             }
         }
         out
+    }
+
+    /// Other views of the same detector.
+    pub(super) fn with_views(&self, views: Vec<View>) -> Result<Self, CtError> {
+        self.rebuilt(self.detector(), views, self.surface())
+    }
+
+    /// Other views of another detector, checked as if they came from a file.
+    pub(super) fn rebuilt(
+        &self,
+        detector: [usize; 2],
+        views: Vec<View>,
+        surface: Surface,
+    ) -> Result<Self, CtError> {
+        let of = Self { kind: self.kind, panel: self.panel, views };
+        Self::new(self.kind, detector, &of.rows())?.with_surface(surface)
     }
 
     /// Some of the views, in the given order.

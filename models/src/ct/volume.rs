@@ -157,6 +157,21 @@ impl VolumeGrid {
         &self.grid
     }
 
+    /// The centre, x before y before z.
+    pub(super) fn centre(&self) -> [f64; 3] {
+        self.centre
+    }
+
+    /// Axes x, y, z of the grid in the world.
+    pub fn axes(&self) -> [[f64; 3]; 3] {
+        self.axes
+    }
+
+    /// The same voxels elsewhere.
+    pub(super) fn placed(&self, centre: [f64; 3], axes: [[f64; 3]; 3]) -> Self {
+        Self { centre, axes, ..self.clone() }
+    }
+
     /// A view in the frame of the grid, its origin at the centre.
     pub(super) fn view_in_grid(&self, view: &View) -> View {
         let vector = |a: [f64; 3]| self.axes.map(|e| dot(e, a));
