@@ -26,6 +26,7 @@ mod driver;
 mod footprint;
 mod line;
 mod real;
+pub mod trilinear;
 
 pub use driver::{adjoint, forward};
 pub use line::{Beam, Grid, Panel, View};
