@@ -6,6 +6,7 @@
 //! | `geometry` | one row of vectors a view, and what makes a row impossible |
 //! | `volume` | the grid of voxels: size, spacing, centre, orientation |
 //! | `trajectory` | circular, helical, sinusoidal, saddle and random paths as rows of vectors |
+//! | `pose` | projections as functions of the pose of the volume, and their derivatives |
 //! | `description` | the TOML file of a set-up |
 //! | `transform` | the map, its exact transpose, sums of rows and columns, norm |
 //!
@@ -16,6 +17,7 @@
 mod description;
 mod error;
 mod geometry;
+mod pose;
 mod trajectory;
 mod transform;
 mod volume;
@@ -23,6 +25,9 @@ mod volume;
 pub use description::{SetUp, SetUpSpec, VolumeSpec};
 pub use error::CtError;
 pub use geometry::{Geometry, GeometryKind};
+pub use pose::{
+    PoseModel, batch_forward_project, forward_project_view, view_loss_value_and_grad,
+};
 pub use trajectory::{TrajectoryKind, TrajectorySpec};
 pub use transform::RayTransform;
 pub use volume::VolumeGrid;

@@ -17,6 +17,8 @@ use crate::ray::{Beam, Grid, Panel, Real, View};
 pub(super) type Row = [f64; RAYS];
 /// Least component of a step, in voxels: less is no direction.
 const STILL: f64 = 1e-12;
+/// A sample so little behind the source, in steps, is at it and counts.
+const AT_SOURCE: f64 = 1e-9;
 /// Farthest a sample is from the grid in index coordinates.
 const FAR: f64 = 1e12;
 
@@ -39,7 +41,7 @@ pub(super) struct Camera {
 pub(super) struct Rays {
     pub(super) a: [Row; 3],
     pub(super) b: [Row; 3],
-    /// Samples of a smaller $\kappa$ are behind the source.
+    /// The least $\kappa$ in front of the source.
     least: Row,
 }
 
@@ -152,7 +154,9 @@ impl Camera {
                 out.a[k][l] = s[k] + along * d[k];
                 out.b[k][l] = d[k] * length;
             }
-            out.least[l] = -along / length;
+            // The first sample in front of the source, the same for both number types.
+            let half = (self.steps.count as f64 - 1.0) / 2.0;
+            out.least[l] = (half - along / length - AT_SOURCE).ceil() - half;
         }
         out
     }

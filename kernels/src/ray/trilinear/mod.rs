@@ -33,7 +33,7 @@ mod wide;
 #[cfg(test)]
 mod tests;
 
-pub use normal::{Normal, jacobian, normal};
+pub use normal::{Normal, jacobian, normal, pullback};
 pub use scatter::adjoint;
 pub use wide::Laned;
 
@@ -150,6 +150,13 @@ impl Scene {
         padded.push(T::default());
         Cow::Owned(padded)
     }
+}
+
+/// Views in the frame of the grid with steps that cover it.
+pub(super) fn covering(grid: &Grid, panel: Panel, views: &[View]) -> (Scene, Vec<Posed>) {
+    let steps = Steps::covering(grid, [0.0; 3]);
+    let views = views.iter().map(|v| Posed::fixed(*v)).collect();
+    (Scene { grid: *grid, panel, steps }, views)
 }
 
 /// Integrals of a volume along the rays of some views.

@@ -77,6 +77,34 @@ pub fn normal<T: Real>(
     measured: &[T],
     mask: Option<&[u8]>,
 ) -> Vec<Normal> {
+    totals::<T, true>(scene, views, volume, measured, mask)
+}
+
+/// $J^Tg$ of every view: the gradient of $\sum_r m_rg_rp_r$.
+///
+/// # Shapes
+/// As for [`normal`], with `weights` ($g$) in place of `measured`.
+///
+/// # Panics
+/// As for [`normal`].
+pub fn pullback<T: Real>(
+    scene: &Scene,
+    views: &[Posed],
+    volume: &[T],
+    weights: &[T],
+    mask: Option<&[u8]>,
+) -> Vec<Vec<f64>> {
+    let all = totals::<T, false>(scene, views, volume, weights, mask);
+    all.into_iter().map(|n| n.gradient).collect()
+}
+
+fn totals<T: Real, const LOSS: bool>(
+    scene: &Scene,
+    views: &[Posed],
+    volume: &[T],
+    measured: &[T],
+    mask: Option<&[u8]>,
+) -> Vec<Normal> {
     let pixels = scene.pixels();
     assert!(volume.len() == scene.grid.len() && measured.len() == views.len() * pixels);
     assert!(mask.is_none_or(|m| m.len() == measured.len()));
@@ -93,7 +121,9 @@ pub fn normal<T: Real>(
                 let range = at * pixels + first..at * pixels + past;
                 let mask = mask.map(|m| &m[range.clone()]);
                 let measured = &measured[range];
-                T::at_level(level, Total { scene, ready: &ready, field, first, measured, mask })
+                let ready = &ready;
+                let total = Total::<T, LOSS> { scene, ready, field, first, measured, mask };
+                T::at_level(level, total)
             })
             .collect();
         let n = posed.rates.len();
@@ -110,8 +140,9 @@ pub fn normal<T: Real>(
     views.par_iter().enumerate().map(of_view).collect()
 }
 
-/// The part of neighbouring pixels in a [`Normal`].
-struct Total<'a, T> {
+/// The part of neighbouring pixels in a [`Normal`]; without `LOSS` the numbers are the
+/// residuals themselves.
+struct Total<'a, T, const LOSS: bool> {
     scene: &'a Scene,
     ready: &'a Ready,
     field: Field<'a, T>,
@@ -120,7 +151,7 @@ struct Total<'a, T> {
     mask: Option<&'a [u8]>,
 }
 
-impl<T: Real> Job for Total<'_, T> {
+impl<T: Real, const LOSS: bool> Job for Total<'_, T, LOSS> {
     type Scalar = T;
     type Output = Normal;
 
@@ -143,7 +174,8 @@ impl<T: Real> Job for Total<'_, T> {
                 let counts = self.mask.is_none_or(|m| m[at * RAYS + l] != 0);
                 weight[l] = if counts { 1.0 } else { 0.0 };
                 let p = T::narrow(sums.p[l].wide() * T::narrow(length).wide());
-                residual[l] = if counts { p.wide() - y.wide() } else { 0.0 };
+                let given = if LOSS { p.wide() - y.wide() } else { y.wide() };
+                residual[l] = if counts { given } else { 0.0 };
             }
             for l in 0..RAYS {
                 loss[l] += 0.5 * residual[l] * residual[l];
@@ -155,7 +187,7 @@ impl<T: Real> Job for Total<'_, T> {
                     rows[i][l] *= weight[l];
                     gradient[i][l] += residual[l] * rows[i][l];
                 }
-                for j in 0..=i {
+                for j in 0..if LOSS { i + 1 } else { 0 } {
                     for l in 0..RAYS {
                         normal[pair][l] += rows[i][l] * rows[j][l];
                     }
