@@ -9,6 +9,7 @@
 pub mod correlation;
 pub mod dense;
 pub mod device;
+pub mod difference;
 pub mod eigen;
 pub mod exp;
 pub mod family;

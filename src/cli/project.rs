@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 /// Number type of arithmetic and output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Precision {
+pub(super) enum Precision {
     F32,
     F64,
 }
@@ -217,7 +217,7 @@ fn index(mut at: usize, shape: &[usize]) -> Vec<usize> {
     out
 }
 
-fn check_name(out: &Path) -> anyhow::Result<()> {
+pub(super) fn check_name(out: &Path) -> anyhow::Result<()> {
     if !out.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
         bail!("--out {}: the name must end in .npy", out.display());
     }
@@ -229,7 +229,7 @@ fn check_name(out: &Path) -> anyhow::Result<()> {
 
 /// The file appears when it is whole; an existing one of other content stays unless
 /// `overwrite` is given.
-fn write(array: &Array, out: &Path, overwrite: bool) -> anyhow::Result<()> {
+pub(super) fn write(array: &Array, out: &Path, overwrite: bool) -> anyhow::Result<()> {
     if overwrite || !out.exists() {
         return Ok(array.write(out)?);
     }
