@@ -9,6 +9,7 @@
 //! | `volume` | the grid of voxels: size, spacing, centre, orientation |
 //! | `trajectory` | circular, helical, sinusoidal, saddle and random paths as rows of vectors |
 //! | `path` | any other path: a list of sources or of rays |
+//! | `pose` | projections as functions of the pose of the volume, and their derivatives |
 //! | `description` | the TOML file of a set-up |
 //! | `changes` | its keys that shift, tilt, crop, bin and move |
 //! | `transform` | the map, its exact transpose, sums of rows and columns, norm |
@@ -24,6 +25,7 @@ mod error;
 mod geometry;
 mod path;
 mod rigid;
+mod pose;
 mod trajectory;
 mod transform;
 mod volume;
@@ -35,6 +37,9 @@ pub use error::CtError;
 pub use geometry::{Geometry, GeometryKind};
 pub use microtome_kernels::ray::Surface;
 pub use rigid::RigidTransform;
+pub use pose::{
+    PoseModel, batch_forward_project, forward_project_view, view_loss_value_and_grad,
+};
 pub use trajectory::{TrajectoryKind, TrajectorySpec};
 pub use transform::RayTransform;
 pub use volume::VolumeGrid;
