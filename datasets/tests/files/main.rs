@@ -6,6 +6,7 @@ mod arrays;
 mod bad_files;
 mod bytes;
 mod demo;
+mod frames;
 mod images;
 mod maps;
 mod matrices;
