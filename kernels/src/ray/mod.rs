@@ -49,8 +49,7 @@ pub enum Projector {
 
 impl Projector {
     /// All of them.
-    pub const ALL: [Projector; 3] =
-        [Projector::Siddon, Projector::Joseph, Projector::Trilinear];
+    pub const ALL: [Projector; 3] = [Projector::Siddon, Projector::Joseph, Projector::Trilinear];
 
     /// The name in files and on the command line.
     pub fn name(self) -> &'static str {

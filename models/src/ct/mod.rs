@@ -24,8 +24,8 @@ mod detector;
 mod error;
 mod geometry;
 mod path;
-mod rigid;
 mod pose;
+mod rigid;
 mod trajectory;
 mod transform;
 mod volume;
@@ -36,10 +36,8 @@ pub use detector::{BinRule, Reduction};
 pub use error::CtError;
 pub use geometry::{Geometry, GeometryKind};
 pub use microtome_kernels::ray::Surface;
+pub use pose::{PoseModel, batch_forward_project, forward_project_view, view_loss_value_and_grad};
 pub use rigid::RigidTransform;
-pub use pose::{
-    PoseModel, batch_forward_project, forward_project_view, view_loss_value_and_grad,
-};
 pub use trajectory::{TrajectoryKind, TrajectorySpec};
 pub use transform::RayTransform;
 pub use volume::VolumeGrid;
