@@ -13,6 +13,7 @@
 //! | `description` | the TOML file of a set-up |
 //! | `changes` | its keys that shift, tilt, crop, bin and move |
 //! | `transform` | the map, its exact transpose, sums of rows and columns, norm |
+//! | `voxel_driven` | the backprojection of filtered projections |
 //!
 //! Lengths are in mm; a volume in 1/mm has projections without a unit. Axes x, y, z are
 //! right-handed; arrays are `[z, y, x]` and `[view, v, u]`, and an index grows with its
@@ -29,18 +30,21 @@ mod rigid;
 mod trajectory;
 mod transform;
 mod volume;
+mod voxel_driven;
 
 pub use changes::{CropSpec, TransformSpec};
 pub use description::{SetUp, SetUpSpec, VolumeSpec};
 pub use detector::{BinRule, Reduction};
 pub use error::CtError;
 pub use geometry::{Geometry, GeometryKind};
+pub use microtome_kernels::backprojection::Sample;
 pub use microtome_kernels::ray::Surface;
 pub use pose::{PoseModel, batch_forward_project, forward_project_view, view_loss_value_and_grad};
 pub use rigid::RigidTransform;
 pub use trajectory::{TrajectoryKind, TrajectorySpec};
 pub use transform::RayTransform;
 pub use volume::VolumeGrid;
+pub use voxel_driven::VoxelDriven;
 
 /// Difference of two points.
 fn minus(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
