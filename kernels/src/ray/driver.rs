@@ -10,7 +10,7 @@
 
 use super::footprint::{Footprint, Joseph, Siddon, Slab, TAPS};
 use super::line::{ACROSS, Beam, Grid, Line, Panel, Rays, View};
-use super::{Projector, Real};
+use super::{Projector, Real, trilinear};
 use crate::lanes::{Task, at_level};
 use crate::simd::{self, madd};
 use rayon::prelude::*;
@@ -57,6 +57,10 @@ pub fn forward<T: Real>(
         return;
     }
     match (projector, is_flat(grid, panel, views)) {
+        (Projector::Trilinear, _) => {
+            let (scene, views) = trilinear::covering(grid, panel, views);
+            trilinear::forward(&scene, &views, volume, out);
+        }
         (Projector::Joseph, true) => sums::<T, Joseph, true>(grid, panel, views, volume, out),
         (Projector::Joseph, false) => sums::<T, Joseph, false>(grid, panel, views, volume, out),
         (Projector::Siddon, true) => sums::<T, Siddon, true>(grid, panel, views, volume, out),
@@ -153,6 +157,10 @@ pub fn adjoint<T: Real>(
         return;
     }
     match (projector, is_flat(grid, panel, views)) {
+        (Projector::Trilinear, _) => {
+            let (scene, views) = trilinear::covering(grid, panel, views);
+            trilinear::adjoint(&scene, &views, projections, volume);
+        }
         (Projector::Joseph, true) => {
             spread::<T, Joseph, true>(grid, panel, views, projections, volume)
         }

@@ -10,6 +10,7 @@
 //! | `trajectory` | circular, helical, sinusoidal, saddle and random paths as rows of vectors |
 //! | `exchange`, `rtk`, `tigre` | geometries of ASTRA, diffct, RTK and TIGRE, in and out |
 //! | `path` | any other path: a list of sources or of rays |
+//! | `pose` | projections as functions of the pose of the volume, and their derivatives |
 //! | `description` | the TOML file of a set-up |
 //! | `changes` | its keys that shift, tilt, crop, bin and move |
 //! | `transform` | the map, its exact transpose, sums of rows and columns, norm |
@@ -25,6 +26,7 @@ mod error;
 mod exchange;
 mod geometry;
 mod path;
+mod pose;
 mod rigid;
 mod rtk;
 mod tigre;
@@ -39,6 +41,7 @@ pub use error::CtError;
 pub use exchange::{DiffctRows, ExchangeFormat, ImportSpec};
 pub use geometry::{Geometry, GeometryKind};
 pub use microtome_kernels::ray::Surface;
+pub use pose::{PoseModel, batch_forward_project, forward_project_view, view_loss_value_and_grad};
 pub use rigid::RigidTransform;
 pub use rtk::{RtkGeometry, RtkProjection};
 pub use tigre::{Each, TigreAngles, TigreGeometry};
