@@ -216,7 +216,7 @@ impl PoseModel {
 
     /// `[view, v, u]`, in the plane `[view, u]`.
     pub fn shape(&self) -> Vec<usize> {
-        let Panel { nu, nv } = self.scene.panel;
+        let Panel { nu, nv, .. } = self.scene.panel;
         if self.volume.dimensions() == 2 {
             vec![self.n_views(), nu]
         } else {
