@@ -18,7 +18,7 @@
 //! `tests/cli/ct.rs`.
 
 use super::{
-    CropSpec, CtError, Geometry, GeometryKind, RayTransform, Reduction, TrajectorySpec,
+    CropSpec, CtError, Geometry, GeometryKind, ImportSpec, RayTransform, Reduction, TrajectorySpec,
     TransformSpec, VolumeGrid,
 };
 use microtome_kernels::ray::{Projector, Surface};
@@ -62,6 +62,9 @@ pub struct SetUpSpec {
     /// The path, in place of `views`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trajectory: Option<TrajectorySpec>,
+    /// The views of another program, in place of `views`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub import: Option<ImportSpec>,
     /// Motions of views and volume.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub transform: Vec<TransformSpec>,
@@ -110,22 +113,23 @@ impl SetUpSpec {
     /// Reads the text of a file.
     ///
     /// # Errors
-    /// Text that is no TOML, unknown or missing keys, both or neither of `views` and
-    /// `[trajectory]`.
+    /// Text that is no TOML, unknown or missing keys, none or several of `views`,
+    /// `[trajectory]` and `[import]`.
     pub fn from_toml(text: &str) -> Result<Self, CtError> {
         let spec: Self = toml::from_str(text)
             .map_err(|e| CtError::Text { text: e.to_string().trim().to_string() })?;
         GeometryKind::parse(&spec.kind)?;
-        match (&spec.views, &spec.trajectory) {
-            (None, None) => Err(CtError::key(
+        let given = [spec.views.is_some(), spec.trajectory.is_some(), spec.import.is_some()];
+        match given.iter().filter(|g| **g).count() {
+            1 => Ok(spec),
+            0 => Err(CtError::key(
                 "views",
-                "is missing: give the file of the views or a [trajectory] table",
+                "is missing: give the file of the views, a [trajectory] table or an [import] table",
             )),
-            (Some(_), Some(_)) => Err(CtError::key(
+            _ => Err(CtError::key(
                 "views",
-                "stands beside a [trajectory] table; leave one of them out",
+                "only one of views, [trajectory] and [import] may stand; leave the others out",
             )),
-            _ => Ok(spec),
         }
     }
 
@@ -136,6 +140,23 @@ impl SetUpSpec {
     pub fn with_projector(mut self, name: &str) -> Result<Self, CtError> {
         self.projector = Some(projector(name)?.name().into());
         Ok(self)
+    }
+
+    /// Pixels `[nv, nu]` before crop and binning.
+    ///
+    /// # Errors
+    /// An unknown kind, another number of axes than the kind has.
+    pub fn detector(&self) -> Result<[usize; 2], CtError> {
+        let kind = GeometryKind::parse(&self.kind)?;
+        match (kind.dimensions(), &self.detector[..]) {
+            (2, [nu]) => Ok([1, *nu]),
+            (3, [nv, nu]) => Ok([*nv, *nu]),
+            (d, found) => {
+                let form = if d == 2 { "[nu]" } else { "[nv, nu]" };
+                let what = format!("{found:?}; {} needs {form}", kind.name());
+                Err(CtError::key("detector", what))
+            }
+        }
     }
 
     /// The surface of the detector.
@@ -156,21 +177,13 @@ impl SetUpSpec {
     /// Builds the set-up.
     ///
     /// # Shapes
-    /// `rows` `[view, columns]`, the content of `views` where that is given.
+    /// `rows` `[view, columns]`, the content of `views` or of the imported file.
     ///
     /// # Errors
     /// Whatever is wrong with the geometry, the volume or the projector, by its key.
     pub fn build(&self, rows: Option<(&[f64], usize)>) -> Result<SetUp, CtError> {
         let kind = GeometryKind::parse(&self.kind)?;
-        let detector = match (kind.dimensions(), &self.detector[..]) {
-            (2, [nu]) => [1, *nu],
-            (3, [nv, nu]) => [*nv, *nu],
-            (d, found) => {
-                let form = if d == 2 { "[nu]" } else { "[nv, nu]" };
-                let what = format!("{found:?}; {} needs {form}", kind.name());
-                return Err(CtError::key("detector", what));
-            }
-        };
+        let detector = self.detector()?;
         let surface = self.surface()?;
         let geometry = match (&self.trajectory, rows) {
             (Some(path), _) => path.geometry_on(kind, detector, surface)?,
@@ -250,7 +263,9 @@ mod tests {
         says("detector", "projector = \"x\"\ndetector", "unknown projector `x`");
         says("fan2d", "cone3d", "[nv, nu]");
         let both = format!("{TEXT}[trajectory]\nkind = \"circular\"\nviews = 3\npixel_mm = [1]\n");
-        assert!(SetUpSpec::from_toml(&both).unwrap_err().to_string().contains("leave one"));
+        assert!(
+            SetUpSpec::from_toml(&both).unwrap_err().to_string().contains("leave the others out")
+        );
         let short = SetUpSpec::from_toml(TEXT).unwrap().build(Some((&[0.0; 10], 5)));
         assert!(short.unwrap_err().to_string().contains("rows of 6 numbers"));
     }

@@ -8,6 +8,7 @@
 //! | `rigid` | turns and shifts of views and volumes |
 //! | `volume` | the grid of voxels: size, spacing, centre, orientation |
 //! | `trajectory` | circular, helical, sinusoidal, saddle and random paths as rows of vectors |
+//! | `exchange`, `rtk`, `tigre` | geometries of ASTRA, diffct, RTK and TIGRE, in and out |
 //! | `path` | any other path: a list of sources or of rays |
 //! | `pose` | projections as functions of the pose of the volume, and their derivatives |
 //! | `description` | the TOML file of a set-up |
@@ -23,10 +24,13 @@ mod changes;
 mod description;
 mod detector;
 mod error;
+mod exchange;
 mod geometry;
 mod path;
 mod pose;
 mod rigid;
+mod rtk;
+mod tigre;
 mod trajectory;
 mod transform;
 mod volume;
@@ -36,11 +40,14 @@ pub use changes::{CropSpec, TransformSpec};
 pub use description::{SetUp, SetUpSpec, VolumeSpec};
 pub use detector::{BinRule, Reduction};
 pub use error::CtError;
+pub use exchange::{DiffctRows, ExchangeFormat, ImportSpec};
 pub use geometry::{Geometry, GeometryKind};
 pub use microtome_kernels::backprojection::Sample;
 pub use microtome_kernels::ray::Surface;
 pub use pose::{PoseModel, batch_forward_project, forward_project_view, view_loss_value_and_grad};
 pub use rigid::RigidTransform;
+pub use rtk::{RtkGeometry, RtkProjection};
+pub use tigre::{Each, TigreAngles, TigreGeometry};
 pub use trajectory::{TrajectoryKind, TrajectorySpec};
 pub use transform::RayTransform;
 pub use volume::VolumeGrid;
