@@ -15,6 +15,7 @@ pub mod fit;
 pub mod graph_density;
 mod identifiability;
 pub mod population;
+pub mod prepare;
 mod run;
 pub mod sample;
 mod table;

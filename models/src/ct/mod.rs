@@ -3,6 +3,7 @@
 //!
 //! | module | idea |
 //! |---|---|
+//! | `attenuation` | beam hardening, Hounsfield units |
 //! | `geometry` | one row of vectors a view, and what makes a row impossible |
 //! | `volume` | the grid of voxels: size, spacing, centre, orientation |
 //! | `trajectory` | circular, helical, sinusoidal, saddle and random paths as rows of vectors |
@@ -13,6 +14,7 @@
 //! right-handed; arrays are `[z, y, x]` and `[view, v, u]`, and an index grows with its
 //! coordinate.
 
+mod attenuation;
 mod description;
 mod error;
 mod geometry;
@@ -20,6 +22,7 @@ mod trajectory;
 mod transform;
 mod volume;
 
+pub use attenuation::{BeamHardening, hounsfield};
 pub use description::{SetUp, SetUpSpec, VolumeSpec};
 pub use error::CtError;
 pub use geometry::{Geometry, GeometryKind};
