@@ -38,6 +38,7 @@ mod prior_draws;
 mod progress;
 mod project;
 mod protocol;
+mod reconstruct;
 mod record;
 mod report;
 mod response;
@@ -74,6 +75,7 @@ enum Verb {
     Merge(merge::MergeArgs),
     Project(project::ProjectArgs),
     Backproject(project::BackprojectArgs),
+    Reconstruct(reconstruct::ReconstructArgs),
     Response(response::ResponseArgs),
     Diagnose(diagnose::DiagnoseArgs),
     Report(report::ReportArgs),
@@ -174,6 +176,7 @@ fn run(line: Vec<std::ffi::OsString>) -> anyhow::Result<Outcome> {
         Verb::Merge(a) => a.run(),
         Verb::Project(a) => a.run(&settings),
         Verb::Backproject(a) => a.run(&settings),
+        Verb::Reconstruct(a) => a.run(&settings),
         Verb::Response(a) => a.run(&settings),
         Verb::Diagnose(a) => a.run(),
         Verb::Report(a) => a.run(),

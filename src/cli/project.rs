@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 /// Number type of arithmetic and output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Precision {
+pub(super) enum Precision {
     F32,
     F64,
 }

@@ -171,6 +171,30 @@ impl VolumeGrid {
         &self.grid
     }
 
+    /// The centre, x before y before z.
+    pub(super) fn centre(&self) -> [f64; 3] {
+        self.centre
+    }
+
+    /// Axes x, y, z of the grid in the world.
+    pub fn axes(&self) -> [[f64; 3]; 3] {
+        self.axes
+    }
+
+    /// The same voxels elsewhere.
+    pub(super) fn placed(&self, centre: [f64; 3], axes: [[f64; 3]; 3]) -> Self {
+        Self { centre, axes, ..self.clone() }
+    }
+
+    /// The map $w\mapsto E(R^T(w-t)-c)$ of the world to the frame of the grid when the volume
+    /// is moved by $x\mapsto Rx+t$, as a matrix and a shift; `back` is $R^T$.
+    pub(super) fn place(&self, back: &[[f64; 3]; 3], t: [f64; 3]) -> ([[f64; 3]; 3], [f64; 3]) {
+        let rows = [0, 1, 2].map(|k| [back[0][k], back[1][k], back[2][k]]);
+        let linear: [[f64; 3]; 3] = self.axes.map(|e| rows.map(|column| dot(e, column)));
+        let shift = [0, 1, 2].map(|k| -dot(linear[k], t) - dot(self.axes[k], self.centre));
+        (linear, shift)
+    }
+
     /// A view in the frame of the grid, its origin at the centre.
     pub(super) fn view_in_grid(&self, view: &View) -> View {
         let vector = |a: [f64; 3]| self.axes.map(|e| dot(e, a));
