@@ -3,6 +3,7 @@
 //!
 //! | module | idea |
 //! |---|---|
+//! | `attenuation` | beam hardening, Hounsfield units |
 //! | `geometry` | one row of vectors a view, and what makes a row impossible |
 //! | `detector` | offset, tilt, crop and binning of the detector |
 //! | `rigid` | turns and shifts of views and volumes |
@@ -20,6 +21,7 @@
 //! right-handed; arrays are `[z, y, x]` and `[view, v, u]`, and an index grows with its
 //! coordinate.
 
+mod attenuation;
 mod changes;
 mod description;
 mod detector;
@@ -36,6 +38,7 @@ mod transform;
 mod volume;
 mod voxel_driven;
 
+pub use attenuation::{BeamHardening, hounsfield};
 pub use changes::{CropSpec, TransformSpec};
 pub use description::{SetUp, SetUpSpec, VolumeSpec};
 pub use detector::{BinRule, Reduction};
