@@ -22,8 +22,11 @@ pub fn read_set_up(path: &Path, projector: Option<&str>) -> Result<SetUp> {
     if let Some(name) = projector {
         spec = spec.with_projector(name).map_err(wrong)?;
     }
-    let Some(views) = &spec.views else { return spec.build(None).map_err(wrong) };
-    let views = path.parent().unwrap_or(Path::new("")).join(views);
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let Some(views) = spec.views.as_ref().or(spec.poses.as_ref()) else {
+        return spec.build(None).map_err(wrong);
+    };
+    let views = folder.join(views);
     let rows = Array::read(&views)?;
     let [_, columns] = rows.shape[..] else {
         return Err(DatasetError::format(
@@ -33,11 +36,19 @@ pub fn read_set_up(path: &Path, projector: Option<&str>) -> Result<SetUp> {
     };
     let built = spec.build(Some((&rows.values.into_f64(), columns)));
     // What is wrong with a row is wrong in its own file.
-    built.map_err(|e| match &e {
+    let built = built.map_err(|e| match &e {
         microtome_models::ct::CtError::View { .. }
         | microtome_models::ct::CtError::Columns { .. } => {
             DatasetError::format(&views, e.to_string())
         }
+        microtome_models::ct::CtError::Key { key: "poses", .. } => {
+            DatasetError::format(&views, e.to_string())
+        }
         _ => wrong(e),
-    })
+    })?;
+    let Some(mask) = &spec.mask else { return Ok(built) };
+    let mask = folder.join(mask);
+    let found = Array::read(&mask)?;
+    let masked = built.with_mask(&found.values.into_f64(), &found.shape);
+    masked.map_err(|e| DatasetError::format(&mask, e.to_string()))
 }

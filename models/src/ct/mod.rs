@@ -25,9 +25,7 @@ mod volume;
 pub use description::{SetUp, SetUpSpec, VolumeSpec};
 pub use error::CtError;
 pub use geometry::{Geometry, GeometryKind};
-pub use pose::{
-    PoseModel, batch_forward_project, forward_project_view, view_loss_value_and_grad,
-};
+pub use pose::{PoseModel, batch_forward_project, forward_project_view, view_loss_value_and_grad};
 pub use trajectory::{TrajectoryKind, TrajectorySpec};
 pub use transform::RayTransform;
 pub use volume::VolumeGrid;

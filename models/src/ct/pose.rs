@@ -129,7 +129,10 @@ impl PoseModel {
     ) -> Result<Self, CtError> {
         let [dv, du] = pixel_mm;
         if [dv, du].iter().any(|d| !(*d > 0.0 && d.is_finite())) {
-            return Err(CtError::key("pixel_mm", format!("{pixel_mm:?}; write [dv, du], both > 0")));
+            return Err(CtError::key(
+                "pixel_mm",
+                format!("{pixel_mm:?}; write [dv, du], both > 0"),
+            ));
         }
         let [z, x] = detector_centre_mm;
         let row = [0.0, 1.0, 0.0, x, 0.0, z, du, 0.0, 0.0, 0.0, 0.0, dv];
@@ -157,8 +160,12 @@ impl PoseModel {
         steps: Option<Steps>,
     ) -> Result<Self, CtError> {
         if volume.dimensions() != geometry.kind().dimensions() {
-            let what = format!("has {} axes, but {} needs {}", volume.dimensions(),
-                geometry.kind().name(), geometry.kind().dimensions());
+            let what = format!(
+                "has {} axes, but {} needs {}",
+                volume.dimensions(),
+                geometry.kind().name(),
+                geometry.kind().dimensions()
+            );
             return Err(CtError::key("volume.shape", what));
         }
         super::transform::check_size(&volume)?;
@@ -210,7 +217,11 @@ impl PoseModel {
     /// `[view, v, u]`, in the plane `[view, u]`.
     pub fn shape(&self) -> Vec<usize> {
         let Panel { nu, nv } = self.scene.panel;
-        if self.volume.dimensions() == 2 { vec![self.n_views(), nu] } else { vec![self.n_views(), nv, nu] }
+        if self.volume.dimensions() == 2 {
+            vec![self.n_views(), nu]
+        } else {
+            vec![self.n_views(), nv, nu]
+        }
     }
 
     /// The voxels.
@@ -405,8 +416,7 @@ impl PoseModel {
         self.check_array("volume", volume.len(), 0)?;
         self.check_array("projections", weights.len(), self.n_views())?;
         let posed = self.all(thetas)?;
-        let all =
-            trilinear::pullback(&self.scene, &posed, volume, weights, self.mask.as_deref());
+        let all = trilinear::pullback(&self.scene, &posed, volume, weights, self.mask.as_deref());
         Ok(all.into_iter().flatten().collect())
     }
 

@@ -41,7 +41,8 @@ pub(super) fn check_size(volume: &VolumeGrid) -> Result<(), CtError> {
     if u32::try_from(volume.len()).is_ok() {
         return Ok(());
     }
-    let what = format!("{:?}; the trilinear projector takes at most 2^32 - 1 voxels", volume.shape());
+    let what =
+        format!("{:?}; the trilinear projector takes at most 2^32 - 1 voxels", volume.shape());
     Err(CtError::key("volume.shape", what))
 }
 

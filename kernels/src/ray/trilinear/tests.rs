@@ -51,8 +51,7 @@ fn views() -> Vec<Posed> {
                 1 => Beam::Source(far(-60.0)),
                 _ => Beam::Source(far(-3.0)),
             };
-            let view =
-                View { beam, detector: far(25.0), u: [1.6, 0.1, 0.0], v: [0.0, 0.2, 2.3] };
+            let view = View { beam, detector: far(25.0), u: [1.6, 0.1, 0.0], v: [0.0, 0.2, 2.3] };
             Posed { view, place: place(0.7 * f64::from(i)), rates: rates() }
         })
         .collect()
@@ -132,7 +131,10 @@ fn equals_the_definition() {
             for at in (0..pixels).step_by(3) {
                 let (found, single) = (p[v * pixels + at], f64::from(p32[v * pixels + at]));
                 let expected = definition(&scene, posed, &wide, at % PANEL.nu, at / PANEL.nu);
-                assert!((found - expected).abs() < 1e-12 * 30.0, "{found} {expected} {v} {at} {scene:?}");
+                assert!(
+                    (found - expected).abs() < 1e-12 * 30.0,
+                    "{found} {expected} {v} {at} {scene:?}"
+                );
                 // Positions are known to 1e-6 voxel, values are at most 1, some 40 samples.
                 assert!(
                     (single - expected).abs() < 2e-4,
@@ -153,7 +155,9 @@ fn sums_are_derivatives() {
     let x = volume::<f64>(&scene);
     let pixels = PANEL.nu * PANEL.nv;
     let t = 1e-7;
-    for posed in views().iter().filter(|p| !matches!(p.view.beam, Beam::Source([_, y, _]) if y > -9.0)) {
+    for posed in
+        views().iter().filter(|p| !matches!(p.view.beam, Beam::Source([_, y, _]) if y > -9.0))
+    {
         let (mut p, mut j) = (vec![0.0; pixels], vec![0.0; 4 * pixels]);
         jacobian(&scene, posed, &x, &mut p, &mut j);
         let at = |place: Affine| {

@@ -185,11 +185,7 @@ macro_rules! array {
             }
             #[inline(always)]
             #[allow(unsafe_code)]
-            unsafe fn corners(
-                volume: &[$t],
-                cells: &Cells,
-                offsets: [usize; 4],
-            ) -> [[Self; 2]; 4] {
+            unsafe fn corners(volume: &[$t], cells: &Cells, offsets: [usize; 4]) -> [[Self; 2]; 4] {
                 let mut out = [[Self([0.0; RAYS]); 2]; 4];
                 for (pair, offset) in out.iter_mut().zip(offsets) {
                     for l in 0..RAYS {
@@ -358,11 +354,7 @@ mod x86 {
             out
         }
         #[inline(always)]
-        unsafe fn corners(
-            volume: &[f32],
-            cells: &Cells,
-            offsets: [usize; 4],
-        ) -> [[Self; 2]; 4] {
+        unsafe fn corners(volume: &[f32], cells: &Cells, offsets: [usize; 4]) -> [[Self; 2]; 4] {
             // SAFETY: the caller keeps `cell + offset + 1` inside the volume; loads of 64
             // bits need no alignment.
             unsafe {
