@@ -31,7 +31,7 @@ G.toml:
   kind = \"cone3d\"               # parallel2d, fan2d, parallel3d, cone3d, or pose5
   views = \"views.npy\"           # one row a view (ASTRA's vectors), or a [trajectory] table
   detector = [nv, nu]           # [nu] in the plane
-  projector = \"joseph\"          # or siddon, trilinear
+  projector = \"joseph\"          # or siddon, trilinear, sf
   [volume]
   shape = [nz, ny, nx]          # [ny, nx] in the plane
   voxel_mm = [hz, hy, hx]
@@ -81,7 +81,7 @@ struct SharedFlags {
     /// The result, .npy.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     out: Option<PathBuf>,
-    /// joseph, siddon or trilinear, in place of the one in the set-up file.
+    /// joseph, siddon, trilinear or sf, in place of the one in the set-up file.
     #[arg(long, value_name = "NAME")]
     projector: Option<String>,
     /// Number type of arithmetic and output; that of the input when left out.

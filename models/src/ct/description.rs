@@ -4,7 +4,7 @@
 //! kind = "cone3d"               # parallel2d | fan2d | parallel3d | cone3d
 //! views = "views.npy"           # one row a view, or a [trajectory] table
 //! detector = [nv, nu]           # [nu] in the plane
-//! projector = "joseph"          # siddon | joseph | trilinear
+//! projector = "joseph"          # siddon | joseph | trilinear | sf
 //! [volume]
 //! shape = [nz, ny, nx]          # [ny, nx] in the plane
 //! voxel_mm = [hz, hy, hx]
@@ -116,7 +116,7 @@ pub struct SetUp {
 /// # Errors
 /// An unknown name.
 fn projector(name: &str) -> Result<Projector, CtError> {
-    let found = Projector::ALL.into_iter().find(|p| p.name() == name);
+    let found = Projector::EVERY.into_iter().find(|p| p.name() == name);
     found.ok_or_else(|| CtError::UnknownProjector { projector: name.into() })
 }
 

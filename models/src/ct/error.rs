@@ -13,7 +13,7 @@ pub enum CtError {
         kind: String,
     },
     /// A word that is no projector.
-    #[error("unknown projector `{projector}`; use siddon, joseph or trilinear")]
+    #[error("unknown projector `{projector}`; use siddon, joseph, trilinear or sf")]
     UnknownProjector {
         /// The word.
         projector: String,

@@ -8,6 +8,7 @@
 //! | `trajectory` | circular, helical, sinusoidal, saddle and random paths as rows of vectors |
 //! | `pose` | projections as functions of the pose of the volume, and their derivatives |
 //! | `description` | the TOML file of a set-up |
+//! | `graph` | projectors as Candle ops |
 //! | `transform` | the map, its exact transpose, sums of rows and columns, norm |
 //!
 //! Lengths are in mm; a volume in 1/mm has projections without a unit. Axes x, y, z are
@@ -17,6 +18,8 @@
 mod description;
 mod error;
 mod geometry;
+#[cfg(feature = "graph")]
+pub mod graph;
 mod pose;
 mod trajectory;
 mod transform;
