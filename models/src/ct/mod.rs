@@ -14,6 +14,7 @@
 //! | `pose` | projections as functions of the pose of the volume, and their derivatives |
 //! | `description` | the TOML file of a set-up |
 //! | `changes` | its keys that shift, tilt, crop, bin and move |
+//! | `graph` | projectors as Candle ops |
 //! | `transform` | the map, its exact transpose, sums of rows and columns, norm |
 //! | `voxel_driven` | the backprojection of filtered projections |
 //!
@@ -28,6 +29,8 @@ mod detector;
 mod error;
 mod exchange;
 mod geometry;
+#[cfg(feature = "graph")]
+pub mod graph;
 mod path;
 mod pose;
 mod rigid;
