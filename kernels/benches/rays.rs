@@ -52,7 +52,12 @@ fn circle(views: usize, source: Option<f64>, pitch: f64) -> Vec<View> {
         .collect()
 }
 
+/// Runs a case whose name has the words of the command line in it.
 fn case<T: Real>(name: &str, grid: &Grid, panel: Panel, views: &[View], clock: f64) {
+    let mut words = std::env::args().skip(1).filter(|a| !a.starts_with('-'));
+    if !words.all(|w| name.contains(&w)) {
+        return;
+    }
     let rays = views.len() * panel.nu * panel.nv;
     let mut x: Vec<T> =
         (0..grid.len()).map(|i| T::narrow(((i * 37 + 11) % 101) as f64 / 50.0)).collect();
