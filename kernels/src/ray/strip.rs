@@ -4,9 +4,8 @@
 //! In slice $s$ the rays of a strip are at $q_0<q_1<\dots$ along the lane axis. Voxel $j$
 //! gets $y_k\,(1-|q_k-j|)$ of those with $|q_k-j|<1$: with $\mu(j)$ the number of the ray
 //! that would be at $j-1$, these are among $k=\lfloor\mu\rfloor+1,\dots,\lfloor\mu\rfloor+T$,
-//! $T=\lceil 2/\delta\rceil$ with $\delta$ the least distance of two of them. $T$ is 2 or
-//! 3; where rays are closer than 2/3, a strip is every second ray, or every third, and so
-//! on.
+//! $T=\lceil\max_j\mu(j+2)-\mu(j)\rceil$. Where rays are so close that more than 3 or 4 are
+//! in reach of a voxel, a strip is every second ray, or every third, and so on.
 //!
 //! | rays | $\mu(j)$ | weight of ray $k$ |
 //! |---|---|---|
@@ -29,6 +28,9 @@ use crate::simd::LANES;
 
 /// Least distance of the rays of a strip, voxels.
 const CLOSEST: f64 = 2.0 / 3.0;
+/// Most rays of a strip within a voxel of another, where they are not equidistant; those
+/// of eight voxels are then among sixteen.
+const MOST_TAPS: f64 = 3.4;
 /// Most strips that neighbouring rays are dealt to.
 const MOST_STRIPS: usize = 8;
 /// How far the number of a ray may be from that of its position.
@@ -45,7 +47,9 @@ struct Strip {
     at: usize,
     /// Position of the first and the last ray.
     ends: [[f64; 2]; 2],
-    /// Distance of neighbours, at least that.
+    /// Most of its rays in reach of a voxel, where they are not equidistant.
+    taps: usize,
+    /// Distance of equidistant neighbours.
     gap: [f64; 2],
     /// Line along the row axis.
     row: [f64; 2],
@@ -241,11 +245,22 @@ impl Strips {
             }
             return None;
         }
-        let dealt = (CLOSEST / least).ceil().max(1.0);
         let number = match equidistant {
             true => None,
             false => self.number(part, whole, row, ends, turned).filter(|_| FLAT),
         };
+        let crowd = number.map_or(0.0, |number| {
+            let within = |s: usize| {
+                let [low, high] = [0, n - 1].map(|k| at(row, k, s as f64));
+                span(low, high, whole.lanes).map_or(0.0, |v| crowd(number, s as f64, v, n))
+            };
+            (first..past).map(within).fold(0.0, f64::max)
+        });
+        let dealt = match equidistant {
+            true => (CLOSEST / least).ceil(),
+            false => (crowd / MOST_TAPS).ceil(),
+        };
+        let dealt = dealt.max(1.0);
         if dealt > MOST_STRIPS as f64 || !(equidistant || number.is_some()) {
             if turned {
                 row.values.reverse();
@@ -254,27 +269,15 @@ impl Strips {
         }
         // Strips of one ray may be as wide as one likes.
         let (times, dealt) = (dealt, (dealt as usize).min(n));
-        let between = |[a, b]: [f64; 2]| match ends[1] > ends[0] {
-            true => {
-                let slope = (b - a) / (ends[1] - ends[0]);
-                [a - ends[0] * slope, slope]
-            }
-            false => [a, 0.0],
-        };
-        // Of neighbours; strips are `dealt` times as wide.
-        let one = match equidistant {
-            true => {
-                let k = (n - 1) as f64;
-                [(row.start[n - 1] - row.start[0]) / k, (row.slope[n - 1] - row.slope[0]) / k]
-            }
-            false => between(closest),
-        };
+        let k = (n - 1) as f64;
+        let one = [row.start[n - 1] - row.start[0], row.slope[n - 1] - row.slope[0]].map(|v| v / k);
         for part in 0..dealt {
             let last = part + (n - 1 - part) / dealt * dealt;
             let end = |k: usize| [row.start[k], row.slope[k]];
             self.strips.push(Strip {
                 at: self.values.len() + PADS[0],
                 ends: [end(part), end(last)],
+                taps: (crowd / times).ceil() as usize,
                 gap: one.map(|v| v * times),
                 row: row.across,
                 first,
@@ -373,13 +376,12 @@ impl Strips {
         let slice = (s - brick.begin) * brick.slice();
         let [low, high] = strip.ends.map(|[start, slope]| start + at * slope);
         let gap = strip.gap[0] + at * strip.gap[1];
-        let from = ((low - 1.0).floor() + 1.0).max(0.0);
-        let past = (high + 1.0).ceil().min(brick.lanes as f64);
-        if !(from < past) {
-            return;
-        }
-        let (from, past) = (from as usize, past as usize);
-        let three = gap < 1.0 + if strip.number.is_some() { 4.0 * NUMBER } else { 0.0 };
+        let Some((from, past)) = span(low, high, brick.lanes) else { return };
+        let taps = match strip.number {
+            None if gap < 1.0 => 3,
+            None => 2,
+            Some(_) => strip.taps,
+        };
         let mut rows = [(slice, 1.0), (slice, 0.0)];
         let mut count = 1;
         if !FLAT {
@@ -396,16 +398,38 @@ impl Strips {
             }
         }
         let run = Run { strips: self, strip, at, low, gap, from, past, rows };
-        match (strip.number.is_some(), count, three) {
+        match (strip.number.is_some(), count, taps) {
             (_, 0, _) => {}
-            (true, _, false) => run.fan::<L, 2>(sums),
-            (true, _, true) => run.fan::<L, 3>(sums),
-            (_, 1, false) => run.even::<L, 2, 1>(sums),
-            (_, 1, true) => run.even::<L, 3, 1>(sums),
-            (_, _, false) => run.even::<L, 2, 2>(sums),
-            (_, _, true) => run.even::<L, 3, 2>(sums),
+            (true, _, 0..=2) => run.fan::<L, 2>(sums),
+            (true, _, 3) => run.fan::<L, 3>(sums),
+            (true, _, _) => run.fan::<L, 4>(sums),
+            (_, 1, 2) => run.even::<L, 2, 1>(sums),
+            (_, 1, _) => run.even::<L, 3, 1>(sums),
+            (_, _, 2) => run.even::<L, 2, 2>(sums),
+            (_, _, _) => run.even::<L, 3, 2>(sums),
         }
     }
+}
+
+/// The voxels within reach of rays between two positions: first, and one past the last.
+#[inline(always)]
+fn span(low: f64, high: f64, lanes: usize) -> Option<(usize, usize)> {
+    let from = ((low - 1.0).floor() + 1.0).max(0.0);
+    let past = (high + 1.0).ceil().min(lanes as f64);
+    (from < past).then_some((from as usize, past as usize))
+}
+
+/// Most of some rays within a voxel of some voxel of a slice, or a little more. They lie
+/// ever closer towards one end, and at the ends some voxels see none on one side.
+#[inline(always)]
+fn crowd(number: [[f64; 3]; 2], at: f64, (from, past): (usize, usize), rays: usize) -> f64 {
+    let of = |q: f64| {
+        let [n, d] = number.map(|c| c[0] + at * c[1] + q * c[2]);
+        (n / d).clamp(-1.0, rays as f64)
+    };
+    let within = |j: usize| of(j as f64 + 1.0) - of(j as f64 - 1.0);
+    let ends = (from..past.min(from + 3)).chain(from.max(past.saturating_sub(3))..past);
+    ends.map(within).fold(0.0, f64::max) + 4.0 * NUMBER
 }
 
 /// A strip in a slice.
