@@ -22,11 +22,14 @@
 //! doi:10.1118/1.595715. Validated by the tests of `footprint.rs` and `driver.rs`, and by
 //! `equals_the_reference` and `transposes_on_random_geometries` in `models/tests/ct.rs`.
 
+mod brick;
 mod driver;
 mod footprint;
 mod line;
+mod march;
 mod real;
 pub mod separable;
+mod strip;
 mod surface;
 pub mod trilinear;
 

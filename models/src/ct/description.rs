@@ -248,7 +248,14 @@ impl SetUpSpec {
         )?;
         let geometry = model.geometry(rows)?;
         let (steps, pose) = (model.steps(), Some((model, rows.to_vec())));
-        Ok(SetUp { geometry, volume, projector: Projector::Trilinear, steps, pose, reduction: None })
+        Ok(SetUp {
+            geometry,
+            volume,
+            projector: Projector::Trilinear,
+            steps,
+            pose,
+            reduction: None,
+        })
     }
 
     /// Takes another projector.
