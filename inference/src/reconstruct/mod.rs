@@ -8,6 +8,7 @@
 //! | `history` | a row an iteration |
 //! | `algorithm` | the methods by name and their settings |
 //! | `sirt` | simultaneous iterative reconstruction |
+//! | `graph` | any loss written with Candle ops, by Adam |
 //! | `vector` | sums and updates that do not depend on threads |
 //!
 //! ```
@@ -32,6 +33,8 @@
 
 mod algorithm;
 mod error;
+#[cfg(feature = "graph")]
+pub mod graph;
 mod history;
 mod method;
 mod operator;
