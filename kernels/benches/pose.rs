@@ -36,7 +36,7 @@ fn main() {
     for n in [128_usize, 256] {
         let grid = Grid { shape: [n; 3], voxel: [1.0; 3] };
         let steps = Steps { length_mm: 1.0, count: n, about: About::Pixel };
-        let scene = Scene { grid, panel: Panel { nu: n, nv: n }, steps };
+        let scene = Scene { grid, panel: Panel::flat(n, n), steps };
         let view = View {
             beam: Beam::Parallel([0.0, 1.0, 0.0]),
             detector: [0.0; 3],

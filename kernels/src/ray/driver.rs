@@ -312,7 +312,7 @@ mod tests {
     use super::*;
 
     const GRID: Grid = Grid { shape: [21, 37, 18], voxel: [1.0, 0.8, 1.2] };
-    const PANEL: Panel = Panel { nu: 23, nv: 19 };
+    const PANEL: Panel = Panel::flat(23, 19);
 
     fn views() -> Vec<View> {
         (0..9)
@@ -363,7 +363,7 @@ mod tests {
     /// A slice between empty ones: rays that leave its plane weigh what they weigh there.
     #[test]
     fn a_slice_is_a_volume() {
-        let (slice, row) = (Grid { shape: [21, 37, 1], ..GRID }, Panel { nu: 23, nv: 1 });
+        let (slice, row) = (Grid { shape: [21, 37, 1], ..GRID }, Panel::flat(23, 1));
         let padded = Grid { shape: [21, 37, 3], ..GRID };
         let x: Vec<f64> = (0..slice.len()).map(value).collect();
         let mut whole = vec![0.0; padded.len()];

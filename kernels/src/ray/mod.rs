@@ -27,11 +27,13 @@ mod footprint;
 mod line;
 mod real;
 pub mod separable;
+mod surface;
 pub mod trilinear;
 
 pub use driver::{adjoint, forward};
 pub use line::{Beam, Grid, Panel, View};
 pub use real::Real;
+pub use surface::Surface;
 
 /// Which lengths count for which voxels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,6 +5,8 @@
 //! views = "views.npy"           # one row a view, or a [trajectory] table
 //! detector = [nv, nu]           # [nu] in the plane
 //! projector = "joseph"          # siddon | joseph | trilinear | sf
+//! detector_shape = "curved"     # flat where left out; fans and cones
+//! detector_radius_mm = 300      # curved; where left out, the distance from the source
 //! [volume]
 //! shape = [nz, ny, nx]          # [ny, nx] in the plane
 //! voxel_mm = [hz, hy, hx]
@@ -29,12 +31,15 @@
 //! voxel_mm = [hz, hy, hx]
 //! ```
 //!
-//! The file of the rows is read by `datasets`. Validated by the tests below and by
-//! `tests/cli/ct.rs`.
+//! `changes` has the keys that shift, tilt, crop, bin and move. The file of the rows is read
+//! by `datasets`. Validated by the tests below and by `tests/cli/ct.rs`.
 
-use super::{CtError, Geometry, GeometryKind, PoseModel, RayTransform, TrajectorySpec, VolumeGrid};
-use microtome_kernels::ray::Projector;
+use super::{
+    CropSpec, CtError, Geometry, GeometryKind, ImportSpec, PoseModel, RayTransform, Reduction,
+    TrajectorySpec, TransformSpec, VolumeGrid,
+};
 use microtome_kernels::ray::trilinear::{About, Steps};
+use microtome_kernels::ray::{Projector, Surface};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -52,6 +57,24 @@ pub struct SetUpSpec {
     pub views: Option<PathBuf>,
     /// Pixels `[nv, nu]` or `[nu]`.
     pub detector: Vec<usize>,
+    /// `flat` or `curved`; flat where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector_shape: Option<String>,
+    /// Radius of a curved detector; its distance from the source where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector_radius_mm: Option<f64>,
+    /// The detector shifted along itself, `[v, u]` or `[u]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector_offset_mm: Option<Vec<f64>>,
+    /// The detector turned in its plane, about u, about v; in the plane about v.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector_tilt_deg: Option<Vec<f64>>,
+    /// Views and pixels that are used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crop: Option<CropSpec>,
+    /// Pixels that become one, `[bv, bu]` or `[bu]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bin: Option<Vec<usize>>,
     /// Name of the projector; joseph where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub projector: Option<String>,
@@ -78,6 +101,12 @@ pub struct SetUpSpec {
     /// The path, in place of `views`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trajectory: Option<TrajectorySpec>,
+    /// The views of another program, in place of `views`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub import: Option<ImportSpec>,
+    /// Motions of views and volume.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transform: Vec<TransformSpec>,
 }
 
 /// A volume as written; lists are in the order of the array.
@@ -109,6 +138,9 @@ pub struct SetUp {
     pub steps: Steps,
     /// The moving volume and its poses `[view, parameter]`, for the kind `pose5`.
     pub pose: Option<(PoseModel, Vec<f64>)>,
+    /// The part of the projections that is used, where it is not all: what `geometry`
+    /// already is.
+    pub reduction: Option<Reduction>,
 }
 
 /// The projector of a name.
@@ -124,8 +156,8 @@ impl SetUpSpec {
     /// Reads the text of a file.
     ///
     /// # Errors
-    /// Text that is no TOML, unknown or missing keys, both or neither of `views` and
-    /// `[trajectory]`.
+    /// Text that is no TOML, unknown or missing keys, none or several of `views`,
+    /// `[trajectory]` and `[import]`.
     pub fn from_toml(text: &str) -> Result<Self, CtError> {
         let spec: Self = toml::from_str(text)
             .map_err(|e| CtError::Text { text: e.to_string().trim().to_string() })?;
@@ -143,24 +175,36 @@ impl SetUpSpec {
         if let Some((key, _)) = of_pose5.into_iter().find(|(_, given)| *given) {
             return Err(CtError::key(key, "belongs to the kind pose5; leave it out"));
         }
-        match (&spec.views, &spec.trajectory) {
-            (None, None) => Err(CtError::key(
+        let given = [spec.views.is_some(), spec.trajectory.is_some(), spec.import.is_some()];
+        match given.iter().filter(|g| **g).count() {
+            1 => Ok(spec),
+            0 => Err(CtError::key(
                 "views",
-                "is missing: give the file of the views or a [trajectory] table",
+                "is missing: give the file of the views, a [trajectory] table or an [import] table",
             )),
-            (Some(_), Some(_)) => Err(CtError::key(
+            _ => Err(CtError::key(
                 "views",
-                "stands beside a [trajectory] table; leave one of them out",
+                "only one of views, [trajectory] and [import] may stand; leave the others out",
             )),
-            _ => Ok(spec),
         }
     }
 
     fn check_pose5(&self) -> Result<(), CtError> {
-        let of_others =
-            [("views", self.views.is_some()), ("trajectory", self.trajectory.is_some())];
+        let of_others = [
+            ("views", self.views.is_some()),
+            ("trajectory", self.trajectory.is_some()),
+            ("import", self.import.is_some()),
+            ("detector_shape", self.detector_shape.is_some()),
+            ("detector_radius_mm", self.detector_radius_mm.is_some()),
+            ("detector_offset_mm", self.detector_offset_mm.is_some()),
+            ("detector_tilt_deg", self.detector_tilt_deg.is_some()),
+            ("crop", self.crop.is_some()),
+            ("bin", self.bin.is_some()),
+            ("transform", !self.transform.is_empty()),
+        ];
         if let Some((key, _)) = of_others.into_iter().find(|(_, given)| *given) {
-            return Err(CtError::key(key, "has no meaning for pose5; its views are in `poses`"));
+            let what = "is not for pose5, which has poses, pixel_mm and detector_centre_mm";
+            return Err(CtError::key(key, what));
         }
         if self.poses.is_none() {
             return Err(CtError::key("poses", "is missing: give the file of the poses"));
@@ -214,7 +258,8 @@ impl SetUpSpec {
         )?;
         let geometry = model.geometry(rows)?;
         let (steps, pose) = (model.steps(), Some((model, rows.to_vec())));
-        Ok(SetUp { geometry, volume, projector: Projector::Trilinear, steps, pose })
+        let projector = Projector::Trilinear;
+        Ok(SetUp { geometry, volume, projector, steps, pose, reduction: None })
     }
 
     /// Takes another projector.
@@ -226,10 +271,42 @@ impl SetUpSpec {
         Ok(self)
     }
 
+    /// Pixels `[nv, nu]` before crop and binning.
+    ///
+    /// # Errors
+    /// An unknown kind, another number of axes than the kind has.
+    pub fn detector(&self) -> Result<[usize; 2], CtError> {
+        let kind = GeometryKind::parse(&self.kind)?;
+        match (kind.dimensions(), &self.detector[..]) {
+            (2, [nu]) => Ok([1, *nu]),
+            (3, [nv, nu]) => Ok([*nv, *nu]),
+            (d, found) => {
+                let form = if d == 2 { "[nu]" } else { "[nv, nu]" };
+                let what = format!("{found:?}; {} needs {form}", kind.name());
+                Err(CtError::key("detector", what))
+            }
+        }
+    }
+
+    /// The surface of the detector.
+    fn surface(&self) -> Result<Surface, CtError> {
+        match (self.detector_shape.as_deref().unwrap_or("flat"), self.detector_radius_mm) {
+            ("curved", radius) => Ok(Surface::Cylinder { radius }),
+            ("flat", None) => Ok(Surface::Flat),
+            ("flat", Some(_)) => Err(CtError::key(
+                "detector_radius_mm",
+                "has no meaning for a flat detector; write detector_shape = \"curved\"",
+            )),
+            (word, _) => {
+                Err(CtError::key("detector_shape", format!("`{word}`; use flat or curved")))
+            }
+        }
+    }
+
     /// Builds the set-up.
     ///
     /// # Shapes
-    /// `rows` `[view, columns]`, the content of `views` where that is given.
+    /// `rows` `[view, columns]`, the content of `views` or of the imported file.
     ///
     /// # Errors
     /// Whatever is wrong with the geometry, the volume or the projector, by its key.
@@ -238,21 +315,16 @@ impl SetUpSpec {
             return self.build_pose5(rows);
         }
         let kind = GeometryKind::parse(&self.kind)?;
-        let detector = match (kind.dimensions(), &self.detector[..]) {
-            (2, [nu]) => [1, *nu],
-            (3, [nv, nu]) => [*nv, *nu],
-            (d, found) => {
-                let form = if d == 2 { "[nu]" } else { "[nv, nu]" };
-                let what = format!("{found:?}; {} needs {form}", kind.name());
-                return Err(CtError::key("detector", what));
-            }
-        };
+        let detector = self.detector()?;
+        let surface = self.surface()?;
         let geometry = match (&self.trajectory, rows) {
-            (Some(path), _) => path.geometry(kind, detector)?,
+            (Some(path), _) => path.geometry_on(kind, detector, surface)?,
             (None, Some((_, columns))) if columns != kind.width() => {
                 return Err(CtError::Columns { kind, expected: kind.width(), found: columns });
             }
-            (None, Some((rows, _))) => Geometry::new(kind, detector, rows)?,
+            (None, Some((rows, _))) => {
+                Geometry::new(kind, detector, rows)?.with_surface(surface)?
+            }
             (None, None) => return Err(CtError::key("views", "the rows of the views are missing")),
         };
         let volume = self.volume.grid()?;
@@ -261,16 +333,14 @@ impl SetUpSpec {
             let what = format!("{:?}; {} needs {} axes", v.shape, kind.name(), kind.dimensions());
             return Err(CtError::key("volume.shape", what));
         }
+        let (geometry, reduction) = self.changed(geometry)?;
+        let (geometry, volume) = self.moved(geometry, volume)?;
         let projector = projector(self.projector.as_deref().unwrap_or("joseph"))?;
-        if projector != Projector::Trilinear && (self.step_mm.is_some() || self.steps.is_some()) {
-            let key = if self.steps.is_some() { "steps" } else { "step_mm" };
-            return Err(CtError::key(key, "belongs to the projector trilinear; leave it out"));
-        }
-        let (grid, centre) = (*volume.grid(), volume.centre_world());
+        let (grid, centre) = (*volume.grid(), volume.centre());
         let covering = |step| Steps::covering_by(&grid, centre, step).count;
         let default = Steps::covering(&grid, centre);
         let steps = super::pose::steps(default, self.step_mm, self.steps, covering)?;
-        Ok(SetUp { geometry, volume, projector, steps, pose: None })
+        Ok(SetUp { geometry, volume, projector, steps, pose: None, reduction })
     }
 }
 
@@ -390,7 +460,9 @@ mod tests {
         says("detector", "projector = \"x\"\ndetector", "unknown projector `x`");
         says("fan2d", "cone3d", "[nv, nu]");
         let both = format!("{TEXT}[trajectory]\nkind = \"circular\"\nviews = 3\npixel_mm = [1]\n");
-        assert!(SetUpSpec::from_toml(&both).unwrap_err().to_string().contains("leave one"));
+        assert!(
+            SetUpSpec::from_toml(&both).unwrap_err().to_string().contains("leave the others out")
+        );
         let short = SetUpSpec::from_toml(TEXT).unwrap().build(Some((&[0.0; 10], 5)));
         assert!(short.unwrap_err().to_string().contains("rows of 6 numbers"));
     }

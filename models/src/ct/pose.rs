@@ -170,7 +170,7 @@ impl PoseModel {
         }
         super::transform::check_size(&volume)?;
         let grid = *volume.grid();
-        let steps = steps.unwrap_or_else(|| Steps::covering(&grid, volume.centre_world()));
+        let steps = steps.unwrap_or_else(|| Steps::covering(&grid, volume.centre()));
         let scene = Scene { grid, panel: geometry.panel(), steps };
         Ok(Self { volume, scene, views: geometry.views().to_vec(), five: false, mask: None })
     }
@@ -216,7 +216,7 @@ impl PoseModel {
 
     /// `[view, v, u]`, in the plane `[view, u]`.
     pub fn shape(&self) -> Vec<usize> {
-        let Panel { nu, nv } = self.scene.panel;
+        let Panel { nu, nv, .. } = self.scene.panel;
         if self.volume.dimensions() == 2 {
             vec![self.n_views(), nu]
         } else {
@@ -296,7 +296,7 @@ impl PoseModel {
     fn posed(&self, view: usize, theta: &[f64]) -> Posed {
         let (angles, shift) = self.motion(theta);
         let [r, rates @ ..] = rotation(angles);
-        let axes = self.volume.axes_world();
+        let axes = self.volume.axes();
         let (linear, back) = self.volume.place(&transposed(&r), shift);
         let place = Affine { linear, shift: back };
         let turned = |d: &Matrix| {

@@ -5,7 +5,7 @@ use super::*;
 use crate::ray::{Beam, Grid, Panel, View};
 use crate::simd::SimdLevel;
 
-const PANEL: Panel = Panel { nu: 19, nv: 7 };
+const PANEL: Panel = Panel::flat(19, 7);
 
 fn value(i: usize) -> f64 {
     ((i * 37 + 11) % 101) as f64 / 50.0 - 1.0
