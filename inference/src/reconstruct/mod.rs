@@ -7,6 +7,7 @@
 //! | `method`, `run` | a method as a state with steps; stopping rules, callbacks, snapshots |
 //! | `history` | a row an iteration |
 //! | `algorithm` | the methods by name and their settings |
+//! | `graph` | any loss written with Candle ops, by Adam |
 //! | `sirt`, `sart`, `os_sart` | algebraic methods: all views at once, one, some |
 //! | `block_pass`, `subsets` | a pass over subsets of views, and their order |
 //! | `cgls`, `lsqr` | least squares in Krylov spaces |
@@ -47,6 +48,8 @@ mod block_pass;
 mod cgls;
 mod error;
 mod fista_tv;
+#[cfg(feature = "graph")]
+pub mod graph;
 mod history;
 mod lsqr;
 mod method;

@@ -16,7 +16,7 @@
 //! an approximation, good while a voxel is small beside its distance from the source and the
 //! cone angle is moderate.
 //!
-//! Limits: v along the z axis of the grid, u across it, parallel rays across it, the source
+//! Limits: flat detectors, v along the z axis of the grid, u across it, parallel rays across it, the source
 //! in front of the whole volume; [`limit`] says which is not met.
 //!
 //! | symbol | unit | |
@@ -33,7 +33,7 @@
 //! amplitude of the ray through the centre of the voxel). Validated by the tests below and
 //! by `separable_footprints` in `models/tests/separable.rs`.
 
-use super::{Beam, Grid, Panel, Real, View};
+use super::{Beam, Grid, Panel, Real, Surface, View};
 use rayon::prelude::*;
 
 /// Largest sine of an angle that is none.
@@ -42,7 +42,7 @@ const ANGLE: f64 = 1e-9;
 const SLABS: usize = 16;
 
 /// What of a view the footprints cannot do; nothing when they can.
-pub fn limit(grid: &Grid, view: &View) -> Option<&'static str> {
+pub fn limit(grid: &Grid, panel: Panel, view: &View) -> Option<&'static str> {
     let size = |a: [f64; 3]| (a[0] * a[0] + a[1] * a[1] + a[2] * a[2]).sqrt();
     if view.v[0].hypot(view.v[1]) > ANGLE * size(view.v) {
         return Some("v is not along the z axis of the volume");
@@ -53,8 +53,9 @@ pub fn limit(grid: &Grid, view: &View) -> Option<&'static str> {
     match view.beam {
         Beam::Parallel(d) => (d[2].abs() > ANGLE * size(d))
             .then_some("the rays are not across the z axis of the volume"),
+        Beam::Source(_) if panel.surface != Surface::Flat => Some("the detector is not flat"),
         Beam::Source(s) => {
-            let camera = Camera::new(view, Panel::flat(1, 1));
+            let camera = Camera::new(view, panel);
             let corner = |k: usize, up: bool| {
                 let half = grid.shape[k] as f64 * grid.voxel[k] / 2.0;
                 if up { half } else { -half }

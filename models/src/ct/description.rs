@@ -31,9 +31,8 @@
 //! voxel_mm = [hz, hy, hx]
 //! ```
 //!
-//! `changes` has the keys that shift, tilt, crop, bin and move. The file of the rows is
-//! read by `datasets`. Validated by the tests below and by
-//! `tests/cli/ct.rs`.
+//! `changes` has the keys that shift, tilt, crop, bin and move. The file of the rows is read
+//! by `datasets`. Validated by the tests below and by `tests/cli/ct.rs`.
 
 use super::{
     CropSpec, CtError, Geometry, GeometryKind, ImportSpec, PoseModel, RayTransform, Reduction,
@@ -135,13 +134,13 @@ pub struct SetUp {
     pub volume: VolumeGrid,
     /// Which lengths count.
     pub projector: Projector,
-    /// The part of the projections that is used, where it is not all: what `geometry`
-    /// already is.
-    pub reduction: Option<Reduction>,
     /// The samples of the trilinear projector, about a point in the world.
     pub steps: Steps,
     /// The moving volume and its poses `[view, parameter]`, for the kind `pose5`.
     pub pose: Option<(PoseModel, Vec<f64>)>,
+    /// The part of the projections that is used, where it is not all: what `geometry`
+    /// already is.
+    pub reduction: Option<Reduction>,
 }
 
 /// The projector of a name.
@@ -191,10 +190,21 @@ impl SetUpSpec {
     }
 
     fn check_pose5(&self) -> Result<(), CtError> {
-        let of_others =
-            [("views", self.views.is_some()), ("trajectory", self.trajectory.is_some())];
+        let of_others = [
+            ("views", self.views.is_some()),
+            ("trajectory", self.trajectory.is_some()),
+            ("import", self.import.is_some()),
+            ("detector_shape", self.detector_shape.is_some()),
+            ("detector_radius_mm", self.detector_radius_mm.is_some()),
+            ("detector_offset_mm", self.detector_offset_mm.is_some()),
+            ("detector_tilt_deg", self.detector_tilt_deg.is_some()),
+            ("crop", self.crop.is_some()),
+            ("bin", self.bin.is_some()),
+            ("transform", !self.transform.is_empty()),
+        ];
         if let Some((key, _)) = of_others.into_iter().find(|(_, given)| *given) {
-            return Err(CtError::key(key, "has no meaning for pose5; its views are in `poses`"));
+            let what = "is not for pose5, which has poses, pixel_mm and detector_centre_mm";
+            return Err(CtError::key(key, what));
         }
         if self.poses.is_none() {
             return Err(CtError::key("poses", "is missing: give the file of the poses"));
@@ -248,14 +258,8 @@ impl SetUpSpec {
         )?;
         let geometry = model.geometry(rows)?;
         let (steps, pose) = (model.steps(), Some((model, rows.to_vec())));
-        Ok(SetUp {
-            geometry,
-            volume,
-            projector: Projector::Trilinear,
-            steps,
-            pose,
-            reduction: None,
-        })
+        let projector = Projector::Trilinear;
+        Ok(SetUp { geometry, volume, projector, steps, pose, reduction: None })
     }
 
     /// Takes another projector.
@@ -332,10 +336,6 @@ impl SetUpSpec {
         let (geometry, reduction) = self.changed(geometry)?;
         let (geometry, volume) = self.moved(geometry, volume)?;
         let projector = projector(self.projector.as_deref().unwrap_or("joseph"))?;
-        if projector != Projector::Trilinear && (self.step_mm.is_some() || self.steps.is_some()) {
-            let key = if self.steps.is_some() { "steps" } else { "step_mm" };
-            return Err(CtError::key(key, "belongs to the projector trilinear; leave it out"));
-        }
         let (grid, centre) = (*volume.grid(), volume.centre());
         let covering = |step| Steps::covering_by(&grid, centre, step).count;
         let default = Steps::covering(&grid, centre);

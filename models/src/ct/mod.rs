@@ -13,8 +13,8 @@
 //! | `path` | any other path: a list of sources or of rays |
 //! | `pose` | projections as functions of the pose of the volume, and their derivatives |
 //! | `description` | the TOML file of a set-up |
-//! | `changes` | its keys that shift, tilt, crop, bin and move |
 //! | `graph` | projectors as Candle ops |
+//! | `changes` | its keys that shift, tilt, crop, bin and move |
 //! | `transform` | the map, its exact transpose, sums of rows and columns, norm |
 //! | `voxel_driven` | the backprojection of filtered projections |
 //!

@@ -75,7 +75,7 @@ impl RayTransform {
         }
         if projector == Projector::SeparableFootprint {
             for (at, view) in views.iter().enumerate() {
-                if let Some(what) = separable::limit(volume.grid(), view) {
+                if let Some(what) = separable::limit(volume.grid(), geometry.panel(), view) {
                     let what = format!("{what}; the projector sf needs that, joseph does not");
                     return Err(CtError::view(at, what));
                 }
