@@ -34,6 +34,7 @@ mod model;
 mod population;
 mod predict;
 mod predictive;
+mod prepare;
 mod prior_draws;
 mod progress;
 mod project;
@@ -73,6 +74,7 @@ enum Verb {
     Sample(sample::SampleArgs),
     Predict(predict::PredictArgs),
     Merge(merge::MergeArgs),
+    Prepare(prepare::PrepareArgs),
     Project(project::ProjectArgs),
     Backproject(project::BackprojectArgs),
     Reconstruct(reconstruct::ReconstructArgs),
@@ -174,6 +176,7 @@ fn run(line: Vec<std::ffi::OsString>) -> anyhow::Result<Outcome> {
         Verb::Sample(a) => a.run(&settings),
         Verb::Predict(a) => a.run(&settings),
         Verb::Merge(a) => a.run(),
+        Verb::Prepare(a) => a.run(&settings),
         Verb::Project(a) => a.run(&settings),
         Verb::Backproject(a) => a.run(&settings),
         Verb::Reconstruct(a) => a.run(&settings),

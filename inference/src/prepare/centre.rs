@@ -126,9 +126,7 @@ pub fn find_centre<T: Real>(
                  moments, or give the axis",
             ));
         }
-        (CentreMethod::Mirror, _) => {
-            Box::new(move |v| MirrorSums::of_pairs(&row(v), nu, &found))
-        }
+        (CentreMethod::Mirror, _) => Box::new(move |v| MirrorSums::of_pairs(&row(v), nu, &found)),
         (_, Some(views)) => {
             // The object may reach the far edge of the detector, with a tenth to spare.
             let radius = 0.6 * nu as f64;

@@ -315,7 +315,8 @@ impl Recipe {
         for (name, range, n, bin) in
             [("rows", crop.rows, nv, crop.bin[0]), ("columns", crop.columns, nu, crop.bin[1])]
         {
-            let fits = range[0] < range[1] && range[1] <= n && bin >= 1 && range[1] - range[0] >= bin;
+            let fits =
+                range[0] < range[1] && range[1] <= n && bin >= 1 && range[1] - range[0] >= bin;
             if !fits {
                 return Err(PrepareError::setting(format!(
                     "{name} {}:{} binned by {bin} of images that have {n} {name}; at least one is \
@@ -382,9 +383,7 @@ impl Recipe {
             return Err(PrepareError::setting("flats and darks belong to counts"));
         }
         let dark = match darks {
-            Some(images) => {
-                Average::of(&reader.stack(images, "darks")?, pixels, self.averaging)
-            }
+            Some(images) => Average::of(&reader.stack(images, "darks")?, pixels, self.averaging),
             None => Average::exact(vec![0.0; pixels]),
         };
         let var_read = dark.variance.iter().sum::<f64>() / (dark.variance.len().max(1)) as f64;
