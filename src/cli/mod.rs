@@ -35,6 +35,7 @@ mod model;
 mod population;
 mod predict;
 mod predictive;
+mod prepare;
 mod prior_draws;
 mod progress;
 mod project;
@@ -74,6 +75,7 @@ enum Verb {
     Sample(sample::SampleArgs),
     Predict(predict::PredictArgs),
     Merge(merge::MergeArgs),
+    Prepare(prepare::PrepareArgs),
     Project(project::ProjectArgs),
     Backproject(project::BackprojectArgs),
     Align(align::AlignArgs),
@@ -176,6 +178,7 @@ fn run(line: Vec<std::ffi::OsString>) -> anyhow::Result<Outcome> {
         Verb::Sample(a) => a.run(&settings),
         Verb::Predict(a) => a.run(&settings),
         Verb::Merge(a) => a.run(),
+        Verb::Prepare(a) => a.run(&settings),
         Verb::Project(a) => a.run(&settings),
         Verb::Backproject(a) => a.run(&settings),
         Verb::Align(a) => a.run(&settings),
