@@ -12,6 +12,7 @@
 //! | [`parts`], [`table`] | Parquet tables, finished blocks, resume |
 //! | [`matrix`], [`csv_table`] | `[set, measurement]` matrices, parameter tables |
 //! | [`mod@array`], [`set_up`] | volumes and projections, CT set-ups |
+//! | [`substrate`] | substrates of simulations |
 //! | [`phantom`] | structures with known truth, noise |
 //! | [`demo`] | the embedded demonstration block |
 //!
@@ -42,6 +43,7 @@ pub mod scheme;
 pub mod set_up;
 pub mod signals;
 mod strided;
+pub mod substrate;
 pub mod table;
 mod text;
 pub mod waveforms;
@@ -61,5 +63,6 @@ pub use responses::{mrtrix_response_text, read_responses, responses_text};
 pub use scheme::{SchemeFile, read_scheme};
 pub use set_up::read_set_up;
 pub use signals::{Rows, SignalSource};
+pub use substrate::read_substrate;
 pub use table::{TableReader, TableWriter, read_table, write_table};
-pub use waveforms::read_waveforms;
+pub use waveforms::{Samples, read_waveform_samples, read_waveforms};

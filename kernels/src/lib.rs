@@ -35,5 +35,6 @@ pub mod simd;
 pub mod special;
 pub mod student_t;
 pub mod text;
+pub mod walk;
 
 pub use plan::Plan;

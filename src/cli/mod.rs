@@ -46,6 +46,7 @@ mod say;
 mod sbc;
 mod scheme;
 mod set_up;
+mod simulate;
 mod slice;
 mod truth;
 mod verdict;
@@ -74,6 +75,7 @@ enum Verb {
     Merge(merge::MergeArgs),
     Project(project::ProjectArgs),
     Backproject(project::BackprojectArgs),
+    Simulate(simulate::SimulateArgs),
     Response(response::ResponseArgs),
     Diagnose(diagnose::DiagnoseArgs),
     Report(report::ReportArgs),
@@ -174,6 +176,7 @@ fn run(line: Vec<std::ffi::OsString>) -> anyhow::Result<Outcome> {
         Verb::Merge(a) => a.run(),
         Verb::Project(a) => a.run(&settings),
         Verb::Backproject(a) => a.run(&settings),
+        Verb::Simulate(a) => a.run(&settings),
         Verb::Response(a) => a.run(&settings),
         Verb::Diagnose(a) => a.run(),
         Verb::Report(a) => a.run(),
