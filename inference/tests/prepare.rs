@@ -141,11 +141,8 @@ fn counts_give_projections_back() {
     // Flats and darks exchanged.
     let (mut a, mut b) = (Stack([1, nv, nu], dark.clone()), Stack([1, nv, nu], flat.clone()));
     let flats = Flats::Images { images: &mut a, after: None };
-    let swapped = Recipe::default().run::<f64>(
-        &mut Stack([n, nv, nu], counts.clone()),
-        flats,
-        Some(&mut b),
-    );
+    let swapped =
+        Recipe::default().run::<f64>(&mut Stack([n, nv, nu], counts.clone()), flats, Some(&mut b));
     assert!(swapped.unwrap_err().to_string().contains("exchanged"));
 }
 
@@ -192,9 +189,8 @@ fn weights_are_inverse_variances() {
         let mut darks = Stack([n_dark, 1, pixels], draw(0.0, n_dark));
         let flats = Flats::Images { images: &mut flats, after: None };
         let recipe = Recipe { gain: Gain::OfFlats, ..Recipe::default() };
-        let out = recipe
-            .run::<f64>(&mut Stack([1, 1, pixels], counts), flats, Some(&mut darks))
-            .unwrap();
+        let out =
+            recipe.run::<f64>(&mut Stack([1, 1, pixels], counts), flats, Some(&mut darks)).unwrap();
         assert!((out.gain / gain - 1.0).abs() < 0.05, "gain {}", out.gain);
         assert!((out.var_read.sqrt() / read - 1.0).abs() < 0.03, "{}", out.var_read);
         // The pull (p - truth) sqrt(weight) has variance 1, to the second order in 1/counts:

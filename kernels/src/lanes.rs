@@ -82,6 +82,11 @@ pub(crate) trait Lanes: Copy {
     fn word_or(self, o: Self) -> Self;
     fn word_shl_52(self) -> Self;
     fn word_shr_52(self) -> Self;
+    fn word_xor(self, o: Self) -> Self;
+    fn word_shl_32(self) -> Self;
+    fn word_shr_32(self) -> Self;
+    /// The whole product of the low halves of the words.
+    fn word_product(self, o: Self) -> Self;
 }
 
 /// $c_0 + c_1 t + c_2 t^2 + \dots$ by Horner's rule.
@@ -239,6 +244,22 @@ impl<const FMA: bool> Lanes for Array<FMA> {
     fn word_shr_52(self) -> Self {
         Self(self.0.map(|v| f64::from_bits(v.to_bits() >> 52)))
     }
+    #[inline(always)]
+    fn word_xor(self, o: Self) -> Self {
+        self.words(o, |a, b| a ^ b)
+    }
+    #[inline(always)]
+    fn word_shl_32(self) -> Self {
+        Self(self.0.map(|v| f64::from_bits(v.to_bits() << 32)))
+    }
+    #[inline(always)]
+    fn word_shr_32(self) -> Self {
+        Self(self.0.map(|v| f64::from_bits(v.to_bits() >> 32)))
+    }
+    #[inline(always)]
+    fn word_product(self, o: Self) -> Self {
+        self.words(o, |a, b| u64::from(a as u32) * u64::from(b as u32))
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -320,6 +341,10 @@ mod x86 {
             word_or(o) = _mm512_or_pd;
             word_shl_52() = |a| _mm512_castsi512_pd(_mm512_slli_epi64::<52>(_mm512_castpd_si512(a)));
             word_shr_52() = |a| _mm512_castsi512_pd(_mm512_srli_epi64::<52>(_mm512_castpd_si512(a)));
+            word_xor(o) = _mm512_xor_pd;
+            word_shl_32() = |a| _mm512_castsi512_pd(_mm512_slli_epi64::<32>(_mm512_castpd_si512(a)));
+            word_shr_32() = |a| _mm512_castsi512_pd(_mm512_srli_epi64::<32>(_mm512_castpd_si512(a)));
+            word_product(o) = |a, o| _mm512_castsi512_pd(_mm512_mul_epu32(_mm512_castpd_si512(a), _mm512_castpd_si512(o)));
             floor() = _mm512_roundscale_pd::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>;
             min(o) = _mm512_min_pd;
             max(o) = _mm512_max_pd;
@@ -395,6 +420,10 @@ mod x86 {
             word_or(o) = _mm256_or_pd;
             word_shl_52() = |a| _mm256_castsi256_pd(_mm256_slli_epi64::<52>(_mm256_castpd_si256(a)));
             word_shr_52() = |a| _mm256_castsi256_pd(_mm256_srli_epi64::<52>(_mm256_castpd_si256(a)));
+            word_xor(o) = _mm256_xor_pd;
+            word_shl_32() = |a| _mm256_castsi256_pd(_mm256_slli_epi64::<32>(_mm256_castpd_si256(a)));
+            word_shr_32() = |a| _mm256_castsi256_pd(_mm256_srli_epi64::<32>(_mm256_castpd_si256(a)));
+            word_product(o) = |a, o| _mm256_castsi256_pd(_mm256_mul_epu32(_mm256_castpd_si256(a), _mm256_castpd_si256(o)));
             floor() = _mm256_floor_pd;
             min(o) = _mm256_min_pd;
             max(o) = _mm256_max_pd;

@@ -39,5 +39,6 @@ pub mod special;
 pub mod student_t;
 pub mod text;
 pub mod variation;
+pub mod walk;
 
 pub use plan::Plan;

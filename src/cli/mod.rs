@@ -49,6 +49,7 @@ mod say;
 mod sbc;
 mod scheme;
 mod set_up;
+mod simulate;
 mod slice;
 mod truth;
 mod verdict;
@@ -80,6 +81,7 @@ enum Verb {
     Backproject(project::BackprojectArgs),
     Align(align::AlignArgs),
     Reconstruct(reconstruct::ReconstructArgs),
+    Simulate(simulate::SimulateArgs),
     Response(response::ResponseArgs),
     Diagnose(diagnose::DiagnoseArgs),
     Report(report::ReportArgs),
@@ -183,6 +185,7 @@ fn run(line: Vec<std::ffi::OsString>) -> anyhow::Result<Outcome> {
         Verb::Backproject(a) => a.run(&settings),
         Verb::Align(a) => a.run(&settings),
         Verb::Reconstruct(a) => a.run(&settings),
+        Verb::Simulate(a) => a.run(&settings),
         Verb::Response(a) => a.run(&settings),
         Verb::Diagnose(a) => a.run(),
         Verb::Report(a) => a.run(),

@@ -20,4 +20,5 @@ mod population;
 mod predict;
 mod results;
 mod sbc;
+mod simulate;
 mod verbs;
