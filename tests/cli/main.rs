@@ -13,6 +13,7 @@ mod cumulants;
 mod design;
 mod encoding;
 mod folders;
+mod image_posterior;
 mod interrupted;
 mod kills;
 mod population;

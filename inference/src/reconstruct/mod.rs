@@ -8,6 +8,7 @@
 //! | `history` | a row an iteration |
 //! | `algorithm` | the methods by name and their settings |
 //! | `sirt` | simultaneous iterative reconstruction |
+//! | `posterior` | mean, standard deviation and draws of an image |
 //! | `vector` | sums and updates that do not depend on threads |
 //!
 //! ```
@@ -35,6 +36,7 @@ mod error;
 mod history;
 mod method;
 mod operator;
+pub mod posterior;
 mod problem;
 mod run;
 mod sirt;
