@@ -9,7 +9,7 @@ use super::flags::CommonFlags;
 use super::{Outcome, say};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum, ValueHint};
-use microtome_datasets::{Array, Values, read_set_up};
+use microtome_datasets::{Array, ArrayFormat, Values, read_set_up, write_array};
 use microtome_kernels::ray::Real;
 use microtome_models::ct::{CtError, RayTransform};
 use std::path::{Path, PathBuf};
@@ -72,7 +72,7 @@ struct SharedFlags {
     /// The set-up: a TOML file with views, detector and volume.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     geometry: PathBuf,
-    /// The result, .npy.
+    /// The result: .npy; float32 as .tif, .nii, .nii.gz, or slices in a folder DIR/.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     out: Option<PathBuf>,
     /// joseph or siddon, in place of the one in the set-up file.
@@ -171,15 +171,18 @@ impl SharedFlags {
             ));
             return Ok(Outcome::Done);
         }
-        let Some(out) = &self.out else { bail!("--out FILE is needed, a .npy file") };
-        check_name(out)?;
+        let Some(out) = &self.out else {
+            bail!("--out FILE is needed: .npy, .tif, .nii, .nii.gz, or a folder DIR/ of slices")
+        };
+        ArrayFormat::of(out).context("--out")?;
         let values = if verb == "project" {
             compute(&Forward(&transform), array.values, precision)
         } else {
             compute(&Back(&transform), array.values, precision)
         };
         let result = Array { shape: to, values: values.with_context(|| what.to_string())? };
-        write(&result, out, self.common.overwrite)?;
+        let grid = (verb == "backproject").then(|| transform.volume());
+        write_array(&result, grid, out, self.common.overwrite).context("--out")?;
         if self.common.json {
             let json = serde_json::json!({
                 "verb": verb, "kind": transform.geometry().kind().name(),
@@ -215,32 +218,4 @@ fn index(mut at: usize, shape: &[usize]) -> Vec<usize> {
         .collect();
     out.reverse();
     out
-}
-
-pub(super) fn check_name(out: &Path) -> anyhow::Result<()> {
-    if !out.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
-        bail!("--out {}: the name must end in .npy", out.display());
-    }
-    if out.is_dir() {
-        bail!("--out {}: is a folder; a file is needed", out.display());
-    }
-    Ok(())
-}
-
-/// The file appears when it is whole; an existing one of other content stays unless
-/// `overwrite` is given.
-pub(super) fn write(array: &Array, out: &Path, overwrite: bool) -> anyhow::Result<()> {
-    if overwrite || !out.exists() {
-        return Ok(array.write(out)?);
-    }
-    // The bits of the numbers decide: of what this program writes, equal arrays are equal
-    // files.
-    let same = Array::read(out).is_ok_and(|found| found == *array);
-    if !same {
-        bail!(
-            "--out {}: the file exists with other content; give --overwrite to replace it",
-            out.display()
-        );
-    }
-    Ok(())
 }

@@ -8,11 +8,11 @@ mod iterative;
 
 use super::config::{self, Setting};
 use super::flags::CommonFlags;
-use super::project::{self, Precision};
+use super::project::Precision;
 use super::{Outcome, say};
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
-use microtome_datasets::{Array, Values, read_set_up};
+use microtome_datasets::{Array, ArrayFormat, Values, read_set_up};
 use microtome_inference::reconstruct::Algorithm;
 use microtome_models::ct::SetUp;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,8 @@ pub(crate) struct ReconstructArgs {
     /// The method; see the list below.
     #[arg(long, value_name = "NAME")]
     method: String,
-    /// The volume, .npy [z, y, x], in the plane [y, x].
+    /// The volume: .npy [z, y, x], in the plane [y, x]; float32 as .tif, .nii, .nii.gz, or
+    /// slices in a folder DIR/.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     out: Option<PathBuf>,
     /// The projector of the iterative methods, in place of the one in the set-up file.
@@ -116,11 +117,13 @@ impl ReconstructArgs {
         }
         let out = match (&self.out, self.common.dry_run) {
             (Some(out), _) => {
-                project::check_name(out)?;
+                ArrayFormat::of(out).context("--out")?;
                 Some(out.as_path())
             }
             (None, true) => None,
-            (None, false) => bail!("--out FILE is needed, a .npy file"),
+            (None, false) => {
+                bail!("--out FILE is needed: .npy, .tif, .nii, .nii.gz, or a folder DIR/ of slices")
+            }
         };
         let job = Job { args: &self, set_up, precision, threads, out };
         match method {

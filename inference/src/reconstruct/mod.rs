@@ -7,7 +7,14 @@
 //! | `method`, `run` | a method as a state with steps; stopping rules, callbacks, snapshots |
 //! | `history` | a row an iteration |
 //! | `algorithm` | the methods by name and their settings |
-//! | `sirt` | simultaneous iterative reconstruction |
+//! | `sirt`, `sart`, `os_sart` | algebraic methods: all views at once, one, some |
+//! | `block_pass`, `subsets` | a pass over subsets of views, and their order |
+//! | `cgls`, `lsqr` | least squares in Krylov spaces |
+//! | `mlem`, `osem` | maximum likelihood of Poisson means |
+//! | `tv_pocs`, `asd_pocs`, `awtv_pocs`, `tv_descent` | data, bounds and total variation in turn |
+//! | `fista_tv`, `pdhg_tv`, `tv_prox` | the minimum of least squares and total variation |
+//! | `tv_weight`, `noise` | the weight of the total variation and the noise, from the data |
+//! | `norm` | the largest eigenvalue of the normal equations |
 //! | `posterior` | mean, standard deviation and draws of an image |
 //! | `vector` | sums and updates that do not depend on threads |
 //!
@@ -32,20 +39,40 @@
 //! ```
 
 mod algorithm;
+mod asd_pocs;
+mod awtv_pocs;
+mod block_pass;
+mod cgls;
 mod error;
+mod fista_tv;
 mod history;
+mod lsqr;
 mod method;
+mod mlem;
+mod noise;
+mod norm;
 mod operator;
+mod os_sart;
+mod osem;
+mod pdhg_tv;
 pub mod posterior;
 mod problem;
 mod run;
+mod sart;
 mod sirt;
+mod subsets;
+mod tv_descent;
+mod tv_pocs;
+mod tv_prox;
+mod tv_weight;
 mod vector;
 
 pub use algorithm::{Algorithm, Settings};
 pub use error::ReconstructError;
 pub use history::{HistoryRow, history_table};
 pub use method::{Method, StateVisitor, Step};
+pub use noise::noise_level;
+pub use norm::curvature;
 pub use operator::ViewOperator;
 pub use problem::Problem;
 pub use run::{Ended, Reconstruction, Snapshot, StoppingRule};

@@ -60,6 +60,12 @@ pub trait ViewOperator<T: Real>: Sync {
         volume: &mut [T],
     ) -> Result<(), ReconstructError>;
 
+    /// Whether it is certain that no entry is negative. Then diagonal steps are allowed, and
+    /// no largest eigenvalue has to be searched.
+    fn has_no_negative_entries(&self) -> bool {
+        false
+    }
+
     /// Sums of the rows of some views, $A_s 1$.
     ///
     /// # Errors
@@ -104,6 +110,10 @@ impl<T: Real> ViewOperator<T> for RayTransform {
 
     fn view_shape(&self) -> Vec<usize> {
         self.geometry().shape()[1..].to_vec()
+    }
+
+    fn has_no_negative_entries(&self) -> bool {
+        true
     }
 
     fn forward(

@@ -76,11 +76,6 @@ pub(super) fn each3<T: Real>(
     });
 }
 
-/// All values are zero.
-pub(super) fn clear<T: Real>(out: &mut [T]) {
-    out.fill(T::default());
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

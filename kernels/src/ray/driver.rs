@@ -10,7 +10,7 @@
 
 use super::footprint::{Footprint, Joseph, Siddon, Slab, TAPS};
 use super::line::{ACROSS, Beam, Grid, Line, Panel, Rays, View};
-use super::{Projector, Real};
+use super::{Projector, Real, trilinear};
 use crate::lanes::{Task, at_level};
 use crate::simd::{self, madd};
 use rayon::prelude::*;
@@ -57,6 +57,10 @@ pub fn forward<T: Real>(
         return;
     }
     match (projector, is_flat(grid, panel, views)) {
+        (Projector::Trilinear, _) => {
+            let (scene, views) = trilinear::covering(grid, panel, views);
+            trilinear::forward(&scene, &views, volume, out);
+        }
         (Projector::Joseph, true) => sums::<T, Joseph, true>(grid, panel, views, volume, out),
         (Projector::Joseph, false) => sums::<T, Joseph, false>(grid, panel, views, volume, out),
         (Projector::Siddon, true) => sums::<T, Siddon, true>(grid, panel, views, volume, out),
@@ -153,6 +157,10 @@ pub fn adjoint<T: Real>(
         return;
     }
     match (projector, is_flat(grid, panel, views)) {
+        (Projector::Trilinear, _) => {
+            let (scene, views) = trilinear::covering(grid, panel, views);
+            trilinear::adjoint(&scene, &views, projections, volume);
+        }
         (Projector::Joseph, true) => {
             spread::<T, Joseph, true>(grid, panel, views, projections, volume)
         }
@@ -298,7 +306,7 @@ mod tests {
     use super::*;
 
     const GRID: Grid = Grid { shape: [21, 37, 18], voxel: [1.0, 0.8, 1.2] };
-    const PANEL: Panel = Panel { nu: 23, nv: 19 };
+    const PANEL: Panel = Panel::flat(23, 19);
 
     fn views() -> Vec<View> {
         (0..9)
@@ -349,7 +357,7 @@ mod tests {
     /// A slice between empty ones: rays that leave its plane weigh what they weigh there.
     #[test]
     fn a_slice_is_a_volume() {
-        let (slice, row) = (Grid { shape: [21, 37, 1], ..GRID }, Panel { nu: 23, nv: 1 });
+        let (slice, row) = (Grid { shape: [21, 37, 1], ..GRID }, Panel::flat(23, 1));
         let padded = Grid { shape: [21, 37, 3], ..GRID };
         let x: Vec<f64> = (0..slice.len()).map(value).collect();
         let mut whole = vec![0.0; padded.len()];

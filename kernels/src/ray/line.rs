@@ -19,6 +19,8 @@
 //!
 //! Validated by `lines_pass_through_their_pixels` below.
 
+use super::surface::{Columns, Surface};
+
 /// A grid of voxels about the origin, axes along the coordinate axes; x, y, z order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Grid {
@@ -45,13 +47,22 @@ impl Grid {
     }
 }
 
-/// Pixels of a flat detector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Pixels of a detector.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Panel {
     /// Pixels along u, the fastest index.
     pub nu: usize,
     /// Pixels along v.
     pub nv: usize,
+    /// Flat or curved.
+    pub surface: Surface,
+}
+
+impl Panel {
+    /// A flat one.
+    pub const fn flat(nu: usize, nv: usize) -> Self {
+        Self { nu, nv, surface: Surface::Flat }
+    }
 }
 
 /// Where the rays of a view come from.
@@ -102,7 +113,7 @@ pub(super) struct Rays {
     origin: [f64; 3],
     /// Centre of the detector; seen from the source where there is one.
     centre: [f64; 3],
-    u: [f64; 3],
+    columns: Columns,
     v: [f64; 3],
     /// The pixel of the centre.
     middle: [f64; 2],
@@ -132,7 +143,7 @@ impl Rays {
             parallel,
             origin,
             centre,
-            u: vector(view.u),
+            columns: Columns::new(view, panel.surface).map(vector),
             v: vector(view.v),
             middle,
             voxel: h,
@@ -145,7 +156,8 @@ impl Rays {
     #[inline(always)]
     pub(super) fn line(&self, iu: usize, iv: usize) -> Line {
         let (cu, cv) = (iu as f64 - self.middle[0], iv as f64 - self.middle[1]);
-        let at = |k: usize| self.centre[k] + cu * self.u[k] + cv * self.v[k];
+        let column = self.columns.at(cu);
+        let at = |k: usize| self.centre[k] + column[k] + cv * self.v[k];
         let pixel = [at(0), at(1), at(2)];
         let (o, d) = if self.parallel { (pixel, self.origin) } else { (self.origin, pixel) };
         let size = [d[0].abs(), d[1].abs(), d[2].abs()];
@@ -173,8 +185,15 @@ impl Rays {
     }
 
     /// Whether some ray may have this main axis. Directions are affine in the pixel, so
-    /// where the four corners share main axis and sign, all rays do.
+    /// where the four corners share main axis and sign, all rays do; on a curved detector
+    /// they are affine within a column.
     pub(super) fn may_have(&self, main: usize, panel: Panel) -> bool {
+        if !self.columns.is_flat() {
+            return (0..panel.nu).any(|iu| {
+                let ends = [0, panel.nv - 1].map(|iv| self.main_and_sign(iu, iv));
+                ends[0].0 == main || ends[0] != ends[1]
+            });
+        }
         let corners = [(0, 0), (panel.nu - 1, 0), (0, panel.nv - 1), (panel.nu - 1, panel.nv - 1)];
         let of = corners.map(|(iu, iv)| self.main_and_sign(iu, iv));
         of.iter().any(|c| c.0 == main) || of.iter().any(|c| *c != of[0])
@@ -183,7 +202,7 @@ impl Rays {
     fn main_and_sign(&self, iu: usize, iv: usize) -> (usize, bool) {
         let main = self.line(iu, iv).main;
         let (cu, cv) = (iu as f64 - self.middle[0], iv as f64 - self.middle[1]);
-        let pixel = self.centre[main] + cu * self.u[main] + cv * self.v[main];
+        let pixel = self.centre[main] + self.columns.at(cu)[main] + cv * self.v[main];
         (main, self.parallel || pixel > 0.0)
     }
 }
@@ -241,7 +260,7 @@ mod tests {
     #[test]
     fn lines_pass_through_their_pixels() {
         let grid = Grid { shape: [7, 9, 5], voxel: [0.5, 1.25, 2.0] };
-        let panel = Panel { nu: 6, nv: 3 };
+        let panel = Panel::flat(6, 3);
         let view = View {
             beam: Beam::Source([30.0, -11.0, 4.0]),
             detector: [-20.0, 6.0, -3.0],

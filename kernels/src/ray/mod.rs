@@ -26,10 +26,13 @@ mod driver;
 mod footprint;
 mod line;
 mod real;
+mod surface;
+pub mod trilinear;
 
 pub use driver::{adjoint, forward};
 pub use line::{Beam, Grid, Panel, View};
 pub use real::Real;
+pub use surface::Surface;
 
 /// Which lengths count for which voxels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,17 +42,21 @@ pub enum Projector {
     /// One sample a slice of the main axis, linear between voxel centres across, zero
     /// outside.
     Joseph,
+    /// Samples at fixed steps, trilinear between voxel centres, zero outside; see
+    /// [`trilinear`].
+    Trilinear,
 }
 
 impl Projector {
     /// All of them.
-    pub const ALL: [Projector; 2] = [Projector::Siddon, Projector::Joseph];
+    pub const ALL: [Projector; 3] = [Projector::Siddon, Projector::Joseph, Projector::Trilinear];
 
     /// The name in files and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Projector::Siddon => "siddon",
             Projector::Joseph => "joseph",
+            Projector::Trilinear => "trilinear",
         }
     }
 }

@@ -5,6 +5,8 @@
 //! views = "views.npy"           # one row a view, or a [trajectory] table
 //! detector = [nv, nu]           # [nu] in the plane
 //! projector = "joseph"          # siddon | joseph
+//! detector_shape = "curved"     # flat where left out; fans and cones
+//! detector_radius_mm = 300      # curved; where left out, the distance from the source
 //! [volume]
 //! shape = [nz, ny, nx]          # [ny, nx] in the plane
 //! voxel_mm = [hz, hy, hx]
@@ -12,11 +14,14 @@
 //! axes = [[x, y, z], ...]       # directions of iz, iy, ix; the world's where left out
 //! ```
 //!
-//! The file of the rows is read by `datasets`. Validated by the tests below and by
+//! `changes` has the keys that shift, tilt, crop, bin and move. The file of the rows is read by `datasets`. Validated by the tests below and by
 //! `tests/cli/ct.rs`.
 
-use super::{CtError, Geometry, GeometryKind, RayTransform, TrajectorySpec, VolumeGrid};
-use microtome_kernels::ray::Projector;
+use super::{
+    CropSpec, CtError, Geometry, GeometryKind, RayTransform, Reduction, TrajectorySpec,
+    TransformSpec, VolumeGrid,
+};
+use microtome_kernels::ray::{Projector, Surface};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -31,6 +36,24 @@ pub struct SetUpSpec {
     pub views: Option<PathBuf>,
     /// Pixels `[nv, nu]` or `[nu]`.
     pub detector: Vec<usize>,
+    /// `flat` or `curved`; flat where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector_shape: Option<String>,
+    /// Radius of a curved detector; its distance from the source where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector_radius_mm: Option<f64>,
+    /// The detector shifted along itself, `[v, u]` or `[u]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector_offset_mm: Option<Vec<f64>>,
+    /// The detector turned in its plane, about u, about v; in the plane about v.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector_tilt_deg: Option<Vec<f64>>,
+    /// Views and pixels that are used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crop: Option<CropSpec>,
+    /// Pixels that become one, `[bv, bu]` or `[bu]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bin: Option<Vec<usize>>,
     /// Name of the projector; joseph where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub projector: Option<String>,
@@ -39,6 +62,9 @@ pub struct SetUpSpec {
     /// The path, in place of `views`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trajectory: Option<TrajectorySpec>,
+    /// Motions of views and volume.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transform: Vec<TransformSpec>,
 }
 
 /// A volume as written; lists are in the order of the array.
@@ -66,6 +92,9 @@ pub struct SetUp {
     pub volume: VolumeGrid,
     /// Which lengths count.
     pub projector: Projector,
+    /// The part of the projections that is used, where it is not all: what `geometry`
+    /// already is.
+    pub reduction: Option<Reduction>,
 }
 
 /// The projector of a name.
@@ -109,6 +138,21 @@ impl SetUpSpec {
         Ok(self)
     }
 
+    /// The surface of the detector.
+    fn surface(&self) -> Result<Surface, CtError> {
+        match (self.detector_shape.as_deref().unwrap_or("flat"), self.detector_radius_mm) {
+            ("curved", radius) => Ok(Surface::Cylinder { radius }),
+            ("flat", None) => Ok(Surface::Flat),
+            ("flat", Some(_)) => Err(CtError::key(
+                "detector_radius_mm",
+                "has no meaning for a flat detector; write detector_shape = \"curved\"",
+            )),
+            (word, _) => {
+                Err(CtError::key("detector_shape", format!("`{word}`; use flat or curved")))
+            }
+        }
+    }
+
     /// Builds the set-up.
     ///
     /// # Shapes
@@ -127,12 +171,15 @@ impl SetUpSpec {
                 return Err(CtError::key("detector", what));
             }
         };
+        let surface = self.surface()?;
         let geometry = match (&self.trajectory, rows) {
-            (Some(path), _) => path.geometry(kind, detector)?,
+            (Some(path), _) => path.geometry_on(kind, detector, surface)?,
             (None, Some((_, columns))) if columns != kind.width() => {
                 return Err(CtError::Columns { kind, expected: kind.width(), found: columns });
             }
-            (None, Some((rows, _))) => Geometry::new(kind, detector, rows)?,
+            (None, Some((rows, _))) => {
+                Geometry::new(kind, detector, rows)?.with_surface(surface)?
+            }
             (None, None) => return Err(CtError::key("views", "the rows of the views are missing")),
         };
         let v = &self.volume;
@@ -145,8 +192,10 @@ impl SetUpSpec {
             let what = format!("{:?}; {} needs {} axes", v.shape, kind.name(), kind.dimensions());
             return Err(CtError::key("volume.shape", what));
         }
+        let (geometry, reduction) = self.changed(geometry)?;
+        let (geometry, volume) = self.moved(geometry, volume)?;
         let projector = projector(self.projector.as_deref().unwrap_or("joseph"))?;
-        Ok(SetUp { geometry, volume, projector })
+        Ok(SetUp { geometry, volume, projector, reduction })
     }
 }
 

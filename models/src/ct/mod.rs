@@ -4,25 +4,40 @@
 //! | module | idea |
 //! |---|---|
 //! | `geometry` | one row of vectors a view, and what makes a row impossible |
+//! | `detector` | offset, tilt, crop and binning of the detector |
+//! | `rigid` | turns and shifts of views and volumes |
 //! | `volume` | the grid of voxels: size, spacing, centre, orientation |
 //! | `trajectory` | circular, helical, sinusoidal, saddle and random paths as rows of vectors |
+//! | `path` | any other path: a list of sources or of rays |
+//! | `pose` | projections as functions of the pose of the volume, and their derivatives |
 //! | `description` | the TOML file of a set-up |
+//! | `changes` | its keys that shift, tilt, crop, bin and move |
 //! | `transform` | the map, its exact transpose, sums of rows and columns, norm |
 //!
 //! Lengths are in mm; a volume in 1/mm has projections without a unit. Axes x, y, z are
 //! right-handed; arrays are `[z, y, x]` and `[view, v, u]`, and an index grows with its
 //! coordinate.
 
+mod changes;
 mod description;
+mod detector;
 mod error;
 mod geometry;
+mod path;
+mod pose;
+mod rigid;
 mod trajectory;
 mod transform;
 mod volume;
 
+pub use changes::{CropSpec, TransformSpec};
 pub use description::{SetUp, SetUpSpec, VolumeSpec};
+pub use detector::{BinRule, Reduction};
 pub use error::CtError;
 pub use geometry::{Geometry, GeometryKind};
+pub use microtome_kernels::ray::Surface;
+pub use pose::{PoseModel, batch_forward_project, forward_project_view, view_loss_value_and_grad};
+pub use rigid::RigidTransform;
 pub use trajectory::{TrajectoryKind, TrajectorySpec};
 pub use transform::RayTransform;
 pub use volume::VolumeGrid;

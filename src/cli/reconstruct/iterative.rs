@@ -1,11 +1,11 @@
 //! The methods that take steps.
 
 use super::{Job, Method, Outcome, of_file};
-use crate::cli::project::{self, Precision};
+use crate::cli::project::Precision;
 use crate::cli::{say, voxelwise};
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
-use microtome_datasets::{Array, Values};
+use microtome_datasets::{Array, Values, write_array};
 use microtome_inference::reconstruct::{
     Algorithm, Problem, Reconstruction, Settings, StoppingRule,
 };
@@ -119,7 +119,8 @@ fn compute<T: Stored>(job: &Job<'_>, method: Algorithm, y: Values) -> anyhow::Re
     let ended = run.run(&rule, &mut |_| ControlFlow::Continue(()))?;
     let values = <T as Stored>::into(run.image().to_vec());
     let result = Array { shape: problem.volume_shape().to_vec(), values };
-    project::write(&result, out, args.common.overwrite)?;
+    let grid = Some(&job.set_up.volume);
+    write_array(&result, grid, out, args.common.overwrite).context("--out")?;
     let made = run.history().len();
     job.conclude(
         Method::Iterative(method),
