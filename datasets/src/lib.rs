@@ -11,7 +11,7 @@
 //! | [`maps`] | NIfTI maps of results |
 //! | [`parts`], [`table`] | Parquet tables, finished blocks, resume |
 //! | [`matrix`], [`csv_table`] | `[set, measurement]` matrices, parameter tables |
-//! | [`mod@array`], [`set_up`] | volumes and projections, CT set-ups |
+//! | [`mod@array`], [`set_up`], [`rtk_geometry`] | volumes and projections, CT set-ups |
 //! | [`array_file`], [`tiff_stack`], [`preview`] | arrays as TIFF, NIfTI and PNG |
 //! | [`frames`], [`scan`] | stacks of images: NPY, raw, TIFF, HDF5 |
 //! | [`phantom`] | structures with known truth, noise |
@@ -42,6 +42,7 @@ pub mod parts;
 pub mod phantom;
 pub mod preview;
 pub mod responses;
+pub mod rtk_geometry;
 mod sample;
 pub mod scan;
 pub mod scheme;
@@ -68,9 +69,10 @@ pub use matrix::{Matrix, MatrixWriter, read_matrix, write_matrix};
 pub use parts::{Join, PartStore};
 pub use preview::{Window, write_preview};
 pub use responses::{mrtrix_response_text, read_responses, responses_text};
+pub use rtk_geometry::{read_rtk_geometry, rtk_geometry_text, write_rtk_geometry, write_text};
 pub use scan::Scan;
 pub use scheme::{SchemeFile, read_scheme};
-pub use set_up::read_set_up;
+pub use set_up::{read_projections, read_set_up};
 pub use signals::{Rows, SignalSource};
 pub use table::{TableReader, TableWriter, read_table, write_table};
 pub use waveforms::read_waveforms;

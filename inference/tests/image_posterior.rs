@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use microtome_inference::dense::{cholesky, cholesky_inverse};
-use microtome_inference::reconstruct::{ReconstructError, ViewOperator};
 use microtome_inference::reconstruct::posterior::{
     DensePosterior, DrawSettings, GaussianImage, SampledPosterior, region_table, summary_table,
 };
+use microtome_inference::reconstruct::{ReconstructError, ViewOperator};
 use microtome_kernels::philox::PhiloxRng;
 use microtome_kernels::ray::Projector;
 use microtome_models::GaussianField;

@@ -34,6 +34,7 @@ pub mod restricted;
 pub mod rician;
 pub mod rows;
 pub mod simd;
+pub mod sinogram;
 pub mod special;
 pub mod student_t;
 pub mod text;

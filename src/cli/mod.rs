@@ -10,6 +10,7 @@
 //!
 //! Validated by `tests/cli/`.
 
+mod align;
 mod blocks;
 mod compare;
 mod completions;
@@ -75,6 +76,7 @@ enum Verb {
     Merge(merge::MergeArgs),
     Project(project::ProjectArgs),
     Backproject(project::BackprojectArgs),
+    Align(align::AlignArgs),
     Reconstruct(reconstruct::ReconstructArgs),
     Response(response::ResponseArgs),
     Diagnose(diagnose::DiagnoseArgs),
@@ -176,6 +178,7 @@ fn run(line: Vec<std::ffi::OsString>) -> anyhow::Result<Outcome> {
         Verb::Merge(a) => a.run(),
         Verb::Project(a) => a.run(&settings),
         Verb::Backproject(a) => a.run(&settings),
+        Verb::Align(a) => a.run(&settings),
         Verb::Reconstruct(a) => a.run(&settings),
         Verb::Response(a) => a.run(&settings),
         Verb::Diagnose(a) => a.run(),

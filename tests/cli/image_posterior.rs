@@ -45,9 +45,9 @@ fn a_folder_holds_the_posterior() {
     assert_eq!(read(&out.join("draws.npy")).0, [5, 9, 8]);
     assert!(read(&out.join("sd_mcse.npy")).1.iter().all(|v| *v == 0.0));
     assert!(read(&out.join("exceedance.npy")).1.iter().all(|v| (0.0..=1.0).contains(v)));
-    let summary = read_table(&out.join("summary.parquet")).unwrap();
+    let summary = &read_table(&out.join("summary.parquet")).unwrap()[0];
     assert_eq!(summary.num_rows(), 72);
-    assert_eq!(read_table(&out.join("regions.parquet")).unwrap().num_rows(), 2);
+    assert_eq!(read_table(&out.join("regions.parquet")).unwrap()[0].num_rows(), 2);
     // Weights that say the same noise give the same bits, and threads change none.
     put(&bench, "w.npy", &[7, 12], |_| 4.0);
     bench.run(&format!("{LINE} --weights w.npy --threads 1 --out same")).exits(0);
@@ -136,7 +136,7 @@ fn equals_the_reference() {
     close(&out.join("sd.npy"), "posterior_std.npy", 1e-9);
     let evidence = json["log_evidence"].as_f64().unwrap();
     assert!((evidence - meta["log_evidence"].as_f64().unwrap()).abs() < 1e-6, "{evidence}");
-    let regions = read_table(&out.join("regions.parquet")).unwrap();
+    let regions = &read_table(&out.join("regions.parquet")).unwrap()[0];
     let number = |name: &str| {
         let column = regions.column_by_name(name).unwrap();
         column.as_any().downcast_ref::<arrow_array::Float64Array>().unwrap().value(0)

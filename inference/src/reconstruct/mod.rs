@@ -14,6 +14,8 @@
 //! | `tv_pocs`, `asd_pocs`, `awtv_pocs`, `tv_descent` | data, bounds and total variation in turn |
 //! | `fista_tv`, `pdhg_tv`, `tv_prox` | the minimum of least squares and total variation |
 //! | `tv_weight`, `noise` | the weight of the total variation and the noise, from the data |
+//! | `analytic` | filtered backprojection, FDK, their filters and weights |
+//! | `quality` | PSNR and SSIM |
 //! | `norm` | the largest eigenvalue of the normal equations |
 //! | `posterior` | mean, standard deviation and draws of an image |
 //! | `vector` | sums and updates that do not depend on threads |
@@ -39,6 +41,7 @@
 //! ```
 
 mod algorithm;
+mod analytic;
 mod asd_pocs;
 mod awtv_pocs;
 mod block_pass;
@@ -57,6 +60,7 @@ mod osem;
 mod pdhg_tv;
 pub mod posterior;
 mod problem;
+pub mod quality;
 mod run;
 mod sart;
 mod sirt;
@@ -68,6 +72,7 @@ mod tv_weight;
 mod vector;
 
 pub use algorithm::{Algorithm, Settings};
+pub use analytic::{Filter, FilteredBackprojection, Number, Sharing};
 pub use error::ReconstructError;
 pub use history::{HistoryRow, history_table};
 pub use method::{Method, StateVisitor, Step};

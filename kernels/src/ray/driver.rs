@@ -10,7 +10,7 @@
 
 use super::footprint::{Footprint, Joseph, Siddon, Slab, TAPS};
 use super::line::{ACROSS, Beam, Grid, Line, Panel, Rays, View};
-use super::{Projector, Real, trilinear};
+use super::{Projector, Real, separable, trilinear};
 use crate::lanes::{Task, at_level};
 use crate::simd::{self, madd};
 use rayon::prelude::*;
@@ -60,6 +60,9 @@ pub fn forward<T: Real>(
         (Projector::Trilinear, _) => {
             let (scene, views) = trilinear::covering(grid, panel, views);
             trilinear::forward(&scene, &views, volume, out);
+        }
+        (Projector::SeparableFootprint, flat) => {
+            separable::forward(grid, panel, views, flat, volume, out);
         }
         (Projector::Joseph, true) => sums::<T, Joseph, true>(grid, panel, views, volume, out),
         (Projector::Joseph, false) => sums::<T, Joseph, false>(grid, panel, views, volume, out),
@@ -160,6 +163,9 @@ pub fn adjoint<T: Real>(
         (Projector::Trilinear, _) => {
             let (scene, views) = trilinear::covering(grid, panel, views);
             trilinear::adjoint(&scene, &views, projections, volume);
+        }
+        (Projector::SeparableFootprint, flat) => {
+            separable::adjoint(grid, panel, views, flat, projections, volume);
         }
         (Projector::Joseph, true) => {
             spread::<T, Joseph, true>(grid, panel, views, projections, volume)

@@ -26,6 +26,7 @@ mod driver;
 mod footprint;
 mod line;
 mod real;
+pub mod separable;
 mod surface;
 pub mod trilinear;
 
@@ -45,11 +46,17 @@ pub enum Projector {
     /// Samples at fixed steps, trilinear between voxel centres, zero outside; see
     /// [`trilinear`].
     Trilinear,
+    /// The mean over a pixel of finite width of the shadows of voxels; see [`separable`].
+    SeparableFootprint,
 }
 
 impl Projector {
-    /// All of them.
-    pub const ALL: [Projector; 3] = [Projector::Siddon, Projector::Joseph, Projector::Trilinear];
+    /// Those that walk along a ray slice by slice.
+    pub const ALL: [Projector; 2] = [Projector::Siddon, Projector::Joseph];
+
+    /// Every one.
+    pub const EVERY: [Projector; 4] =
+        [Projector::Siddon, Projector::Joseph, Projector::Trilinear, Projector::SeparableFootprint];
 
     /// The name in files and on the command line.
     pub fn name(self) -> &'static str {
@@ -57,6 +64,7 @@ impl Projector {
             Projector::Siddon => "siddon",
             Projector::Joseph => "joseph",
             Projector::Trilinear => "trilinear",
+            Projector::SeparableFootprint => "sf",
         }
     }
 }

@@ -62,11 +62,11 @@ struct Found {
 
 pub(super) fn run(
     args: &ReconstructArgs,
-    prior: &str,
     set_up: SetUp,
     y: Values,
     precision: Precision,
 ) -> anyhow::Result<Outcome> {
+    let prior = args.posterior.posterior.as_deref().unwrap_or_default();
     if prior != "gaussian" {
         bail!("--posterior {prior}: unknown; use gaussian");
     }
@@ -74,9 +74,7 @@ pub(super) fn run(
     let (flags, common) = (&args.posterior, &args.common);
     let y = y.into_f64();
     let weights = match (&args.iterative.weights, flags.sigma) {
-        (Some(path), _) => {
-            args.read("weights", path, &set_up.geometry.shape())?.values.into_f64()
-        }
+        (Some(path), _) => args.read("weights", path, &set_up.geometry.shape())?.values.into_f64(),
         (None, Some(sigma)) if sigma > 0.0 && sigma.is_finite() => {
             vec![1.0 / (sigma * sigma); y.len()]
         }
@@ -220,8 +218,7 @@ fn sampled(
     flags: &PosteriorFlags,
     labels: Option<&[f64]>,
 ) -> anyhow::Result<Found> {
-    let settings =
-        DrawSettings { draws: flags.draws, seed: flags.seed, ..DrawSettings::default() };
+    let settings = DrawSettings { draws: flags.draws, seed: flags.seed, ..DrawSettings::default() };
     let posterior = SampledPosterior::new(image, &settings)?;
     let record = serde_json::json!({
         "exact": false,

@@ -86,11 +86,7 @@ impl DensePosterior {
 impl SampledPosterior {
     /// Marginals, the standard deviations from the draws.
     pub fn summary(&self) -> ImageSummary {
-        ImageSummary {
-            mean: self.mean.clone(),
-            sd: self.sd.clone(),
-            sd_mcse: self.sd_mcse.clone(),
-        }
+        ImageSummary { mean: self.mean.clone(), sd: self.sd.clone(), sd_mcse: self.sd_mcse.clone() }
     }
 
     /// Means of the voxels of every label above 0: solved means, standard deviations from

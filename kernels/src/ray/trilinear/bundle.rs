@@ -11,6 +11,7 @@
 
 use super::wide::{RAYS, Wide};
 use super::{About, Affine, Steps};
+use crate::ray::surface::Columns;
 use crate::ray::{Beam, Grid, Panel, Real, View};
 
 /// A number of every ray.
@@ -29,7 +30,7 @@ pub(super) struct Camera {
     /// Unit direction, or the source.
     beam: [f64; 3],
     centre: [f64; 3],
-    u: [f64; 3],
+    columns: Columns,
     v: [f64; 3],
     middle: [f64; 2],
     nu: usize,
@@ -95,8 +96,9 @@ impl Camera {
             Beam::Source(s) => (false, s),
         };
         let middle = [(panel.nu as f64 - 1.0) / 2.0, (panel.nv as f64 - 1.0) / 2.0];
-        let View { detector, u, v, .. } = *view;
-        Self { parallel, beam, centre: detector, u, v, middle, nu: panel.nu, steps }
+        let View { detector, v, .. } = *view;
+        let columns = Columns::new(view, panel.surface);
+        Self { parallel, beam, centre: detector, columns, v, middle, nu: panel.nu, steps }
     }
 
     /// The rays of pixel `first` and those after it; past `count` the last one again.
@@ -115,9 +117,18 @@ impl Camera {
             }
         }
         let mut pixel = [[0.0; RAYS]; 3];
-        for k in 0..3 {
+        if let Columns::Flat(u) = &self.columns {
+            for k in 0..3 {
+                for l in 0..RAYS {
+                    pixel[k][l] = self.centre[k] + cu[l] * u[k] + cv[l] * self.v[k];
+                }
+            }
+        } else {
             for l in 0..RAYS {
-                pixel[k][l] = self.centre[k] + cu[l] * self.u[k] + cv[l] * self.v[k];
+                let column = self.columns.at(cu[l]);
+                for k in 0..3 {
+                    pixel[k][l] = self.centre[k] + column[k] + cv[l] * self.v[k];
+                }
             }
         }
         let mut out = Rays { a: pixel, b: pixel, least: [f64::NEG_INFINITY; RAYS] };
