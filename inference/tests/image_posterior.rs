@@ -252,7 +252,7 @@ fn what_cannot_be_is_refused() {
     let a = operator(6, 4);
     let y = vec![0.0; a.n_rays()];
     let field = |shape: &[usize], kappa2: f64| GaussianField::new(shape, 1.0, kappa2).unwrap();
-    let says = |image: Result<GaussianImage<'_>, _>, text: &str| {
+    let says = |image: Result<GaussianImage<'_>, ReconstructError>, text: &str| {
         let found = image.err().unwrap();
         assert!(found.to_string().contains(text), "{found}");
     };
