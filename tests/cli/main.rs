@@ -14,6 +14,7 @@ mod cumulants;
 mod design;
 mod encoding;
 mod folders;
+mod image_posterior;
 mod interrupted;
 mod kills;
 mod population;

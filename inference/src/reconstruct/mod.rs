@@ -18,6 +18,7 @@
 //! | `analytic` | filtered backprojection, FDK, their filters and weights |
 //! | `quality` | PSNR and SSIM |
 //! | `norm` | the largest eigenvalue of the normal equations |
+//! | `posterior` | mean, standard deviation and draws of an image |
 //! | `vector` | sums and updates that do not depend on threads |
 //!
 //! ```
@@ -60,6 +61,7 @@ mod operator;
 mod os_sart;
 mod osem;
 mod pdhg_tv;
+pub mod posterior;
 mod problem;
 pub mod quality;
 mod run;
