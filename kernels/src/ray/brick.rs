@@ -179,8 +179,8 @@ mod tests {
         for shape in [[5, 19, 21], [18, 40, 1], [1, 3, 2], [33, 2, 9]] {
             let grid = Grid { shape, voxel: [1.0; 3] };
             let volume: Vec<f64> = (0..grid.len()).map(|i| 1.0 + i as f64).collect();
-            for main in 0..3 {
-                for lane_axis in ACROSS[main] {
+            for (main, across) in ACROSS.into_iter().enumerate() {
+                for lane_axis in across {
                     for numbers in [1, 40, 200, 100_000] {
                         let whole = Brick::whole(&grid, main, lane_axis, ZEROS);
                         let cut = whole.cut(numbers, 7);

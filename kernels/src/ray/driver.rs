@@ -596,7 +596,7 @@ mod tests {
     /// fine and coarse pixels, and with `lattice` rays along axes, diagonals and faces.
     fn random_scene<const FLAT: bool>(seed: u64) -> (Grid, Panel, Vec<View>) {
         let mut of = Numbers(seed);
-        let lattice = seed % 2 == 0;
+        let lattice = seed.is_multiple_of(2);
         let mut size = |most: f64| of.between(1.0, most, false) as usize;
         let shape = [size(30.0), size(30.0), if FLAT { 1 } else { size(30.0) }];
         let panel = Panel { nu: size(60.0), nv: if FLAT { 1 } else { size(40.0) } };

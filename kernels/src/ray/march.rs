@@ -85,7 +85,7 @@ impl<const N: usize> March<N> {
         }
         // Rounding moves an end by less than this.
         let stretch = [stretch[0].max(some[0] - 1e-6), stretch[1].min(some[1] + 1e-6)];
-        if !(stretch[0] <= stretch[1]) {
+        if stretch[0] > stretch[1] {
             return Some(out);
         }
         (out.first, out.past) = (stretch[0].ceil() as usize, stretch[1].floor() as usize + 1);

@@ -238,7 +238,7 @@ impl Strips {
             }
         }
         let least = closest[0].min(closest[1]);
-        if !(least > NEAREST) {
+        if least <= NEAREST || least.is_nan() {
             if turned {
                 row.values.reverse();
             }
@@ -327,12 +327,14 @@ impl Strips {
             for k in 0..n {
                 let q = row.start[k] + s * row.slope[k];
                 let found = value(of, s, q) / value(by, s, q);
-                if !((found - k as f64).abs() < NUMBER) {
+                // Not where it is NaN either.
+                let close = (found - k as f64).abs() < NUMBER;
+                if !close {
                     return None;
                 }
             }
             let at = |k: usize| row.start[k] + s * row.slope[k];
-            for q in [at(0) - 3.0, at(n - 1) + 1.0] {
+            for q in [at(0) - 3.0, at(n - 1) + 3.0] {
                 let below = value(by, s, q) < 0.0;
                 signs[usize::from(below)] = true;
             }
