@@ -99,14 +99,14 @@ fn main() {
         microtome_kernels::simd::level().name()
     );
     let flat = Grid { shape: [512, 512, 1], voxel: [1.0; 3] };
-    let row = Panel { nu: 768, nv: 1 };
+    let row = Panel::flat(768, 1);
     case::<f32>("parallel 512^2 x 360", &flat, row, &circle(360, None, 1.0), clock);
     case::<f32>("fan 512^2 x 360", &flat, row, &circle(360, Some(1000.0), 1.5), clock);
     case::<f64>("fan 512^2 x 360, f64", &flat, row, &circle(360, Some(1000.0), 1.5), clock);
     let solid = Grid { shape: [128; 3], voxel: [1.0; 3] };
-    let panel = Panel { nu: 128, nv: 128 };
+    let panel = Panel::flat(128, 128);
     case::<f32>("cone 128^3 x 60", &solid, panel, &circle(60, Some(300.0), 1.8), clock);
     let solid = Grid { shape: [256; 3], voxel: [1.0; 3] };
-    let panel = Panel { nu: 256, nv: 256 };
+    let panel = Panel::flat(256, 256);
     case::<f32>("cone 256^3 x 30", &solid, panel, &circle(30, Some(600.0), 1.8), clock);
 }

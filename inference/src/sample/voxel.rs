@@ -18,7 +18,7 @@ use super::nuts::{Draw, LnDensity, NutsOptions, Trace, run_chain};
 use crate::diagnostics::{ParetoWorkspace, khat_limit, smooth_weights};
 use crate::fit::{Fitter, Status, VoxelFit};
 use microtome_kernels::philox::PhiloxRng;
-use microtome_models::{Model, Posterior, SampleMethod, Sigma};
+use microtome_models::{Posterior, SampleMethod, Sigma};
 use rand_distr::{Distribution, StandardNormal};
 
 /// How far below the best chain a chain may stay, beside one nat a degree of freedom.
@@ -182,13 +182,7 @@ impl Sampler {
         let Self { fitter, options, importance, indices, open } = self;
         let evaluator = fitter.evaluator();
         let model = evaluator.lowered().model.clone();
-        let noise = match sigma {
-            Some(s) => Ok(Sigma::Known(s)),
-            None => match model.sigma_prior() {
-                Some(prior) => Ok(Sigma::Free(prior.clone())),
-                None => Model::default_sigma_prior(out.fit.mean_b0).map(Sigma::Free),
-            },
-        };
+        let noise = Sigma::of(sigma, &model, out.fit.mean_b0);
         if sigma.is_none() {
             centres.iter_mut().for_each(|c| c.push(out.fit.sigma));
         }

@@ -20,7 +20,7 @@ use super::footprint::{Footprint, Joseph, Siddon, TAPS};
 use super::line::{ACROSS, Beam, Bundle, Grid, Panel, Rays, View};
 use super::march::March;
 use super::strip::{Part, Strips};
-use super::{Projector, Real};
+use super::{Projector, Real, separable, trilinear};
 use crate::lanes::{LaneTask, Lanes, Task, at_level, in_lanes};
 use crate::simd::{self, LANES, SimdLevel, madd};
 use rayon::prelude::*;
@@ -121,6 +121,13 @@ pub fn forward<T: Real>(
     }
     let level = simd::level();
     match (projector, is_flat(grid, panel, views)) {
+        (Projector::Trilinear, _) => {
+            let (scene, views) = trilinear::covering(grid, panel, views);
+            trilinear::forward(&scene, &views, volume, out);
+        }
+        (Projector::SeparableFootprint, flat) => {
+            separable::forward(grid, panel, views, flat, volume, out);
+        }
         (Projector::Joseph, true) => {
             sums::<T, Joseph, true>(level, grid, panel, views, volume, out)
         }
@@ -322,6 +329,13 @@ pub fn adjoint<T: Real>(
     }
     let level = simd::level();
     match (projector, is_flat(grid, panel, views)) {
+        (Projector::Trilinear, _) => {
+            let (scene, views) = trilinear::covering(grid, panel, views);
+            trilinear::adjoint(&scene, &views, projections, volume);
+        }
+        (Projector::SeparableFootprint, flat) => {
+            separable::adjoint(grid, panel, views, flat, projections, volume);
+        }
         (Projector::Joseph, true) => {
             spread::<T, Joseph, true>(level, grid, panel, views, projections, volume)
         }
@@ -481,7 +495,7 @@ mod tests {
     use crate::ray::line::Line;
 
     const GRID: Grid = Grid { shape: [21, 37, 18], voxel: [1.0, 0.8, 1.2] };
-    const PANEL: Panel = Panel { nu: 23, nv: 19 };
+    const PANEL: Panel = Panel::flat(23, 19);
 
     fn views() -> Vec<View> {
         (0..9)
@@ -532,7 +546,7 @@ mod tests {
     /// A slice between empty ones: rays that leave its plane weigh what they weigh there.
     #[test]
     fn a_slice_is_a_volume() {
-        let (slice, row) = (Grid { shape: [21, 37, 1], ..GRID }, Panel { nu: 23, nv: 1 });
+        let (slice, row) = (Grid { shape: [21, 37, 1], ..GRID }, Panel::flat(23, 1));
         let padded = Grid { shape: [21, 37, 3], ..GRID };
         let x: Vec<f64> = (0..slice.len()).map(value).collect();
         let mut whole = vec![0.0; padded.len()];
@@ -599,7 +613,7 @@ mod tests {
         let lattice = seed.is_multiple_of(2);
         let mut size = |most: f64| of.between(1.0, most, false) as usize;
         let shape = [size(30.0), size(30.0), if FLAT { 1 } else { size(30.0) }];
-        let panel = Panel { nu: size(60.0), nv: if FLAT { 1 } else { size(40.0) } };
+        let panel = Panel::flat(size(60.0), if FLAT { 1 } else { size(40.0) });
         let h =
             if lattice { [1.0; 3] } else { std::array::from_fn(|_| of.between(0.5, 2.0, false)) };
         let views = (0..4).map(|_| {

@@ -226,7 +226,7 @@ mod tests {
             let beam = if n % 4 < 2 { Beam::Source(point) } else { Beam::Parallel(d) };
             let detector = std::array::from_fn(|k| point[k] + 3.0 * d[k]);
             let view = View { beam, detector, u: [1.0, 0.0, 0.0], v: [0.0, 1.0, 0.0] };
-            let line = Rays::new(&view, Panel { nu: 1, nv: 1 }, &GRID, 1.0).line(0, 0);
+            let line = Rays::new(&view, Panel::flat(1, 1), &GRID, 1.0).line(0, 0);
             let mut sum = 0.0;
             Siddon::walk::<false>(&line, &slab(line.main), |_, j, w| {
                 assert!(j < GRID.len() && w > 0.0);
@@ -245,7 +245,7 @@ mod tests {
         for (n, (p, d)) in numbers(60).zip(numbers(100).skip(40)).enumerate() {
             let point = p.map(|v| v * 5.0);
             let view = View { beam: Beam::Parallel(d), detector: point, u: [1.0; 3], v: [1.0; 3] };
-            let line = Rays::new(&view, Panel { nu: 1, nv: 1 }, &GRID, 1.0).line(0, 0);
+            let line = Rays::new(&view, Panel::flat(1, 1), &GRID, 1.0).line(0, 0);
             let mut lengths = vec![0.0; GRID.len()];
             Siddon::walk::<false>(&line, &slab(line.main), |_, j, w| lengths[j] += w);
             for (j, length) in lengths.iter().enumerate() {
@@ -272,7 +272,7 @@ mod tests {
                 u: [1.0; 3],
                 v: [1.0; 3],
             };
-            let line = Rays::new(&view, Panel { nu: 1, nv: 1 }, &GRID, 1.0).line(0, 0);
+            let line = Rays::new(&view, Panel::flat(1, 1), &GRID, 1.0).line(0, 0);
             let slab = slab(line.main);
             let mut sum = 0.0;
             Joseph::walk::<false>(&line, &slab, |_, j, w| {
@@ -304,7 +304,7 @@ mod tests {
                 u: [1.0, 0.0, 0.0],
                 v: [0.0; 3],
             };
-            let line = Rays::new(&view, Panel { nu: 1, nv: 1 }, &grid, 1.0).line(0, 0);
+            let line = Rays::new(&view, Panel::flat(1, 1), &grid, 1.0).line(0, 0);
             let [a, b] = crate::ray::line::ACROSS[line.main];
             let strides = grid.strides();
             let slab = Slab {

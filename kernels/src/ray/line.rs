@@ -19,6 +19,7 @@
 //!
 //! Validated by `lines_pass_through_their_pixels` below.
 
+use super::surface::{Columns, Surface};
 use crate::simd::{Block, LANES};
 
 /// A grid of voxels about the origin, axes along the coordinate axes; x, y, z order.
@@ -47,13 +48,22 @@ impl Grid {
     }
 }
 
-/// Pixels of a flat detector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Pixels of a detector.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Panel {
     /// Pixels along u, the fastest index.
     pub nu: usize,
     /// Pixels along v.
     pub nv: usize,
+    /// Flat or curved.
+    pub surface: Surface,
+}
+
+impl Panel {
+    /// A flat one.
+    pub const fn flat(nu: usize, nv: usize) -> Self {
+        Self { nu, nv, surface: Surface::Flat }
+    }
 }
 
 /// Where the rays of a view come from.
@@ -115,7 +125,7 @@ pub(super) struct Rays {
     origin: [f64; 3],
     /// Centre of the detector; seen from the source where there is one.
     centre: [f64; 3],
-    u: [f64; 3],
+    columns: Columns,
     v: [f64; 3],
     /// The pixel of the centre.
     middle: [f64; 2],
@@ -182,7 +192,7 @@ impl Rays {
             parallel,
             origin,
             centre,
-            u: vector(view.u),
+            columns: Columns::new(view, panel.surface).map(vector),
             v: vector(view.v),
             middle,
             voxel: h,
@@ -195,7 +205,8 @@ impl Rays {
     #[inline(always)]
     pub(super) fn line(&self, iu: usize, iv: usize) -> Line {
         let (cu, cv) = (iu as f64 - self.middle[0], iv as f64 - self.middle[1]);
-        let at = |k: usize| self.centre[k] + cu * self.u[k] + cv * self.v[k];
+        let column = self.columns.at(cu);
+        let at = |k: usize| self.centre[k] + column[k] + cv * self.v[k];
         let pixel = [at(0), at(1), at(2)];
         let (o, d) = if self.parallel { (pixel, self.origin) } else { (self.origin, pixel) };
         let main = main_axis(d);
@@ -227,9 +238,10 @@ impl Rays {
             cv[l] = iv as f64 + dv * count[l] - self.middle[1];
         }
         let mut pixel = [[0.0; LANES]; 3];
+        let columns = cu.map(|cu| self.columns.at(cu));
         for (k, pixel) in pixel.iter_mut().enumerate() {
             for l in 0..LANES {
-                pixel[l] = self.centre[k] + cu[l] * self.u[k] + cv[l] * self.v[k];
+                pixel[l] = self.centre[k] + columns[l][k] + cv[l] * self.v[k];
             }
         }
         let same = [[self.origin[0]; LANES], [self.origin[1]; LANES], [self.origin[2]; LANES]];
@@ -274,17 +286,19 @@ impl Rays {
             let along = |k: &usize| (0..3).all(|i| (step[i] != 0.0) == (i == *k));
             (0..3).find(along)
         };
-        axis(self.v).map(|k| (true, k)).or(axis(self.u).map(|k| (false, k)))
+        let of_u = self.columns.even_step().and_then(axis);
+        axis(self.v).map(|k| (true, k)).or(of_u.map(|k| (false, k)))
     }
 
     /// Where the pixel of a source's ray is, $i_u = N/D$ with $N$ and $D$ affine in slice
     /// and position across, for a main axis and the other axis of a plane: the
-    /// coefficients of 1, slice and position. Nothing for parallel rays.
+    /// coefficients of 1, slice and position. Nothing for parallel rays and curved detectors.
     pub(super) fn pixel_of(&self, main: usize, across: usize) -> Option<[[f64; 3]; 2]> {
         if self.parallel {
             return None;
         }
-        let (c, u, o) = (self.centre, self.u, self.origin);
+        let u = self.columns.even_step()?;
+        let (c, o) = (self.centre, self.origin);
         // k = (c_a (s - o_m) - c_m (q - o_a)) / (u_m (q - o_a) - u_a (s - o_m)), from the middle.
         let n = [c[main] * o[across] - c[across] * o[main], c[across], -c[main]];
         let d = [u[across] * o[main] - u[main] * o[across], -u[across], u[main]];
@@ -292,8 +306,15 @@ impl Rays {
     }
 
     /// Whether some ray may have this main axis. Directions are affine in the pixel, so
-    /// where the four corners share main axis and sign, all rays do.
+    /// where the four corners share main axis and sign, all rays do; on a curved detector
+    /// they are affine within a column.
     pub(super) fn may_have(&self, main: usize, panel: Panel) -> bool {
+        if !self.columns.is_flat() {
+            return (0..panel.nu).any(|iu| {
+                let ends = [0, panel.nv - 1].map(|iv| self.main_and_sign(iu, iv));
+                ends[0].0 == main || ends[0] != ends[1]
+            });
+        }
         let corners = [(0, 0), (panel.nu - 1, 0), (0, panel.nv - 1), (panel.nu - 1, panel.nv - 1)];
         let of = corners.map(|(iu, iv)| self.main_and_sign(iu, iv));
         of.iter().any(|c| c.0 == main) || of.iter().any(|c| *c != of[0])
@@ -302,7 +323,7 @@ impl Rays {
     fn main_and_sign(&self, iu: usize, iv: usize) -> (usize, bool) {
         let main = self.line(iu, iv).main;
         let (cu, cv) = (iu as f64 - self.middle[0], iv as f64 - self.middle[1]);
-        let pixel = self.centre[main] + cu * self.u[main] + cv * self.v[main];
+        let pixel = self.centre[main] + self.columns.at(cu)[main] + cv * self.v[main];
         (main, self.parallel || pixel > 0.0)
     }
 }
@@ -353,7 +374,7 @@ mod tests {
     #[test]
     fn lines_pass_through_their_pixels() {
         let grid = Grid { shape: [7, 9, 5], voxel: [0.5, 1.25, 2.0] };
-        let panel = Panel { nu: 6, nv: 3 };
+        let panel = Panel::flat(6, 3);
         let view = View {
             beam: Beam::Source([30.0, -11.0, 4.0]),
             detector: [-20.0, 6.0, -3.0],

@@ -4,7 +4,9 @@ use crate::lanes::Lanes;
 use crate::simd::LANES;
 
 /// `f32` or `f64` as stored; rays, weights and sums along a ray are `f64` for both.
-pub trait Real: Copy + Default + PartialEq + Send + Sync + 'static {
+pub trait Real:
+    super::trilinear::Marched + Copy + Default + PartialEq + Send + Sync + 'static
+{
     /// The number as `f64`.
     fn wide(self) -> f64;
     /// The nearest number of this type.
