@@ -57,6 +57,9 @@ pub(crate) trait Lanes: Copy {
     /// Lane l is number `index[l] mod 16` of the sixteen numbers of `low` and `high`; the
     /// index is the word of the lane.
     fn pick(low: Self, high: Self, index: Self) -> Self;
+    /// Asks for the cache line of a number; nothing more.
+    #[inline(always)]
+    fn prefetch<T>(_number: &T) {}
     /// Lane 0.
     #[inline(always)]
     fn first(self) -> f64 {
@@ -355,6 +358,11 @@ mod x86 {
             unsafe { _mm512_cvtsd_f64(self.0) }
         }
         #[inline(always)]
+        fn prefetch<T>(number: &T) {
+            // SAFETY: see the head of the module; the address is that of a reference.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(number).cast()) }
+        }
+        #[inline(always)]
         fn load_single(b: &[f32; 8]) -> Self {
             // SAFETY: see the head of the module.
             Self(unsafe { _mm512_cvtps_pd(_mm256_loadu_ps(b.as_ptr())) })
@@ -432,6 +440,11 @@ mod x86 {
         fn first(self) -> f64 {
             // SAFETY: see the head of the module.
             unsafe { _mm256_cvtsd_f64(self.0) }
+        }
+        #[inline(always)]
+        fn prefetch<T>(number: &T) {
+            // SAFETY: see the head of the module; the address is that of a reference.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(number).cast()) }
         }
         #[inline(always)]
         fn load_single(b: &[f32; 8]) -> Self {

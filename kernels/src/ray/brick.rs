@@ -9,6 +9,7 @@
 use super::footprint::Slab;
 use super::line::{ACROSS, Grid};
 use super::real::Real;
+use crate::simd::{Block, LANES};
 use rayon::prelude::*;
 
 /// Zeros before the first row, and between rows.
@@ -31,8 +32,15 @@ pub(super) struct Brick {
     pub(super) rows: usize,
     /// Voxels of a row.
     pub(super) lanes: usize,
-    /// From a row to the next in memory.
+    /// From a row to the next in memory, and from a slice to the next.
     pub(super) stride: usize,
+    pub(super) slice: usize,
+}
+
+/// Slices are so far apart in memory, an odd number of cache lines, that neighbours do not
+/// compete for the same places of the cache.
+fn apart(rows: usize, stride: usize) -> usize {
+    (rows * stride).next_multiple_of(2 * TILE) + TILE
 }
 
 impl Brick {
@@ -41,38 +49,34 @@ impl Brick {
         let row_axis = 3 - main - lane_axis;
         let [slices, rows, lanes] = [main, row_axis, lane_axis].map(|k| grid.shape[k]);
         let stride = lanes + gap;
-        Self { main, lane_axis, row_axis, begin: 0, end: slices, row: 0, rows, lanes, stride }
+        let (begin, end, row, slice) = (0, slices, 0, apart(rows, stride));
+        Self { main, lane_axis, row_axis, begin, end, row, rows, lanes, stride, slice }
     }
 
     /// Cuts into bricks of at most `numbers` in memory and at most `slices` slices; a row
     /// is never cut.
     pub(super) fn cut(&self, numbers: usize, slices: usize) -> Vec<Self> {
-        let rows = (numbers / self.stride).clamp(1, self.rows);
-        let thick = (numbers / (rows * self.stride)).clamp(1, slices);
+        let rows = (numbers.saturating_sub(3 * TILE) / self.stride).clamp(1, self.rows);
+        let thick = (numbers / apart(rows, self.stride)).clamp(1, slices);
         let mut out = Vec::new();
         for begin in (self.begin..self.end).step_by(thick) {
             for row in (self.row..self.row + self.rows).step_by(rows) {
                 let end = (begin + thick).min(self.end);
                 let rows = rows.min(self.row + self.rows - row);
-                out.push(Self { begin, end, row, rows, ..*self });
+                out.push(Self { begin, end, row, rows, slice: apart(rows, self.stride), ..*self });
             }
         }
         out
     }
 
-    /// Numbers from a slice to the next in memory.
-    pub(super) fn slice(&self) -> usize {
-        self.rows * self.stride
-    }
-
     /// Numbers of all rows in memory.
     pub(super) fn len(&self) -> usize {
-        (self.end - self.begin) * self.slice()
+        (self.end - self.begin) * self.slice
     }
 
     /// The brick in its own memory.
     pub(super) fn slab(&self) -> Slab {
-        self.as_slab(self.slice(), self.stride, 1)
+        self.as_slab(self.slice, self.stride, 1)
     }
 
     /// The brick within the volume, and where it begins there.
@@ -100,11 +104,11 @@ impl Brick {
         let volume = &volume[first..];
         let mut copy = vec![T::default(); ZEROS + self.len() + BEYOND];
         let rows = &mut copy[ZEROS..ZEROS + self.len()];
-        rows.par_chunks_mut(TILE * self.slice()).enumerate().for_each(|(tile, out)| {
+        rows.par_chunks_mut(TILE * self.slice).enumerate().for_each(|(tile, out)| {
             for r in 0..self.rows {
                 for c in (0..self.lanes).step_by(TILE) {
                     let n = TILE.min(self.lanes - c);
-                    for (s, out) in out.chunks_exact_mut(self.slice()).enumerate() {
+                    for (s, out) in out.chunks_mut(self.slice).enumerate() {
                         let from = (tile * TILE + s) * slab.step + r * down + c * along;
                         let out = &mut out[r * self.stride + c..][..n];
                         for (k, out) in out.iter_mut().enumerate() {
@@ -116,6 +120,16 @@ impl Brick {
         });
         copy
     }
+}
+
+/// Zeros for the sums of a brick, and room to begin at a cache line.
+pub(super) fn sums_of(brick: &Brick) -> Vec<f64> {
+    vec![0.0; brick.len() + LANES]
+}
+
+/// Where the sums begin in their memory.
+pub(super) fn sums_from(sums: &[f64]) -> usize {
+    sums.as_ptr().align_offset(size_of::<Block>()).min(LANES)
 }
 
 /// Adds what stands in the memory of bricks of one pass to the volume.
@@ -135,17 +149,20 @@ pub(super) fn add<T: Real>(grid: &Grid, bricks: &[(Brick, Vec<f64>)], volume: &m
             for k in 0..2 {
                 from[axes[k]] = from[axes[k]].max(firsts[k]);
                 to[axes[k]] = to[axes[k]].min(pasts[k]);
-                steps[axes[k]] = [brick.slice(), brick.stride][k];
+                steps[axes[k]] = [brick.slice, brick.stride][k];
             }
             steps[brick.lane_axis] = 1;
-            let origin = brick.begin * brick.slice() + brick.row * brick.stride;
+            let origin = brick.begin * brick.slice + brick.row * brick.stride;
+            let sums = &sums[sums_from(sums)..];
+            // Rows of x one below the other use each cache line of the sums many times.
+            let count = to[0].saturating_sub(from[0]);
             for y in from[1]..to[1] {
-                for x in from[0]..to[0] {
-                    for z in from[2]..to[2] {
-                        let at = x * steps[0] + y * steps[1] + z * steps[2] - origin;
-                        let out =
-                            &mut out[((z - low[2]) * (high[1] - low[1]) + y - low[1]) * nx + x];
-                        *out = T::narrow(out.wide() + sums[at]);
+                for z in from[2]..to[2] {
+                    let at = from[0] * steps[0] + y * steps[1] + z * steps[2] - origin;
+                    let row = ((z - low[2]) * (high[1] - low[1]) + y - low[1]) * nx + from[0];
+                    let sums = sums[at..].iter().step_by(steps[0]);
+                    for (out, sum) in out[row..][..count].iter_mut().zip(sums) {
+                        *out = T::narrow(out.wide() + sum);
                     }
                 }
             }
@@ -162,19 +179,25 @@ mod tests {
         for shape in [[5, 19, 21], [18, 40, 1], [1, 3, 2], [33, 2, 9]] {
             let grid = Grid { shape, voxel: [1.0; 3] };
             let volume: Vec<f64> = (0..grid.len()).map(|i| 1.0 + i as f64).collect();
-            for main in 0..3 {
-                for lane_axis in ACROSS[main] {
+            for (main, across) in ACROSS.into_iter().enumerate() {
+                for lane_axis in across {
                     for numbers in [1, 40, 200, 100_000] {
                         let whole = Brick::whole(&grid, main, lane_axis, ZEROS);
                         let cut = whole.cut(numbers, 7);
-                        let most = numbers.max(whole.stride);
+                        let most = numbers.max(apart(1, whole.stride));
                         assert!(cut.iter().all(|b| b.len() <= most && b.end - b.begin <= 7));
                         let copies = cut.iter().map(|b| {
                             let copy = b.copy(&grid, &volume);
                             assert_eq!(copy[..2], [0.0; 2]);
-                            let mut rows = copy[ZEROS..].chunks_exact(b.stride);
-                            assert!(rows.all(|r| r[b.lanes..] == [0.0; 2]));
-                            (*b, copy[ZEROS..].to_vec())
+                            let slices = copy[ZEROS..ZEROS + b.len()].chunks_exact(b.slice);
+                            for slice in slices {
+                                let mut rows = slice.chunks_exact(b.stride).take(b.rows);
+                                assert!(rows.all(|r| r[b.lanes..] == [0.0; 2]));
+                            }
+                            let mut sums = sums_of(b);
+                            let from = sums_from(&sums);
+                            sums[from..from + b.len()].copy_from_slice(&copy[ZEROS..][..b.len()]);
+                            (*b, sums)
                         });
                         let copies: Vec<_> = copies.collect();
                         let mut back = vec![0.0; volume.len()];

@@ -15,7 +15,7 @@
 //!
 //! Validated by `threads_change_no_bit`, `bundles_equal_single_rays` and `transposes` below.
 
-use super::brick::{Brick, ZEROS, add};
+use super::brick::{Brick, ZEROS, add, sums_from, sums_of};
 use super::footprint::{Footprint, Joseph, Siddon, TAPS};
 use super::line::{ACROSS, Beam, Bundle, Grid, Panel, Rays, View};
 use super::march::March;
@@ -26,8 +26,8 @@ use crate::simd::{self, LANES, SimdLevel, madd};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 
-/// Most bytes of the copy of a brick in the sum.
-const COPY_BYTES: usize = 32 << 20;
+/// Most bytes of the copy of a brick in the sum: all views go through it in the cache.
+const COPY_BYTES: usize = 8 << 20;
 /// Most bytes of all sums of the transpose, and of those of one brick.
 const SUMS_BYTES: usize = 32 << 20;
 const BRICK_BYTES: usize = 4 << 20;
@@ -403,7 +403,7 @@ fn spread<T: Real, F: Footprint, const FLAT: bool>(
         let largest = bricks.iter().map(Brick::len).max().unwrap_or(1);
         for batch in bricks.chunks((numbers(SUMS_BYTES) / largest).max(1)) {
             let mut sums: Vec<(Brick, Vec<f64>)> =
-                batch.iter().map(|brick| (*brick, vec![0.0; brick.len()])).collect();
+                batch.iter().map(|brick| (*brick, sums_of(brick))).collect();
             for chunk in &chunks {
                 let mut strips: Vec<Strips> = Vec::new();
                 chunk
@@ -420,6 +420,8 @@ fn spread<T: Real, F: Footprint, const FLAT: bool>(
                     .collect_into_vec(&mut strips);
                 let strips = &strips;
                 sums.par_iter_mut().for_each(|(brick, sums)| {
+                    let from = sums_from(sums);
+                    let sums = &mut sums[from..];
                     in_lanes(scene.level, Spread::<FLAT> { strips, brick, sums });
                     at_level(
                         scene.level,
@@ -608,7 +610,7 @@ mod tests {
     /// fine and coarse pixels, and with `lattice` rays along axes, diagonals and faces.
     fn random_scene<const FLAT: bool>(seed: u64) -> (Grid, Panel, Vec<View>) {
         let mut of = Numbers(seed);
-        let lattice = seed % 2 == 0;
+        let lattice = seed.is_multiple_of(2);
         let mut size = |most: f64| of.between(1.0, most, false) as usize;
         let shape = [size(30.0), size(30.0), if FLAT { 1 } else { size(30.0) }];
         let panel = Panel::flat(size(60.0), if FLAT { 1 } else { size(40.0) });

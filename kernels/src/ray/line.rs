@@ -250,11 +250,10 @@ impl Rays {
         let ahead = d[main][0] > 0.0;
         let [a, b] = ACROSS[main];
         let mut regular = true;
-        for l in 0..LANES {
-            let (m, p, q) = (d[main][l].abs(), d[a][l].abs(), d[b][l].abs());
+        for ((&m, &p), &q) in d[main].iter().zip(&d[a]).zip(&d[b]) {
             // The first of equals is the main axis.
-            let above = |k: usize, v: f64| if k < main { m > v } else { m >= v };
-            regular &= above(a, p) & above(b, q) & ((d[main][l] > 0.0) == ahead);
+            let above = |k: usize, v: f64| if k < main { m.abs() > v } else { m.abs() >= v };
+            regular &= above(a, p.abs()) & above(b, q.abs()) & ((m > 0.0) == ahead);
         }
         if !regular {
             return None;

@@ -23,6 +23,8 @@ use crate::simd::LANES;
 pub(super) const NEAREST: f64 = 1e-9;
 /// Greatest distance of two rays of a bundle.
 const FARTHEST: f64 = 13.0;
+/// Slices by which a row is asked for before it is used.
+const AHEAD: f64 = 6.0;
 /// 1.5 x 2^52: the low bits of a whole number plus this are those of the integer.
 pub(super) const WHOLE: f64 = 6_755_399_441_055_744.0;
 
@@ -83,7 +85,7 @@ impl<const N: usize> March<N> {
         }
         // Rounding moves an end by less than this.
         let stretch = [stretch[0].max(some[0] - 1e-6), stretch[1].min(some[1] + 1e-6)];
-        if !(stretch[0] <= stretch[1]) {
+        if stretch[0] > stretch[1] {
             return Some(out);
         }
         (out.first, out.past) = (stretch[0].ceil() as usize, stretch[1].floor() as usize + 1);
@@ -135,7 +137,7 @@ impl<const N: usize> March<N> {
         let (low, high) = (L::splat(-(ZEROS as f64)), L::splat(brick.lanes as f64));
         for s in self.first..self.past {
             let at = s as f64;
-            let slice = (s - brick.begin) * brick.slice() + ZEROS;
+            let slice = (s - brick.begin) * brick.slice + ZEROS;
             let (mut rows, mut weights) = ([slice; 2], [1.0, 0.0]);
             if !FLAT {
                 let q = self.row[0] + at * self.row[1];
@@ -150,6 +152,9 @@ impl<const N: usize> March<N> {
                 let place = |i: isize| slice + i as usize * brick.stride;
                 rows = [place(if this { i } else { i + 1 }), place(if next { i + 1 } else { i })];
                 weights = [if this { 1.0 - g } else { 0.0 }, if next { g } else { 0.0 }];
+            }
+            if !FLAT {
+                self.prefetch::<L, T>(brick, copy, at + AHEAD);
             }
             let (at, near, far) = (L::splat(at), L::splat(weights[0]), L::splat(weights[1]));
             for n in 0..N {
@@ -176,5 +181,24 @@ impl<const N: usize> March<N> {
             }
         }
         sums
+    }
+    /// Asks for the two rows that the rays reach some slices on.
+    #[inline(always)]
+    fn prefetch<L: Lanes, T: Real>(&self, brick: &Brick, copy: &[T], at: f64) {
+        let slice = (integer(at) as usize).wrapping_sub(brick.begin).wrapping_mul(brick.slice);
+        let row = integer((self.row[0] + at * self.row[1]).floor()) as isize - brick.row as isize;
+        let [first, last] =
+            [(0, 0), (N - 1, LANES - 1)].map(|(n, l)| self.start[n][l] + at * self.slope[n][l]);
+        let from = first.min(last).max(0.0).min(brick.lanes as f64);
+        let row = slice.wrapping_add((row * brick.stride as isize) as usize);
+        let from = row.wrapping_add(integer(from.floor()) as usize);
+        for line in 0..N {
+            let at = from.wrapping_add(line * 64 / size_of::<T>());
+            for at in [at, at.wrapping_add(brick.stride)] {
+                if let Some(voxel) = copy.get(at) {
+                    L::prefetch(voxel);
+                }
+            }
+        }
     }
 }

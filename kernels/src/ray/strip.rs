@@ -36,7 +36,7 @@ const MOST_STRIPS: usize = 8;
 /// How far the number of a ray may be from that of its position.
 const NUMBER: f64 = 1e-8;
 /// Values before and after those of a strip.
-const PADS: [usize; 2] = [8, 24];
+const PADS: [usize; 2] = [16, 24];
 /// The position of a ray that is none.
 const NOWHERE: f64 = 1e300;
 
@@ -47,8 +47,7 @@ struct Strip {
     at: usize,
     /// Position of the first and the last ray.
     ends: [[f64; 2]; 2],
-    /// Most of its rays in reach of a voxel, where they are not equidistant.
-    taps: usize,
+    rays: usize,
     /// Distance of equidistant neighbours.
     gap: [f64; 2],
     /// Line along the row axis.
@@ -239,7 +238,7 @@ impl Strips {
             }
         }
         let least = closest[0].min(closest[1]);
-        if !(least > NEAREST) {
+        if least <= NEAREST || least.is_nan() {
             if turned {
                 row.values.reverse();
             }
@@ -277,7 +276,7 @@ impl Strips {
             self.strips.push(Strip {
                 at: self.values.len() + PADS[0],
                 ends: [end(part), end(last)],
-                taps: (crowd / times).ceil() as usize,
+                rays: (last - part) / dealt + 1,
                 gap: one.map(|v| v * times),
                 row: row.across,
                 first,
@@ -328,12 +327,14 @@ impl Strips {
             for k in 0..n {
                 let q = row.start[k] + s * row.slope[k];
                 let found = value(of, s, q) / value(by, s, q);
-                if !((found - k as f64).abs() < NUMBER) {
+                // Not where it is NaN either.
+                let close = (found - k as f64).abs() < NUMBER;
+                if !close {
                     return None;
                 }
             }
             let at = |k: usize| row.start[k] + s * row.slope[k];
-            for q in [at(0) - 3.0, at(n - 1) + 1.0] {
+            for q in [at(0) - 3.0, at(n - 1) + 3.0] {
                 let below = value(by, s, q) < 0.0;
                 signs[usize::from(below)] = true;
             }
@@ -373,14 +374,14 @@ impl Strips {
         sums: &mut [f64],
     ) {
         let at = s as f64;
-        let slice = (s - brick.begin) * brick.slice();
+        let slice = (s - brick.begin) * brick.slice;
         let [low, high] = strip.ends.map(|[start, slope]| start + at * slope);
         let gap = strip.gap[0] + at * strip.gap[1];
         let Some((from, past)) = span(low, high, brick.lanes) else { return };
         let taps = match strip.number {
             None if gap < 1.0 => 3,
             None => 2,
-            Some(_) => strip.taps,
+            Some(of) => crowd(of, at, (from, past), strip.rays).ceil() as usize,
         };
         let mut rows = [(slice, 1.0), (slice, 0.0)];
         let mut count = 1;
@@ -428,8 +429,12 @@ fn crowd(number: [[f64; 3]; 2], at: f64, (from, past): (usize, usize), rays: usi
         (n / d).clamp(-1.0, rays as f64)
     };
     let within = |j: usize| of(j as f64 + 1.0) - of(j as f64 - 1.0);
-    let ends = (from..past.min(from + 3)).chain(from.max(past.saturating_sub(3))..past);
-    ends.map(within).fold(0.0, f64::max) + 4.0 * NUMBER
+    let mut most = 0.0_f64;
+    for k in 0..3 {
+        most = most.max(within((from + k).min(past - 1)));
+        most = most.max(within((past - 1).saturating_sub(k).max(from)));
+    }
+    most + 4.0 * NUMBER
 }
 
 /// A strip in a slice.
@@ -474,8 +479,10 @@ impl Run<'_> {
         let inverse = 1.0 / self.gap;
         let (per, gap) = (L::splat(inverse), L::splat(self.gap));
         let before = L::splat(1.0 + self.low);
-        let mut j = L::load(&std::array::from_fn(|l| (self.from + l) as f64));
-        for first in (self.from..self.past).step_by(LANES) {
+        // Whole cache lines: what other strips just wrote is read back as it was written.
+        let aligned = self.from / LANES * LANES;
+        let mut j = L::load(&std::array::from_fn(|l| (aligned + l) as f64));
+        for first in (aligned..self.past).step_by(LANES) {
             let number = j.sub(before).mul(per);
             let whole = number.floor();
             let base = whole.first();
@@ -503,13 +510,21 @@ impl Run<'_> {
         let rise = [of[2], by[2]].map(L::splat);
         let at = L::splat(self.at);
         let one = L::splat(1.0);
-        let mut j = L::load(&std::array::from_fn(|l| (self.from + l) as f64));
-        for first in (self.from..self.past).step_by(LANES) {
+        let aligned = self.from / LANES * LANES;
+        let mut j = L::load(&std::array::from_fn(|l| (aligned + l) as f64));
+        for first in (aligned..self.past).step_by(LANES) {
             let before = j.sub(one);
             let number = before.madd(rise[0], shift[0]).div(before.madd(rise[1], shift[1]));
             // Rays before the first, which there are none, would be taken for its own.
             let whole = number.sub(L::splat(2.0 * NUMBER)).floor().max(L::splat(-1.0));
-            let base = whole.first();
+            // Voxels that no ray reaches have no number; the rays of the first that has one.
+            let base = if first < self.from {
+                let mut of = [0.0; LANES];
+                whole.store(&mut of);
+                of[self.from - first]
+            } else {
+                whole.first()
+            };
             let index = whole.sub(L::splat(base - WHOLE));
             let ray = integer(base) + 1;
             let (a, b) = self.window::<L>(&self.strips.values, ray);
