@@ -264,4 +264,11 @@ fn wrong_input_is_refused() {
     let plane =
         Geometry::new(GeometryKind::Fan2d, [1, 5], &[0.0, -9.0, 0.0, 9.0, 1.0, 0.0]).unwrap();
     assert!(PoseModel::rigid(&plane, volume, None).unwrap_err().to_string().contains("fan2d"));
+    let plane = Geometry::new(GeometryKind::Fan2d, [1, 5], &[0.0, -9.0, 0.0, 9.0, 1.0, 0.0]);
+    let volume = VolumeGrid::new(&[4, 4], &[1.0; 2], &[0.0; 2]).unwrap();
+    let model = PoseModel::rigid(&plane.unwrap(), volume, None).unwrap();
+    let moved = batch_forward_project(&model, &[0.0, 0.0, 0.1, 0.2, 0.3, 0.4], &[1.0; 16]);
+    says(moved, "dz leaves the plane");
+    let (_, j) = model.jacobian(0, &[0.0; 6], &[1.0_f64; 16]).unwrap();
+    assert!(j[..10].iter().chain(&j[25..]).all(|v| *v == 0.0) && j[15..20] != [0.0; 5]);
 }

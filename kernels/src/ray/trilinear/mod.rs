@@ -24,6 +24,10 @@
 //! Validated by `tests.rs` beside this file and by
 //! `models/tests/pose.rs`.
 
+// Lanes are counted: iterators and closures over them are compiled without the instructions
+// of the caller.
+#![allow(clippy::needless_range_loop)]
+
 mod bundle;
 mod march;
 mod normal;
