@@ -15,7 +15,6 @@
 //! | `fista_tv`, `pdhg_tv`, `tv_prox` | the minimum of least squares and total variation |
 //! | `tv_weight`, `noise` | the weight of the total variation and the noise, from the data |
 //! | `analytic` | filtered backprojection, FDK, their filters and weights |
-//! | `quality` | PSNR and SSIM |
 //! | `norm` | the largest eigenvalue of the normal equations |
 //! | `vector` | sums and updates that do not depend on threads |
 //!
@@ -58,7 +57,6 @@ mod os_sart;
 mod osem;
 mod pdhg_tv;
 mod problem;
-pub mod quality;
 mod run;
 mod sart;
 mod sirt;
