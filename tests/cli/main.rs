@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod align;
+mod analytic;
 mod bad_input;
 mod bench;
 mod comparison;

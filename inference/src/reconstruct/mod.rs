@@ -16,7 +16,6 @@
 //! | `fista_tv`, `pdhg_tv`, `tv_prox` | the minimum of least squares and total variation |
 //! | `tv_weight`, `noise` | the weight of the total variation and the noise, from the data |
 //! | `analytic` | filtered backprojection, FDK, their filters and weights |
-//! | `quality` | PSNR and SSIM |
 //! | `norm` | the largest eigenvalue of the normal equations |
 //! | `posterior` | mean, standard deviation and draws of an image |
 //! | `vector` | sums and updates that do not depend on threads |
@@ -63,7 +62,6 @@ mod osem;
 mod pdhg_tv;
 pub mod posterior;
 mod problem;
-pub mod quality;
 mod run;
 mod sart;
 mod sirt;

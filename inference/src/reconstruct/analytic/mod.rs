@@ -83,7 +83,12 @@ impl<T: Sample + rustfft::FftNum> Number for T {}
 /// ```
 #[derive(Clone, Debug)]
 pub struct FilteredBackprojection {
+    /// What was measured.
+    measured: Geometry,
+    /// With the pixels that were added to the short side of its detectors.
     geometry: Geometry,
+    /// Pixels added before the first.
+    before: usize,
     volume: VolumeGrid,
     voxels: VoxelDriven,
     filter: Filter,
@@ -113,13 +118,24 @@ impl FilteredBackprojection {
         filter: Filter,
         sharing: Sharing,
     ) -> Result<Self, ReconstructError> {
-        let voxels = VoxelDriven::new(geometry, volume)?;
+        VoxelDriven::new(geometry, volume)?;
         let scan = Scan::new(geometry)?;
         let arc = weights::check_detectors(geometry, &scan)?;
         let plan = weights::Plan::new(geometry, volume, &scan, sharing)?;
         let factors = weights::factors(geometry, &scan);
+        let more = match plan.redundancy {
+            Redundancy::Offset { .. } => weights::extension(geometry, &scan),
+            _ => [0, 0],
+        };
+        let wide = match more {
+            [0, 0] => geometry.clone(),
+            more => weights::extended(geometry, more)?,
+        };
+        let voxels = VoxelDriven::new(&wide, volume)?;
         Ok(Self {
-            geometry: geometry.clone(),
+            measured: geometry.clone(),
+            geometry: wide,
+            before: more[0],
             volume: volume.clone(),
             voxels,
             filter,
@@ -139,7 +155,7 @@ impl FilteredBackprojection {
     }
 
     fn check<T: Number>(&self, projections: &[T]) -> Result<Ramp<T>, ReconstructError> {
-        check("projections", projections, &self.geometry.shape())?;
+        check("projections", projections, &self.measured.shape())?;
         Ramp::new(&self.filter, self.geometry.detector()[1], self.arc)
     }
 
@@ -153,14 +169,36 @@ impl FilteredBackprojection {
     pub fn filtered<T: Number>(&self, projections: &[T]) -> Result<Vec<T>, ReconstructError> {
         let ramp = self.check(projections)?;
         let mut out = zeros(projections.len(), "projections")?;
-        out.copy_from_slice(projections);
+        let [nv, nu] = self.geometry.detector();
         let pixels = projections.len() / self.geometry.n_views();
-        self.weigh(0..self.geometry.n_views(), &mut out);
-        ramp.apply(&mut out);
-        for (view, factor) in out.chunks_exact_mut(pixels).zip(&self.factors) {
-            view.iter_mut().for_each(|v| *v = T::narrow(v.wide() * factor));
+        let mut wide = zeros(nv * nu, "projections")?;
+        for (k, (to, from)) in
+            out.chunks_exact_mut(pixels).zip(projections.chunks_exact(pixels)).enumerate()
+        {
+            self.widen(from, &mut wide);
+            self.weigh(k..k + 1, &mut wide);
+            ramp.apply(&mut wide);
+            let kept = wide.chunks_exact(nu).zip(to.chunks_exact_mut(pixels / nv));
+            for (from, to) in kept {
+                for (to, from) in to.iter_mut().zip(&from[self.before..]) {
+                    *to = T::narrow(from.wide() * self.factors[k]);
+                }
+            }
         }
         Ok(out)
+    }
+
+    /// Rows of pixels with zeros for those that were added.
+    fn widen<T: Number>(&self, from: &[T], to: &mut [T]) {
+        let (narrow, wide) = (self.measured.detector()[1], self.geometry.detector()[1]);
+        if narrow == wide {
+            to.copy_from_slice(from);
+            return;
+        }
+        to.fill(T::default());
+        for (to, from) in to.chunks_exact_mut(wide).zip(from.chunks_exact(narrow)) {
+            to[self.before..self.before + narrow].copy_from_slice(from);
+        }
     }
 
     /// The volume of projections.
@@ -170,14 +208,15 @@ impl FilteredBackprojection {
     pub fn reconstruct<T: Number>(&self, projections: &[T]) -> Result<Vec<T>, ReconstructError> {
         let ramp = self.check(projections)?;
         let views = self.geometry.n_views();
-        let pixels = projections.len() / views;
+        let measured = projections.len() / views;
+        let pixels: usize = self.geometry.detector().iter().product();
         let step = (CHUNK_BYTES / (pixels * size_of::<T>())).clamp(1, CHUNK_VIEWS).min(views);
         let mut volume = zeros(self.volume.len(), "the volume")?;
         let mut buffer = zeros(step * pixels, "projections")?;
         for first in (0..views).step_by(step) {
             let range = first..(first + step).min(views);
             let filtered = &mut buffer[..range.len() * pixels];
-            filtered.copy_from_slice(&projections[first * pixels..range.end * pixels]);
+            self.widen(&projections[first * measured..range.end * measured], filtered);
             self.weigh(range.clone(), filtered);
             ramp.apply(filtered);
             let slices = self.slices.as_ref().map(|s| {

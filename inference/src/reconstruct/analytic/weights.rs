@@ -124,6 +124,37 @@ fn reach(geometry: &Geometry, scan: &Scan) -> [f64; 2] {
     out
 }
 
+/// Pixels that are added to the short side of a detector, before the first or after the
+/// last, so that it reaches as far as the long one: what the ramp leaves there counts.
+pub(super) fn extension(geometry: &Geometry, scan: &Scan) -> [usize; 2] {
+    let panel = panel(geometry);
+    let (view, nu) = (&geometry.views()[0], panel.nu as f64);
+    let middle = (panel.nv as f64 - 1.0) / 2.0;
+    let size = |iu: f64| lateral(scan, view, view.pixel(panel, iu, middle)).abs();
+    let (first, last) = (size(0.0), size(nu - 1.0));
+    let far = first.max(last);
+    let count = |place: &dyn Fn(f64) -> f64| {
+        (0..2 * panel.nu).find(|k| size(place(*k as f64)) >= far).unwrap_or(2 * panel.nu)
+    };
+    if first < last { [count(&|k| -k), 0] } else { [0, count(&|k| nu - 1.0 + k)] }
+}
+
+/// The same detectors with more pixels.
+pub(super) fn extended(
+    geometry: &Geometry,
+    [before, after]: [usize; 2],
+) -> Result<Geometry, ReconstructError> {
+    let (kind, [nv, nu]) = (geometry.kind(), geometry.detector());
+    let (d, mut rows) = (kind.dimensions(), geometry.rows());
+    let shift = (after as f64 - before as f64) / 2.0;
+    for row in rows.chunks_exact_mut(kind.width()) {
+        for i in 0..d {
+            row[d + i] += shift * row[2 * d + i];
+        }
+    }
+    Ok(Geometry::new(kind, [nv, nu + before + after], &rows)?)
+}
+
 /// The farthest corner of the volume from the axis, in mm.
 fn extent(volume: &VolumeGrid, scan: &Scan) -> f64 {
     let reversed = |list: Vec<f64>, fill: f64| -> [f64; 3] {
@@ -170,7 +201,7 @@ impl Plan {
         // Where the volume ends, as an angle or a distance from the centre.
         let edge = if scan.parallel { size } else { (size / radius).min(1.0).asin() };
         let full = scan.shares.is_full();
-        let one_sided = full && short < ONE_SIDED * long && short < edge;
+        let one_sided = full && short < ONE_SIDED * long;
         let range = scan.shares.range.to_degrees();
         let sharing = match sharing {
             Sharing::Auto if one_sided => Sharing::Offset,
