@@ -11,7 +11,7 @@
 //! | [`maps`] | NIfTI maps of results |
 //! | [`parts`], [`table`] | Parquet tables, finished blocks, resume |
 //! | [`matrix`], [`csv_table`] | `[set, measurement]` matrices, parameter tables |
-//! | [`mod@array`], [`set_up`], [`rtk_geometry`] | volumes and projections, CT set-ups |
+//! | [`mod@array`], [`pieces`], [`set_up`], [`rtk_geometry`] | volumes and projections, CT set-ups |
 //! | [`array_file`], [`tiff_stack`], [`preview`] | arrays as TIFF, NIfTI and PNG |
 //! | [`frames`], [`scan`] | stacks of images: NPY, raw, TIFF, HDF5 |
 //! | [`substrate`] | substrates of simulations |
@@ -41,6 +41,7 @@ mod nifti_image;
 mod npy;
 pub mod parts;
 pub mod phantom;
+pub mod pieces;
 pub mod preview;
 pub mod responses;
 pub mod rtk_geometry;
@@ -69,9 +70,10 @@ pub use hash::{content_hash, numbers_hash};
 pub use maps::MapWriter;
 pub use matrix::{Matrix, MatrixWriter, read_matrix, write_matrix};
 pub use parts::{Join, PartStore};
+pub use pieces::{ArrayPieces, ArrayWriter, Stored};
 pub use preview::{Window, write_preview};
 pub use responses::{mrtrix_response_text, read_responses, responses_text};
-pub use rtk_geometry::{read_rtk_geometry, rtk_geometry_text, write_rtk_geometry, write_text};
+pub use rtk_geometry::{read_rtk_geometry, rtk_geometry_text, stage_text, write_rtk_geometry};
 pub use scan::Scan;
 pub use scheme::{SchemeFile, read_scheme};
 pub use set_up::{read_projections, read_set_up};

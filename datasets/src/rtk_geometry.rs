@@ -219,15 +219,15 @@ pub fn rtk_geometry_text(geometry: &RtkGeometry) -> std::result::Result<String, 
 /// A folder that cannot be written, a full disk.
 pub fn write_rtk_geometry(path: &Path, geometry: &RtkGeometry) -> Result<()> {
     let text = rtk_geometry_text(geometry).map_err(|what| DatasetError::format(path, what))?;
-    write_text(path, &text)
+    stage_text(path, &text)?.commit()
 }
 
-/// Writes a text file that appears when it is whole.
+/// Writes a text file, to be named by [`AtomicFile::commit`].
 ///
 /// # Errors
 /// A folder that cannot be written, a full disk.
-pub fn write_text(path: &Path, text: &str) -> Result<()> {
+pub fn stage_text(path: &Path, text: &str) -> Result<AtomicFile> {
     let mut file = AtomicFile::create(path)?;
     file.write_all(text.as_bytes()).map_err(DatasetError::io(path, "write"))?;
-    file.commit()
+    Ok(file)
 }

@@ -6,10 +6,14 @@
 
 use super::config::{self, Setting};
 use super::flags::CommonFlags;
+use super::streaming::{self, Plan};
 use super::{Outcome, say};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum, ValueHint};
-use microtome_datasets::{Array, ArrayFormat, Values, read_set_up, write_array};
+use microtome_datasets::{
+    Array, ArrayFormat, ArrayPieces, StagedArray, Values, read_projections, read_set_up,
+    write_array,
+};
 use microtome_kernels::ray::Real;
 use microtome_models::ct::{CtError, RayTransform};
 use std::path::{Path, PathBuf};
@@ -87,6 +91,10 @@ struct SharedFlags {
     /// Number type of arithmetic and output; that of the input when left out.
     #[arg(long, value_enum, value_name = "TYPE")]
     precision: Option<Precision>,
+    /// Most memory to use, such as 500MB or 2GiB: the arrays are read and written in pieces
+    /// (.npy only) where they would take more.
+    #[arg(long, value_name = "SIZE", value_parser = streaming::parse_size)]
+    max_memory: Option<usize>,
     #[command(flatten)]
     common: CommonFlags,
 }
@@ -134,12 +142,33 @@ impl SharedFlags {
         let (threads, _) = self.common.start()?;
         let set_up = read_set_up(&self.geometry, self.projector.as_deref())?;
         let kind = set_up.kind_name();
+        let described = set_up.clone();
         let transform = set_up.transform().with_context(|| self.geometry.display().to_string())?;
         let volume = transform.volume().shape();
         let projections = transform.geometry().shape();
         let (from, to) =
             if verb == "project" { (volume, projections) } else { (projections, volume) };
-        let array = Array::read(input)?;
+        if let Some(most) = self.max_memory {
+            let found = ArrayPieces::open(input)?;
+            let (single, shape) = (found.is_f32(), found.shape().to_vec());
+            let single = self.precision.map_or(single, |p| p == Precision::F32);
+            let size = if single { 4 } else { 8 };
+            let plan = Plan::new(&transform, verb == "project", size, most)?;
+            if let Some(plan) = plan {
+                if shape != from {
+                    bail!(
+                        "--{what} {}: the shape is {shape:?}, but {} needs {from:?}",
+                        input.display(),
+                        self.geometry.display()
+                    );
+                }
+                return self.stream(settings, verb, input, &transform, plan, single);
+            }
+        }
+        let array = match verb {
+            "backproject" if described.reduction.is_some() => read_projections(input, &described)?,
+            _ => Array::read(input)?,
+        };
         if array.shape != from {
             bail!(
                 "--{what} {}: the shape is {:?}, but {} needs {from:?}",
@@ -200,6 +229,66 @@ impl SharedFlags {
         } else if !self.common.quiet {
             let of = if verb == "project" { "projections" } else { "a volume" };
             say::line(&format!("{of} {:?} ({type_name}) in {}", result.shape, out.display()));
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+impl SharedFlags {
+    /// The same in pieces.
+    fn stream(
+        &self,
+        settings: &[Setting],
+        verb: &str,
+        input: &Path,
+        transform: &RayTransform,
+        plan: Plan,
+        single: bool,
+    ) -> anyhow::Result<Outcome> {
+        let type_name = if single { "float32" } else { "float64" };
+        if let Some(path) = &self.common.save_config {
+            config::save(path, settings)?;
+        }
+        let pieces =
+            format!("{} views and {} slices at once", plan.views.max(1), plan.slices.max(1));
+        if self.common.dry_run {
+            say::line(&format!(
+                "plan of {verb} (nothing is written)\n  kind         {}\n  projector    {}\n  \
+                 rays         {}\n  voxels       {}\n  arithmetic   {}\n  pieces       {pieces}",
+                transform.geometry().kind().name(),
+                transform.projector().name(),
+                transform.n_rays(),
+                transform.volume().len(),
+                if plan.exact { type_name } else { "float64" },
+            ));
+            return Ok(Outcome::Done);
+        }
+        let Some(out) = &self.out else { bail!("--out FILE is needed, a .npy file") };
+        if ArrayFormat::of(out).context("--out")? != ArrayFormat::Npy {
+            bail!("--out {}: --max-memory writes .npy files only", out.display());
+        }
+        let file = match (verb, single) {
+            ("project", true) => streaming::project::<f32>(transform, plan, input, out),
+            ("project", false) => streaming::project::<f64>(transform, plan, input, out),
+            (_, true) => streaming::backproject::<f32>(transform, plan, input, out),
+            (_, false) => streaming::backproject::<f64>(transform, plan, input, out),
+        }?;
+        StagedArray::File(file).commit(self.common.overwrite).context("--out")?;
+        let shape = match verb {
+            "project" => transform.geometry().shape(),
+            _ => transform.volume().shape(),
+        };
+        if self.common.json {
+            let json = serde_json::json!({
+                "verb": verb, "kind": transform.geometry().kind().name(),
+                "projector": transform.projector().name(), "shape": shape,
+                "precision": type_name, "out": out, "simd_level": super::input::simd(),
+                "views_at_once": plan.views, "slices_at_once": plan.slices,
+            });
+            say::line(&json.to_string());
+        } else if !self.common.quiet {
+            let of = if verb == "project" { "projections" } else { "a volume" };
+            say::line(&format!("{of} {shape:?} ({type_name}) in {}, {pieces}", out.display()));
         }
         Ok(Outcome::Done)
     }

@@ -11,6 +11,7 @@ mod bench;
 mod comparison;
 mod csd;
 mod ct;
+mod ct_setups;
 mod cumulants;
 mod design;
 mod encoding;

@@ -7,6 +7,7 @@ mod bad_files;
 mod bytes;
 mod demo;
 mod frames;
+mod geometries;
 mod images;
 mod maps;
 mod matrices;

@@ -171,6 +171,24 @@ impl VolumeGrid {
         &self.grid
     }
 
+    /// Some neighbouring slices of the first axis of the array.
+    ///
+    /// # Errors
+    /// A range that is empty or outside.
+    pub fn slab(&self, slices: std::ops::Range<usize>) -> Result<Self, CtError> {
+        let k = self.dimensions - 1;
+        let n = self.grid.shape[k];
+        if slices.is_empty() || slices.end > n {
+            let what = format!("slices {slices:?} of {n}; some of them are needed");
+            return Err(CtError::key("volume.shape", what));
+        }
+        let shift = (slices.start as f64 + slices.end as f64 - n as f64) / 2.0 * self.grid.voxel[k];
+        let mut out = self.clone();
+        out.grid.shape[k] = slices.len();
+        out.centre = std::array::from_fn(|i| self.centre[i] + shift * self.axes[k][i]);
+        Ok(out)
+    }
+
     /// The centre, x before y before z.
     pub(super) fn centre(&self) -> [f64; 3] {
         self.centre
