@@ -9,7 +9,7 @@ use super::flags::CommonFlags;
 use super::{Outcome, say};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum, ValueHint};
-use microtome_datasets::{Array, Values, read_set_up};
+use microtome_datasets::{Array, ArrayFormat, Values, read_set_up, write_array};
 use microtome_kernels::ray::Real;
 use microtome_models::ct::{CtError, RayTransform};
 use std::path::{Path, PathBuf};
@@ -28,14 +28,20 @@ pub(super) enum Precision {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 G.toml:
-  kind = \"cone3d\"               # parallel2d, fan2d, parallel3d, cone3d
+  kind = \"cone3d\"               # parallel2d, fan2d, parallel3d, cone3d, or pose5
   views = \"views.npy\"           # one row a view (ASTRA's vectors), or a [trajectory] table
   detector = [nv, nu]           # [nu] in the plane
-  projector = \"joseph\"          # or siddon
+  projector = \"joseph\"          # or siddon, trilinear, sf
   [volume]
   shape = [nz, ny, nx]          # [ny, nx] in the plane
   voxel_mm = [hz, hy, hx]
   centre_mm = [cz, cy, cx]      # optional; so is axes = [[x, y, z], ...] of iz, iy, ix
+
+A volume that moves from view to view (docs/pose.md):
+  kind = \"pose5\"
+  poses = \"theta.npy\"           # alpha, beta, phi (rad), dx, dz (mm), one row a view
+  detector = [nv, nu]
+  pixel_mm = [dv, du]
 
 Example:
   microtome project --volume phantom.npy --geometry cone.toml --out projections.npy
@@ -72,10 +78,10 @@ struct SharedFlags {
     /// The set-up: a TOML file with views, detector and volume.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     geometry: PathBuf,
-    /// The result, .npy.
+    /// The result: .npy; float32 as .tif, .nii, .nii.gz, or slices in a folder DIR/.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     out: Option<PathBuf>,
-    /// joseph or siddon, in place of the one in the set-up file.
+    /// joseph, siddon, trilinear or sf, in place of the one in the set-up file.
     #[arg(long, value_name = "NAME")]
     projector: Option<String>,
     /// Number type of arithmetic and output; that of the input when left out.
@@ -127,6 +133,7 @@ impl SharedFlags {
     ) -> anyhow::Result<Outcome> {
         let (threads, _) = self.common.start()?;
         let set_up = read_set_up(&self.geometry, self.projector.as_deref())?;
+        let kind = set_up.kind_name();
         let transform = set_up.transform().with_context(|| self.geometry.display().to_string())?;
         let volume = transform.volume().shape();
         let projections = transform.geometry().shape();
@@ -163,7 +170,7 @@ impl SharedFlags {
                 "plan of {verb} (nothing is written)\n  kind         {}\n  projector    {}\n  \
                  rays         {}\n  voxels       {}\n  arithmetic   {type_name}\n  \
                  threads      {threads}\n  memory       {} and some 64 MB of buffers",
-                transform.geometry().kind().name(),
+                kind,
                 transform.projector().name(),
                 transform.n_rays(),
                 transform.volume().len(),
@@ -171,18 +178,21 @@ impl SharedFlags {
             ));
             return Ok(Outcome::Done);
         }
-        let Some(out) = &self.out else { bail!("--out FILE is needed, a .npy file") };
-        check_name(out)?;
+        let Some(out) = &self.out else {
+            bail!("--out FILE is needed: .npy, .tif, .nii, .nii.gz, or a folder DIR/ of slices")
+        };
+        ArrayFormat::of(out).context("--out")?;
         let values = if verb == "project" {
             compute(&Forward(&transform), array.values, precision)
         } else {
             compute(&Back(&transform), array.values, precision)
         };
         let result = Array { shape: to, values: values.with_context(|| what.to_string())? };
-        write(&result, out, self.common.overwrite)?;
+        let grid = (verb == "backproject").then(|| transform.volume());
+        write_array(&result, grid, out, self.common.overwrite).context("--out")?;
         if self.common.json {
             let json = serde_json::json!({
-                "verb": verb, "kind": transform.geometry().kind().name(),
+                "verb": verb, "kind": kind,
                 "projector": transform.projector().name(), "shape": result.shape,
                 "precision": type_name, "out": out, "simd_level": super::input::simd(),
             });
@@ -215,32 +225,4 @@ fn index(mut at: usize, shape: &[usize]) -> Vec<usize> {
         .collect();
     out.reverse();
     out
-}
-
-pub(super) fn check_name(out: &Path) -> anyhow::Result<()> {
-    if !out.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
-        bail!("--out {}: the name must end in .npy", out.display());
-    }
-    if out.is_dir() {
-        bail!("--out {}: is a folder; a file is needed", out.display());
-    }
-    Ok(())
-}
-
-/// The file appears when it is whole; an existing one of other content stays unless
-/// `overwrite` is given.
-pub(super) fn write(array: &Array, out: &Path, overwrite: bool) -> anyhow::Result<()> {
-    if overwrite || !out.exists() {
-        return Ok(array.write(out)?);
-    }
-    // The bits of the numbers decide: of what this program writes, equal arrays are equal
-    // files.
-    let same = Array::read(out).is_ok_and(|found| found == *array);
-    if !same {
-        bail!(
-            "--out {}: the file exists with other content; give --overwrite to replace it",
-            out.display()
-        );
-    }
-    Ok(())
 }

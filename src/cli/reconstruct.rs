@@ -1,18 +1,19 @@
 //! `microtome reconstruct`: a volume from projections.
 //!
-//! `analytic` has the direct methods, `iterative` those that take steps. Validated by
-//! `tests/cli/reconstruct.rs`.
+//! `analytic` has the direct methods, `iterative` those that take steps, `posterior` what
+//! says how sure an image is. Validated by `tests/cli/reconstruct.rs`.
 
 mod analytic;
 mod iterative;
+mod posterior;
 
 use super::config::{self, Setting};
 use super::flags::CommonFlags;
-use super::project::{self, Precision};
+use super::project::Precision;
 use super::{Outcome, say};
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
-use microtome_datasets::{Array, Values, read_set_up};
+use microtome_datasets::{Array, ArrayFormat, Values, read_set_up};
 use microtome_inference::reconstruct::Algorithm;
 use microtome_models::ct::SetUp;
 use std::path::{Path, PathBuf};
@@ -45,9 +46,10 @@ pub(crate) struct ReconstructArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     geometry: PathBuf,
     /// The method; see the list below.
-    #[arg(long, value_name = "NAME")]
-    method: String,
-    /// The volume, .npy [z, y, x], in the plane [y, x].
+    #[arg(long, value_name = "NAME", required_unless_present = "posterior")]
+    method: Option<String>,
+    /// The volume: .npy [z, y, x], in the plane [y, x]; float32 as .tif, .nii, .nii.gz, or
+    /// slices in a folder DIR/.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     out: Option<PathBuf>,
     /// The projector of the iterative methods, in place of the one in the set-up file.
@@ -60,6 +62,8 @@ pub(crate) struct ReconstructArgs {
     analytic: analytic::AnalyticFlags,
     #[command(flatten)]
     iterative: iterative::IterativeFlags,
+    #[command(flatten)]
+    posterior: posterior::PosteriorFlags,
     #[command(flatten)]
     common: CommonFlags,
 }
@@ -104,7 +108,7 @@ struct Job<'a> {
 impl ReconstructArgs {
     pub(crate) fn run(self, settings: &[Setting]) -> anyhow::Result<Outcome> {
         let (threads, _) = self.common.start()?;
-        let method = Method::parse(&self.method)?;
+        let method = self.method.as_deref().map(Method::parse).transpose()?;
         let set_up = read_set_up(&self.geometry, self.projector.as_deref())?;
         let projections = self.read("projections", &self.projections, &set_up.geometry.shape())?;
         let precision = self.precision.unwrap_or(match projections.values {
@@ -114,13 +118,18 @@ impl ReconstructArgs {
         if let Some(path) = &self.common.save_config {
             config::save(path, settings)?;
         }
+        let Some(method) = method else {
+            return posterior::run(&self, set_up, projections.values, precision);
+        };
         let out = match (&self.out, self.common.dry_run) {
             (Some(out), _) => {
-                project::check_name(out)?;
+                ArrayFormat::of(out).context("--out")?;
                 Some(out.as_path())
             }
             (None, true) => None,
-            (None, false) => bail!("--out FILE is needed, a .npy file"),
+            (None, false) => {
+                bail!("--out FILE is needed: .npy, .tif, .nii, .nii.gz, or a folder DIR/ of slices")
+            }
         };
         let job = Job { args: &self, set_up, precision, threads, out };
         match method {

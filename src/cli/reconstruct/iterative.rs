@@ -1,11 +1,11 @@
 //! The methods that take steps.
 
 use super::{Job, Method, Outcome, of_file};
-use crate::cli::project::{self, Precision};
+use crate::cli::project::Precision;
 use crate::cli::{say, voxelwise};
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
-use microtome_datasets::{Array, Values};
+use microtome_datasets::{Array, Values, write_array};
 use microtome_inference::reconstruct::{
     Algorithm, Problem, Reconstruction, Settings, StoppingRule,
 };
@@ -25,7 +25,7 @@ pub(super) struct IterativeFlags {
     nonneg: bool,
     /// Inverse variances of the projections, .npy of their shape; 0 leaves a value out.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    weights: Option<PathBuf>,
+    pub(super) weights: Option<PathBuf>,
     /// Weight of the total variation, in the unit of the objective [default: by a rule].
     #[arg(long, value_name = "X")]
     tv_weight: Option<f64>,
@@ -119,7 +119,8 @@ fn compute<T: Stored>(job: &Job<'_>, method: Algorithm, y: Values) -> anyhow::Re
     let ended = run.run(&rule, &mut |_| ControlFlow::Continue(()))?;
     let values = <T as Stored>::into(run.image().to_vec());
     let result = Array { shape: problem.volume_shape().to_vec(), values };
-    project::write(&result, out, args.common.overwrite)?;
+    let grid = Some(&job.set_up.volume);
+    write_array(&result, grid, out, args.common.overwrite).context("--out")?;
     let made = run.history().len();
     job.conclude(
         Method::Iterative(method),
