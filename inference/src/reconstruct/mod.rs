@@ -63,11 +63,7 @@ mod osem;
 mod pdhg_tv;
 pub mod posterior;
 mod problem;
-<<<<<<< HEAD
-mod quality;
-=======
 pub mod quality;
->>>>>>> main
 mod run;
 mod sart;
 mod sirt;
@@ -87,6 +83,5 @@ pub use noise::noise_level;
 pub use norm::curvature;
 pub use operator::ViewOperator;
 pub use problem::Problem;
-pub use quality::{psnr, ssim};
 pub use run::{Ended, Reconstruction, Snapshot, StoppingRule};
 pub use tv_weight::default_tv_weight;
