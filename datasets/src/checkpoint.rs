@@ -10,7 +10,7 @@
 //!
 //! The file appears when it is complete, and a file that was cut short or damaged counts as
 //! absent, so that a run that was stopped at any moment goes on or begins anew. Validated by
-//! `checkpoints_survive_everything` in `datasets/tests/checkpoint.rs`.
+//! `checkpoints_survive_everything` in `datasets/tests/files/checkpoint.rs`.
 
 use std::io::Write;
 use std::path::Path;
@@ -107,7 +107,8 @@ impl Checkpoint {
         let mut arrays = Vec::new();
         for (name, kind, len) in header.arrays {
             let single = kind == "float32";
-            let (piece, after) = data.split_at_checked(len.checked_mul(if single { 4 } else { 8 })?)?;
+            let (piece, after) =
+                data.split_at_checked(len.checked_mul(if single { 4 } else { 8 })?)?;
             data = after;
             arrays.push((
                 name,

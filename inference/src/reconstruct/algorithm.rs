@@ -73,7 +73,7 @@ impl Default for Settings {
             relaxation_factor: None,
             subsets: None,
             tv_weight: None,
-            tv_step: 0.2,
+            tv_step: 0.02,
             tv_iterations: 20,
             data_tolerance: None,
             edge: None,

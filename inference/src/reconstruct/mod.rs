@@ -82,6 +82,5 @@ pub use noise::noise_level;
 pub use norm::curvature;
 pub use operator::ViewOperator;
 pub use problem::Problem;
-pub use quality::{psnr, ssim};
 pub use run::{Ended, Reconstruction, Snapshot, StoppingRule};
 pub use tv_weight::default_tv_weight;
