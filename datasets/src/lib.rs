@@ -14,6 +14,7 @@
 //! | [`mod@array`], [`pieces`], [`set_up`], [`rtk_geometry`] | volumes and projections, CT set-ups |
 //! | [`array_file`], [`tiff_stack`], [`preview`] | arrays as TIFF, NIfTI and PNG |
 //! | [`frames`], [`scan`] | stacks of images: NPY, raw, TIFF, HDF5 |
+//! | [`substrate`] | substrates of simulations |
 //! | [`phantom`] | structures with known truth, noise |
 //! | [`demo`] | the embedded demonstration block |
 //!
@@ -50,6 +51,7 @@ pub mod scheme;
 pub mod set_up;
 pub mod signals;
 mod strided;
+pub mod substrate;
 pub mod table;
 mod text;
 pub mod tiff_stack;
@@ -76,5 +78,6 @@ pub use scan::Scan;
 pub use scheme::{SchemeFile, read_scheme};
 pub use set_up::{read_projections, read_set_up};
 pub use signals::{Rows, SignalSource};
+pub use substrate::read_substrate;
 pub use table::{TableReader, TableWriter, read_table, write_table};
-pub use waveforms::read_waveforms;
+pub use waveforms::{Samples, read_waveform_samples, read_waveforms};

@@ -28,7 +28,9 @@ pub fn read_set_up(path: &Path, projector: Option<&str>) -> Result<SetUp> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let own = |file: &Path, e: &CtError| match e {
         // What is wrong with a row is wrong in its own file.
-        CtError::View { .. } | CtError::Columns { .. } => DatasetError::format(file, e.to_string()),
+        CtError::View { .. } | CtError::Columns { .. } | CtError::Key { key: "poses", .. } => {
+            DatasetError::format(file, e.to_string())
+        }
         _ => DatasetError::format(path, e.to_string()),
     };
     if let Some(import) = &spec.import {
@@ -60,7 +62,9 @@ pub fn read_set_up(path: &Path, projector: Option<&str>) -> Result<SetUp> {
         let rows = rows.map_err(|e| own(&file, &e))?;
         return spec.build(Some((&rows, kind.width()))).map_err(|e| own(&file, &e));
     }
-    let Some(views) = &spec.views else { return spec.build(None).map_err(wrong) };
+    let Some(views) = spec.views.as_ref().or(spec.poses.as_ref()) else {
+        return spec.build(None).map_err(wrong);
+    };
     let views = folder.join(views);
     let rows = Array::read(&views)?;
     let [_, columns] = rows.shape[..] else {
@@ -70,7 +74,12 @@ pub fn read_set_up(path: &Path, projector: Option<&str>) -> Result<SetUp> {
         ));
     };
     let built = spec.build(Some((&rows.values.into_f64(), columns)));
-    built.map_err(|e| own(&views, &e))
+    let built = built.map_err(|e| own(&views, &e))?;
+    let Some(mask) = &spec.mask else { return Ok(built) };
+    let mask = folder.join(mask);
+    let found = Array::read(&mask)?;
+    let masked = built.with_mask(&found.values.into_f64(), &found.shape);
+    masked.map_err(|e| DatasetError::format(&mask, e.to_string()))
 }
 
 /// Reads projections for a set-up. Those of the whole detector are cropped and averaged

@@ -34,9 +34,11 @@ pub mod restricted;
 pub mod rician;
 pub mod rows;
 pub mod simd;
+pub mod sinogram;
 pub mod special;
 pub mod student_t;
 pub mod text;
 pub mod variation;
+pub mod walk;
 
 pub use plan::Plan;

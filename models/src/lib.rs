@@ -43,6 +43,7 @@ mod size_distribution;
 mod spec;
 mod spherical_harmonics;
 mod spherical_mean;
+pub mod substrate;
 mod tangent;
 mod zonal;
 

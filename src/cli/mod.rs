@@ -10,6 +10,7 @@
 //!
 //! Validated by `tests/cli/`.
 
+mod align;
 mod blocks;
 mod compare;
 mod completions;
@@ -35,6 +36,7 @@ mod model;
 mod population;
 mod predict;
 mod predictive;
+mod prepare;
 mod prior_draws;
 mod progress;
 mod project;
@@ -48,6 +50,7 @@ mod say;
 mod sbc;
 mod scheme;
 mod set_up;
+mod simulate;
 mod slice;
 mod streaming;
 mod truth;
@@ -75,9 +78,12 @@ enum Verb {
     Sample(sample::SampleArgs),
     Predict(predict::PredictArgs),
     Merge(merge::MergeArgs),
+    Prepare(prepare::PrepareArgs),
     Project(project::ProjectArgs),
     Backproject(project::BackprojectArgs),
+    Align(align::AlignArgs),
     Reconstruct(reconstruct::ReconstructArgs),
+    Simulate(simulate::SimulateArgs),
     Response(response::ResponseArgs),
     Diagnose(diagnose::DiagnoseArgs),
     Report(report::ReportArgs),
@@ -176,9 +182,12 @@ fn run(line: Vec<std::ffi::OsString>) -> anyhow::Result<Outcome> {
         Verb::Sample(a) => a.run(&settings),
         Verb::Predict(a) => a.run(&settings),
         Verb::Merge(a) => a.run(),
+        Verb::Prepare(a) => a.run(&settings),
         Verb::Project(a) => a.run(&settings),
         Verb::Backproject(a) => a.run(&settings),
+        Verb::Align(a) => a.run(&settings),
         Verb::Reconstruct(a) => a.run(&settings),
+        Verb::Simulate(a) => a.run(&settings),
         Verb::Response(a) => a.run(&settings),
         Verb::Diagnose(a) => a.run(),
         Verb::Report(a) => a.run(),

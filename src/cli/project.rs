@@ -32,14 +32,20 @@ pub(super) enum Precision {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 G.toml:
-  kind = \"cone3d\"               # parallel2d, fan2d, parallel3d, cone3d
+  kind = \"cone3d\"               # parallel2d, fan2d, parallel3d, cone3d, or pose5
   views = \"views.npy\"           # one row a view (ASTRA's vectors), or a [trajectory] table
   detector = [nv, nu]           # [nu] in the plane
-  projector = \"joseph\"          # or siddon
+  projector = \"joseph\"          # or siddon, trilinear, sf
   [volume]
   shape = [nz, ny, nx]          # [ny, nx] in the plane
   voxel_mm = [hz, hy, hx]
   centre_mm = [cz, cy, cx]      # optional; so is axes = [[x, y, z], ...] of iz, iy, ix
+
+A volume that moves from view to view (docs/pose.md):
+  kind = \"pose5\"
+  poses = \"theta.npy\"           # alpha, beta, phi (rad), dx, dz (mm), one row a view
+  detector = [nv, nu]
+  pixel_mm = [dv, du]
 
 Example:
   microtome project --volume phantom.npy --geometry cone.toml --out projections.npy
@@ -79,7 +85,7 @@ struct SharedFlags {
     /// The result: .npy; float32 as .tif, .nii, .nii.gz, or slices in a folder DIR/.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     out: Option<PathBuf>,
-    /// joseph or siddon, in place of the one in the set-up file.
+    /// joseph, siddon, trilinear or sf, in place of the one in the set-up file.
     #[arg(long, value_name = "NAME")]
     projector: Option<String>,
     /// Number type of arithmetic and output; that of the input when left out.
@@ -135,6 +141,7 @@ impl SharedFlags {
     ) -> anyhow::Result<Outcome> {
         let (threads, _) = self.common.start()?;
         let set_up = read_set_up(&self.geometry, self.projector.as_deref())?;
+        let kind = set_up.kind_name();
         let described = set_up.clone();
         let transform = set_up.transform().with_context(|| self.geometry.display().to_string())?;
         let volume = transform.volume().shape();
@@ -192,7 +199,7 @@ impl SharedFlags {
                 "plan of {verb} (nothing is written)\n  kind         {}\n  projector    {}\n  \
                  rays         {}\n  voxels       {}\n  arithmetic   {type_name}\n  \
                  threads      {threads}\n  memory       {} and some 64 MB of buffers",
-                transform.geometry().kind().name(),
+                kind,
                 transform.projector().name(),
                 transform.n_rays(),
                 transform.volume().len(),
@@ -214,7 +221,7 @@ impl SharedFlags {
         write_array(&result, grid, out, self.common.overwrite).context("--out")?;
         if self.common.json {
             let json = serde_json::json!({
-                "verb": verb, "kind": transform.geometry().kind().name(),
+                "verb": verb, "kind": kind,
                 "projector": transform.projector().name(), "shape": result.shape,
                 "precision": type_name, "out": out, "simd_level": super::input::simd(),
             });

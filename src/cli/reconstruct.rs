@@ -1,10 +1,11 @@
 //! `microtome reconstruct`: a volume from projections.
 //!
-//! `analytic` has the direct methods, `iterative` those that take steps. Validated by
-//! `tests/cli/reconstruct.rs`.
+//! `analytic` has the direct methods, `iterative` those that take steps, `posterior` what
+//! says how sure an image is. Validated by `tests/cli/reconstruct.rs`.
 
 mod analytic;
 mod iterative;
+mod posterior;
 
 use super::config::{self, Setting};
 use super::flags::CommonFlags;
@@ -45,8 +46,8 @@ pub(crate) struct ReconstructArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     geometry: PathBuf,
     /// The method; see the list below.
-    #[arg(long, value_name = "NAME")]
-    method: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "posterior")]
+    method: Option<String>,
     /// The volume: .npy [z, y, x], in the plane [y, x]; float32 as .tif, .nii, .nii.gz, or
     /// slices in a folder DIR/.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -61,6 +62,8 @@ pub(crate) struct ReconstructArgs {
     analytic: analytic::AnalyticFlags,
     #[command(flatten)]
     iterative: iterative::IterativeFlags,
+    #[command(flatten)]
+    posterior: posterior::PosteriorFlags,
     #[command(flatten)]
     common: CommonFlags,
 }
@@ -105,7 +108,7 @@ struct Job<'a> {
 impl ReconstructArgs {
     pub(crate) fn run(self, settings: &[Setting]) -> anyhow::Result<Outcome> {
         let (threads, _) = self.common.start()?;
-        let method = Method::parse(&self.method)?;
+        let method = self.method.as_deref().map(Method::parse).transpose()?;
         let set_up = read_set_up(&self.geometry, self.projector.as_deref())?;
         let projections = self.read("projections", &self.projections, &set_up.geometry.shape())?;
         let precision = self.precision.unwrap_or(match projections.values {
@@ -115,6 +118,9 @@ impl ReconstructArgs {
         if let Some(path) = &self.common.save_config {
             config::save(path, settings)?;
         }
+        let Some(method) = method else {
+            return posterior::run(&self, set_up, projections.values, precision);
+        };
         let out = match (&self.out, self.common.dry_run) {
             (Some(out), _) => {
                 ArrayFormat::of(out).context("--out")?;

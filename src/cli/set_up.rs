@@ -181,7 +181,7 @@ fn info(path: &Path, set_up: &SetUp) -> (String, Value) {
     let extent: Vec<f64> = shape.iter().zip(&voxel).map(|(n, h)| *n as f64 * h).collect();
     let rays: usize = geometry.shape().iter().product();
     let mut rows = vec![
-        ["kind".to_string(), geometry.kind().name().into()],
+        ["kind".to_string(), set_up.kind_name().into()],
         ["projector".into(), set_up.projector.name().into()],
         ["views".into(), geometry.n_views().to_string()],
     ];
@@ -221,7 +221,7 @@ fn info(path: &Path, set_up: &SetUp) -> (String, Value) {
     }
     let source = distance[0].is_finite().then_some(distance);
     let json = json!({
-        "kind": geometry.kind().name(), "projector": set_up.projector.name(),
+        "kind": set_up.kind_name(), "projector": set_up.projector.name(),
         "views": geometry.n_views(), "detector": if flat { vec![nu] } else { vec![nv, nu] },
         "pixel_u_mm": pitch_u, "pixel_v_mm": (!flat).then_some(pitch_v),
         "source_to_detector_mm": source, "shape": shape, "voxel_mm": voxel,

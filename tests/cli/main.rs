@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod align;
+mod analytic;
 mod bad_input;
 mod bench;
 mod comparison;
@@ -14,10 +16,12 @@ mod cumulants;
 mod design;
 mod encoding;
 mod folders;
+mod image_posterior;
 mod interrupted;
 mod kills;
 mod population;
 mod predict;
 mod results;
 mod sbc;
+mod simulate;
 mod verbs;

@@ -7,6 +7,7 @@
 //! | `method`, `run` | a method as a state with steps; stopping rules, callbacks, snapshots |
 //! | `history` | a row an iteration |
 //! | `algorithm` | the methods by name and their settings |
+//! | `graph` | any loss written with Candle ops, by Adam |
 //! | `sirt`, `sart`, `os_sart` | algebraic methods: all views at once, one, some |
 //! | `block_pass`, `subsets` | a pass over subsets of views, and their order |
 //! | `cgls`, `lsqr` | least squares in Krylov spaces |
@@ -14,7 +15,9 @@
 //! | `tv_pocs`, `asd_pocs`, `awtv_pocs`, `tv_descent` | data, bounds and total variation in turn |
 //! | `fista_tv`, `pdhg_tv`, `tv_prox` | the minimum of least squares and total variation |
 //! | `tv_weight`, `noise` | the weight of the total variation and the noise, from the data |
+//! | `analytic` | filtered backprojection, FDK, their filters and weights |
 //! | `norm` | the largest eigenvalue of the normal equations |
+//! | `posterior` | mean, standard deviation and draws of an image |
 //! | `vector` | sums and updates that do not depend on threads |
 //!
 //! ```
@@ -38,12 +41,15 @@
 //! ```
 
 mod algorithm;
+mod analytic;
 mod asd_pocs;
 mod awtv_pocs;
 mod block_pass;
 mod cgls;
 mod error;
 mod fista_tv;
+#[cfg(feature = "graph")]
+pub mod graph;
 mod history;
 mod lsqr;
 mod method;
@@ -54,6 +60,7 @@ mod operator;
 mod os_sart;
 mod osem;
 mod pdhg_tv;
+pub mod posterior;
 mod problem;
 mod run;
 mod sart;
@@ -66,6 +73,7 @@ mod tv_weight;
 mod vector;
 
 pub use algorithm::{Algorithm, Settings};
+pub use analytic::{Filter, FilteredBackprojection, Number, Sharing};
 pub use error::ReconstructError;
 pub use history::{HistoryRow, history_table};
 pub use method::{Method, StateVisitor, Step};

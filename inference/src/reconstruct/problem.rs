@@ -38,7 +38,7 @@ fn index(mut at: usize, shape: &[usize]) -> Vec<usize> {
     out
 }
 
-fn check<T: Real>(
+pub(super) fn check<T: Real>(
     what: &'static str,
     values: &[T],
     shape: &[usize],

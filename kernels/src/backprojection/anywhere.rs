@@ -65,7 +65,12 @@ impl<T: Sample> Loop<T> for Row<'_, T> {
                 let slice = self.job.weights.slice.map_or(1.0, |s| s[k * self.nz + self.z]);
                 if slice != 0.0 {
                     let pixels = &self.pixels[k * self.size..(k + 1) * self.size];
-                    self.add(m, row, pixels, slice, (block * BLOCK) as f64, &mut sums);
+                    let x = (block * BLOCK) as f64;
+                    if m.arc.is_some() {
+                        self.add::<true>(m, row, pixels, slice, x, &mut sums);
+                    } else {
+                        self.add::<false>(m, row, pixels, slice, x, &mut sums);
+                    }
                 }
             }
             for (to, sum) in to.iter_mut().zip(sums) {
@@ -75,9 +80,17 @@ impl<T: Sample> Loop<T> for Row<'_, T> {
     }
 }
 
+/// A number below 2^31 as an integer, rounded to the nearest: the low bits after
+/// 1.5 x 2^52 was added.
+#[inline(always)]
+fn integer(v: f64) -> i32 {
+    (v + 6_755_399_441_055_744.0).to_bits() as i32
+}
+
 impl<T: Sample> Row<'_, T> {
+    /// Adds what neighbouring voxels see of a view.
     #[inline(always)]
-    fn add(
+    fn add<const ARC: bool>(
         &self,
         m: &Matrix,
         row: &[f64; 3],
@@ -88,25 +101,45 @@ impl<T: Sample> Row<'_, T> {
     ) {
         let [far_u, far_v] = [self.job.panel.nu as f64, self.job.panel.nv as f64];
         let parallel = matches!(m.w, [0.0, 0.0, 0.0, 1.0]);
+        let width = self.width as f64;
         let [mut weights, mut us, mut vs] = [[0.0; BLOCK]; 3];
         for k in 0..BLOCK {
             let x = x + k as f64;
-            let s = m.seen(m.u[0] * x + row[0], m.v[0] * x + row[1], m.w[0] * x + row[2]);
-            weights[k] = if s.depth > NEAR { 1.0 / (s.depth * s.depth) } else { 0.0 };
-            // Of NaN, max takes the other.
-            us[k] = s.u.max(-1.0).min(far_u);
-            vs[k] = s.v.max(-1.0).min(far_v);
+            let (u, v, w) = (m.u[0] * x + row[0], m.v[0] * x + row[1], m.w[0] * x + row[2]);
+            let (u, v, near) = if ARC {
+                let s = m.seen(u, v, w);
+                (s.u, s.v, if s.depth > NEAR { 1.0 / s.depth } else { 0.0 })
+            } else {
+                let near = 1.0 / w;
+                (u * near, v * near, if w > NEAR { near } else { 0.0 })
+            };
+            weights[k] = if parallel { slice } else { slice * near * near };
+            // NaN is at the margin, too.
+            let u = if u > -1.0 { u } else { -1.0 };
+            let v = if v > -1.0 { v } else { -1.0 };
+            us[k] = if u < far_u { u } else { far_u };
+            vs[k] = if v < far_v { v } else { far_v };
         }
+        let mut places = [0; BLOCK];
         for k in 0..BLOCK {
             let (fu, fv) = (us[k].floor(), vs[k].floor());
-            let (i, j) = ((fu + 1.0) as usize, (fv + 1.0) as usize);
-            let (a, b) = (us[k] - fu, vs[k] - fv);
-            let at = j * self.width + i;
-            let (near, far) = (&pixels[at..at + 2], &pixels[at + self.width..at + self.width + 2]);
-            let low = near[0].wide() + a * (near[1].wide() - near[0].wide());
-            let high = far[0].wide() + a * (far[1].wide() - far[0].wide());
-            let weight = if parallel { slice } else { slice * weights[k] };
-            sums[k] += weight * (low + b * (high - low));
+            places[k] = integer((fv + 1.0) * width + (fu + 1.0));
+            us[k] -= fu;
+            vs[k] -= fv;
+        }
+        let mut four = [[0.0; BLOCK]; 4];
+        for (k, place) in places.iter().enumerate() {
+            let at = *place as usize;
+            let (near, far) = (&pixels[at..at + 2], &pixels[at + self.width..][..2]);
+            four[0][k] = near[0].wide();
+            four[1][k] = near[1].wide();
+            four[2][k] = far[0].wide();
+            four[3][k] = far[1].wide();
+        }
+        for k in 0..BLOCK {
+            let low = four[0][k] + us[k] * (four[1][k] - four[0][k]);
+            let high = four[2][k] + us[k] * (four[3][k] - four[2][k]);
+            sums[k] += weights[k] * (low + vs[k] * (high - low));
         }
     }
 }

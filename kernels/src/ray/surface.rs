@@ -86,6 +86,14 @@ impl Columns {
         matches!(self, Columns::Flat(_))
     }
 
+    /// The step from one column to the next, where it is the same for all.
+    pub(super) fn even_step(&self) -> Option<[f64; 3]> {
+        match self {
+            Columns::Flat(u) => Some(*u),
+            Columns::Arc(..) => None,
+        }
+    }
+
     /// The place of a column, `c` steps from the middle.
     #[inline(always)]
     pub(super) fn at(&self, c: f64) -> [f64; 3] {

@@ -35,6 +35,10 @@ use microtome_kernels::ray::{Beam, Panel, Real, View};
 
 type Matrix = [[f64; 3]; 3];
 
+/// The parameters, of six, that move a plane out of itself; they must be 0 there, and so are
+/// the derivatives.
+const OUT_OF_PLANE: [usize; 3] = [0, 1, 5];
+
 /// Most samples of a ray.
 const STEPS_MAX: usize = 1 << 20;
 
@@ -146,14 +150,14 @@ impl PoseModel {
         Ok(out)
     }
 
-    /// Any geometry in space; six parameters a view, with the geometry as it is at zero.
-    /// In the plane use the geometry in space of one slice.
+    /// Any geometry; six parameters a view, with the geometry as it is at zero. In the plane
+    /// only phi, dx and dy may be other than 0, and derivatives to the others are 0.
     ///
     /// Without `steps` there are as many steps of the smallest voxel size as cover the
     /// volume from any side, about its centre.
     ///
     /// # Errors
-    /// A plane, too many voxels.
+    /// A plane with a volume or the other way round, too many voxels.
     pub fn rigid(
         geometry: &Geometry,
         volume: VolumeGrid,
@@ -261,14 +265,25 @@ impl PoseModel {
                 shape,
             });
         }
-        match theta.iter().position(|v| !(v.is_finite() && v.abs() < 1e9)) {
+        if let Some(at) = theta.iter().position(|v| !(v.is_finite() && v.abs() < 1e9)) {
+            let name = self.parameters()[at % n];
+            let what = format!("{name} is {}; finite numbers below 1e9 are needed", theta[at]);
+            return Err(CtError::view(at / n, what));
+        }
+        let leaves = |at: &usize| self.is_flat() && OUT_OF_PLANE.contains(&(at % n));
+        match (0..theta.len()).find(|at| leaves(at) && theta[*at] != 0.0) {
             None => Ok(()),
             Some(at) => {
                 let name = self.parameters()[at % n];
-                let what = format!("{name} is {}; finite numbers below 1e9 are needed", theta[at]);
+                let what =
+                    format!("{name} leaves the plane; only phi, dx and dy may be other than 0");
                 Err(CtError::view(at / n, what))
             }
         }
+    }
+
+    fn is_flat(&self) -> bool {
+        self.volume.dimensions() == 2
     }
 
     fn check_view(&self, view: usize) -> Result<(), CtError> {
@@ -307,6 +322,11 @@ impl PoseModel {
         for k in if self.five { [0, 2].iter() } else { [0, 1, 2].iter() } {
             let shift = std::array::from_fn(|row| -place.linear[row][*k]);
             all.push(Affine { linear: [[0.0; 3]; 3], shift });
+        }
+        if self.is_flat() {
+            for k in OUT_OF_PLANE {
+                all[k] = Affine { linear: [[0.0; 3]; 3], shift: [0.0; 3] };
+            }
         }
         Posed { view: self.views[view], place, rates: all }
     }

@@ -14,7 +14,7 @@
 
 use super::{CtError, Geometry, VolumeGrid};
 use microtome_kernels::ray::trilinear::{self, Posed, Scene, Steps};
-use microtome_kernels::ray::{self, Projector, Real, View};
+use microtome_kernels::ray::{self, Projector, Real, View, separable};
 use std::borrow::Cow;
 
 /// Most steps of the power iteration.
@@ -68,10 +68,18 @@ impl RayTransform {
             let what = format!("has {d} axes, but {} needs {}", kind.name(), kind.dimensions());
             return Err(CtError::key("volume.shape", what));
         }
-        let views = geometry.views().iter().map(|v| volume.view_in_grid(v)).collect();
+        let views: Vec<View> = geometry.views().iter().map(|v| volume.view_in_grid(v)).collect();
         let steps = Steps::covering(volume.grid(), [0.0; 3]);
         if projector == Projector::Trilinear {
             check_size(&volume)?;
+        }
+        if projector == Projector::SeparableFootprint {
+            for (at, view) in views.iter().enumerate() {
+                if let Some(what) = separable::limit(volume.grid(), geometry.panel(), view) {
+                    let what = format!("{what}; the projector sf needs that, joseph does not");
+                    return Err(CtError::view(at, what));
+                }
+            }
         }
         Ok(Self { geometry, volume, projector, views, steps, mask: None })
     }
@@ -165,11 +173,16 @@ impl RayTransform {
     pub fn apply_into<T: Real>(&self, volume: &[T], projections: &mut [T]) -> Result<(), CtError> {
         self.check(volume, projections)?;
         let (grid, panel) = (self.volume.grid(), self.geometry.panel());
-        if self.projector == Projector::Trilinear {
-            let (scene, views) = self.scene();
-            trilinear::forward(&scene, &views, volume, projections);
-        } else {
-            ray::forward(self.projector, grid, panel, &self.views, volume, projections);
+        match self.projector {
+            Projector::Trilinear => {
+                let (scene, views) = self.scene();
+                trilinear::forward(&scene, &views, volume, projections);
+            }
+            Projector::SeparableFootprint => {
+                let flat = self.volume.dimensions() == 2;
+                separable::forward(grid, panel, &self.views, flat, volume, projections);
+            }
+            _ => ray::forward(self.projector, grid, panel, &self.views, volume, projections),
         }
         self.blank(projections);
         Ok(())
@@ -196,11 +209,16 @@ impl RayTransform {
         if self.mask.is_some() {
             self.blank(projections.to_mut());
         }
-        if self.projector == Projector::Trilinear {
-            let (scene, views) = self.scene();
-            trilinear::adjoint(&scene, &views, &projections, volume);
-        } else {
-            ray::adjoint(self.projector, grid, panel, &self.views, &projections, volume);
+        match self.projector {
+            Projector::Trilinear => {
+                let (scene, views) = self.scene();
+                trilinear::adjoint(&scene, &views, &projections, volume);
+            }
+            Projector::SeparableFootprint => {
+                let flat = self.volume.dimensions() == 2;
+                separable::adjoint(grid, panel, &self.views, flat, &projections, volume);
+            }
+            _ => ray::adjoint(self.projector, grid, panel, &self.views, &projections, volume),
         }
         Ok(())
     }

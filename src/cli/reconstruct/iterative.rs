@@ -25,7 +25,7 @@ pub(super) struct IterativeFlags {
     nonneg: bool,
     /// Inverse variances of the projections, .npy of their shape; 0 leaves a value out.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    weights: Option<PathBuf>,
+    pub(super) weights: Option<PathBuf>,
     /// Weight of the total variation, in the unit of the objective [default: by a rule].
     #[arg(long, value_name = "X")]
     tv_weight: Option<f64>,

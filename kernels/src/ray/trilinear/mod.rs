@@ -24,6 +24,10 @@
 //! Validated by `tests.rs` beside this file and by
 //! `models/tests/pose.rs`.
 
+// Lanes are counted: iterators and closures over them are compiled without the instructions
+// of the caller.
+#![allow(clippy::needless_range_loop)]
+
 mod bundle;
 mod march;
 mod normal;
@@ -34,7 +38,6 @@ mod wide;
 mod tests;
 
 pub use normal::{Normal, jacobian, normal, pullback};
-pub use scatter::adjoint;
 pub use wide::Laned;
 
 use super::{Grid, Panel, Real, View};
@@ -167,8 +170,55 @@ pub(super) fn covering(grid: &Grid, panel: Panel, views: &[View]) -> (Scene, Vec
 /// # Panics
 /// When a slice has another length than its shape says, or the grid more than 2^32 voxels.
 pub fn forward<T: Real>(scene: &Scene, views: &[Posed], volume: &[T], out: &mut [T]) {
-    forward_at(simd::level(), scene, views, volume, out);
+    T::forward(simd::level(), scene, views, volume, out);
 }
+
+/// A number type for which the march is compiled once, in this crate.
+pub trait Marched: Laned {
+    /// [`forward`].
+    fn forward(l: SimdLevel, s: &Scene, v: &[Posed], x: &[Self], out: &mut [Self]);
+    /// [`adjoint`].
+    fn adjoint(s: &Scene, v: &[Posed], y: &[Self], x: &mut [Self]);
+    /// [`normal`], without `loss` [`pullback`].
+    fn totals(
+        s: &Scene,
+        v: &[Posed],
+        x: &[Self],
+        y: &[Self],
+        m: Option<&[u8]>,
+        loss: bool,
+    ) -> Vec<Normal>;
+    /// [`jacobian`].
+    fn table(s: &Scene, v: &Posed, x: &[Self], out: &mut [Self], d: &mut [Self]);
+}
+
+macro_rules! marched {
+    ($($t:ty),*) => {
+        $(impl Marched for $t {
+            fn forward(l: SimdLevel, s: &Scene, v: &[Posed], x: &[$t], out: &mut [$t]) {
+                forward_at(l, s, v, x, out);
+            }
+            fn adjoint(s: &Scene, v: &[Posed], y: &[$t], x: &mut [$t]) {
+                scatter::spread_all(s, v, y, x);
+            }
+            fn totals(
+                s: &Scene,
+                v: &[Posed],
+                x: &[$t],
+                y: &[$t],
+                m: Option<&[u8]>,
+                loss: bool,
+            ) -> Vec<Normal> {
+                normal::totals(s, v, x, y, m, loss)
+            }
+            fn table(s: &Scene, v: &Posed, x: &[$t], out: &mut [$t], d: &mut [$t]) {
+                normal::table(s, v, x, out, d);
+            }
+        })*
+    };
+}
+
+marched!(f32, f64);
 
 fn forward_at<T: Real>(
     level: SimdLevel,
@@ -192,6 +242,17 @@ fn forward_at<T: Real>(
             T::at_level(level, Integrals { scene, camera: &camera, map: &map, field, first, out });
         });
     });
+}
+
+/// Adds the transpose of [`forward`] to a volume.
+///
+/// # Shapes
+/// As for [`forward`].
+///
+/// # Panics
+/// As for [`forward`].
+pub fn adjoint<T: Real>(scene: &Scene, views: &[Posed], projections: &[T], volume: &mut [T]) {
+    T::adjoint(scene, views, projections, volume);
 }
 
 /// The integrals of neighbouring pixels of a view.

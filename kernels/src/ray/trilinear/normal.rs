@@ -77,7 +77,7 @@ pub fn normal<T: Real>(
     measured: &[T],
     mask: Option<&[u8]>,
 ) -> Vec<Normal> {
-    totals::<T, true>(scene, views, volume, measured, mask)
+    T::totals(scene, views, volume, measured, mask, true)
 }
 
 /// $J^Tg$ of every view: the gradient of $\sum_r m_rg_rp_r$.
@@ -94,16 +94,18 @@ pub fn pullback<T: Real>(
     weights: &[T],
     mask: Option<&[u8]>,
 ) -> Vec<Vec<f64>> {
-    let all = totals::<T, false>(scene, views, volume, weights, mask);
+    let all = T::totals(scene, views, volume, weights, mask, false);
     all.into_iter().map(|n| n.gradient).collect()
 }
 
-fn totals<T: Real, const LOSS: bool>(
+/// [`normal`], without `loss` [`pullback`].
+pub(super) fn totals<T: Real>(
     scene: &Scene,
     views: &[Posed],
     volume: &[T],
     measured: &[T],
     mask: Option<&[u8]>,
+    loss: bool,
 ) -> Vec<Normal> {
     let pixels = scene.pixels();
     assert!(volume.len() == scene.grid.len() && measured.len() == views.len() * pixels);
@@ -122,7 +124,7 @@ fn totals<T: Real, const LOSS: bool>(
                 let mask = mask.map(|m| &m[range.clone()]);
                 let measured = &measured[range];
                 let ready = &ready;
-                let total = Total::<T, LOSS> { scene, ready, field, first, measured, mask };
+                let total = Total { scene, ready, field, first, measured, mask, with_loss: loss };
                 T::at_level(level, total)
             })
             .collect();
@@ -140,18 +142,19 @@ fn totals<T: Real, const LOSS: bool>(
     views.par_iter().enumerate().map(of_view).collect()
 }
 
-/// The part of neighbouring pixels in a [`Normal`]; without `LOSS` the numbers are the
+/// The part of neighbouring pixels in a [`Normal`]; without a loss the numbers are the
 /// residuals themselves.
-struct Total<'a, T, const LOSS: bool> {
+struct Total<'a, T> {
     scene: &'a Scene,
     ready: &'a Ready,
     field: Field<'a, T>,
     first: usize,
     measured: &'a [T],
     mask: Option<&'a [u8]>,
+    with_loss: bool,
 }
 
-impl<T: Real, const LOSS: bool> Job for Total<'_, T, LOSS> {
+impl<T: Real> Job for Total<'_, T> {
     type Scalar = T;
     type Output = Normal;
 
@@ -174,7 +177,7 @@ impl<T: Real, const LOSS: bool> Job for Total<'_, T, LOSS> {
                 let counts = self.mask.is_none_or(|m| m[at * RAYS + l] != 0);
                 weight[l] = if counts { 1.0 } else { 0.0 };
                 let p = T::narrow(sums.p[l].wide() * T::narrow(length).wide());
-                let given = if LOSS { p.wide() - y.wide() } else { y.wide() };
+                let given = if self.with_loss { p.wide() - y.wide() } else { y.wide() };
                 residual[l] = if counts { given } else { 0.0 };
             }
             for l in 0..RAYS {
@@ -187,7 +190,7 @@ impl<T: Real, const LOSS: bool> Job for Total<'_, T, LOSS> {
                     rows[i][l] *= weight[l];
                     gradient[i][l] += residual[l] * rows[i][l];
                 }
-                for j in 0..if LOSS { i + 1 } else { 0 } {
+                for j in 0..if self.with_loss { i + 1 } else { 0 } {
                     for l in 0..RAYS {
                         normal[pair][l] += rows[i][l] * rows[j][l];
                     }
@@ -219,6 +222,17 @@ impl<T: Real, const LOSS: bool> Job for Total<'_, T, LOSS> {
 /// # Panics
 /// When a slice has another length than its shape says, or the grid more than 2^32 voxels.
 pub fn jacobian<T: Real>(
+    scene: &Scene,
+    posed: &Posed,
+    volume: &[T],
+    out: &mut [T],
+    derivatives: &mut [T],
+) {
+    T::table(scene, posed, volume, out, derivatives);
+}
+
+/// [`jacobian`].
+pub(super) fn table<T: Real>(
     scene: &Scene,
     posed: &Posed,
     volume: &[T],

@@ -19,14 +19,13 @@ use rayon::prelude::*;
 /// Most slabs of a volume.
 const SLABS: usize = 16;
 
-/// Adds the transpose of [`super::forward`] to a volume.
-///
-/// # Shapes
-/// As for [`super::forward`].
-///
-/// # Panics
-/// As for [`super::forward`].
-pub fn adjoint<T: Real>(scene: &Scene, views: &[Posed], projections: &[T], volume: &mut [T]) {
+/// [`super::adjoint`].
+pub(super) fn spread_all<T: Real>(
+    scene: &Scene,
+    views: &[Posed],
+    projections: &[T],
+    volume: &mut [T],
+) {
     let pixels = scene.pixels();
     assert!(volume.len() == scene.grid.len() && projections.len() == views.len() * pixels);
     if volume.is_empty() || projections.is_empty() {

@@ -243,23 +243,16 @@ impl Laned for f64 {
     #[allow(unsafe_code)]
     fn at_level<J: Job<Scalar = f64>>(level: SimdLevel, job: J) -> J::Output {
         #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx2,fma")]
-        fn avx512<J: Job<Scalar = f64>>(job: J) -> J::Output {
-            job.run::<Array<f64, true>>()
-        }
-        #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx2,fma")]
         fn avx2<J: Job<Scalar = f64>>(job: J) -> J::Output {
             job.run::<Array<f64, true>>()
         }
         match level.0 {
             // SAFETY: these levels are only handed out by `SimdLevel::available` after the
-            // CPU reported the features.
+            // CPU reported the features, those of AVX2 at the level of AVX-512 too. Lanes of
+            // f64 have no instructions of their own yet, so one body serves both.
             #[cfg(target_arch = "x86_64")]
-            crate::simd::Isa::Avx512 => unsafe { avx512(job) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            crate::simd::Isa::Avx2 => unsafe { avx2(job) },
+            crate::simd::Isa::Avx512 | crate::simd::Isa::Avx2 => unsafe { avx2(job) },
             #[cfg(target_arch = "aarch64")]
             crate::simd::Isa::Neon => job.run::<Array<f64, true>>(),
             _ => job.run::<Array<f64, false>>(),
