@@ -5,7 +5,7 @@
 //! | `nuts` | no-U-turn chains, started at the modes |
 //! | `psis` | importance sampling from the mixture at the modes, whatever its k-hat |
 //! | `laplace` | the normal density at the best mode, unchecked |
-//! | `auto` | `psis`, but `nuts` where one of the limits below is passed |
+//! | `auto` | `psis`, along its [`ridge`](super::ridge) where a scalar is open, but `nuts` where one of the limits below is passed |
 //!
 //! | limit | |
 //! |---|---|
@@ -13,12 +13,13 @@
 //! | modes within six nats of evidence | 1 |
 //! | 5 % quantile of a free fraction | 0.02 |
 //! | half-angle of the cone that holds 90 % of an axis | 40° |
-//! | standard deviation of a free scalar over that of its prior | 0.25 |
+//! | share of the proposals along ridges that is effective | 0.2 (at least) |
 //!
-//! Near a fraction of zero, for an axis that the data leave open, and for a scalar that
-//! they hardly tell from its prior, the posterior has corners and far regions that no
-//! density at the mode reaches. k-hat sees only what was proposed; simulation-based
-//! calibration (`docs/calibration.md`) is what showed these limits to be needed.
+//! Near a fraction of zero and for an axis that the data leave open, the posterior has
+//! corners and far regions that no density at the mode reaches. The same is true of a scalar
+//! that is open: its standard deviation is more than a quarter of that of its prior. k-hat sees
+//! only what was proposed; simulation-based calibration (`docs/calibration.md`) is what
+//! showed these limits to be needed.
 //!
 //! Source: Vehtari et al. 2024, JMLR 25(72), sec. 3.2.4 (the limit of k-hat). Validated by
 //! `tests/cheap.rs`.
