@@ -24,6 +24,7 @@
 pub mod array;
 pub mod array_file;
 pub mod atomic;
+mod checkpoint;
 pub mod csv_table;
 pub mod demo;
 pub mod deviations;
@@ -59,6 +60,7 @@ pub mod waveforms;
 
 pub use array::{Array, Values};
 pub use array_file::{ArrayFormat, StagedArray, stage_array, write_array};
+pub use checkpoint::Checkpoint;
 pub use csv_table::ParameterTable;
 pub use deviations::GradientDeviations;
 pub use draws::DrawFiles;

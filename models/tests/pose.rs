@@ -269,6 +269,7 @@ fn wrong_input_is_refused() {
     let model = PoseModel::rigid(&plane.unwrap(), volume, None).unwrap();
     let moved = batch_forward_project(&model, &[0.0, 0.0, 0.1, 0.2, 0.3, 0.4], &[1.0; 16]);
     says(moved, "dz leaves the plane");
-    let (_, j) = model.jacobian(0, &[0.0; 6], &[1.0_f64; 16]).unwrap();
+    let x: Vec<f64> = (0..16).map(f64::from).collect();
+    let (_, j) = model.jacobian(0, &[0.0; 6], &x).unwrap();
     assert!(j[..10].iter().chain(&j[25..]).all(|v| *v == 0.0) && j[15..20] != [0.0; 5]);
 }

@@ -26,7 +26,11 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "\
 Methods:
   fbp, fdk                       filtered backprojection (parallel, fan; cone)
-  sirt                           weighted least squares by simultaneous updates
+  sirt, sart, os_sart            algebraic: all views at once, one by one, subsets
+  cgls, lsqr                     least squares in Krylov spaces; no bounds
+  mlem, osem                     Poisson likelihood; projections >= 0
+  tv_pocs, asd_pocs, awtv_pocs   data, bounds and total variation in turn
+  fista_tv, pdhg_tv              least squares and total variation, --tv-weight
 
 Beside V.npy of an iterative method stands V.history.parquet: a row an iteration.
 Ctrl-C keeps what was reached in V.npy.checkpoint; the same line again goes on from there

@@ -5,6 +5,7 @@ mod array_files;
 mod arrays;
 mod bad_files;
 mod bytes;
+mod checkpoint;
 mod demo;
 mod frames;
 mod geometries;

@@ -54,7 +54,7 @@ pub struct Settings {
     /// the root of their number for OS-SART and OSEM.
     pub subsets: Option<usize>,
     /// Weight of the total variation of FISTA-TV and PDHG-TV; by the rule of
-    /// [`tv_weight`](super::Settings::tv_weight) where left out.
+    /// [`default_tv_weight`](super::default_tv_weight) where left out.
     pub tv_weight: Option<f64>,
     /// Length of the descent of the POCS family as a share of what the data moved.
     pub tv_step: f64,
@@ -73,7 +73,7 @@ impl Default for Settings {
             relaxation_factor: None,
             subsets: None,
             tv_weight: None,
-            tv_step: 0.2,
+            tv_step: 0.02,
             tv_iterations: 20,
             data_tolerance: None,
             edge: None,

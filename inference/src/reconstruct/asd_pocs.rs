@@ -11,7 +11,7 @@
 //! | symbol | unit | |
 //! |---|---|---|
 //! | $\epsilon$ | as $\|y\|_W$ | what the data may be missed by: `data_tolerance`, else $\sqrt m$ with weights, else $\hat\sigma\sqrt m$ of the noise found in the projections |
-//! | $\alpha$ | 1 | `tv_step`, 0.2 |
+//! | $\alpha$ | 1 | `tv_step`, 0.02 (see `tv_pocs.rs`) |
 //!
 //! Source: Sidky & Pan 2008, doi:10.1088/0031-9155/53/17/021 (pseudo-code of section 2.3 and
 //! its constants). Validated by `pocs_methods_lower_the_variation` in

@@ -14,8 +14,8 @@
 //! | symbol | unit | |
 //! |---|---|---|
 //! | $\lambda$ | that of $\|y\|_W^2/x$ | `tv_weight` |
-//! | $\rho$ | 1 | 1 |
-//! | $\sigma_q$ | | the mean of $A^TWA1$ times a constant |
+//! | $\rho$ | 1 | 0.1: larger steps of the image, smaller ones of the data than 1 |
+//! | $\sigma_q$ | | so that $4d\,\sigma_q$ is a tenth of $\rho$ times the mean of $A^TWA1$ |
 //!
 //! Source: Chambolle & Pock 2011, doi:10.1007/s10851-010-0251-1 (algorithm 1); Pock &
 //! Chambolle 2011, doi:10.1109/ICCV.2011.6126441 (diagonal steps); for CT Sidky, Jørgensen &
@@ -31,8 +31,8 @@ use microtome_kernels::ray::Real;
 use microtome_kernels::variation::{Field, Lattice, add_transpose, ascend, total_variation};
 
 /// $\rho$.
-const DATA_STEP: f64 = 1.0;
-/// $4d\,\sigma_q$ as a share of the mean of $A^TWA1$.
+const DATA_STEP: f64 = 0.1;
+/// $4d\,\sigma_q$ as a share of $\rho$ times the mean of $A^TWA1$.
 const VARIATION_SHARE: f64 = 0.1;
 /// What the eigenvalue may be too small by.
 const MARGIN: f64 = 1.02;
@@ -86,7 +86,7 @@ impl<T: Real> PdhgTv<T> {
         let mut tau = majorant(problem)?;
         let covered = tau.iter().filter(|v| v.wide() > 0.0).count() as f64;
         let mean = sum(&tau, |v| v) / covered;
-        let share = VARIATION_SHARE * mean;
+        let share = VARIATION_SHARE * DATA_STEP * mean;
         each(&mut tau, |v| 1.0 / (DATA_STEP * v + share));
         let x = problem.first();
         let mut means = vec![T::default(); problem.projections.len()];
@@ -111,7 +111,7 @@ impl<T: Real> Method<T> for PdhgTv<T> {
     fn step(&mut self, problem: &Problem<'_, T>) -> Result<Step, ReconstructError> {
         let y = problem.projections;
         each3(&mut self.rays, &self.means[1], y, |_, m, y| m - y);
-        // sigma = rho W makes the denominator W (1 + rho).
+        // With sigma = rho W the denominator is W (1 + rho).
         let rho = DATA_STEP;
         match problem.weights {
             Some(w) => each3(&mut self.p, &self.rays, w, |p, r, w| (p + rho * w * r) / (1.0 + rho)),

@@ -87,7 +87,9 @@ mod tests {
         let b: Vec<f32> = (0..100_003).map(|i| ((i * 11) as f32).cos()).collect();
         let of = |n: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
-            pool.install(|| [dot(&a, &b), norm(&a), sum3(&a, &b, &a, |a, b, c| a * b + c)])
+            pool.install(|| {
+                [sum2(&a, &b, |a, b| a * b), norm(&a), sum3(&a, &b, &a, |a, b, c| a * b + c)]
+            })
         };
         assert_eq!(of(1).map(f64::to_bits), of(3).map(f64::to_bits));
         let plain: f64 = a.iter().zip(&b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();

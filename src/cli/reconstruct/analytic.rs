@@ -1,11 +1,11 @@
 //! The direct methods: filtered backprojection of parallel beams, fans and cones.
 
 use super::{Job, Method, Outcome, of_file};
-use crate::cli::project::{self, Precision};
+use crate::cli::project::Precision;
 use crate::cli::say;
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use microtome_datasets::{Array, Values};
+use microtome_datasets::{Array, Values, write_array};
 use microtome_inference::reconstruct::{
     Filter, FilteredBackprojection, Number, ReconstructError, Sharing,
 };
@@ -144,7 +144,8 @@ pub(super) fn run(job: &Job<'_>, method: Analytic, y: Values) -> anyhow::Result<
         Precision::F64 => Values::F64(compute(job, &fbp, &y.into_f64())?),
     };
     let result = Array { shape: volume.shape(), values };
-    project::write(&result, out, job.args.common.overwrite)?;
+    let grid = Some(&job.set_up.volume);
+    write_array(&result, grid, out, job.args.common.overwrite).context("--out")?;
     let more = serde_json::json!({ "filter": filter_name, "notes": fbp.notes() });
     job.conclude(Method::Analytic(method), out, more);
     Ok(Outcome::Done)

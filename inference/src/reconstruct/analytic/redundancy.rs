@@ -7,7 +7,7 @@
 //! | scan | $m$ |
 //! |---|---|
 //! | full turn | $\tfrac12$ |
-//! | short, range $\pi + 2\delta$, $\beta = \varphi - \varphi_0$ | $\sin^2\!\left(\tfrac\pi4\frac{\beta}{\delta+\gamma}\right)$ for $\beta\le 2(\delta+\gamma)$; 1 up to $\pi + 2\gamma$; then $\sin^2\!\left(\tfrac\pi4\frac{\pi+2\delta-\beta}{\delta-\gamma}\right)$ |
+//! | short, range $\pi + 2\delta$, $\beta = \varphi - \varphi_0$ | $\sin^2\!\left(\tfrac\pi4\frac{\beta}{\delta-\gamma}\right)$ for $\beta\le 2(\delta-\gamma)$; 1 up to $\pi - 2\gamma$; then $\sin^2\!\left(\tfrac\pi4\frac{\pi+2\delta-\beta}{\delta+\gamma}\right)$ |
 //! | full turn, detector to one side, both sides to $\gamma_0$ | $\tfrac12\left(1+\sin\frac{\pi\gamma}{2\gamma_0}\right)$, 1 beyond on the long side |
 //! | less | 1 for lines that were measured once, $\tfrac12$ for those measured twice |
 //!
@@ -82,12 +82,12 @@ impl Redundancy {
                     return partial(shares, angle, gamma);
                 }
                 let bend = |x: f64| (FRAC_PI_4 * x).sin().powi(2);
-                if beta < 2.0 * (delta + gamma) {
-                    bend(beta.max(0.0) / (delta + gamma))
-                } else if beta <= PI + 2.0 * gamma {
+                if beta < 2.0 * (delta - gamma) {
+                    bend(beta.max(0.0) / (delta - gamma))
+                } else if beta <= PI - 2.0 * gamma {
                     1.0
                 } else {
-                    bend((PI + 2.0 * delta - beta).max(0.0) / (delta - gamma))
+                    bend((PI + 2.0 * delta - beta).max(0.0) / (delta + gamma))
                 }
             }
             Redundancy::Offset { reach, side } => {
