@@ -16,6 +16,7 @@
 //! | `fista_tv`, `pdhg_tv`, `tv_prox` | the minimum of least squares and total variation |
 //! | `tv_weight`, `noise` | the weight of the total variation and the noise, from the data |
 //! | `analytic` | filtered backprojection, FDK, their filters and weights |
+//! | `quality` | PSNR and SSIM |
 //! | `norm` | the largest eigenvalue of the normal equations |
 //! | `posterior` | mean, standard deviation and draws of an image |
 //! | `vector` | sums and updates that do not depend on threads |
