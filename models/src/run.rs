@@ -171,9 +171,9 @@ impl Default for SearchSpec {
 }
 
 /// Warm-up draws of a chain of a voxel, which runs in the white coordinates of its mode.
-const VOXEL_TUNE: usize = 40;
+const VOXEL_TUNE: usize = 50;
 /// Kept draws of a chain of a voxel; chains that do not agree go on by themselves.
-const VOXEL_DRAWS: usize = 360;
+const VOXEL_DRAWS: usize = 400;
 /// Kept draws a chain of the methods that are cheap.
 const CHEAP_DRAWS: usize = 100;
 /// Draws of NUTS for each of them, so that R-hat has enough to be judged by.

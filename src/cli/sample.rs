@@ -59,11 +59,11 @@ pub(crate) struct SearchFlags {
     /// Chains a voxel.
     #[arg(long, value_name = "N", default_value_t = SearchSpec::default().chains)]
     pub(crate) chains: usize,
-    /// Warm-up draws a chain of nuts, which are not kept: 40, with --prior hierarchical or
+    /// Warm-up draws a chain of nuts, which are not kept: 50, with --prior hierarchical or
     /// spatial 200 unless given.
     #[arg(long, value_name = "N")]
     pub(crate) tune: Option<usize>,
-    /// Kept draws a chain: 360 for nuts, 100 for the others, 1000 with --prior hierarchical
+    /// Kept draws a chain: 400 for nuts, 100 for the others, 1000 with --prior hierarchical
     /// or spatial unless given. Unless given, voxels of auto that need nuts make 400 a chain,
     /// keep every fourth, and are summarised by all. Chains of a voxel that do not agree are
     /// drawn to twice and to four times their length, summarised by all, and as many

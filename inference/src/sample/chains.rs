@@ -23,7 +23,7 @@ use crate::diagnostics::{Chains, ESS_A_CHAIN, Workspace, ess_mean};
 use microtome_kernels::philox::PhiloxRng;
 
 /// One leapfrog draw in so many, the others are quarter turns.
-const PERIOD: usize = 6;
+const PERIOD: usize = 4;
 /// Quarter turns that every chain tries after tuning.
 const TRIALS: usize = 12;
 /// Quarter turns with a lower mean acceptance are not made.
