@@ -1,6 +1,6 @@
 //! All walkers: chunks in parallel, eight walkers at a time, step after step.
 //!
-//! Validated by `tests/walk.rs` (`threads_change_no_bit`, `free_walkers_are_exact`).
+//! Validated by `models/tests/simulation.rs` (`threads_levels_and_numbers_of_walkers_change_no_bit`, `golden_rows`).
 
 use super::normal::{GROUP, Items, Keys, NORMALS, STEPS, normals};
 use super::protocol::{Protocol, Reading};
@@ -24,15 +24,27 @@ const WINDOW: usize = 64;
 ///
 /// # Panics
 /// When the parts of the protocol do not fit together.
-pub fn walk(walk: &Walk<'_>, mut observe: impl FnMut(&Tally) -> bool) -> Tally {
+pub fn walk(walk: &Walk<'_>, observe: impl FnMut(&Tally) -> bool) -> Tally {
+    walk_at(simd::level(), walk, observe)
+}
+
+/// [`walk()`] with the instructions of a level.
+///
+/// # Panics
+/// As [`walk()`].
+pub fn walk_at(
+    level: SimdLevel,
+    walk: &Walk<'_>,
+    mut observe: impl FnMut(&Tally) -> bool,
+) -> Tally {
     assert!(walk.protocol.is_consistent());
     let mut total = Tally::new(walk.protocol.measurements, 1);
     let chunks = walk.walkers.div_ceil(CHUNK as u64);
-    let level = simd::level();
     let mut next = 0;
     while next < chunks {
         let window: Vec<u64> = (next..chunks.min(next + WINDOW as u64)).collect();
-        let parts: Vec<Tally> = window.par_iter().map(|c| chunk(level, walk, *c)).collect();
+        let parts: Vec<Tally> =
+            window.par_iter().map(|c| chunk(level, walk, *c, &mut Path::default())).collect();
         for part in &parts {
             total.add(part);
         }
@@ -44,16 +56,75 @@ pub fn walk(walk: &Walk<'_>, mut observe: impl FnMut(&Tally) -> bool) -> Tally {
     total
 }
 
-fn chunk(level: SimdLevel, walk: &Walk<'_>, index: u64) -> Tally {
+/// Positions of walkers at some nodes, in the frame of the shape: the same walkers as those
+/// of [`walk()`], whatever the range.
+///
+/// # Shapes
+/// `nodes` rising; returns `[walker][node]`.
+///
+/// # Panics
+/// As [`walk()`].
+pub fn paths(walk: &Walk<'_>, nodes: &[usize], walkers: std::ops::Range<u64>) -> Vec<[f64; 3]> {
+    assert!(walk.protocol.is_consistent());
+    let level = simd::level();
+    let size = CHUNK as u64;
+    let end = walkers.end.min(walk.walkers);
+    let chunks: Vec<u64> = (walkers.start / size..end.div_ceil(size)).collect();
+    let parts: Vec<Vec<[f64; 3]>> = chunks
+        .par_iter()
+        .map(|index| {
+            let mut path = Path { nodes, points: Vec::new() };
+            chunk(level, walk, *index, &mut path);
+            let first = index * size;
+            let kept = walkers.start.max(first)..end.min(first + size);
+            let of = |walker: u64| {
+                let (eight, lane) = ((walker - first) as usize / LANES, walker as usize % LANES);
+                let at = move |n: usize| (eight * nodes.len() + n) * LANES + lane;
+                (0..nodes.len()).map(at)
+            };
+            kept.flat_map(of).map(|i| path.points[i]).collect()
+        })
+        .collect();
+    parts.concat()
+}
+
+/// Points at some nodes: `[eight walkers][node][lane]`.
+#[derive(Default)]
+pub(super) struct Path<'a> {
+    nodes: &'a [usize],
+    points: Vec<[f64; 3]>,
+}
+
+impl Path<'_> {
+    #[inline(always)]
+    fn pass<L: Lanes>(&mut self, node: usize, x: &[L; 3]) {
+        if self.nodes.is_empty() || self.nodes.binary_search(&node).is_err() {
+            return;
+        }
+        let mut at = [[0.0; LANES]; 3];
+        for a in 0..3 {
+            x[a].store(&mut at[a]);
+        }
+        for l in 0..LANES {
+            self.points.push([at[0][l], at[1][l], at[2][l]]);
+        }
+    }
+}
+
+fn chunk(level: SimdLevel, walk: &Walk<'_>, index: u64, path: &mut Path<'_>) -> Tally {
     let first = index * CHUNK as u64;
     let n = (walk.walkers - first).min(CHUNK as u64);
     let rho = walk.relaxivity;
     match walk.shape {
-        Shape::Free => free_at(level, walk, &Free, first, n),
-        Shape::Cylinder { radius } => cylinder_at(level, walk, &Round::new(*radius, rho), first, n),
-        Shape::Sphere { radius } => sphere_at(level, walk, &Round::new(*radius, rho), first, n),
+        Shape::Free => free_at(level, walk, &Free, first, n, path),
+        Shape::Cylinder { radius } => {
+            cylinder_at(level, walk, &Round::new(*radius, rho), first, n, path)
+        }
+        Shape::Sphere { radius } => {
+            sphere_at(level, walk, &Round::new(*radius, rho), first, n, path)
+        }
         Shape::Plates { separation, membranes } => {
-            plates_at(level, walk, &Plates::new(*separation, rho, membranes), first, n)
+            plates_at(level, walk, &Plates::new(*separation, rho, membranes), first, n, path)
         }
     }
 }
@@ -62,11 +133,23 @@ macro_rules! shapes {
     ($($at:ident / $body:ident ($walls:ty);)*) => {
         $(
             #[inline(always)]
-            fn $body<L: Lanes>(walk: &Walk<'_>, walls: &$walls, first: u64, n: u64) -> Tally {
-                chunk_of::<L, $walls>(walk, walls, first, n)
+            fn $body<L: Lanes>(
+                walk: &Walk<'_>,
+                walls: &$walls,
+                first: u64,
+                n: u64,
+                path: &mut Path<'_>,
+            ) -> Tally {
+                chunk_of::<L, $walls>(walk, walls, first, n, path)
             }
             dispatch! {
-                fn $at / $body(walk: &Walk<'_>, walls: &$walls, first: u64, n: u64) -> Tally
+                fn $at / $body(
+                    walk: &Walk<'_>,
+                    walls: &$walls,
+                    first: u64,
+                    n: u64,
+                    path: &mut Path<'_>,
+                ) -> Tally
             }
         )*
     };
@@ -79,7 +162,13 @@ shapes! {
 }
 
 #[inline(always)]
-fn chunk_of<L: Lanes, W: Walls>(walk: &Walk<'_>, walls: &W, first: u64, n: u64) -> Tally {
+fn chunk_of<L: Lanes, W: Walls>(
+    walk: &Walk<'_>,
+    walls: &W,
+    first: u64,
+    n: u64,
+    path: &mut Path<'_>,
+) -> Tally {
     let protocol = walk.protocol;
     let mut tally = Tally::new(protocol.measurements, 1);
     let mut sums = vec![[[0.0; LANES]; 4]; protocol.measurements];
@@ -97,6 +186,7 @@ fn chunk_of<L: Lanes, W: Walls>(walk: &Walk<'_>, walls: &W, first: u64, n: u64) 
             &mut sums_of_positions,
             &mut sums,
             &mut tally,
+            path,
         );
         at += LANES as u64;
     }
@@ -121,6 +211,7 @@ fn eight<L: Lanes, W: Walls>(
     positions: &mut [[Block; 3]],
     sums: &mut [[Block; 4]],
     tally: &mut Tally,
+    path: &mut Path<'_>,
 ) {
     let protocol = walk.protocol;
     let items = Items::<L>::new(first, STEPS);
@@ -143,6 +234,7 @@ fn eight<L: Lanes, W: Walls>(
     }
     let mut readings = protocol.readings.iter().peekable();
     at_node(protocol, 0, &x, positions);
+    path.pass(0, &x);
     while let Some(reading) = readings.next_if(|r| r.node == 0) {
         read(reading, weight.mul(counted), positions, sums);
     }
@@ -165,6 +257,7 @@ fn eight<L: Lanes, W: Walls>(
         let step = Step { reach, chance: &chance };
         tally.stopped += u64::from(walls.advance(&mut x, d, &mut weight, &mut memory, &step));
         at_node(protocol, k + 1, &x, positions);
+        path.pass(k + 1, &x);
         while let Some(reading) = readings.next_if(|r| r.node == k + 1) {
             read(reading, weight.mul(counted), positions, sums);
         }

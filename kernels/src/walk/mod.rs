@@ -23,7 +23,7 @@
 //! | g | rad/(ms µm): γ times the effective gradient |
 //!
 //! A walker is a function of (seed, number of the walker): results do not depend on threads
-//! or batches. Validated by `kernels/tests/walk.rs` and the tests of each module.
+//! or batches. Validated by `models/tests/simulation.rs` and the tests of each module.
 
 mod driver;
 mod normal;
@@ -32,7 +32,7 @@ mod tally;
 mod wall;
 mod wall_law;
 
-pub use driver::walk;
+pub use driver::{paths, walk, walk_at};
 pub use protocol::{NodeWeight, Protocol, Reading};
 pub use tally::{CHUNK, Estimate, Tally};
 pub use wall::Membrane;

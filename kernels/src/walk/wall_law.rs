@@ -20,7 +20,9 @@
 //! sees a reflecting wall and the odd part a relaxing one with ρ = 2κ; a walker that hits
 //! goes through with probability $\tfrac12(1 - w(s, 2\kappa))$, which lies in (0, 1].
 //! To first order, $\Delta t\to0$, these are the laws of Erban & Chapman 2007,
-//! doi:10.1088/1478-3975/4/1/003. For a curved wall the loss is exact to first order in ρ.
+//! doi:10.1088/1478-3975/4/1/003. For a curved wall the loss is exact to first
+//! order in ρ, because a uniform density hits each area at the rate of a plane; the term in
+//! ρ² has an error of order $D\Delta t/R^2$.
 //!
 //! | symbol | unit |
 //! |---|---|
@@ -30,7 +32,7 @@
 //!
 //! erfcx(u) = exp(u²) erfc(u) by a Chebyshev interpolant in 1/(1 + u/2), relative error
 //! 2e-12 (`tests/golden/make_walk_coefficients.py`). Validated by the tests below, by
-//! `tests/walk.rs` and, over whole walks, by the tables of `docs/simulation.md`.
+//! `models/tests/simulation.rs` and, over whole walks, by the tables of `docs/simulation.md`.
 
 use crate::lanes::{Lanes, horner};
 

@@ -8,7 +8,7 @@
 //! | `simulation` | a substrate, a sequence and walkers become signals |
 //!
 //! Lengths are in µm, times in ms. Validated by `models/tests/simulation.rs` and, over the
-//! whole reference, by `cargo run --release --example simulation_reference`.
+//! whole reference, by the example `simulation_reference`.
 
 mod description;
 mod error;

@@ -5,7 +5,8 @@
 //! `models/tests/simulation.rs`.
 
 use super::{Sequence, Substrate, SubstrateError, TimeStep};
-use microtome_kernels::walk::{Estimate, Protocol, Tally, Walk, walk};
+use microtome_kernels::walk::{Estimate, Protocol, Tally, Walk, paths, walk};
+use std::ops::Range;
 
 /// Most walkers: their numbers are 56 bits of a counter.
 const WALKERS_MAX: u64 = 1 << 48;
@@ -124,18 +125,35 @@ impl Simulation {
     /// The result is a function of the arguments of [`Simulation::new`] only: equal to the
     /// bit for any number of threads.
     pub fn run(&self, mut observe: impl FnMut(Observed) -> bool) -> Signals {
+        let of = self.walkers;
+        let tally = walk(&self.walk(), |t| observe(Observed { walkers: t.all_walkers(), of }));
+        self.signals(&tally)
+    }
+
+    fn walk(&self) -> Walk<'_> {
         let medium = &self.substrate.media[0];
-        let spec = Walk {
+        Walk {
             shape: &self.substrate.shape,
             diffusivity: medium.diffusivity,
             relaxivity: medium.relaxivity,
             protocol: &self.protocol,
             seed: self.seed,
             walkers: self.walkers,
-        };
-        let of = self.walkers;
-        let tally = walk(&spec, |t| observe(Observed { walkers: t.all_walkers(), of }));
-        self.signals(&tally)
+        }
+    }
+
+    /// Positions of walkers at some nodes (0 is the start, k the end of step k), µm, in the
+    /// world: the very paths of [`Simulation::run`].
+    ///
+    /// # Shapes
+    /// `nodes` rising; returns `[walker][node]`.
+    pub fn paths(&self, nodes: &[usize], walkers: Range<u64>) -> Vec<[f64; 3]> {
+        let mut points = paths(&self.walk(), nodes, walkers);
+        let f = self.substrate.frame;
+        for p in &mut points {
+            *p = [0, 1, 2].map(|a: usize| (0..3).map(|k| f[k][a] * p[k]).sum());
+        }
+        points
     }
 
     fn signals(&self, tally: &Tally) -> Signals {

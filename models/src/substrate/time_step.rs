@@ -6,7 +6,7 @@
 //! | symbol | is | value |
 //! |---|---|---|
 //! | a | the smallest radius, or half of the smallest distance between walls, µm | |
-//! | s | root mean square of a step along an axis over a | 0.15 |
+//! | s | root mean square of a step along an axis over a | 0.15; 0.1 in a cylinder or sphere whose wall relaxes |
 //! | p | variance of the phase of a path about its straight line in a step | 1e-4 |
 //! | n | steps at least | 100 |
 //!
@@ -14,8 +14,10 @@
 //! MCMRSimulator.jl 1.1.0; s is what the tables of `docs/simulation.md` chose.
 
 use super::{Sequence, Substrate};
+use microtome_kernels::walk::Shape;
 
 const SIZE: f64 = 0.15;
+const SIZE_RELAXING: f64 = 0.1;
 const PHASE: f64 = 1e-4;
 const STEPS: f64 = 100.0;
 
@@ -32,7 +34,10 @@ impl TimeStep {
     /// The longest step that the rules allow.
     pub fn automatic(substrate: &Substrate, sequence: &Sequence) -> Self {
         let d = substrate.media().iter().map(|m| m.diffusivity).fold(0.0, f64::max);
-        let spread = SIZE * substrate.smallest_size();
+        let curved = matches!(substrate.shape(), Shape::Cylinder { .. } | Shape::Sphere { .. });
+        let relaxing = substrate.media().iter().any(|m| m.relaxivity > 0.0);
+        let size = if curved && relaxing { SIZE_RELAXING } else { SIZE };
+        let spread = size * substrate.smallest_size();
         let gamma_g = sequence.largest_gamma_g();
         let rules = [
             (spread * spread / (2.0 * d), "size of the walls"),
