@@ -40,6 +40,11 @@ pub(super) fn sum3<T: Real>(
     parts.iter().sum()
 }
 
+/// $a^Tb$.
+pub(super) fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
+    sum2(a, b, |a, b| a * b)
+}
+
 /// $\|a\|$.
 pub(super) fn norm<T: Real>(a: &[T]) -> f64 {
     sum(a, |a| a * a).sqrt()
