@@ -33,7 +33,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Iterative methods")]
 pub(super) struct IterativeFlags {
-    /// Most iterations; docs/reconstruction.md lists what each method takes by itself.
+    /// Most iterations; docs/iterative.md lists what each method takes by itself.
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     iterations: Option<usize>,
     /// Keeps every voxel at 0 or above.
