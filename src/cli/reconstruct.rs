@@ -40,7 +40,7 @@ Example:
   microtome reconstruct --projections p.npy --geometry cone.toml --method sirt \\
     --iterations 100 --nonneg --out v.npy
 
-The set-up file is that of `microtome project`. docs/reconstruction.md says which method
+The set-up file is that of `microtome project`. docs/iterative.md says which method
 is for what.")]
 pub(crate) struct ReconstructArgs {
     /// The projections: .npy [view, v, u], in the plane [view, u].

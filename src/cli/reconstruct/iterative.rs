@@ -7,7 +7,9 @@ use crate::cli::{say, voxelwise};
 use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use microtome_datasets::{Array, Checkpoint, Values, content_hash, write_array, write_table};
+use microtome_datasets::{
+    Array, Checkpoint, TableReader, Values, content_hash, write_array, write_table,
+};
 use microtome_inference::reconstruct::{
     Algorithm, Ended, HistoryRow, Problem, Reconstruction, Settings, Snapshot, StoppingRule,
     default_tv_weight, history_table,
@@ -20,6 +22,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+/// Metadata of the history that says of which run it is.
+const IDENTITY: &str = "microtome.identity";
 /// Between two checkpoints of a run that is not stopped.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 /// Between two lines of progress where there is no terminal.
@@ -29,7 +33,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Iterative methods")]
 pub(super) struct IterativeFlags {
-    /// Most iterations; docs/reconstruction.md lists what each method takes by itself.
+    /// Most iterations; docs/iterative.md lists what each method takes by itself.
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     iterations: Option<usize>,
     /// Keeps every voxel at 0 or above.
@@ -207,6 +211,25 @@ fn compute<T: Stored>(job: &Job<'_>, method: Algorithm, y: Values) -> anyhow::Re
         &init_bytes,
     ]);
     drop((weights_bytes, init_bytes));
+    if out.exists() && !args.common.overwrite {
+        let same = TableReader::open(&files.history)
+            .is_ok_and(|t| t.schema().metadata().get(IDENTITY) == Some(&identity));
+        if !same {
+            bail!(
+                "--out {}: the file exists and is not of this run; give --overwrite to replace it",
+                out.display()
+            );
+        }
+        if !args.common.quiet {
+            say::note(&format!("{} is finished; nothing to do", out.display()));
+        }
+        job.conclude(
+            Method::Iterative(method),
+            out,
+            serde_json::json!({ "history": files.history }),
+        );
+        return Ok(Outcome::Done);
+    }
     voxelwise::catch_interrupts()?;
     let mut run = Reconstruction::new(method, &problem, &settings)?;
     if let Some(found) = Checkpoint::read(&files.checkpoint).filter(|c| c.identity == identity) {
@@ -250,7 +273,7 @@ fn compute<T: Stored>(job: &Job<'_>, method: Algorithm, y: Values) -> anyhow::Re
     let mut metadata = HashMap::from([
         ("microtome.method".to_string(), method.name().to_string()),
         ("microtome.ended".to_string(), ended.name().to_string()),
-        ("microtome.identity".to_string(), identity),
+        (IDENTITY.to_string(), identity),
     ]);
     if let (Some(w), true) = (settings.tv_weight, method.takes_tv_weight()) {
         metadata.insert("microtome.tv_weight".into(), w.to_string());
