@@ -32,6 +32,32 @@ pub fn read_waveforms(
     te_ms: Option<f64>,
     tr_ms: Option<f64>,
 ) -> Result<Acquisition> {
+    let Samples { gradient, measurements, times } = read_waveform_samples(path)?;
+    let te = te_ms.map(|te| vec![te; measurements]);
+    let acquisition = Acquisition::from_waveforms(&gradient, times, dt_ms, te);
+    let acquisition = match tr_ms {
+        Some(tr) => acquisition.and_then(|a| a.with_repetition_times(vec![tr; measurements])),
+        None => acquisition,
+    };
+    acquisition.map_err(DatasetError::acquisition(path))
+}
+
+/// Waveforms as they stand in a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Samples {
+    /// T/m `[measurement, time, 3]`.
+    pub gradient: Vec<f64>,
+    /// Number of measurements.
+    pub measurements: usize,
+    /// Samples of each.
+    pub times: usize,
+}
+
+/// Reads the samples of waveforms without asking whether they refocus.
+///
+/// # Errors
+/// Another shape, gradients of another unit. Messages name the file.
+pub fn read_waveform_samples(path: &Path) -> Result<Samples> {
     let npy = NpyFile::open(path)?;
     let [measurements, times, 3] = npy.shape[..] else {
         return Err(DatasetError::format(
@@ -66,11 +92,5 @@ pub fn read_waveforms(
             ),
         ));
     }
-    let te = te_ms.map(|te| vec![te; measurements]);
-    let acquisition = Acquisition::from_waveforms(&gradient, times, dt_ms, te);
-    let acquisition = match tr_ms {
-        Some(tr) => acquisition.and_then(|a| a.with_repetition_times(vec![tr; measurements])),
-        None => acquisition,
-    };
-    acquisition.map_err(DatasetError::acquisition(path))
+    Ok(Samples { gradient, measurements, times })
 }

@@ -4,6 +4,7 @@
 //! A **search** lives here: no equations of tissue (they are in
 //! `microtome-models`), no file formats.
 
+mod axial;
 pub mod calibration;
 pub mod comparison;
 pub mod deconvolution;
@@ -15,6 +16,8 @@ pub mod fit;
 pub mod graph_density;
 mod identifiability;
 pub mod population;
+pub mod prepare;
+pub mod reconstruct;
 mod run;
 pub mod sample;
 mod table;

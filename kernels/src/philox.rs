@@ -28,9 +28,9 @@ use crate::log::log_plain;
 use rand::TryRng;
 use rand::rand_core::{Infallible, utils::fill_bytes_via_next_word};
 
-const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
-const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
-const ROUNDS: usize = 10;
+pub(crate) const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+pub(crate) const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+pub(crate) const ROUNDS: usize = 10;
 /// Bits of a global item that the counter holds.
 pub const ITEM_BITS: u32 = 56;
 
@@ -77,6 +77,11 @@ impl Philox {
     /// The generator of a seed.
     pub fn new(seed: u64) -> Self {
         Self { key: [seed as u32, (seed >> 32) as u32] }
+    }
+
+    /// The two halves of the seed.
+    pub(crate) fn key(self) -> [u32; 2] {
+        self.key
     }
 
     /// Four random words; see [`counter`].

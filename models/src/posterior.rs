@@ -30,6 +30,20 @@ pub enum Sigma {
     Free(Prior),
 }
 
+impl Sigma {
+    /// The known value, else free with the user's prior or the default about `mean_b0`.
+    ///
+    /// # Errors
+    /// A default prior about a mean b = 0 signal that is not positive.
+    pub fn of(known: Option<f64>, model: &Model, mean_b0: f64) -> Result<Self, PriorError> {
+        match (known, model.sigma_prior()) {
+            (Some(sigma), _) => Ok(Self::Known(sigma)),
+            (None, Some(prior)) => Ok(Self::Free(prior.clone())),
+            (None, None) => Model::default_sigma_prior(mean_b0).map(Self::Free),
+        }
+    }
+}
+
 /// The log posterior of one voxel.
 #[derive(Debug)]
 pub struct Posterior<'a> {

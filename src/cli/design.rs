@@ -5,6 +5,7 @@
 
 use super::flags::{AcquisitionFlags, ModelFlags};
 use super::predict::{Sets, with_given_defaults};
+use super::record::settle_text;
 use super::{protocol, say};
 use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
@@ -14,7 +15,7 @@ use microtome_kernels::philox::PhiloxRng;
 use microtome_models::information::{Decay, Experiment, NoiseLevel};
 use microtome_models::{Acquisition, FreeKind, Lowered, Model, PriorSampler, PulseTiming};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Signal-to-noise ratio where none is given, that of the warnings of `fit`.
@@ -96,7 +97,7 @@ impl DesignArgs {
         })?;
         let expected = Expected::of(&experiment, &scheme.acquisition)?;
         if let Some(out) = &self.out {
-            write(out, &sets_table(&expected), self.overwrite)?;
+            settle_text("--out", out, &sets_table(&expected), self.overwrite)?;
         }
         let text = format!(
             "{}: {} measurements, {}\n\n{}\n{}",
@@ -315,25 +316,4 @@ fn sets_table(expected: &Expected) -> String {
         }
     }
     out
-}
-
-/// Writes a whole file; one of other content stays without `overwrite`.
-pub(super) fn write(path: &Path, content: &str, overwrite: bool) -> anyhow::Result<()> {
-    if path.is_dir() {
-        bail!("--out {}: is a folder; a file is needed", path.display());
-    }
-    if path.exists() && !overwrite {
-        if std::fs::read(path).is_ok_and(|old| old == content.as_bytes()) {
-            return Ok(());
-        }
-        bail!(
-            "--out {}: the file exists with other content; give --overwrite to replace it",
-            path.display()
-        );
-    }
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let staged = path.with_file_name(format!(".{name}.new"));
-    std::fs::write(&staged, content)
-        .and_then(|()| std::fs::rename(&staged, path))
-        .with_context(|| format!("--out {}: cannot write the file", path.display()))
 }

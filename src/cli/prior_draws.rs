@@ -3,12 +3,12 @@
 //! Set k has the random numbers of simulation k of `diagnose --sbc` with the same seed, so a
 //! simulation can be looked at by itself. Validated by `prior_draws_*` in `tests/cli/`.
 
-use super::record::write_text;
+use super::record::settle_text;
 use super::say;
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, ValueHint};
 use microtome_models::{Model, ModelSpec, NoiseKind, PriorSampler, PriorSpec, simulation_rng};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Prior predictive sampling.
 #[derive(Debug, Clone, Args)]
@@ -136,7 +136,7 @@ impl PriorFlags {
             bail!("--parameters-out {}: is a folder; a file is needed", path.display());
         }
         if path.exists() && !overwrite {
-            settle(path, &text(model, values), overwrite)?;
+            settle_text("--parameters-out", path, &text(model, values), overwrite)?;
         }
         Ok(())
     }
@@ -149,7 +149,7 @@ impl PriorFlags {
         overwrite: bool,
     ) -> anyhow::Result<()> {
         let Some(path) = &self.parameters_out else { return Ok(()) };
-        settle(path, &text(model, values), overwrite)
+        settle_text("--parameters-out", path, &text(model, values), overwrite)
     }
 }
 
@@ -162,20 +162,4 @@ fn text(model: &Model, values: &[f64]) -> String {
         text += &(cells.join(",") + "\n");
     }
     text
-}
-
-/// Writes a file, unless one of other content is there.
-fn settle(path: &Path, text: &str, overwrite: bool) -> anyhow::Result<()> {
-    if path.exists() && !overwrite {
-        let found = std::fs::read(path)
-            .with_context(|| format!("--parameters-out {}: cannot read", path.display()))?;
-        if found != text.as_bytes() {
-            bail!(
-                "--parameters-out {}: the file exists with other content; give --overwrite to replace it",
-                path.display()
-            );
-        }
-        return Ok(());
-    }
-    write_text(path, text)
 }

@@ -3,6 +3,7 @@
 //! Validated by the tests `design_*` in `tests/cli/`.
 
 use super::design::{self, DesignArgs};
+use super::record::settle_text;
 use super::say;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -152,7 +153,7 @@ pub(super) fn search(args: &DesignArgs) -> anyhow::Result<(String, Value)> {
     search.starts = flags.starts.unwrap_or(search.starts).max(1);
     let found = optimise(&criterion, &search)?;
     if let Some(out) = &args.out {
-        design::write(out, &scheme_table(&found), args.overwrite)?;
+        settle_text("--out", out, &scheme_table(&found), args.overwrite)?;
     }
     let expected = Expected::of(&experiment, &found.acquisition)?;
     let mut text = format!("{}\n\n{}\n", args.conditions(&experiment), shells(&found));

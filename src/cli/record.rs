@@ -5,7 +5,7 @@
 //! specification, the version, the SIMD level and the seed; threads, device and
 //! times are there for the record only.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use microtome_datasets::atomic::AtomicFile;
 use microtome_models::RunSpec;
 use serde::{Deserialize, Serialize};
@@ -147,4 +147,29 @@ pub(crate) fn write_text(path: &Path, text: &str) -> anyhow::Result<()> {
     file.write_all(text.as_bytes()).with_context(|| format!("{}: cannot write", path.display()))?;
     file.commit()?;
     Ok(())
+}
+
+/// As [`write_text`], but a file of other content stays unless `overwrite` is given;
+/// `flag` is the one that named it.
+pub(crate) fn settle_text(
+    flag: &str,
+    path: &Path,
+    text: &str,
+    overwrite: bool,
+) -> anyhow::Result<()> {
+    if path.is_dir() {
+        bail!("{flag} {}: is a folder; a file is needed", path.display());
+    }
+    if path.exists() && !overwrite {
+        let found = std::fs::read(path)
+            .with_context(|| format!("{flag} {}: cannot read the file", path.display()))?;
+        if found != text.as_bytes() {
+            bail!(
+                "{flag} {}: the file exists with other content; give --overwrite to replace it",
+                path.display()
+            );
+        }
+        return Ok(());
+    }
+    write_text(path, text)
 }

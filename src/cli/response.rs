@@ -4,7 +4,7 @@
 
 use super::config::{self, Setting};
 use super::flags::{AcquisitionFlags, CommonFlags};
-use super::record::write_text;
+use super::record::{settle_text, write_text};
 use super::{Outcome, say};
 use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
@@ -12,7 +12,7 @@ use microtome_datasets::{SignalSource, mrtrix_response_text, responses_text};
 use microtome_inference::deconvolution::{ResponseEstimator, Screen, TissueVoxels, classify};
 use microtome_models::{BLOCK_ROWS, LMAX_MAX, Responses, TissueResponse};
 use rayon::prelude::*;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Estimates the responses of tissues for `fit --model csd`.
 ///
@@ -108,7 +108,7 @@ impl ResponseArgs {
         let words: Vec<String> = counts.iter().map(|(t, n)| format!("{n} voxels of {t}")).collect();
         let remark =
             format!("microtome response --algorithm {}: {}", self.algorithm, words.join(", "));
-        self.put(out, &responses_text(&responses, &remark)?)?;
+        settle_text("--out", out, &responses_text(&responses, &remark)?, self.common.overwrite)?;
         if let Some(prefix) = &self.out_mrtrix {
             for tissue in &responses.tissue {
                 let path = PathBuf::from(format!("{prefix}{}.txt", tissue.name));
@@ -125,21 +125,6 @@ impl ResponseArgs {
             say::line(&format!("response from {} in {}", words.join(", "), out.display()));
         }
         Ok(Outcome::Done)
-    }
-
-    /// Writes the file unless another one is there.
-    fn put(&self, out: &Path, text: &str) -> anyhow::Result<()> {
-        if out.is_dir() {
-            bail!("--out {}: is a folder; a file is needed", out.display());
-        }
-        let other = std::fs::read_to_string(out).is_ok_and(|found| found != text);
-        if other && !self.common.overwrite {
-            bail!(
-                "--out {}: the file exists with other content; give --overwrite to replace it",
-                out.display()
-            );
-        }
-        write_text(out, text)
     }
 
     fn estimate(

@@ -13,12 +13,12 @@
 //! `tests/calibration.rs`.
 
 use super::ranks::{Quantities, rank};
+use crate::axial::principal_axis;
 use crate::diagnostics::{Chains, Workspace, ess_bulk};
 use crate::{InferenceError, Runner};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type};
 use arrow_array::{BooleanArray, Float64Array, RecordBatch};
-use microtome_kernels::eigen::eigen_3x3;
 use microtome_models::{
     Constants, Evaluator, Job, Lowered, Model, NoiseKind, PriorSampler, RunSpec, SampleMethod,
     ShellMeans, SigmaSpec, VoxelBatch, simulation_rng,
@@ -380,15 +380,7 @@ fn quantile(sorted: &[f64], p: f64) -> f64 {
 
 /// Whether an axis is in the axial cap about the principal axis that holds 90 % of others.
 fn in_cap(axes: &[[f64; 3]], truth: [f64; 3]) -> bool {
-    let mut dyadic = [[0.0; 3]; 3];
-    for mu in axes {
-        for i in 0..3 {
-            for j in 0..3 {
-                dyadic[i][j] += mu[i] * mu[j] / axes.len() as f64;
-            }
-        }
-    }
-    let m = eigen_3x3(dyadic).1[0];
+    let m = principal_axis(axes.iter().copied());
     let along = |mu: &[f64; 3]| (0..3).map(|i| mu[i] * m[i]).sum::<f64>().abs();
     let mut cosines: Vec<f64> = axes.iter().map(along).collect();
     cosines.sort_by(f64::total_cmp);

@@ -86,7 +86,8 @@ pub fn judge(
                 name: name.clone(),
                 p: p[k],
                 adjusted: adjusted[k],
-                shape: shape(&ranks(k), draws),
+                // Chance bends ranks, too: only what fails has a shape.
+                shape: if adjusted[k] > level { "uniform" } else { shape(&ranks(k), draws) },
             })
             .collect(),
         intervals: intervals

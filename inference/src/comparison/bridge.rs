@@ -55,9 +55,7 @@ pub struct Bridge {
 
 /// $\ln p(y)$ by Laplace's approximation, of all labellings of exchangeable compartments.
 pub fn laplace_evidence(laplace: &Laplace, copies: usize) -> f64 {
-    let n = laplace.mode.len();
-    let half_ln_det: f64 = (0..n).map(|i| laplace.factor[i * n + i].ln()).sum();
-    laplace.ln_density + n as f64 * LN_SQRT_TAU - half_ln_det + (copies as f64).ln()
+    laplace.ln_evidence() + (copies as f64).ln()
 }
 
 /// A normal density.

@@ -68,18 +68,6 @@ impl Relabelling {
         self.is_whole
     }
 
-    /// Squared distance from the mode.
-    fn distance(laplace: &Laplace, z: &[f64]) -> f64 {
-        let n = z.len();
-        let mut total = 0.0;
-        for j in 0..n {
-            let projected: f64 =
-                (j..n).map(|i| laplace.factor[i * n + j] * (z[i] - laplace.mode[i])).sum();
-            total += projected * projected;
-        }
-        total
-    }
-
     /// Whether no relabelling of `x` is closer to the mode than `z`, its coordinates.
     pub fn is_closest(&mut self, chart: &Chart, laplace: &Laplace, x: &[f64], z: &[f64]) -> bool {
         self.closest(chart, laplace, x, z).is_none()
@@ -97,7 +85,7 @@ impl Relabelling {
         if self.sources.is_empty() {
             return None;
         }
-        let mut nearest = Self::distance(laplace, z);
+        let mut nearest = laplace.square_distance(z);
         let mut found = None;
         self.z.resize(z.len(), 0.0);
         for source in &self.sources {
@@ -105,7 +93,7 @@ impl Relabelling {
                 *to = x[*from];
             }
             chart.exact_coordinates(&self.x, &mut self.z);
-            let distance = Self::distance(laplace, &self.z);
+            let distance = laplace.square_distance(&self.z);
             if distance < nearest {
                 nearest = distance;
                 self.best.clone_from(&self.z);

@@ -6,8 +6,8 @@
 //! (equal prior probabilities). The stacking objective is concave; its slope is at
 //! most n at the maximum for every model, and n for those with weight. Weight goes
 //! from the model with the smallest slope to that with the largest, by an exact line
-//! search, until no slope exceeds $n$ by more than a part in $10^{10}$: the objective is
-//! then within $10^{-10}n$ nats of its maximum.
+//! search, until no slope exceeds $n$ by more than a part in $10^{10}$, when the objective is
+//! within $10^{-10}n$ nats of its maximum, or 2000 searches are done.
 //!
 //! | symbol | unit | |
 //! |---|---|---|

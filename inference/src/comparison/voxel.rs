@@ -14,7 +14,7 @@ use super::predictive_check::{Checker, PredictiveCheck, REPLICATES};
 use crate::diagnostics::Workspace;
 use crate::sample::{Laplace, VoxelPosterior};
 use microtome_kernels::philox::PhiloxRng;
-use microtome_models::{Evaluator, Model, PointwiseLikelihood, Posterior, SampleMethod, Sigma};
+use microtome_models::{Evaluator, PointwiseLikelihood, Posterior, SampleMethod, Sigma};
 
 /// Sets the random numbers of criteria apart from those of chains of the same seed.
 const SEED: u64 = 0x6372_6974_6572_6961;
@@ -78,13 +78,7 @@ pub fn criteria(
     let lowered = evaluator.lowered().clone();
     let (model, plan) = (&lowered.model, &lowered.plan);
     let fit = &draws.fit;
-    let noise = match voxel.sigma {
-        Some(s) => Sigma::Known(s),
-        None => Sigma::Free(match model.sigma_prior() {
-            Some(prior) => prior.clone(),
-            None => Model::default_sigma_prior(fit.mean_b0).ok()?,
-        }),
-    };
+    let noise = Sigma::of(voxel.sigma, model, fit.mean_b0).ok()?;
     let mut posterior =
         Posterior::new(evaluator, voxel.signals, noise, fit.mean_b0, &fit.x).ok()?;
     let laplace = {

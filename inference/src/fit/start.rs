@@ -32,7 +32,9 @@
 use super::log_tensor::log_tensor;
 use microtome_kernels::eigen::eigen_3x3;
 use microtome_kernels::normal::normal_equations;
-use microtome_models::{Acquisition, B0_MAX_MS_PER_UM2, Evaluator, FreeKind, Lowered, ModelError};
+use microtome_models::{
+    Acquisition, B0_MAX_MS_PER_UM2, Evaluator, FreeKind, Lowered, ModelError, half_sphere,
+};
 
 /// b-values beyond this bend away from a tensor.
 const TENSOR_B_MAX: f64 = 1.55;
@@ -391,19 +393,6 @@ impl StartScheme {
             _ => false,
         })
     }
-}
-
-/// `n` directions over the half sphere (a Fibonacci lattice).
-fn half_sphere(n: usize) -> Vec<[f64; 3]> {
-    let golden = std::f64::consts::PI * (3.0 - 5.0_f64.sqrt());
-    (0..n)
-        .map(|i| {
-            let z = 1.0 - (i as f64 + 0.5) / n as f64;
-            let (s, c) = (golden * i as f64).sin_cos();
-            let r = (1.0 - z * z).sqrt();
-            [r * c, r * s, z]
-        })
-        .collect()
 }
 
 /// The measurements of each shell.

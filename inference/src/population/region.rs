@@ -194,11 +194,7 @@ impl Coupled {
                     }
                     let evaluator = fitter.evaluator();
                     let model = evaluator.lowered().model.clone();
-                    let noise = match (sigma, model.sigma_prior()) {
-                        (Some(s), _) => Ok(Sigma::Known(s)),
-                        (None, Some(prior)) => Ok(Sigma::Free(prior.clone())),
-                        (None, None) => Model::default_sigma_prior(fit.mean_b0).map(Sigma::Free),
-                    };
+                    let noise = Sigma::of(sigma, &model, fit.mean_b0);
                     let posterior =
                         noise.and_then(|n| Posterior::new(evaluator, y, n, fit.mean_b0, &fit.x));
                     let laplace = posterior.ok().and_then(|mut posterior| {

@@ -25,7 +25,7 @@
 //! `tests/cheap.rs`.
 
 use super::nuts::NutsOptions;
-use microtome_kernels::eigen::eigen_3x3;
+use crate::axial::principal_axis;
 use microtome_models::{FreeKind, Model, SampleMethod, SearchSpec};
 
 /// A 5 % quantile of a fraction below this has vanished.
@@ -130,23 +130,11 @@ pub(super) fn has_corners(model: &Model, values: &[f64], width: usize) -> bool {
             (f.at..f.at + f.len).any(|k| low(&|x| x[k], 0.05) < VANISHING)
         }
         FreeKind::Axis => {
-            let m = principal(values, width, f.at);
+            let axes = values.chunks_exact(width).map(|x| [x[f.at], x[f.at + 1], x[f.at + 2]]);
+            let m = principal_axis(axes);
             let cosine = |x: &[f64]| (0..3).map(|i| x[f.at + i] * m[i]).sum::<f64>().abs();
             low(&cosine, 0.1) < widest
         }
         _ => false,
     })
-}
-
-/// The principal axis of the draws of an axis.
-fn principal(values: &[f64], width: usize, at: usize) -> [f64; 3] {
-    let mut dyadic = [[0.0; 3]; 3];
-    for x in values.chunks_exact(width) {
-        for i in 0..3 {
-            for j in 0..3 {
-                dyadic[i][j] += x[at + i] * x[at + j];
-            }
-        }
-    }
-    eigen_3x3(dyadic).1[0]
 }

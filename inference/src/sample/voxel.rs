@@ -253,13 +253,7 @@ impl Sampler {
         let model = evaluator.lowered().model.clone();
         let evaluator = &mut InOrder::of(evaluator, y);
         let evaluator = &mut *evaluator.evaluator;
-        let noise = match sigma {
-            Some(s) => Ok(Sigma::Known(s)),
-            None => match model.sigma_prior() {
-                Some(prior) => Ok(Sigma::Free(prior.clone())),
-                None => Model::default_sigma_prior(out.fit.mean_b0).map(Sigma::Free),
-            },
-        };
+        let noise = Sigma::of(sigma, &model, out.fit.mean_b0);
         if sigma.is_none() {
             centres.iter_mut().for_each(|c| c.push(out.fit.sigma));
         }

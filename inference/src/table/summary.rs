@@ -327,7 +327,8 @@ pub(crate) fn table(
     out.numbers("contraction", "1", number(|r| r.contraction));
     let each =
         || times.iter().zip(quality).flat_map(|(&n, quality)| std::iter::repeat_n(quality, n));
-    out.words("method", each().map(|q| q.method.name()));
+    // A voxel without a posterior was sampled by no method.
+    out.words("method", each().map(|q| if q.modes == 0 { "" } else { q.method.name() }));
     out.numbers("khat", "1", each().map(|q| q.khat).collect());
     out.counts("n_modes", each().map(|q| q.modes as u64));
     out.numbers("ebfmi", "1", each().map(|q| q.ebfmi).collect());

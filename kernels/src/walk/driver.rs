@@ -1,0 +1,233 @@
+//! All walkers: chunks in parallel, eight walkers at a time, step after step.
+//!
+//! Validated by `tests/walk.rs` (`threads_change_no_bit`, `free_walkers_are_exact`).
+
+use super::normal::{GROUP, Items, Keys, NORMALS, STEPS, normals};
+use super::protocol::{Protocol, Reading};
+use super::tally::{CHUNK, Tally};
+use super::wall::{Free, Plates, Round, Step, Walls};
+use super::wall_law::Reach;
+use super::{Shape, Walk};
+use crate::lanes::{Lanes, dispatch, horner};
+use crate::philox::{Philox, uniform_pair};
+use crate::simd::{self, Block, LANES, SimdLevel};
+use rayon::prelude::*;
+
+/// Stream of the starting points, and that of the choices at membranes.
+pub(crate) const START: u8 = 1;
+const CHOICE: u8 = 2;
+/// Chunks between two calls of the observer.
+const WINDOW: usize = 64;
+
+/// Walks; `observe` is called with the sums so far after every 32,768 walkers and stops the
+/// walk by returning false.
+///
+/// # Panics
+/// When the parts of the protocol do not fit together.
+pub fn walk(walk: &Walk<'_>, mut observe: impl FnMut(&Tally) -> bool) -> Tally {
+    assert!(walk.protocol.is_consistent());
+    let mut total = Tally::new(walk.protocol.measurements, 1);
+    let chunks = walk.walkers.div_ceil(CHUNK as u64);
+    let level = simd::level();
+    let mut next = 0;
+    while next < chunks {
+        let window: Vec<u64> = (next..chunks.min(next + WINDOW as u64)).collect();
+        let parts: Vec<Tally> = window.par_iter().map(|c| chunk(level, walk, *c)).collect();
+        for part in &parts {
+            total.add(part);
+        }
+        next += window.len() as u64;
+        if !observe(&total) {
+            break;
+        }
+    }
+    total
+}
+
+fn chunk(level: SimdLevel, walk: &Walk<'_>, index: u64) -> Tally {
+    let first = index * CHUNK as u64;
+    let n = (walk.walkers - first).min(CHUNK as u64);
+    let rho = walk.relaxivity;
+    match walk.shape {
+        Shape::Free => free_at(level, walk, &Free, first, n),
+        Shape::Cylinder { radius } => cylinder_at(level, walk, &Round::new(*radius, rho), first, n),
+        Shape::Sphere { radius } => sphere_at(level, walk, &Round::new(*radius, rho), first, n),
+        Shape::Plates { separation, membranes } => {
+            plates_at(level, walk, &Plates::new(*separation, rho, membranes), first, n)
+        }
+    }
+}
+
+macro_rules! shapes {
+    ($($at:ident / $body:ident ($walls:ty);)*) => {
+        $(
+            #[inline(always)]
+            fn $body<L: Lanes>(walk: &Walk<'_>, walls: &$walls, first: u64, n: u64) -> Tally {
+                chunk_of::<L, $walls>(walk, walls, first, n)
+            }
+            dispatch! {
+                fn $at / $body(walk: &Walk<'_>, walls: &$walls, first: u64, n: u64) -> Tally
+            }
+        )*
+    };
+}
+shapes! {
+    free_at / free_body(Free);
+    cylinder_at / cylinder_body(Round<2>);
+    sphere_at / sphere_body(Round<3>);
+    plates_at / plates_body(Plates);
+}
+
+#[inline(always)]
+fn chunk_of<L: Lanes, W: Walls>(walk: &Walk<'_>, walls: &W, first: u64, n: u64) -> Tally {
+    let protocol = walk.protocol;
+    let mut tally = Tally::new(protocol.measurements, 1);
+    let mut sums = vec![[[0.0; LANES]; 4]; protocol.measurements];
+    let mut sums_of_positions = vec![[[0.0; LANES]; 3]; protocol.profiles];
+    let keys = Keys::new(walk.seed);
+    let mut at = 0;
+    while at < n {
+        let count = (n - at).min(LANES as u64) as usize;
+        eight::<L, W>(
+            walk,
+            walls,
+            &keys,
+            first + at,
+            count,
+            &mut sums_of_positions,
+            &mut sums,
+            &mut tally,
+        );
+        at += LANES as u64;
+    }
+    for (sum, lanes) in tally.sums.iter_mut().zip(&sums) {
+        for (sum, lanes) in sum.iter_mut().zip(lanes) {
+            *sum = simd::tree_sum(lanes);
+        }
+    }
+    tally.walkers[0] = n;
+    tally.steps = n * protocol.steps.len() as u64;
+    tally
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn eight<L: Lanes, W: Walls>(
+    walk: &Walk<'_>,
+    walls: &W,
+    keys: &Keys,
+    first: u64,
+    count: usize,
+    positions: &mut [[Block; 3]],
+    sums: &mut [[Block; 4]],
+    tally: &mut Tally,
+) {
+    let protocol = walk.protocol;
+    let items = Items::<L>::new(first, STEPS);
+    let mut start = [[0.0; LANES]; 3];
+    for l in 0..LANES {
+        let p = walk.shape.start(walk.seed, first + l as u64);
+        for a in 0..3 {
+            start[a][l] = p[a];
+        }
+    }
+    let mut memory = walls.enter(&start);
+    let mut x = [L::load(&start[0]), L::load(&start[1]), L::load(&start[2])];
+    let mut weight = L::splat(1.0);
+    // The lanes past the last walker count for nothing.
+    let mut counted = [0.0; LANES];
+    counted[..count].fill(1.0);
+    let counted = L::load(&counted);
+    for p in positions.iter_mut() {
+        *p = [[0.0; LANES]; 3];
+    }
+    let mut readings = protocol.readings.iter().peekable();
+    at_node(protocol, 0, &x, positions);
+    while let Some(reading) = readings.next_if(|r| r.node == 0) {
+        read(reading, weight.mul(counted), positions, sums);
+    }
+    let mut n = [L::splat(0.0); NORMALS];
+    for k in 0..protocol.steps.len() {
+        let part = k % GROUP;
+        if part == 0 {
+            normals(keys, (k / GROUP) as u32, items, &mut n);
+        }
+        let d_dt = walk.diffusivity * protocol.steps[k];
+        let root = d_dt.sqrt();
+        let spread = L::splat(std::f64::consts::SQRT_2 * root);
+        let d = [n[3 * part].mul(spread), n[3 * part + 1].mul(spread), n[3 * part + 2].mul(spread)];
+        let chance = |lane: usize, hit: u32| {
+            let words = Philox::new(walk.seed).block(hit, k as u32, first + lane as u64, CHOICE);
+            uniform_pair(words)[0]
+        };
+        let reach =
+            Reach { inverse: L::splat(0.5 / root), reach: L::splat(root / walk.diffusivity) };
+        let step = Step { reach, chance: &chance };
+        tally.stopped += u64::from(walls.advance(&mut x, d, &mut weight, &mut memory, &step));
+        at_node(protocol, k + 1, &x, positions);
+        while let Some(reading) = readings.next_if(|r| r.node == k + 1) {
+            read(reading, weight.mul(counted), positions, sums);
+        }
+    }
+    let mut end = [[0.0; LANES]; 3];
+    for a in 0..3 {
+        x[a].store(&mut end[a]);
+    }
+    for l in 0..count {
+        tally.escaped += u64::from(!walls.holds([end[0][l], end[1][l], end[2][l]]));
+    }
+}
+
+/// Adds the weighted positions of a node.
+#[inline(always)]
+fn at_node<L: Lanes>(protocol: &Protocol, node: usize, x: &[L; 3], sums: &mut [[Block; 3]]) {
+    for w in &protocol.nodes[node] {
+        let sum = &mut sums[w.profile];
+        for a in 0..3 {
+            x[a].madd(L::splat(w.weight), L::load(&sum[a])).store(&mut sum[a]);
+        }
+    }
+}
+
+/// Adds the signals of eight walkers.
+#[inline(always)]
+fn read<L: Lanes>(reading: &Reading, weight: L, positions: &[[Block; 3]], sums: &mut [[Block; 4]]) {
+    let profiles = &positions[reading.profiles.clone()];
+    let per = profiles.len();
+    for (i, measurement) in reading.measurements.iter().enumerate() {
+        let mut phase = L::splat(0.0);
+        for (p, amplitude) in profiles.iter().zip(&reading.amplitudes[i * per..(i + 1) * per]) {
+            for a in 0..3 {
+                phase = L::load(&p[a]).madd(L::splat(amplitude[a]), phase);
+            }
+        }
+        let [real, imaginary] = turn(phase);
+        let (real, imaginary) = (real.mul(weight), imaginary.mul(weight));
+        let sum = &mut sums[*measurement];
+        let terms = [real, imaginary, real.mul(real), imaginary.mul(imaginary)];
+        for k in 0..4 {
+            L::load(&sum[k]).add(terms[k]).store(&mut sum[k]);
+        }
+    }
+}
+
+/// (cos φ, sin φ), absolute error 1e-11 times 1 + |φ|/1e5.
+#[inline(always)]
+fn turn<L: Lanes>(phase: L) -> [L; 2] {
+    // Adding and taking away 1.5 * 2^52 rounds to the nearest integer.
+    let round = L::splat(6_755_399_441_055_744.0);
+    let turns = phase.mul(L::splat(0.5 * std::f64::consts::FRAC_1_PI));
+    let rest = turns.sub(turns.add(round).sub(round));
+    // A quarter of the angle, then twice the double-angle formulae.
+    let x = rest.mul(L::splat(std::f64::consts::FRAC_PI_2));
+    let z = x.mul(x);
+    let (mut s, mut c) =
+        (x.mul(horner(&super::normal::SINE, z)), horner(&super::normal::COSINE, z));
+    for _ in 0..2 {
+        let twice = s.add(s);
+        let doubled = twice.mul(c);
+        c = twice.nmadd(s, L::splat(1.0));
+        s = doubled;
+    }
+    [c, s]
+}

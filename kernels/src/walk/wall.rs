@@ -1,0 +1,333 @@
+//! How a displacement ends between walls: the walker flies straight to the exact point of
+//! a hit, is mirrored there, and flies the rest, hit after hit.
+//!
+//! $$t = \frac{\sqrt{b^2 - ac} - b}{a},\quad a = v\cdot v,\ b = p\cdot v,\ c = p\cdot p - R^2,
+//!   \qquad v' = v - 2(v\cdot n)n$$
+//!
+//! is the hit of a round wall from inside: the larger root, so that a walker that stands
+//! on the wall needs no push. Mirrored flight keeps a uniform density uniform in any shape,
+//! because its transition density is symmetric.
+//!
+//! Positions are in the frame of the shape: the axis of a cylinder along z, the normal of
+//! plates along x. Validated by the tests below and by `tests/walk.rs`.
+
+use super::wall_law::Reach;
+use crate::lanes::Lanes;
+use crate::simd::{Block, LANES};
+
+/// Most hits in one step; a walker that has more stays where it is for the rest of the
+/// step, and is counted.
+const HITS: u32 = 1000;
+
+/// What a step offers to the walls.
+pub(crate) struct Step<'a, L> {
+    /// Of every lane.
+    pub(crate) reach: Reach<L>,
+    /// Uniform numbers in [0, 1) by lane and hit.
+    pub(crate) chance: &'a dyn Fn(usize, u32) -> f64,
+}
+
+/// Walls of one shape.
+pub(crate) trait Walls: Sync {
+    /// What the walls remember of eight walkers between steps.
+    type Memory;
+
+    /// Begins with eight walkers.
+    fn enter(&self, x: &[Block; 3]) -> Self::Memory;
+
+    /// Moves eight walkers by `d`; `weight` is what is left of their magnetisation. Returns
+    /// the number of walkers that had too many hits.
+    fn advance<L: Lanes>(
+        &self,
+        x: &mut [L; 3],
+        d: [L; 3],
+        weight: &mut L,
+        memory: &mut Self::Memory,
+        step: &Step<'_, L>,
+    ) -> u32;
+
+    /// Whether a walker is where walkers may be, but for rounding.
+    fn holds(&self, x: [f64; 3]) -> bool;
+}
+
+/// No walls.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Free;
+
+impl Walls for Free {
+    type Memory = ();
+
+    fn enter(&self, _: &[Block; 3]) {}
+
+    #[inline(always)]
+    fn advance<L: Lanes>(
+        &self,
+        x: &mut [L; 3],
+        d: [L; 3],
+        _: &mut L,
+        _: &mut (),
+        _: &Step<'_, L>,
+    ) -> u32 {
+        for a in 0..3 {
+            x[a] = x[a].add(d[a]);
+        }
+        0
+    }
+
+    fn holds(&self, x: [f64; 3]) -> bool {
+        x.iter().all(|v| v.is_finite())
+    }
+}
+
+/// A cylinder along z (`DIM` = 2) or a sphere (3) about the origin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Round<const DIM: usize> {
+    radius: f64,
+    relaxivity: f64,
+}
+
+impl<const DIM: usize> Round<DIM> {
+    pub(crate) fn new(radius: f64, relaxivity: f64) -> Self {
+        Self { radius, relaxivity }
+    }
+
+    #[inline(always)]
+    fn square<L: Lanes>(x: &[L; 3]) -> L {
+        let mut sum = x[0].mul(x[0]);
+        for v in &x[1..DIM] {
+            sum = v.madd(*v, sum);
+        }
+        sum
+    }
+}
+
+impl<const DIM: usize> Walls for Round<DIM> {
+    type Memory = ();
+
+    fn enter(&self, _: &[Block; 3]) {}
+
+    #[inline(always)]
+    fn advance<L: Lanes>(
+        &self,
+        x: &mut [L; 3],
+        d: [L; 3],
+        weight: &mut L,
+        _: &mut (),
+        step: &Step<'_, L>,
+    ) -> u32 {
+        let square = L::splat(self.radius * self.radius);
+        let (zero, one) = (L::splat(0.0), L::splat(1.0));
+        for a in DIM..3 {
+            x[a] = x[a].add(d[a]);
+        }
+        let (mut full, mut left) = (d, one);
+        let mut hits = 0;
+        loop {
+            let mut end = *x;
+            let mut v = full;
+            for a in 0..DIM {
+                v[a] = full[a].mul(left);
+                end[a] = x[a].add(v[a]);
+            }
+            // NaN counts as outside.
+            let inside = square.ge(Self::square(&end));
+            let bits = L::mask_bits(inside);
+            if bits == 0xff || hits == HITS {
+                for a in 0..DIM {
+                    x[a] = L::select(inside, end[a], x[a]);
+                }
+                return bits.count_zeros();
+            }
+            hits += 1;
+            let a2 = Self::square(&v);
+            let c = Self::square(x).sub(square);
+            let mut b = x[0].mul(v[0]);
+            for a in 1..DIM {
+                b = x[a].madd(v[a], b);
+            }
+            let root = b.mul(b).sub(a2.mul(c));
+            let root = L::select(root.ge(zero), root, zero).sqrt();
+            let t = root.sub(b).div(a2);
+            let t = L::select(t.ge(zero), t, zero);
+            let t = L::select(one.ge(t), t, one);
+            let mut hit = *x;
+            for a in 0..DIM {
+                hit[a] = v[a].madd(t, x[a]);
+            }
+            // Rounding: the point is put on the wall, a part in 1e15 to the inside.
+            let on_wall = L::splat(self.radius * self.radius * (1.0 - 2f64.powi(-50)));
+            let half = L::splat(0.5 / (self.radius * self.radius));
+            let factor = on_wall.sub(Self::square(&hit)).madd(half, one);
+            let mut s = zero;
+            let mut n = hit;
+            for a in 0..DIM {
+                hit[a] = hit[a].mul(factor);
+                n[a] = hit[a].mul(L::splat(1.0 / self.radius));
+                s = n[a].madd(full[a], s);
+            }
+            if self.relaxivity > 0.0 {
+                let lasts = step.reach.survival(s, L::splat(self.relaxivity)).mul(*weight);
+                *weight = L::select(inside, *weight, lasts);
+            }
+            let twice = s.add(s);
+            for a in 0..DIM {
+                x[a] = L::select(inside, x[a], hit[a]);
+                full[a] = L::select(inside, full[a], twice.nmadd(n[a], full[a]));
+            }
+            left = L::select(inside, left, t.nmadd(left, left));
+        }
+    }
+
+    fn holds(&self, x: [f64; 3]) -> bool {
+        let square: f64 = x[..DIM].iter().map(|v| v * v).sum();
+        square <= self.radius * self.radius * (1.0 + 1e-12) && x[2].is_finite()
+    }
+}
+
+/// A wall across x.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Membrane {
+    /// Where, µm.
+    pub position: f64,
+    /// Flux over jump, µm/ms.
+    pub permeability: f64,
+}
+
+/// Two plates across x, with membranes between them.
+#[derive(Clone, Debug)]
+pub(crate) struct Plates {
+    /// From left to right, the plates first and last.
+    edges: Vec<f64>,
+    /// Of the inner edges.
+    permeability: Vec<f64>,
+    relaxivity: f64,
+}
+
+/// The layer of eight walkers and its edges.
+pub(crate) struct Layers {
+    layer: [usize; LANES],
+    low: Block,
+    high: Block,
+}
+
+impl Plates {
+    /// `membranes` by rising position, inside the slab.
+    pub(crate) fn new(separation: f64, relaxivity: f64, membranes: &[Membrane]) -> Self {
+        let inner = membranes.iter().map(|m| m.position);
+        let edges = std::iter::once(-0.5 * separation)
+            .chain(inner)
+            .chain(std::iter::once(0.5 * separation))
+            .collect();
+        let permeability = membranes.iter().map(|m| m.permeability).collect();
+        Self { edges, permeability, relaxivity }
+    }
+
+    /// The layer that holds a position.
+    pub(crate) fn layer(&self, x: f64) -> usize {
+        let inner = &self.edges[1..self.edges.len() - 1];
+        inner.iter().take_while(|edge| x > **edge).count()
+    }
+
+    /// One walker, from the point it is at; the new position, displacement done.
+    fn fly(
+        &self,
+        mut p: f64,
+        mut full: f64,
+        layer: &mut usize,
+        law: Reach<crate::lanes::Array<false>>,
+        chance: impl Fn(u32) -> f64,
+    ) -> (f64, f64) {
+        use crate::lanes::Array;
+        let (mut left, mut lasts, mut hits) = (1.0, 1.0, 0);
+        let s = Array::<false>::splat(full.abs());
+        loop {
+            let v = full * left;
+            let end = p + v;
+            let (low, high) = (self.edges[*layer], self.edges[*layer + 1]);
+            // A walker stays at the wall only where its numbers are no numbers.
+            if end >= low && end <= high || !end.is_finite() {
+                return (end, lasts);
+            }
+            let up = end > high;
+            let edge = *layer + usize::from(up);
+            let wall = self.edges[edge];
+            left *= 1.0 - ((wall - p) / v).clamp(0.0, 1.0);
+            p = wall;
+            let through = edge.checked_sub(1).and_then(|i| self.permeability.get(i)).is_some_and(
+                |permeability| {
+                    let probability = law.transmission(s, Array::splat(*permeability)).first();
+                    chance(hits) < probability
+                },
+            );
+            hits += 1;
+            if through {
+                *layer = if up { edge } else { edge - 1 };
+                continue;
+            }
+            if self.relaxivity > 0.0 && (edge == 0 || edge + 1 == self.edges.len()) {
+                lasts *= law.survival(s, Array::splat(self.relaxivity)).first();
+            }
+            full = -full;
+        }
+    }
+}
+
+impl Walls for Plates {
+    type Memory = Layers;
+
+    fn enter(&self, x: &[Block; 3]) -> Layers {
+        let layer = std::array::from_fn(|l| self.layer(x[0][l]));
+        let edge = |more: usize| std::array::from_fn(|l| self.edges[layer[l] + more]);
+        Layers { layer, low: edge(0), high: edge(1) }
+    }
+
+    #[inline(always)]
+    fn advance<L: Lanes>(
+        &self,
+        x: &mut [L; 3],
+        d: [L; 3],
+        weight: &mut L,
+        memory: &mut Layers,
+        step: &Step<'_, L>,
+    ) -> u32 {
+        for a in 1..3 {
+            x[a] = x[a].add(d[a]);
+        }
+        let end = x[0].add(d[0]);
+        let low = L::mask_bits(end.ge(L::load(&memory.low)));
+        let high = L::mask_bits(L::load(&memory.high).ge(end));
+        let mut out = !(low & high);
+        if out == 0 {
+            x[0] = end;
+            return 0;
+        }
+        let (mut from, mut to, mut by, mut lasts) = ([0.0; 8], [0.0; 8], [0.0; 8], [0.0; 8]);
+        let (mut inverse, mut reach) = ([0.0; 8], [0.0; 8]);
+        x[0].store(&mut from);
+        end.store(&mut to);
+        d[0].store(&mut by);
+        weight.store(&mut lasts);
+        step.reach.inverse.store(&mut inverse);
+        step.reach.reach.store(&mut reach);
+        while out != 0 {
+            let l = out.trailing_zeros() as usize;
+            out &= out - 1;
+            let law = Reach { inverse: Lanes::splat(inverse[l]), reach: Lanes::splat(reach[l]) };
+            let layer = &mut memory.layer[l];
+            let (x, w) = self.fly(from[l], by[l], layer, law, |hit| (step.chance)(l, hit));
+            to[l] = x;
+            lasts[l] *= w;
+            memory.low[l] = self.edges[*layer];
+            memory.high[l] = self.edges[*layer + 1];
+        }
+        x[0] = L::load(&to);
+        *weight = L::load(&lasts);
+        0
+    }
+
+    fn holds(&self, x: [f64; 3]) -> bool {
+        let ends = (self.edges.first(), self.edges.last());
+        let inside = matches!(ends, (Some(low), Some(high)) if x[0] >= *low && x[0] <= *high);
+        inside && x[1].is_finite() && x[2].is_finite()
+    }
+}

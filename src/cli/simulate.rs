@@ -1,0 +1,318 @@
+//! `microtome simulate`: random walkers through a substrate under gradients, and their
+//! complex signals with standard errors.
+//!
+//! The table is a function of substrate, acquisition, walkers, step and seed alone. An
+//! existing table of the same simulation is left as it is. Validated by
+//! `tests/cli/simulate.rs`.
+
+use super::config::{self, Setting};
+use super::flags::{AcquisitionFlags, CommonFlags};
+use super::input::{simd, version};
+use super::{Outcome, say};
+use anyhow::{Context, bail};
+use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema};
+use clap::{Args, ValueHint};
+use indicatif::{ProgressBar, ProgressStyle};
+use microtome_datasets::{
+    TableReader, content_hash, read_substrate, read_waveform_samples, write_table,
+};
+use microtome_models::substrate::{Observed, Sequence, Signals, Simulation, Substrate, TOTAL};
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What a table was made of, in its metadata.
+const IDENTITY: &str = "microtome.identity";
+
+/// Walks spins through a substrate and writes their complex signals.
+///
+/// Writes one row a (measurement, compartment) with the columns measurement, compartment
+/// (all = every walker), signal_real, signal_imag, se_real, se_imag, walkers. Signals are
+/// relative to the magnetisation at the start; surface relaxation and T2 are not divided out.
+///
+/// Pulse pairs are played on [0, delta] and [Delta, Delta + delta] and read at
+/// Delta + delta; waveforms are read at their end.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+S.toml:
+  [substrate]
+  kind = \"cylinder\"                   # free, planes, cylinder, sphere
+  radius_um = 5.0                     # cylinder, sphere; planes: separation_um
+  axis = [0, 0, 1]                    # axis of a cylinder, normal of planes
+  [intra]
+  diffusivity_um2_per_ms = 2.0
+  surface_relaxivity_um_per_ms = 0.0  # 1 m/s = 1000 um/ms
+  t2_ms = inf                         # left out: no relaxation
+  [[membrane]]                        # planes only, inside the slab
+  position_um = -2.0                  # from the middle, along the normal
+  permeability_um_per_ms = 0.001      # flux = permeability x jump
+
+Example:
+  microtome simulate --substrate axon.toml --scheme scheme.csv --walkers 100000 --out signals.parquet
+
+Carslaw & Jaeger 1959, Conduction of Heat in Solids, section 14.2 (walls);
+Salmon et al. 2011, doi:10.1145/2063384.2063405 (random numbers). docs/simulation.md.")]
+pub(crate) struct SimulateArgs {
+    /// The substrate, TOML.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    substrate: PathBuf,
+    #[command(flatten)]
+    acquisition: AcquisitionFlags,
+    /// Number of walkers.
+    #[arg(long, value_name = "N", help_heading = "Walk")]
+    walkers: u64,
+    /// Longest step in time, ms; by the rules of docs/simulation.md when left out.
+    #[arg(long, value_name = "MS", help_heading = "Walk")]
+    step_ms: Option<f64>,
+    /// Seed of all random numbers.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Walk")]
+    seed: u64,
+    /// The signals, .parquet.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    common: CommonFlags,
+}
+
+impl SimulateArgs {
+    pub(crate) fn run(self, settings: &[Setting]) -> anyhow::Result<Outcome> {
+        let (threads, _) = self.common.start()?;
+        let substrate = read_substrate(&self.substrate)?;
+        let sequence = self.sequence()?;
+        let identity = self.identity(&substrate, &sequence);
+        let simulation =
+            Simulation::new(substrate, &sequence, self.step_ms, self.walkers, self.seed)
+                .context("--walkers and --step-ms")?;
+        if let Some(path) = &self.common.save_config {
+            config::save(path, settings)?;
+        }
+        let step = simulation.time_step();
+        let warning = warning(&sequence);
+        if self.common.dry_run {
+            say::line(&format!(
+                "plan of simulate (nothing is written)\n  measurements  {}\n  walkers       {}\n  \
+                 step          {} ms ({})\n  steps         {} a walker, {:.3e} in all\n  threads       {threads}",
+                sequence.len(),
+                self.walkers,
+                say::number(step.ms),
+                step.rule,
+                simulation.steps(),
+                simulation.steps() as f64 * self.walkers as f64,
+            ));
+            return Ok(Outcome::Done);
+        }
+        let Some(out) = &self.out else { bail!("--out FILE is needed, a .parquet file") };
+        if is_done(out, &identity, self.common.overwrite)? {
+            if !self.common.quiet {
+                say::line(&format!("{} holds this simulation already", out.display()));
+            }
+            return Ok(Outcome::Done);
+        }
+        if let Some(text) = &warning {
+            say::note(&format!("warning: {text}"));
+        }
+        let begin = Instant::now();
+        let mut progress = Progress::new(self.common.quiet);
+        let signals = simulation.run(|seen| {
+            progress.show(seen);
+            true
+        });
+        progress.finish();
+        if signals.stopped > 0 {
+            say::note(&format!(
+                "warning: {} steps met too many walls; the rest of each was left out",
+                signals.stopped
+            ));
+        }
+        if signals.escaped > 0 {
+            say::note(&format!(
+                "warning: {} walkers ended outside of their walls by rounding",
+                signals.escaped
+            ));
+        }
+        let (schema, batch) = table(&signals, &identity, step.ms, self.seed)?;
+        write_table(out, schema, &[batch])?;
+        if self.common.json {
+            let json = serde_json::json!({
+                "verb": "simulate", "measurements": sequence.len(), "walkers": self.walkers,
+                "step_ms": step.ms, "step_rule": step.rule, "steps": simulation.steps(),
+                "walker_steps": signals.walker_steps, "escaped": signals.escaped,
+                "stopped": signals.stopped, "largest_se": largest_se(&signals),
+                "unbalanced": sequence.unbalanced(), "wall_s": begin.elapsed().as_secs_f64(),
+                "out": out, "simd_level": simd(),
+            });
+            say::line(&json.to_string());
+        } else if !self.common.quiet {
+            say::line(&format!(
+                "{} measurements, {} walkers x {} steps in {}; largest standard error {}: {}",
+                sequence.len(),
+                self.walkers,
+                simulation.steps(),
+                say::duration(begin.elapsed().as_secs_f64()),
+                say::number(largest_se(&signals)),
+                out.display()
+            ));
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// The gradients: pulses of an acquisition, or a waveform as it stands.
+    fn sequence(&self) -> anyhow::Result<Sequence> {
+        let Some(path) = &self.acquisition.waveform else {
+            let scheme = self.acquisition.read()?;
+            return Sequence::from_pulses(&scheme.acquisition)
+                .with_context(|| scheme.file.display().to_string());
+        };
+        let flags = &self.acquisition;
+        if flags.scheme.is_some() || flags.bval.is_some() || flags.bvec.is_some() {
+            bail!("--waveform and --scheme or --bval both describe the acquisition; give one");
+        }
+        let Some(dt_ms) = flags.dt_ms else {
+            bail!("--waveform needs --dt-ms, the spacing of its samples")
+        };
+        let samples = read_waveform_samples(path)?;
+        Sequence::from_waveforms(&samples.gradient, samples.times, dt_ms)
+            .with_context(|| path.display().to_string())
+    }
+
+    fn identity(&self, substrate: &Substrate, sequence: &Sequence) -> String {
+        let step = self.step_ms.map_or("automatic".into(), |s| s.to_bits().to_string());
+        let text = format!("{substrate:?}{sequence:?}{} {} {step}", self.walkers, self.seed);
+        content_hash(&[text.as_bytes(), version().as_bytes(), simd().as_bytes()])
+    }
+}
+
+fn warning(sequence: &Sequence) -> Option<String> {
+    let list = sequence.unbalanced();
+    let first = list.first()?;
+    Some(format!(
+        "the gradient of {} measurement(s) does not refocus (the first is {first}, counted from 0); the signal then depends on where the substrate stands",
+        list.len()
+    ))
+}
+
+fn largest_se(signals: &Signals) -> f64 {
+    let rows = signals.rows.iter().filter(|r| r.compartment == TOTAL);
+    rows.flat_map(|r| [r.signal.se_real, r.signal.se_imaginary]).fold(0.0, f64::max)
+}
+
+/// Whether the file holds this very simulation; others stay unless `overwrite` is given.
+fn is_done(out: &Path, identity: &str, overwrite: bool) -> anyhow::Result<bool> {
+    if !out.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet")) {
+        bail!("--out {}: the name must end in .parquet", out.display());
+    }
+    if out.is_dir() {
+        bail!("--out {}: is a folder; a file is needed", out.display());
+    }
+    if let Some(folder) = out.parent().filter(|f| !f.as_os_str().is_empty() && !f.is_dir()) {
+        bail!("--out {}: the folder {} does not exist", out.display(), folder.display());
+    }
+    if !out.exists() || overwrite {
+        return Ok(false);
+    }
+    let found = TableReader::open(out).ok();
+    let found = found.and_then(|t| t.schema().metadata().get(IDENTITY).cloned());
+    if found.as_deref() != Some(identity) {
+        bail!(
+            "--out {}: the file exists and is not of this simulation; give --overwrite to replace it",
+            out.display()
+        );
+    }
+    Ok(true)
+}
+
+fn table(
+    signals: &Signals,
+    identity: &str,
+    step_ms: f64,
+    seed: u64,
+) -> anyhow::Result<(Arc<Schema>, RecordBatch)> {
+    let rows = &signals.rows;
+    let metadata = HashMap::from([
+        (IDENTITY.to_string(), identity.to_string()),
+        ("microtome.version".to_string(), version().to_string()),
+        ("microtome.simd_level".to_string(), simd().to_string()),
+        ("microtome.seed".to_string(), seed.to_string()),
+        ("microtome.step_ms".to_string(), step_ms.to_string()),
+        ("microtome.walker_steps".to_string(), signals.walker_steps.to_string()),
+        ("microtome.escaped".to_string(), signals.escaped.to_string()),
+    ]);
+    let number = |name: &str| {
+        let unit = HashMap::from([("unit".to_string(), "relative to the start".to_string())]);
+        Field::new(name, DataType::Float64, false).with_metadata(unit)
+    };
+    let names = ["signal_real", "signal_imag", "se_real", "se_imag"];
+    let mut fields = vec![
+        Field::new("measurement", DataType::Int64, false),
+        Field::new("compartment", DataType::Utf8, false),
+    ];
+    fields.extend(names.map(number));
+    fields.push(Field::new("walkers", DataType::Int64, false));
+    let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
+    let column = |of: fn(&microtome_models::substrate::Row) -> f64| -> ArrayRef {
+        Arc::new(rows.iter().map(of).collect::<Float64Array>())
+    };
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(rows.iter().map(|r| r.measurement as i64).collect::<Int64Array>()),
+        Arc::new(rows.iter().map(|r| Some(r.compartment)).collect::<StringArray>()),
+        column(|r| r.signal.real),
+        column(|r| r.signal.imaginary),
+        column(|r| r.signal.se_real),
+        column(|r| r.signal.se_imaginary),
+        Arc::new(rows.iter().map(|r| r.walkers as i64).collect::<Int64Array>()),
+    ];
+    let batch = RecordBatch::try_new(schema.clone(), columns)?;
+    Ok((schema, batch))
+}
+
+/// A bar on a terminal, else a line every ten seconds.
+struct Progress {
+    bar: Option<ProgressBar>,
+    begin: Instant,
+    last: Instant,
+    quiet: bool,
+}
+
+impl Progress {
+    fn new(quiet: bool) -> Self {
+        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| ProgressBar::new(0));
+        if let (Some(bar), Ok(style)) =
+            (&bar, ProgressStyle::with_template("simulate [{bar:24}] {msg}"))
+        {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        Self { bar, begin: Instant::now(), last: Instant::now(), quiet }
+    }
+
+    fn show(&mut self, seen: Observed) {
+        if self.quiet || seen.walkers == 0 {
+            return;
+        }
+        let elapsed = self.begin.elapsed().as_secs_f64();
+        let left = elapsed * (seen.of as f64 / seen.walkers as f64 - 1.0);
+        let text = format!(
+            "{} of {} walkers, {} elapsed, {} left",
+            seen.walkers,
+            seen.of,
+            say::duration(elapsed),
+            say::duration(left)
+        );
+        if let Some(bar) = &self.bar {
+            bar.set_length(seen.of);
+            bar.set_position(seen.walkers);
+            bar.set_message(text);
+        } else if self.last.elapsed() >= Duration::from_secs(10) {
+            self.last = Instant::now();
+            say::note(&format!("simulate: {text}"));
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
