@@ -270,7 +270,7 @@ impl Walkers {
             let mut density = charts.density(k);
             trace.draws.reserve(count);
             for _ in 0..count {
-                let is_turn = self.turns && walker.made % PERIOD != 0;
+                let is_turn = self.turns && !walker.made.is_multiple_of(PERIOD);
                 walker.made += 1;
                 let (flow, depth) = if is_turn {
                     (QUARTER, 1)
