@@ -5,7 +5,7 @@
 //! so that an error leaves nothing behind. Validated by `tests/files/parts.rs`.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -89,8 +89,50 @@ impl Write for AtomicFile {
     }
 }
 
+impl Seek for AtomicFile {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        self.temporary.seek(to)
+    }
+}
+
+impl AtomicFile {
+    /// Whether a file with the same bytes already stands at the final path.
+    ///
+    /// # Errors
+    /// The bytes that were written cannot be read back.
+    pub fn stands_already(&mut self) -> Result<bool> {
+        let Ok(mut found) = File::open(&self.path) else { return Ok(false) };
+        let failed = || DatasetError::io(&self.path, "read back");
+        let own = self.temporary.as_file_mut();
+        own.seek(SeekFrom::Start(0)).map_err(failed())?;
+        let (mut a, mut b) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+        loop {
+            let n = fill(own, &mut a).map_err(failed())?;
+            let Ok(m) = fill(&mut found, &mut b) else { return Ok(false) };
+            if n != m || a[..n] != b[..m] {
+                return Ok(false);
+            }
+            if n == 0 {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// Reads until `into` is full or the file ends.
+fn fill(file: &mut File, into: &mut [u8]) -> std::io::Result<usize> {
+    let mut n = 0;
+    while n < into.len() {
+        match file.read(&mut into[n..])? {
+            0 => break,
+            more => n += more,
+        }
+    }
+    Ok(n)
+}
+
 /// The folder of a path; the current one for a bare name.
-fn folder(path: &Path) -> &Path {
+pub(crate) fn folder(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

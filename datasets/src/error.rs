@@ -103,6 +103,12 @@ pub enum DatasetError {
         /// What that one holds.
         expected: String,
     },
+    /// The file is there, with other content.
+    #[error("{}: the file exists with other content; give --overwrite to replace it", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
     /// The acquisition read from the file is wrong.
     #[error("{}: {source}", path.display())]
     Acquisition {

@@ -11,7 +11,9 @@
 //! | [`maps`] | NIfTI maps of results |
 //! | [`parts`], [`table`] | Parquet tables, finished blocks, resume |
 //! | [`matrix`], [`csv_table`] | `[set, measurement]` matrices, parameter tables |
-//! | [`mod@array`], [`set_up`] | volumes and projections, CT set-ups |
+//! | [`mod@array`], [`pieces`], [`set_up`], [`rtk_geometry`] | volumes and projections, CT set-ups |
+//! | [`array_file`], [`tiff_stack`], [`preview`] | arrays as TIFF, NIfTI and PNG |
+//! | [`frames`], [`scan`] | stacks of images: NPY, raw, TIFF, HDF5 |
 //! | [`substrate`] | substrates of simulations |
 //! | [`phantom`] | structures with known truth, noise |
 //! | [`demo`] | the embedded demonstration block |
@@ -20,12 +22,15 @@
 //! ms, gradients in T/m.
 
 pub mod array;
+pub mod array_file;
 pub mod atomic;
+mod checkpoint;
 pub mod csv_table;
 pub mod demo;
 pub mod deviations;
 mod draws;
 mod error;
+pub mod frames;
 pub mod geometry;
 pub mod gradients;
 mod groups;
@@ -37,8 +42,12 @@ mod nifti_image;
 mod npy;
 pub mod parts;
 pub mod phantom;
+pub mod pieces;
+pub mod preview;
 pub mod responses;
+pub mod rtk_geometry;
 mod sample;
+pub mod scan;
 pub mod scheme;
 pub mod set_up;
 pub mod signals;
@@ -46,22 +55,30 @@ mod strided;
 pub mod substrate;
 pub mod table;
 mod text;
+pub mod tiff_stack;
 pub mod waveforms;
 
 pub use array::{Array, Values};
+pub use array_file::{ArrayFormat, StagedArray, stage_array, write_array};
+pub use checkpoint::Checkpoint;
 pub use csv_table::ParameterTable;
 pub use deviations::GradientDeviations;
 pub use draws::DrawFiles;
 pub use error::{DatasetError, Result};
+pub use frames::{FrameOptions, Frames, RawLayout};
 pub use geometry::{ImageGeometry, world_from_fsl};
 pub use gradients::{FslTimes, read_fsl, read_fsl_shapes};
 pub use hash::{content_hash, numbers_hash};
 pub use maps::MapWriter;
 pub use matrix::{Matrix, MatrixWriter, read_matrix, write_matrix};
 pub use parts::{Join, PartStore};
+pub use pieces::{ArrayPieces, ArrayWriter, Stored};
+pub use preview::{Window, write_preview};
 pub use responses::{mrtrix_response_text, read_responses, responses_text};
+pub use rtk_geometry::{read_rtk_geometry, rtk_geometry_text, stage_text, write_rtk_geometry};
+pub use scan::Scan;
 pub use scheme::{SchemeFile, read_scheme};
-pub use set_up::read_set_up;
+pub use set_up::{read_projections, read_set_up};
 pub use signals::{Rows, SignalSource};
 pub use substrate::read_substrate;
 pub use table::{TableReader, TableWriter, read_table, write_table};

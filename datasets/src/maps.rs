@@ -120,7 +120,15 @@ impl MapWriter {
     ///
     /// # Errors
     /// A full disk.
-    pub fn finish(mut self) -> Result<()> {
+    pub fn finish(self) -> Result<()> {
+        self.stage()?.commit()
+    }
+
+    /// Completes the file, to be named by [`AtomicFile::commit`].
+    ///
+    /// # Errors
+    /// A full disk.
+    pub fn stage(mut self) -> Result<AtomicFile> {
         if self.volumes == 1 {
             self.zeros(self.voxels - self.next)?;
         }
@@ -133,7 +141,7 @@ impl MapWriter {
             Sink::Gzip(out) => out.finish().map_err(DatasetError::io(&self.path, "write"))?,
         };
         let file = buffer.into_inner().map_err(|e| e.into_error());
-        file.map_err(DatasetError::io(&self.path, "write"))?.commit()
+        file.map_err(DatasetError::io(&self.path, "write"))
     }
 
     fn zeros(&mut self, mut n: usize) -> Result<()> {

@@ -16,6 +16,8 @@ pub mod fit;
 pub mod graph_density;
 mod identifiability;
 pub mod population;
+pub mod prepare;
+pub mod reconstruct;
 mod run;
 pub mod sample;
 mod table;

@@ -212,7 +212,8 @@ fn methods_agree_where_auto_trusts_the_weights() {
             continue;
         }
         taken += 1;
-        let n = nuts.sample(&y, &[], Some(SIGMA), 1, voxel);
+        let mut n = nuts.sample(&y, &[], Some(SIGMA), 1, voxel);
+        n.thin(1);
         let l = laplace.sample(&y, &[], Some(SIGMA), 1, voxel);
         assert_eq!((a.status, a.modes, a.values.len()), (Status::Converged, 1, n.values.len()));
         assert!(a.traces.iter().all(|t| t.draws.len() == 1000 && t.gradients == 0));
@@ -228,6 +229,46 @@ fn methods_agree_where_auto_trusts_the_weights() {
         }
     }
     assert!(taken >= 6, "{taken}");
+}
+
+/// A ball with little signal: its diffusivity is hardly known and has a long tail, which the
+/// proposals at the mode do not reach and those along the ridge do.
+#[test]
+fn open_scalars_are_proposed_along_their_ridge() {
+    let acquisition = scheme(8, &[(1.0, 30), (2.5, 30)]);
+    let lowered = lowered("ball_stick", NoiseKind::Rician, &acquisition);
+    let sampler = |s: SearchSpec| {
+        Sampler::with_options(fitter(&lowered, &acquisition), SampleOptions::of(&s))
+    };
+    let mut auto = sampler(search(SampleMethod::Auto, 500));
+    let mut nuts = sampler(search(SampleMethod::Nuts, 2000));
+    let open = at(&lowered.model, "ball.lambda_iso");
+    let mut taken = 0;
+    for voxel in 0..8 {
+        let mut rng = PhiloxRng::new(35, voxel, 0);
+        let mut x = truth(&lowered.model, &mut rng);
+        x[at(&lowered.model, "stick.fraction")] = 0.85;
+        x[at(&lowered.model, "ball.fraction")] = 0.15;
+        x[open] = 2.0;
+        let mut y = predict(&lowered, &x);
+        add_noise(&mut y, NoiseKind::Rician, SIGMA, &mut rng);
+        let a = auto.sample(&y, &[], Some(SIGMA), 1, voxel);
+        let spread = sd(&column(&a, open));
+        if a.method != SampleMethod::Psis || spread < 0.25 * 0.9 {
+            continue;
+        }
+        taken += 1;
+        let n = nuts.sample(&y, &[], Some(SIGMA), 1, voxel);
+        for k in 0..a.width {
+            let (x, y) = (column(&a, k), column(&n, k));
+            let off = (mean(&x) - mean(&y)).abs() / sd(&y);
+            println!("voxel {voxel} value {k}: {off:.3} sd, sd ratio {:.3}", sd(&x) / sd(&y));
+            // Some 800 independent draws against some 2000: the mean to 4 se.
+            assert!(off < 4.0 * (1.0_f64 / 800.0 + 1.0 / 2000.0).sqrt(), "{voxel} {k}: {off}");
+            assert!((sd(&x) / sd(&y)).ln().abs() < 0.15, "voxel {voxel} value {k}");
+        }
+    }
+    assert!(taken >= 3, "{taken}");
 }
 
 /// A stick that is not there: its fraction has no lower end and its axis is open.
@@ -292,7 +333,10 @@ fn thinning_keeps_the_last_of_every_few() {
     let mut rng = PhiloxRng::new(34, 0, 0);
     let mut y = predict(&lowered, &truth(&lowered.model, &mut rng));
     add_noise(&mut y, NoiseKind::Gaussian, SIGMA, &mut rng);
-    let whole = sampler.sample(&y, &[], Some(SIGMA), 1, 0);
+    let mut whole = sampler.sample(&y, &[], Some(SIGMA), 1, 0);
+    // Of chains that went on as many draws stay as were asked for.
+    whole.thin(1);
+    assert_eq!((whole.lengthened, whole.values.len()), (1, 2 * 40 * whole.width));
     let mut thin = whole.clone();
     thin.thin(4);
     assert_eq!(thin.values.len() * 4, whole.values.len());

@@ -548,8 +548,8 @@ fn voxels_that_cant_be_sampled_have_no_draws() {
         assert_eq!(posterior.status, Status::InvalidSignal);
         assert!(posterior.values.is_empty() && posterior.traces.is_empty());
     }
-    assert_eq!(
-        sampler.sample(&good, &[], Some(0.03), 1, 0).values.len(),
-        4 * 20 * lowered.model.values()
-    );
+    let mut sampled = sampler.sample(&good, &[], Some(0.03), 1, 0);
+    // Chains of twenty draws may have gone on.
+    sampled.thin(1);
+    assert_eq!(sampled.values.len(), 4 * 20 * lowered.model.values());
 }

@@ -52,12 +52,21 @@ fn circle(views: usize, source: Option<f64>, pitch: f64) -> Vec<View> {
         .collect()
 }
 
+/// Runs a case for the projectors for which all words of the command line are in its title.
 fn case<T: Real>(name: &str, grid: &Grid, panel: Panel, views: &[View], clock: f64) {
+    let wanted = |projector: &Projector| {
+        let title = format!("{name} {}", projector.name());
+        std::env::args().skip(1).filter(|a| !a.starts_with('-')).all(|w| title.contains(&w))
+    };
+    let projectors: Vec<Projector> = Projector::ALL.into_iter().filter(wanted).collect();
+    if projectors.is_empty() {
+        return;
+    }
     let rays = views.len() * panel.nu * panel.nv;
     let mut x: Vec<T> =
         (0..grid.len()).map(|i| T::narrow(((i * 37 + 11) % 101) as f64 / 50.0)).collect();
     let mut y = vec![T::default(); rays];
-    for projector in Projector::ALL {
+    for projector in projectors {
         let out = least(|| forward(projector, grid, panel, views, &x, &mut y));
         let back = least(|| adjoint(projector, grid, panel, views, &y, &mut x));
         let samples = (rays * grid.shape[0]) as f64;
@@ -90,11 +99,14 @@ fn main() {
         microtome_kernels::simd::level().name()
     );
     let flat = Grid { shape: [512, 512, 1], voxel: [1.0; 3] };
-    let row = Panel { nu: 768, nv: 1 };
+    let row = Panel::flat(768, 1);
     case::<f32>("parallel 512^2 x 360", &flat, row, &circle(360, None, 1.0), clock);
     case::<f32>("fan 512^2 x 360", &flat, row, &circle(360, Some(1000.0), 1.5), clock);
     case::<f64>("fan 512^2 x 360, f64", &flat, row, &circle(360, Some(1000.0), 1.5), clock);
     let solid = Grid { shape: [128; 3], voxel: [1.0; 3] };
-    let panel = Panel { nu: 128, nv: 128 };
+    let panel = Panel::flat(128, 128);
     case::<f32>("cone 128^3 x 60", &solid, panel, &circle(60, Some(300.0), 1.8), clock);
+    let solid = Grid { shape: [256; 3], voxel: [1.0; 3] };
+    let panel = Panel::flat(256, 256);
+    case::<f32>("cone 256^3 x 30", &solid, panel, &circle(30, Some(600.0), 1.8), clock);
 }

@@ -47,6 +47,19 @@ pub(crate) trait Lanes: Copy {
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
     /// Bit l is lane l.
     fn mask_bits(mask: Self::Mask) -> u8;
+    /// Eight `f32`, widened.
+    fn load_single(b: &[f32; LANES]) -> Self;
+    fn floor(self) -> Self;
+    /// The smaller; `o` where one is NaN.
+    fn min(self, o: Self) -> Self;
+    /// The larger; `o` where one is NaN.
+    fn max(self, o: Self) -> Self;
+    /// Lane l is number `index[l] mod 16` of the sixteen numbers of `low` and `high`; the
+    /// index is the word of the lane.
+    fn pick(low: Self, high: Self, index: Self) -> Self;
+    /// Asks for the cache line of a number; nothing more.
+    #[inline(always)]
+    fn prefetch<T>(_number: &T) {}
     /// Lane 0.
     #[inline(always)]
     fn first(self) -> f64 {
@@ -101,6 +114,15 @@ pub(crate) fn horner_derivative<L: Lanes, const N: usize>(c: &[f64; N], t: L) ->
         p = p.madd(t, L::splat(i as f64 * c[i]));
     }
     p
+}
+
+/// [`Lanes::pick`] by memory.
+#[inline(always)]
+fn picked(low: &Block, high: &Block, index: &Block) -> Block {
+    let mut all = [0.0; 2 * LANES];
+    all[..LANES].copy_from_slice(low);
+    all[LANES..].copy_from_slice(high);
+    index.map(|i| all[i.to_bits() as usize % (2 * LANES)])
 }
 
 /// A block as an array.
@@ -180,6 +202,26 @@ impl<const FMA: bool> Lanes for Array<FMA> {
     #[inline(always)]
     fn mask_bits(mask: Self::Mask) -> u8 {
         mask.iter().rev().fold(0, |bits, &m| bits << 1 | u8::from(m))
+    }
+    #[inline(always)]
+    fn load_single(b: &[f32; LANES]) -> Self {
+        Self(b.map(f64::from))
+    }
+    #[inline(always)]
+    fn floor(self) -> Self {
+        Self(self.0.map(f64::floor))
+    }
+    #[inline(always)]
+    fn min(self, o: Self) -> Self {
+        self.zip(o, |a, b| if a < b { a } else { b })
+    }
+    #[inline(always)]
+    fn max(self, o: Self) -> Self {
+        self.zip(o, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    fn pick(low: Self, high: Self, index: Self) -> Self {
+        Self(picked(&low.0, &high.0, &index.0))
     }
     #[inline(always)]
     fn word_add(self, o: Self) -> Self {
@@ -306,6 +348,29 @@ mod x86 {
             word_shl_32() = |a| _mm512_castsi512_pd(_mm512_slli_epi64::<32>(_mm512_castpd_si512(a)));
             word_shr_32() = |a| _mm512_castsi512_pd(_mm512_srli_epi64::<32>(_mm512_castpd_si512(a)));
             word_product(o) = |a, o| _mm512_castsi512_pd(_mm512_mul_epu32(_mm512_castpd_si512(a), _mm512_castpd_si512(o)));
+            floor() = _mm512_roundscale_pd::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>;
+            min(o) = _mm512_min_pd;
+            max(o) = _mm512_max_pd;
+        }
+        #[inline(always)]
+        fn first(self) -> f64 {
+            // SAFETY: see the head of the module.
+            unsafe { _mm512_cvtsd_f64(self.0) }
+        }
+        #[inline(always)]
+        fn prefetch<T>(number: &T) {
+            // SAFETY: see the head of the module; the address is that of a reference.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(number).cast()) }
+        }
+        #[inline(always)]
+        fn load_single(b: &[f32; 8]) -> Self {
+            // SAFETY: see the head of the module.
+            Self(unsafe { _mm512_cvtps_pd(_mm256_loadu_ps(b.as_ptr())) })
+        }
+        #[inline(always)]
+        fn pick(low: Self, high: Self, index: Self) -> Self {
+            // SAFETY: see the head of the module.
+            Self(unsafe { _mm512_permutex2var_pd(low.0, _mm512_castpd_si512(index.0), high.0) })
         }
         #[inline(always)]
         fn ge(self, o: Self) -> Self::Mask {
@@ -367,6 +432,37 @@ mod x86 {
             word_shl_32() = |a| _mm256_castsi256_pd(_mm256_slli_epi64::<32>(_mm256_castpd_si256(a)));
             word_shr_32() = |a| _mm256_castsi256_pd(_mm256_srli_epi64::<32>(_mm256_castpd_si256(a)));
             word_product(o) = |a, o| _mm256_castsi256_pd(_mm256_mul_epu32(_mm256_castpd_si256(a), _mm256_castpd_si256(o)));
+            floor() = _mm256_floor_pd;
+            min(o) = _mm256_min_pd;
+            max(o) = _mm256_max_pd;
+        }
+        #[inline(always)]
+        fn first(self) -> f64 {
+            // SAFETY: see the head of the module.
+            unsafe { _mm256_cvtsd_f64(self.0) }
+        }
+        #[inline(always)]
+        fn prefetch<T>(number: &T) {
+            // SAFETY: see the head of the module; the address is that of a reference.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(number).cast()) }
+        }
+        #[inline(always)]
+        fn load_single(b: &[f32; 8]) -> Self {
+            // SAFETY: see the head of the module.
+            unsafe {
+                Self(
+                    _mm256_cvtps_pd(_mm_loadu_ps(b.as_ptr())),
+                    _mm256_cvtps_pd(_mm_loadu_ps(b[4..].as_ptr())),
+                )
+            }
+        }
+        #[inline(always)]
+        fn pick(low: Self, high: Self, index: Self) -> Self {
+            let mut of = [[0.0; 8]; 3];
+            low.store(&mut of[0]);
+            high.store(&mut of[1]);
+            index.store(&mut of[2]);
+            Self::load(&super::picked(&of[0], &of[1], &of[2]))
         }
         #[inline(always)]
         fn ge(self, o: Self) -> Self::Mask {
@@ -455,5 +551,39 @@ pub(crate) fn at_level<K: Task>(level: crate::simd::SimdLevel, task: K) -> K::Ou
         #[cfg(target_arch = "aarch64")]
         crate::simd::Isa::Neon => task.run::<true>(),
         _ => task.run::<false>(),
+    }
+}
+
+/// Work whose body is written over [`Lanes`]: the counterpart of `dispatch!` for bodies with
+/// type parameters of their own.
+pub(crate) trait LaneTask {
+    /// The body, `#[inline(always)]` so that it takes the instruction set of its caller.
+    fn run<L: Lanes>(self);
+}
+
+/// Runs a task with the lanes of a level.
+#[allow(unsafe_code)]
+pub(crate) fn in_lanes<K: LaneTask>(level: crate::simd::SimdLevel, task: K) {
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx2,fma")]
+    fn avx512<K: LaneTask>(task: K) {
+        task.run::<Avx512>();
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn avx2<K: LaneTask>(task: K) {
+        task.run::<Avx2>();
+    }
+    match level.0 {
+        // SAFETY: these levels are only handed out by `SimdLevel::available` after the CPU
+        // reported the features.
+        #[cfg(target_arch = "x86_64")]
+        crate::simd::Isa::Avx512 => unsafe { avx512(task) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        crate::simd::Isa::Avx2 => unsafe { avx2(task) },
+        #[cfg(target_arch = "aarch64")]
+        crate::simd::Isa::Neon => task.run::<Array<true>>(),
+        _ => task.run::<Array<false>>(),
     }
 }

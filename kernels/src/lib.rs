@@ -6,9 +6,11 @@
 //! the project is in this crate, in `lanes.rs`: the vector instructions and the
 //! run-time dispatch over the levels of [`simd`].
 
+pub mod backprojection;
 pub mod correlation;
 pub mod dense;
 pub mod device;
+pub mod difference;
 pub mod eigen;
 pub mod exp;
 pub mod family;
@@ -32,9 +34,11 @@ pub mod restricted;
 pub mod rician;
 pub mod rows;
 pub mod simd;
+pub mod sinogram;
 pub mod special;
 pub mod student_t;
 pub mod text;
+pub mod variation;
 pub mod walk;
 
 pub use plan::Plan;

@@ -152,6 +152,38 @@ impl Plan {
         self
     }
 
+    /// The plan with the measurements of every shell in ascending order of `values`.
+    ///
+    /// Neighbours then have likelihoods of the same range (large or small against the
+    /// noise), and blocks take one branch.
+    ///
+    /// # Shapes
+    /// `values` `[measurement]`.
+    #[must_use]
+    pub fn ordered(&self, values: &[f64]) -> Self {
+        let mut measurement_of = vec![0; self.slots()];
+        for (i, &slot) in self.slot_of.iter().enumerate() {
+            measurement_of[slot] = i;
+        }
+        let mut out = self.clone();
+        for slots in &self.shell_slots {
+            let members = &mut measurement_of[slots.clone()];
+            members.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+            for (slot, &i) in slots.clone().zip(members.iter()) {
+                let from = self.slot_of[i];
+                out.slot_of[i] = slot;
+                out.mask[slot] = self.mask[from];
+                for (column, own) in out.direction.iter_mut().zip(&self.direction) {
+                    column[slot] = own[from];
+                }
+                for (column, own) in out.weighting.iter_mut().zip(&self.weighting) {
+                    column[slot] = own[from];
+                }
+            }
+        }
+        out
+    }
+
     /// Number of measurements.
     pub fn measurements(&self) -> usize {
         self.slot_of.len()
@@ -241,6 +273,28 @@ fn outer_product(g: [f64; 3]) -> [f64; 6] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ordered_plan_holds_the_same_measurements() {
+        let shell_of: Vec<usize> = (0..31).map(|i| if i % 5 < 4 { 0 } else { 1 }).collect();
+        let directions: Vec<[f64; 3]> = (0..31).map(|i| [f64::from(i), 0.5, -1.0]).collect();
+        let values: Vec<f64> = (0..31).map(|i| f64::from(i * 17 % 31)).collect();
+        let plan = Plan::new(2, &shell_of, &directions, &[2.0; 31]);
+        let plan = plan.weighted(&values.iter().map(|v| 1.0 + v).collect::<Vec<_>>());
+        let ordered = plan.ordered(&values);
+        assert_eq!(ordered.shell_slots(), plan.shell_slots());
+        let mut slots = vec![0.0; plan.slots()];
+        ordered.scatter(&values, &mut slots);
+        for range in ordered.shell_slots() {
+            assert!(slots[range.clone()].is_sorted());
+        }
+        for (i, &slot) in ordered.slot_of().iter().enumerate() {
+            assert!(ordered.shell_slots()[shell_of[i]].contains(&slot));
+            assert_eq!(ordered.direction()[0][slot], directions[i][0]);
+            assert_eq!(ordered.weighting()[0][slot], 2.0 * directions[i][0] * directions[i][0]);
+            assert_eq!(ordered.mask()[slot], 1.0 + values[i]);
+        }
+    }
 
     #[test]
     fn scatter_and_gather_are_inverse() {

@@ -237,6 +237,15 @@ impl Chart {
         })
     }
 
+    /// The coordinate of the scalar whose value is at `at`; `None` for what has a chart with
+    /// other values.
+    pub fn coordinate(&self, at: usize) -> Option<usize> {
+        self.blocks.iter().find(|b| b.at == at).and_then(|b| match b.map {
+            Map::Identity | Map::Log { .. } | Map::Logit { .. } => Some(b.z),
+            _ => None,
+        })
+    }
+
     /// Number of coordinates.
     pub fn dim(&self) -> usize {
         self.dim

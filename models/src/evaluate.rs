@@ -148,6 +148,12 @@ impl Evaluator {
         &self.lowered
     }
 
+    /// Evaluates by another plan of the same measurements; returns the one so far.
+    pub fn set_plan(&mut self, plan: Arc<Plan>) -> Arc<Plan> {
+        debug_assert_eq!(plan.shell_slots(), self.lowered.plan.shell_slots());
+        std::mem::replace(&mut self.lowered.plan, plan)
+    }
+
     /// Sets the parameters that are fixed to one value a voxel.
     pub fn set_per_voxel(&mut self, values: &[f64]) {
         self.per_voxel.clear();

@@ -20,6 +20,7 @@ mod frame;
 #[cfg(feature = "graph")]
 mod graph;
 mod half_sphere;
+mod image_prior;
 pub mod information;
 mod link;
 mod model;
@@ -61,6 +62,7 @@ pub use evaluate::{Evaluator, Lowered};
 pub use exchange::Karger;
 pub use frame::Frame;
 pub use half_sphere::{half_sphere, in_patches, neighbours};
+pub use image_prior::{GaussianField, ImagePriorError};
 pub use link::{FixedValue, LinkSpec};
 pub use model::{Column, Component, Free, FreeKind, Model, ModelError, compose_models};
 pub use noise::{COILS_MAX, Constants, NoiseKind, STUDENT_NU};

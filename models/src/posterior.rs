@@ -16,8 +16,10 @@ use crate::evaluate::Evaluator;
 use crate::model::{FreeKind, Model};
 use crate::noise::Constants;
 use crate::prior::{Prior, PriorError};
+use microtome_kernels::Plan;
 use microtome_kernels::log::log as ln;
 use statrs::function::gamma::ln_gamma;
+use std::sync::Arc;
 
 /// The noise scale of a voxel.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +48,8 @@ impl Sigma {
 #[derive(Debug)]
 pub struct Posterior<'a> {
     evaluator: &'a mut Evaluator,
+    model: Arc<Model>,
+    plan: Arc<Plan>,
     y: Vec<f64>,
     sigma: Sigma,
     priors: Vec<(usize, Prior)>,
@@ -134,6 +138,8 @@ impl<'a> Posterior<'a> {
             score: vec![0.0; slots],
             information: LikelihoodCurvature::new(slots, model.values()),
             chart,
+            model: lowered.model.clone(),
+            plan: lowered.plan.clone(),
             evaluator,
         })
     }
@@ -203,18 +209,16 @@ impl<'a> Posterior<'a> {
     /// `z`, `gz` `[dim]`.
     pub fn ln_density(&mut self, z: &[f64], gz: &mut [f64]) -> f64 {
         let ln_jacobian = self.chart.to_values(z, &mut self.x);
-        let lowered = self.evaluator.lowered();
-        let (model, plan) = (lowered.model.clone(), lowered.plan.clone());
-        let values = model.values();
+        let values = self.model.values();
         self.gx.fill(0.0);
         let sigma = self.sigma_now();
         let signal = self.evaluator.signal(&self.x[..values]);
-        let noise = model.noise();
-        let ln_likelihood = noise.score(&self.y, signal, plan.mask(), sigma, &mut self.score)
-            + self.likelihood.at(sigma);
+        let (noise, mask) = (self.model.noise(), self.plan.mask());
+        let ln_likelihood =
+            noise.score(&self.y, signal, mask, sigma, &mut self.score) + self.likelihood.at(sigma);
         if let Sigma::Free(_) = self.sigma {
             self.gx[values] =
-                noise.ln_sigma_slope(&self.y, signal, plan.mask(), sigma, &self.score) / sigma;
+                noise.ln_sigma_slope(&self.y, signal, mask, sigma, &self.score) / sigma;
         }
         self.evaluator.pullback(&self.score, &mut self.gx[..values]);
         let ln_prior = self.priors();

@@ -170,18 +170,23 @@ impl Default for SearchSpec {
     }
 }
 
+/// Warm-up draws of a chain of a voxel, which runs in the white coordinates of its mode.
+const VOXEL_TUNE: usize = 50;
+/// Kept draws of a chain of a voxel; chains that do not agree go on by themselves.
+const VOXEL_DRAWS: usize = 400;
 /// Kept draws a chain of the methods that are cheap.
 const CHEAP_DRAWS: usize = 100;
 /// Draws of NUTS for each of them, so that R-hat has enough to be judged by.
-const CHEAP_THIN: usize = 10;
+const CHEAP_THIN: usize = 4;
 
 impl SearchSpec {
-    /// The default settings of a method of sampling: few draws are kept where they are
-    /// cheap to make, so that the tables are not what a run spends its time on.
+    /// The default settings of a method of sampling voxels one by one: few draws are kept
+    /// where they are cheap to make, so that the tables are not what a run spends its time on.
     pub fn for_method(sampler: SampleMethod) -> Self {
+        let nuts = Self { tune: VOXEL_TUNE, draws: VOXEL_DRAWS, ..Self::default() };
         match sampler {
-            SampleMethod::Nuts => Self::default(),
-            _ => Self { sampler, draws: CHEAP_DRAWS, thin: CHEAP_THIN, ..Self::default() },
+            SampleMethod::Nuts => nuts,
+            _ => Self { sampler, draws: CHEAP_DRAWS, thin: CHEAP_THIN, ..nuts },
         }
     }
 }

@@ -146,7 +146,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
     #[test]
     fn transposes_on_random_geometries(seed in any::<u64>(), lattice in any::<bool>()) {
-        for projector in Projector::ALL {
+        for projector in [Projector::Siddon, Projector::Joseph, Projector::Trilinear] {
             let transform = random_set_up(seed, lattice, projector);
             let (gap, _) = transpose_gap::<f64>(&transform, seed);
             prop_assert!(gap <= 1e-13, "{projector:?} f64 {gap:e}");

@@ -173,6 +173,12 @@ fn is_ours(name: &str) -> bool {
             "fod.npy",
             "peaks.nii.gz",
             "peaks.json",
+            "mean.npy",
+            "sd.npy",
+            "sd_mcse.npy",
+            "draws.npy",
+            "exceedance.npy",
+            "regions.parquet",
         ]
         .contains(&name)
 }

@@ -19,7 +19,8 @@ Examples:
   microtome info models ball_stick
   microtome info scheme --bval dwi.bval --bvec dwi.bvec
   microtome info data --dwi dwi.nii.gz
-  microtome info geometry cone.toml
+  microtome info geometry cone.toml --svg cone.svg
+  microtome info geometry cone.toml --export-views cone.xml --format rtk
   microtome info design --model noddi --bval dwi.bval --bvec dwi.bvec --snr 30
   microtome info version
 
@@ -53,12 +54,8 @@ enum Topic {
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         mask: Option<PathBuf>,
     },
-    /// A CT set-up: views, detector, volume.
-    Geometry {
-        /// The set-up file (see `microtome project --help`).
-        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
-        file: PathBuf,
-    },
+    /// A CT set-up: views, detector, volume; a drawing of it; its views for other programs.
+    Geometry(Box<super::set_up::GeometryArgs>),
     Design(Box<DesignArgs>),
     /// Version, SIMD level and features of this program.
     Version,
@@ -71,7 +68,7 @@ impl InfoArgs {
             Topic::Models { name: Some(name) } => one_model(name)?,
             Topic::Scheme { acquisition } => scheme(acquisition)?,
             Topic::Data { dwi, mask } => data(dwi, mask.as_deref())?,
-            Topic::Geometry { file } => super::set_up::info(file)?,
+            Topic::Geometry(set_up) => set_up.show()?,
             Topic::Design(design) => design.show()?,
             Topic::Version => version(),
         };

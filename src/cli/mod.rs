@@ -10,6 +10,7 @@
 //!
 //! Validated by `tests/cli/`.
 
+mod align;
 mod blocks;
 mod compare;
 mod completions;
@@ -19,6 +20,7 @@ mod demo;
 mod design;
 mod diagnose;
 mod doubts;
+mod drawing;
 mod finding_table;
 mod fit;
 mod flags;
@@ -34,10 +36,12 @@ mod model;
 mod population;
 mod predict;
 mod predictive;
+mod prepare;
 mod prior_draws;
 mod progress;
 mod project;
 mod protocol;
+mod reconstruct;
 mod record;
 mod report;
 mod response;
@@ -48,6 +52,7 @@ mod scheme;
 mod set_up;
 mod simulate;
 mod slice;
+mod streaming;
 mod truth;
 mod verdict;
 mod voxelwise;
@@ -73,8 +78,11 @@ enum Verb {
     Sample(sample::SampleArgs),
     Predict(predict::PredictArgs),
     Merge(merge::MergeArgs),
+    Prepare(prepare::PrepareArgs),
     Project(project::ProjectArgs),
     Backproject(project::BackprojectArgs),
+    Align(align::AlignArgs),
+    Reconstruct(reconstruct::ReconstructArgs),
     Simulate(simulate::SimulateArgs),
     Response(response::ResponseArgs),
     Diagnose(diagnose::DiagnoseArgs),
@@ -174,8 +182,11 @@ fn run(line: Vec<std::ffi::OsString>) -> anyhow::Result<Outcome> {
         Verb::Sample(a) => a.run(&settings),
         Verb::Predict(a) => a.run(&settings),
         Verb::Merge(a) => a.run(),
+        Verb::Prepare(a) => a.run(&settings),
         Verb::Project(a) => a.run(&settings),
         Verb::Backproject(a) => a.run(&settings),
+        Verb::Align(a) => a.run(&settings),
+        Verb::Reconstruct(a) => a.run(&settings),
         Verb::Simulate(a) => a.run(&settings),
         Verb::Response(a) => a.run(&settings),
         Verb::Diagnose(a) => a.run(),

@@ -59,11 +59,15 @@ pub(crate) struct SearchFlags {
     /// Chains a voxel.
     #[arg(long, value_name = "N", default_value_t = SearchSpec::default().chains)]
     pub(crate) chains: usize,
-    /// Warm-up draws a chain of nuts, which are not kept.
-    #[arg(long, value_name = "N", default_value_t = SearchSpec::default().tune)]
-    pub(crate) tune: usize,
-    /// Kept draws a chain: 1000 for nuts, 100 for the others unless given. Unless given,
-    /// voxels of auto that need nuts make 1000 a chain, keep every tenth, and are summarised by all.
+    /// Warm-up draws a chain of nuts, which are not kept: 50, with --prior hierarchical or
+    /// spatial 200 unless given.
+    #[arg(long, value_name = "N")]
+    pub(crate) tune: Option<usize>,
+    /// Kept draws a chain: 400 for nuts, 100 for the others, 1000 with --prior hierarchical
+    /// or spatial unless given. Unless given, voxels of auto that need nuts make 400 a chain,
+    /// keep every fourth, and are summarised by all. Chains of a voxel that do not agree are
+    /// drawn to twice and to four times their length, summarised by all, and as many
+    /// are kept.
     #[arg(long, value_name = "N")]
     pub(crate) draws: Option<usize>,
     /// Writes DIR/criteria.parquet too, for the comparison of models (microtome diagnose
@@ -115,18 +119,21 @@ impl SearchFlags {
                 "--criteria: needs draws of the posterior itself; take --method nuts, auto or psis"
             );
         }
-        let defaults = SearchSpec::for_method(sampler);
+        let defaults = if prior.is_independent() {
+            SearchSpec::for_method(sampler)
+        } else {
+            SearchSpec::default()
+        };
+        let tune = self.tune.unwrap_or(defaults.tune);
         let (draws, thin) = self.draws.map_or((defaults.draws, defaults.thin), |d| (d, 1));
-        for (flag, value, most) in [
-            ("chains", self.chains, 255),
-            ("draws", draws, 10_000_000),
-            ("tune", self.tune, 10_000_000),
-        ] {
+        for (flag, value, most) in
+            [("chains", self.chains, 255), ("draws", draws, 10_000_000), ("tune", tune, 10_000_000)]
+        {
             if value == 0 || value > most {
                 bail!("--{flag} {value}: a number from 1 to {most} is needed");
             }
         }
-        let (chains, tune, criteria) = (self.chains, self.tune, self.criteria);
+        let (chains, criteria) = (self.chains, self.criteria);
         Ok(SearchSpec { chains, tune, draws, thin, criteria, prior, ..defaults })
     }
 }

@@ -149,7 +149,7 @@ fn shard_blocks(blocks: usize, shard: Option<Shard>) -> Vec<usize> {
 }
 
 /// Ctrl-C sets [`STOP`]; a second one ends at once.
-fn catch_interrupts() -> anyhow::Result<()> {
+pub(super) fn catch_interrupts() -> anyhow::Result<()> {
     static ONCE: Once = Once::new();
     static ASKED: AtomicBool = AtomicBool::new(false);
     let mut result = Ok(());

@@ -4,15 +4,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod align;
+mod analytic;
 mod bad_input;
 mod bench;
 mod comparison;
 mod csd;
 mod ct;
+mod ct_setups;
 mod cumulants;
 mod design;
 mod encoding;
 mod folders;
+mod image_posterior;
 mod interrupted;
 mod kills;
 mod population;

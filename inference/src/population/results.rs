@@ -62,6 +62,7 @@ impl Coupled {
                         method: SampleMethod::Nuts,
                         modes: 0,
                         weights: None,
+                        lengthened: 1,
                     },
                 };
                 let mut prior_sd = self.composed.prior_sd_of(posterior.fit.mean_b0);
@@ -130,6 +131,7 @@ impl Coupled {
             method: SampleMethod::Nuts,
             modes: 1,
             weights: None,
+            lengthened: 1,
         };
         let mut x = vec![0.0; width];
         let mut all = records(block, m, record, numbers);

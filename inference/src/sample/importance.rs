@@ -34,12 +34,14 @@ use super::laplace::Laplace;
 use super::mixture::{Component, DEGREES, apportion};
 use crate::dense::{cholesky, cholesky_inverse};
 use crate::diagnostics::{ParetoWorkspace, khat_limit, smooth_weights};
+use microtome_kernels::exp::exp;
+use microtome_kernels::log::log as ln;
 use microtome_kernels::philox::PhiloxRng;
 use rand::RngExt;
 use rand_distr::ChiSquared;
 
 /// A mixture of which fewer draws are effective is adapted.
-const LEAST_EFFICIENCY: f64 = 0.65;
+const LEAST_EFFICIENCY: f64 = 0.5;
 /// What the covariance of the weighted draws is multiplied by at every adaptation: wide
 /// first, as few draws miss tails.
 const INFLATIONS: [f64; 2] = [3.0, 1.5];
@@ -75,7 +77,7 @@ pub struct Importance {
 
 impl Importance {
     /// Draws `count` points of the mixture and weighs them. Where k-hat is above its limit,
-    /// or fewer than 65 % of the draws are effective, and the mixture has
+    /// or fewer than half of the draws are effective, and the mixture has
     /// one mode, a component with the mean and an inflated covariance of the
     /// weighted draws joins the mixture and gives as many draws, `adaptations` times at most.
     pub fn draw(
@@ -135,10 +137,19 @@ impl Importance {
     fn weigh(&mut self, target: &mut impl Charted, mixture: &[Component]) {
         self.weights.clear();
         let mut there = vec![0.0; self.dim];
+        // Tails are those of powers: relative to the highest summit nothing underflows.
+        let ln_shares: Vec<f64> = mixture.iter().map(|c| c.share.ln()).collect();
+        let highest =
+            mixture.iter().fold(f64::NEG_INFINITY, |m, c| m.max(c.ln_density(&c.laplace.mode)));
         let rows = self.z.chunks_exact(self.dim.max(1));
         for ((z, &from), &ln_p) in rows.zip(&self.chart).zip(&self.ln_density) {
-            let mut ln_q = f64::NEG_INFINITY;
-            for component in mixture {
+            if let ([only], [ln_share]) = (mixture, ln_shares.as_slice()) {
+                let ln_q = only.ln_density(z) + ln_share;
+                self.weights.push(if ln_p.is_finite() { ln_p - ln_q } else { f64::NEG_INFINITY });
+                continue;
+            }
+            let mut q = 0.0;
+            for (component, ln_share) in mixture.iter().zip(&ln_shares) {
                 let to = component.chart;
                 let ln_density = if to == from as usize {
                     component.ln_density(z)
@@ -146,10 +157,15 @@ impl Importance {
                     let ln_slope = target.carry(from as usize, to, z, &mut there);
                     component.ln_density(&there) + ln_slope
                 };
-                ln_q = ln_add(ln_q, ln_density + component.share.ln());
+                q += exp(ln_density + ln_share - highest);
             }
+            let ln_q = highest + ln(q);
             // Where the density can't be evaluated there is none.
-            self.weights.push(if ln_p.is_finite() { ln_p - ln_q } else { f64::NEG_INFINITY });
+            self.weights.push(if ln_p.is_finite() && q > 0.0 {
+                ln_p - ln_q
+            } else {
+                f64::NEG_INFINITY
+            });
         }
         self.khat = smooth_weights(&mut self.weights, 1.0, &mut self.pareto);
         let mut square = 0.0;
@@ -239,10 +255,4 @@ impl Importance {
             out.swap(i, j);
         }
     }
-}
-
-/// $\ln(e^a + e^b)$.
-fn ln_add(a: f64, b: f64) -> f64 {
-    let (high, low) = if a >= b { (a, b) } else { (b, a) };
-    if low == f64::NEG_INFINITY { high } else { high + (low - high).exp().ln_1p() }
 }

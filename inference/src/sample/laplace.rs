@@ -27,54 +27,86 @@ pub struct Laplace {
 const STEPS: usize = 40;
 /// A step that promises less than this (nats) ends the search.
 const ENOUGH: f64 = 1e-4;
+/// The same where a coordinate is held: these are only places to propose from.
+const ENOUGH_HELD: f64 = 1e-2;
+
+/// Where a climb ended.
+pub(super) struct Summit {
+    pub(super) z: Vec<f64>,
+    pub(super) ln_density: f64,
+    /// The positive curvature there, `[dim, dim]`.
+    pub(super) hessian: Vec<f64>,
+}
+
+/// Climbs from `start` to the mode, or, with a coordinate `held`, to the largest density
+/// where that coordinate is what it is in `start`.
+pub(super) fn climb(
+    posterior: &mut Posterior<'_>,
+    start: &[f64],
+    held: Option<usize>,
+) -> Option<Summit> {
+    let n = start.len();
+    let mut z = start.to_vec();
+    let (mut gradient, mut hessian) = (vec![0.0; n], vec![0.0; n * n]);
+    let mut value = posterior.curvature(&z, &mut gradient, &mut hessian);
+    if !value.is_finite() {
+        return None;
+    }
+    let mut damping = 1e-6;
+    let (mut scratch, mut trial) = (vec![0.0; n], vec![0.0; n]);
+    let (mut a, mut step) = (hessian.clone(), gradient.clone());
+    for _ in 0..STEPS {
+        a.copy_from_slice(&hessian);
+        step.copy_from_slice(&gradient);
+        if let Some(k) = held {
+            for i in 0..n {
+                a[i * n + k] = 0.0;
+                a[k * n + i] = 0.0;
+            }
+            a[k * n + k] = 1.0;
+            step[k] = 0.0;
+        }
+        for i in 0..n {
+            a[i * n + i] *= 1.0 + damping;
+        }
+        if !cholesky(&mut a, n, 1e-13) {
+            damping *= 10.0;
+            continue;
+        }
+        cholesky_solve(&a, n, &mut step);
+        let promise: f64 = 0.5 * step.iter().zip(&gradient).map(|(s, g)| s * g).sum::<f64>();
+        if promise < if held.is_some() { ENOUGH_HELD } else { ENOUGH } {
+            break;
+        }
+        // No coordinate moves by more than 3: charts are curved.
+        let longest = step.iter().fold(0.0_f64, |m, s| m.max(s.abs()));
+        let shrink = if longest > 3.0 { 3.0 / longest } else { 1.0 };
+        for ((t, z), s) in trial.iter_mut().zip(&z).zip(&step) {
+            *t = z + shrink * s;
+        }
+        let there = posterior.ln_density(&trial, &mut scratch);
+        if there > value {
+            z.copy_from_slice(&trial);
+            value = posterior.curvature(&z, &mut gradient, &mut hessian);
+            damping = (damping / 10.0_f64).max(1e-8);
+        } else {
+            damping = (damping * 10.0).max(1e-3);
+            if damping > 1e8 {
+                break;
+            }
+        }
+    }
+    Some(Summit { z, ln_density: value, hessian })
+}
 
 impl Laplace {
     /// Climbs from `start` to the mode; `None` when the density can't be evaluated.
     pub fn at_mode(posterior: &mut Posterior<'_>, start: &[f64]) -> Option<Self> {
-        let n = start.len();
-        let mut z = start.to_vec();
-        let (mut gradient, mut hessian) = (vec![0.0; n], vec![0.0; n * n]);
-        let mut value = posterior.curvature(&z, &mut gradient, &mut hessian);
-        if !value.is_finite() {
-            return None;
-        }
-        let mut damping = 1e-6;
-        let mut scratch = vec![0.0; n];
-        for _ in 0..STEPS {
-            let mut a = hessian.clone();
-            for i in 0..n {
-                a[i * n + i] *= 1.0 + damping;
-            }
-            if !cholesky(&mut a, n, 1e-13) {
-                damping *= 10.0;
-                continue;
-            }
-            let mut step = gradient.clone();
-            cholesky_solve(&a, n, &mut step);
-            let promise: f64 = 0.5 * step.iter().zip(&gradient).map(|(s, g)| s * g).sum::<f64>();
-            if promise < ENOUGH {
-                break;
-            }
-            // No coordinate moves by more than 3: charts are curved.
-            let longest = step.iter().fold(0.0_f64, |m, s| m.max(s.abs()));
-            let shrink = if longest > 3.0 { 3.0 / longest } else { 1.0 };
-            let trial: Vec<f64> = z.iter().zip(&step).map(|(z, s)| z + shrink * s).collect();
-            let there = posterior.ln_density(&trial, &mut scratch);
-            if there > value {
-                z = trial;
-                value = posterior.curvature(&z, &mut gradient, &mut hessian);
-                damping = (damping / 10.0_f64).max(1e-8);
-            } else {
-                damping = (damping * 10.0).max(1e-3);
-                if damping > 1e8 {
-                    break;
-                }
-            }
-        }
-        cholesky(&mut hessian, n, 1e-13).then_some(Self {
-            mode: z,
-            factor: hessian,
-            ln_density: value,
+        let mut summit = climb(posterior, start, None)?;
+        cholesky(&mut summit.hessian, start.len(), 1e-13).then_some(Self {
+            mode: summit.z,
+            factor: summit.hessian,
+            ln_density: summit.ln_density,
         })
     }
 

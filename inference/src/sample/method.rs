@@ -5,7 +5,7 @@
 //! | `nuts` | no-U-turn chains, started at the modes |
 //! | `psis` | importance sampling from the mixture at the modes, whatever its k-hat |
 //! | `laplace` | the normal density at the best mode, unchecked |
-//! | `auto` | `psis`, but `nuts` where one of the limits below is passed |
+//! | `auto` | `psis`, along its [`ridge`](super::ridge) where a scalar is open, but `nuts` where one of the limits below is passed |
 //!
 //! | limit | |
 //! |---|---|
@@ -13,12 +13,13 @@
 //! | modes within six nats of evidence | 1 |
 //! | 5 % quantile of a free fraction | 0.02 |
 //! | half-angle of the cone that holds 90 % of an axis | 40° |
-//! | standard deviation of a free scalar over that of its prior | 0.25 |
+//! | share of the proposals along ridges that is effective | 0.2 (at least) |
 //!
-//! Near a fraction of zero, for an axis that the data leave open, and for a scalar that
-//! they hardly tell from its prior, the posterior has corners and far regions that no
-//! density at the mode reaches. k-hat sees only what was proposed; simulation-based
-//! calibration (`docs/calibration.md`) is what showed these limits to be needed.
+//! Near a fraction of zero and for an axis that the data leave open, the posterior has
+//! corners and far regions that no density at the mode reaches. The same is true of a scalar
+//! that is open: its standard deviation is more than a quarter of that of its prior. k-hat sees
+//! only what was proposed; simulation-based calibration (`docs/calibration.md`) is what
+//! showed these limits to be needed.
 //!
 //! Source: Vehtari et al. 2024, JMLR 25(72), sec. 3.2.4 (the limit of k-hat). Validated by
 //! `tests/cheap.rs`.
@@ -35,6 +36,10 @@ const WIDEST_CONE_DEG: f64 = 40.0;
 const OPEN_SHARE: f64 = 0.25;
 /// Fewest proposals of importance sampling.
 const LEAST_PROPOSALS: usize = 400;
+/// Fewest proposals along ridges.
+pub(super) const RIDGE_PROPOSALS: usize = 1000;
+/// Proposals along ridges of which fewer are effective will not do.
+pub(super) const RIDGE_EFFICIENCY: f64 = 0.2;
 
 /// Settings of a sampler.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -87,27 +92,28 @@ pub(super) fn open_scalars(model: &Model) -> Vec<(usize, f64)> {
     scalars.filter_map(|f| Some((f.at, OPEN_SHARE * f.prior.as_ref()?.sd()))).collect()
 }
 
-/// Whether a fraction vanishes, or an axis or a scalar is open among draws.
+/// The values of the scalars that are open among draws.
 ///
 /// # Shapes
 /// `values` `[draw, width]`; `open` from [`open_scalars`].
-pub(super) fn has_corners(
-    model: &Model,
-    values: &[f64],
-    width: usize,
-    open: &[(usize, f64)],
-) -> bool {
-    let count = values.len() / width.max(1);
-    if count == 0 {
-        return true;
-    }
-    let is_open = |&(at, limit): &(usize, f64)| {
+pub(super) fn open_among(values: &[f64], width: usize, open: &[(usize, f64)]) -> Vec<usize> {
+    let count = (values.len() / width.max(1)) as f64;
+    let is_open = |&&(at, limit): &&(usize, f64)| {
         let draws = || values.chunks_exact(width).map(|x| x[at]);
-        let mean = draws().sum::<f64>() / count as f64;
-        let square = draws().map(|x| (x - mean) * (x - mean)).sum::<f64>() / count as f64;
+        let mean = draws().sum::<f64>() / count;
+        let square = draws().map(|x| (x - mean) * (x - mean)).sum::<f64>() / count;
         square > limit * limit
     };
-    if open.iter().any(is_open) {
+    open.iter().filter(is_open).map(|&(at, _)| at).collect()
+}
+
+/// Whether a fraction vanishes or an axis is open among draws.
+///
+/// # Shapes
+/// `values` `[draw, width]`.
+pub(super) fn has_corners(model: &Model, values: &[f64], width: usize) -> bool {
+    let count = values.len() / width.max(1);
+    if count == 0 {
         return true;
     }
     let mut column = vec![0.0; count];

@@ -26,6 +26,8 @@ use statrs::function::gamma::ln_gamma;
 pub(super) const DEGREES: f64 = 5.0;
 /// The least share of a mode.
 pub(super) const LEAST_SHARE: f64 = 0.05;
+/// The least share of a node of a ridge.
+const LEAST_SHARE_OF_NODE: f64 = 0.02;
 
 /// A t density in one of the charts.
 #[derive(Debug, Clone)]
@@ -42,16 +44,23 @@ pub struct Component {
 /// The components of the mixture, from the modes.
 pub fn components(modes: Vec<Laplace>) -> Vec<Component> {
     let evidence: Vec<f64> = modes.iter().map(Laplace::ln_evidence).collect();
-    let shares = shares(&evidence);
+    let shares = shares(&evidence, LEAST_SHARE);
     let of = |(k, (laplace, share))| Component::new(laplace, k, share);
     modes.into_iter().zip(shares).enumerate().map(of).collect()
 }
 
-/// Shares by evidence, none below [`LEAST_SHARE`] before the last scaling.
-fn shares(ln_evidence: &[f64]) -> Vec<f64> {
+/// The components of a mixture in one chart, its nodes along ridges.
+pub(super) fn components_of_ridges(nodes: Vec<Laplace>) -> Vec<Component> {
+    let evidence: Vec<f64> = nodes.iter().map(Laplace::ln_evidence).collect();
+    let shares = shares(&evidence, LEAST_SHARE_OF_NODE);
+    nodes.into_iter().zip(shares).map(|(node, share)| Component::new(node, 0, share)).collect()
+}
+
+/// Shares by evidence, none below `least` before the last scaling.
+fn shares(ln_evidence: &[f64], least: f64) -> Vec<f64> {
     let mut out = proportions(ln_evidence);
     for s in &mut out {
-        *s = s.max(LEAST_SHARE);
+        *s = s.max(least);
     }
     let sum: f64 = out.iter().sum();
     out.iter_mut().for_each(|s| *s /= sum);

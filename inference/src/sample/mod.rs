@@ -2,6 +2,7 @@
 //! importance sampling from a mixture at these modes where that will do; and the chains
 //! of any density.
 
+mod chains;
 mod density;
 mod importance;
 mod laplace;
@@ -10,6 +11,8 @@ mod mixture;
 mod modes;
 mod monitor;
 mod nuts;
+mod orbit;
+mod ridge;
 mod voxel;
 
 #[cfg(feature = "graph")]

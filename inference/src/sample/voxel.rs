@@ -9,17 +9,23 @@
 //!
 //! Validated by `tests/sample.rs`, `tests/cheap.rs` and `docs/validation.md`.
 
+use super::chains::{Charts, Walkers};
 use super::importance::{ADAPTATIONS, Importance};
 use super::laplace::Laplace;
-use super::method::{SampleOptions, has_corners, open_scalars};
-use super::mixture::{apportion, components, proportions};
+use super::method::{
+    RIDGE_EFFICIENCY, RIDGE_PROPOSALS, SampleOptions, has_corners, open_among, open_scalars,
+};
+use super::mixture::{apportion, components, components_of_ridges, proportions};
 use super::modes::{self, Mode, OnCharts};
-use super::nuts::{Draw, LnDensity, NutsOptions, Trace, run_chain};
+use super::nuts::{Draw, LnDensity, NutsOptions, Trace};
+use super::ridge::components_along;
 use crate::diagnostics::{ParetoWorkspace, khat_limit, smooth_weights};
 use crate::fit::{Fitter, Status, VoxelFit};
+use microtome_kernels::Plan;
 use microtome_kernels::philox::PhiloxRng;
-use microtome_models::{Posterior, SampleMethod, Sigma};
+use microtome_models::{Evaluator, FreeKind, Model, NoiseKind, Posterior, SampleMethod, Sigma};
 use rand_distr::{Distribution, StandardNormal};
+use std::sync::Arc;
 
 /// How far below the best chain a chain may stay, beside one nat a degree of freedom.
 const STUCK_NATS: f64 = 10.0;
@@ -27,6 +33,8 @@ const STUCK_NATS: f64 = 10.0;
 const LEAST_OF_CHAINS: f64 = 0.05;
 /// The stream of the random numbers that belong to no chain.
 const OWN_STREAM: u8 = 255;
+/// Where the random numbers of proposals along ridges begin in that stream.
+const RIDGE_STEP: u32 = 1;
 
 /// Draws of one voxel.
 #[derive(Debug, Clone)]
@@ -47,6 +55,8 @@ pub struct VoxelPosterior {
     pub modes: usize,
     /// What the weights say, for `psis` and `laplace`.
     pub weights: Option<Weights>,
+    /// The length of the chains in the draws that were asked for; longer where they did not agree.
+    pub lengthened: usize,
 }
 
 /// What importance weights say of draws.
@@ -71,8 +81,10 @@ impl Weights {
 }
 
 impl VoxelPosterior {
-    /// Keeps one in `thin` draws of every chain.
+    /// Keeps one in `thin` draws of every chain, of one that was lengthened fewer still, so
+    /// that as many stay as were asked for.
     pub fn thin(&mut self, thin: usize) {
+        let thin = thin.max(1) * std::mem::replace(&mut self.lengthened, 1);
         if thin <= 1 || self.method != SampleMethod::Nuts {
             return;
         }
@@ -108,11 +120,37 @@ pub struct Sampler {
     open: Vec<(usize, f64)>,
 }
 
+/// An evaluator whose measurements are in the order of the signals of a voxel until this
+/// is dropped, where the likelihood is faster for it.
+struct InOrder<'a> {
+    evaluator: &'a mut Evaluator,
+    plan: Option<Arc<Plan>>,
+}
+
+impl<'a> InOrder<'a> {
+    fn of(evaluator: &'a mut Evaluator, y: &[f64]) -> Self {
+        let is_faster = evaluator.lowered().model.noise() == NoiseKind::Rician;
+        let plan = is_faster.then(|| {
+            let ordered = evaluator.lowered().plan.ordered(y);
+            evaluator.set_plan(Arc::new(ordered))
+        });
+        Self { evaluator, plan }
+    }
+}
+
+impl Drop for InOrder<'_> {
+    fn drop(&mut self) {
+        if let Some(plan) = self.plan.take() {
+            self.evaluator.set_plan(plan);
+        }
+    }
+}
+
 /// The posterior in white coordinates.
 struct White<'a, 'b> {
     posterior: &'a mut Posterior<'b>,
     laplace: &'a Laplace,
-    z: Vec<f64>,
+    z: &'a mut [f64],
 }
 
 impl LnDensity for White<'_, '_> {
@@ -121,10 +159,40 @@ impl LnDensity for White<'_, '_> {
     }
 
     fn ln_density(&mut self, xi: &[f64], gradient: &mut [f64]) -> f64 {
-        self.laplace.coordinates(xi, &mut self.z);
-        let value = self.posterior.ln_density(&self.z, gradient);
+        self.laplace.coordinates(xi, self.z);
+        let value = self.posterior.ln_density(self.z, gradient);
         self.laplace.whiten_gradient(gradient);
         value
+    }
+}
+
+/// The white coordinates of the modes that chains start at.
+struct OnModes<'a, 'b> {
+    posterior: &'a mut Posterior<'b>,
+    modes: &'a [Mode],
+    /// The mode of each chain.
+    of_chain: Vec<usize>,
+    /// The mode whose chart the posterior has; none at first, as importance sampling may
+    /// have left any behind.
+    current: Option<usize>,
+    z: Vec<f64>,
+}
+
+impl Charts for OnModes<'_, '_> {
+    fn density(&mut self, k: usize) -> impl LnDensity {
+        let mode = self.of_chain[k];
+        if self.current != Some(mode) {
+            self.posterior.set_chart(self.modes[mode].chart.clone());
+            self.current = Some(mode);
+        }
+        let laplace = &self.modes[mode].laplace;
+        White { posterior: &mut *self.posterior, laplace, z: &mut self.z }
+    }
+
+    fn values(&mut self, k: usize, white: &[f64], out: &mut [f64]) {
+        let Mode { chart, laplace, .. } = &self.modes[self.of_chain[k]];
+        laplace.coordinates(white, &mut self.z);
+        chart.to_values(&self.z, out);
     }
 }
 
@@ -173,6 +241,7 @@ impl Sampler {
             },
             modes: 0,
             weights: None,
+            lengthened: 1,
             fit,
         };
         if matches!(out.status, Status::InvalidSignal | Status::Divergent) {
@@ -182,6 +251,8 @@ impl Sampler {
         let Self { fitter, options, importance, indices, open } = self;
         let evaluator = fitter.evaluator();
         let model = evaluator.lowered().model.clone();
+        let evaluator = &mut InOrder::of(evaluator, y);
+        let evaluator = &mut *evaluator.evaluator;
         let noise = Sigma::of(sigma, &model, out.fit.mean_b0);
         if sigma.is_none() {
             centres.iter_mut().for_each(|c| c.push(out.fit.sigma));
@@ -206,16 +277,36 @@ impl Sampler {
             }
             SampleMethod::Auto if out.modes == 1 => {
                 weigh(&mut posterior, &modes, options, importance, &mut own(), &mut out, indices);
-                if out.weights.is_some_and(|w| w.is_reliable())
-                    && !has_corners(&model, &out.values, out.width, open)
-                {
+                let is_reliable = |out: &VoxelPosterior| {
+                    out.weights.is_some_and(|w| w.is_reliable())
+                        && !has_corners(&model, &out.values, out.width)
+                };
+                let at = open_among(&out.values, out.width, open);
+                let is_done = if at.is_empty() {
+                    is_reliable(&out)
+                } else {
+                    let mut rng = PhiloxRng::at_step(seed, RIDGE_STEP, row, OWN_STREAM);
+                    !has_corners(&model, &out.values, out.width)
+                        && weigh_along(
+                            &mut posterior,
+                            &modes,
+                            &at,
+                            options,
+                            importance,
+                            &mut rng,
+                            &mut out,
+                            indices,
+                        )
+                        && is_reliable(&out)
+                };
+                if is_done {
                     out.status = Status::Converged;
                 } else {
-                    chains(&mut posterior, &modes, &options.nuts, seed, row, &mut out);
+                    chains(&mut posterior, &modes, &model, &options.nuts, (seed, row), &mut out);
                 }
             }
             SampleMethod::Auto | SampleMethod::Nuts => {
-                chains(&mut posterior, &modes, &options.nuts, seed, row, &mut out);
+                chains(&mut posterior, &modes, &model, &options.nuts, (seed, row), &mut out);
             }
         }
         out
@@ -294,12 +385,55 @@ fn weigh(
         ADAPTATIONS,
         rng,
     );
+    resample(modes, options, options.proposals, importance, rng, out, indices);
+}
+
+/// Draws of a mixture along the ridges of the scalars `open` of a posterior of one mode,
+/// weighed and resampled; whether enough of them are effective.
+#[allow(clippy::too_many_arguments)]
+fn weigh_along(
+    posterior: &mut Posterior<'_>,
+    modes: &[Mode],
+    open: &[usize],
+    options: &SampleOptions,
+    importance: &mut Importance,
+    rng: &mut PhiloxRng,
+    out: &mut VoxelPosterior,
+    indices: &mut Vec<u32>,
+) -> bool {
+    posterior.set_chart(modes[0].chart.clone());
+    let mut nodes = Vec::new();
+    for &at in open {
+        if let Some(k) = posterior.chart().coordinate(at) {
+            nodes.extend(components_along(posterior, &modes[0].laplace, k));
+        }
+    }
+    if nodes.is_empty() {
+        return false;
+    }
+    let mut mixture = components_of_ridges(nodes);
+    let proposals = options.proposals.max(RIDGE_PROPOSALS);
+    importance.draw(&mut OnCharts::new(posterior, modes), &mut mixture, proposals, 0, rng);
+    resample(modes, options, proposals, importance, rng, out, indices);
+    importance.effective >= RIDGE_EFFICIENCY * proposals as f64
+}
+
+/// Draws of equal weight.
+fn resample(
+    modes: &[Mode],
+    options: &SampleOptions,
+    proposals: usize,
+    importance: &Importance,
+    rng: &mut PhiloxRng,
+    out: &mut VoxelPosterior,
+    indices: &mut Vec<u32>,
+) {
     let count = options.nuts.chains * options.stored();
     out.weights = Some(Weights {
         khat: importance.khat,
         effective: importance.effective,
         precision: importance.precision(count),
-        proposals: options.proposals,
+        proposals,
     });
     rows(out, options);
     importance.resample(count, rng, indices);
@@ -339,48 +473,33 @@ fn chain_modes(ln_evidence: &[f64], chains: usize) -> Vec<usize> {
 fn chains(
     posterior: &mut Posterior<'_>,
     modes: &[Mode],
+    model: &Model,
     options: &NutsOptions,
-    seed: u64,
-    row: u64,
+    (seed, row): (u64, u64),
     out: &mut VoxelPosterior,
 ) {
     out.method = SampleMethod::Nuts;
     out.weights = None;
     out.values.clear();
     out.traces.clear();
-    out.values.reserve(options.chains * options.draws * out.width);
-    // Importance sampling may have left any chart behind.
-    let mut current = usize::MAX;
-    for (chain, mode) in
-        chain_modes(&modes::ln_evidence(modes), options.chains).into_iter().enumerate()
-    {
-        let laplace = &modes[mode].laplace;
-        if mode != current {
-            posterior.set_chart(modes[mode].chart.clone());
-            current = mode;
-        }
+    out.status = Status::Divergent;
+    let dim = modes[0].laplace.mode.len();
+    let of_chain = chain_modes(&modes::ln_evidence(modes), options.chains);
+    let start = |chain: usize| {
         let mut rng = PhiloxRng::new(seed, row, chain as u8);
-        let xi: Vec<f64> =
-            (0..laplace.mode.len()).map(|_| StandardNormal.sample(&mut rng)).collect();
-        let mut white = White { z: vec![0.0; xi.len()], posterior, laplace };
-        let mut trace = run_chain(&mut white, &xi, options, &mut rng);
-        let (mut z, mut x) = (vec![0.0; xi.len()], vec![0.0; out.width]);
-        for draw in &mut trace.draws {
-            laplace.coordinates(&draw.position, &mut z);
-            posterior.chart().to_values(&z, &mut x);
-            out.values.extend_from_slice(&x);
-            draw.position = Box::default();
-        }
-        out.traces.push(trace);
-    }
-    out.status = Status::Converged;
-    if out.traces.iter().any(|t| t.failed) {
-        out.values.clear();
-        out.traces.clear();
-        out.status = Status::Divergent;
-    } else if is_stuck(&out.traces, modes[0].laplace.mode.len()) {
-        out.status = Status::NotMixed;
-    }
+        let xi: Vec<f64> = (0..dim).map(|_| StandardNormal.sample(&mut rng)).collect();
+        (xi, rng)
+    };
+    let starts = (0..of_chain.len()).map(start).collect();
+    let mut charts = OnModes { posterior, modes, of_chain, current: None, z: vec![0.0; dim] };
+    let Some(mut walkers) = Walkers::start(&mut charts, starts, options) else { return };
+    let axes: Vec<usize> =
+        model.free().iter().filter(|f| f.kind == FreeKind::Axis).map(|f| f.at).collect();
+    walkers.run(&mut charts, out.width, &axes, options);
+    out.values = walkers.values.concat();
+    out.traces = walkers.traces;
+    out.lengthened = walkers.lengthened;
+    out.status = if is_stuck(&out.traces, dim) { Status::NotMixed } else { Status::Converged };
 }
 
 /// Whether a chain's median log density stays far below the best chain's.

@@ -23,7 +23,8 @@ pub(super) struct Slab {
     /// First slice and one past the last.
     pub(super) begin: usize,
     pub(super) end: usize,
-    /// Voxels of the two axes across.
+    /// First voxels of the two axes across, and their number.
+    pub(super) from: [usize; 2],
     pub(super) across: [usize; 2],
     /// Index steps: slice, and the two axes across.
     pub(super) step: usize,
@@ -37,6 +38,8 @@ pub(super) const TAPS: usize = 4;
 pub(super) trait Footprint: 'static {
     /// How far from a voxel's centre, across, a ray still meets it.
     const MARGIN: f64;
+    /// Whether the weights are those of [`Joseph`], which eight rays or voxels share.
+    const LINEAR: bool;
 
     /// Hands over every voxel of the slab that the ray meets, with its weight in mm, and
     /// which of the at most [`TAPS`] voxels of its slice it is. With `FLAT` the second axis
@@ -54,17 +57,19 @@ fn inside(i: i32, n: usize) -> bool {
 
 /// A whole number below 2^31 as an integer: the low bits after 1.5 x 2^52 was added.
 #[inline(always)]
-fn integer(whole: f64) -> i32 {
+pub(super) fn integer(whole: f64) -> i32 {
     (whole + 6_755_399_441_055_744.0).to_bits() as i32
 }
 
 impl Footprint for Joseph {
     const MARGIN: f64 = 1.0;
+    const LINEAR: bool = true;
 
     #[inline(always)]
     fn walk<const FLAT: bool>(line: &Line, slab: &Slab, mut visit: impl FnMut(usize, usize, f64)) {
         let [na, nb] = slab.across;
         let [sa, sb] = slab.steps;
+        let [ca, cb] = slab.from.map(|v| v as i32);
         for s in line.within(slab.begin, slab.end) {
             let at = s as f64;
             if at < line.low || at > line.high {
@@ -73,7 +78,7 @@ impl Footprint for Joseph {
             let base = (s - slab.begin) * slab.step;
             let a = line.at(0, at);
             let fa = a.floor();
-            let (i, f) = (integer(fa), a - fa);
+            let (i, f) = (integer(fa) - ca, a - fa);
             if FLAT {
                 if inside(i, na - 1) {
                     let p = base + i as usize * sa;
@@ -91,7 +96,7 @@ impl Footprint for Joseph {
             }
             let b = line.at(1, at);
             let fb = b.floor();
-            let (j, g) = (integer(fb), b - fb);
+            let (j, g) = (integer(fb) - cb, b - fb);
             let (low, high) = (line.length * (1.0 - g), line.length * g);
             if inside(i, na - 1) && inside(j, nb - 1) {
                 let p = base + i as usize * sa + j as usize * sb;
@@ -112,13 +117,13 @@ impl Footprint for Joseph {
     }
 }
 
-/// The cells at both ends of a stretch from `from` to `to`, and the share of the stretch
-/// that lies in the first.
+/// The cells at both ends of a stretch from `from` to `to`, counted from `first`, and the
+/// share of the stretch that lies in the first of them.
 #[inline(always)]
-fn crossing(from: f64, to: f64) -> (i32, i32, f64) {
+fn crossing(from: f64, to: f64, first: i32) -> (i32, i32, f64) {
     let (mut i, j) = (integer((from + 0.5).floor()), integer((to + 0.5).floor()));
     if i == j {
-        return (i, j, 1.0);
+        return (i - first, j - first, 1.0);
     }
     // Rounding can make a stretch of length one seem to touch three cells.
     if j > i + 1 {
@@ -127,16 +132,18 @@ fn crossing(from: f64, to: f64) -> (i32, i32, f64) {
         i = j + 1;
     }
     let face = f64::from(i.max(j)) - 0.5;
-    (i, j, ((face - from) / (to - from)).clamp(0.0, 1.0))
+    (i - first, j - first, ((face - from) / (to - from)).clamp(0.0, 1.0))
 }
 
 impl Footprint for Siddon {
     const MARGIN: f64 = 0.5;
+    const LINEAR: bool = false;
 
     #[inline(always)]
     fn walk<const FLAT: bool>(line: &Line, slab: &Slab, mut visit: impl FnMut(usize, usize, f64)) {
         let [na, nb] = slab.across;
         let [sa, sb] = slab.steps;
+        let [ca, cb] = slab.from.map(|v| v as i32);
         for s in line.within(slab.begin, slab.end) {
             let low = (s as f64 - 0.5).max(line.low);
             let high = (s as f64 + 0.5).min(line.high);
@@ -145,7 +152,7 @@ impl Footprint for Siddon {
             }
             let base = (s - slab.begin) * slab.step;
             let length = line.length * (high - low);
-            let (i0, i1, share) = crossing(line.at(0, low), line.at(0, high));
+            let (i0, i1, share) = crossing(line.at(0, low), line.at(0, high), ca);
             if FLAT {
                 if inside(i0, na) {
                     visit(0, base + i0 as usize * sa, length * share);
@@ -155,7 +162,7 @@ impl Footprint for Siddon {
                 }
                 continue;
             }
-            let (j0, j1, other) = crossing(line.at(1, low), line.at(1, high));
+            let (j0, j1, other) = crossing(line.at(1, low), line.at(1, high), cb);
             let (near, far) = (share.min(other), share.max(other));
             let (i, j) = if share < other { (i1, j0) } else { (i0, j1) };
             let mut cell = |k: usize, i: i32, j: i32, w: f64| {
@@ -183,6 +190,7 @@ mod tests {
         Slab {
             begin: 0,
             end: GRID.shape[main],
+            from: [0, 0],
             across: [GRID.shape[a], GRID.shape[b]],
             step: strides[main],
             steps: [strides[a], strides[b]],
@@ -218,7 +226,7 @@ mod tests {
             let beam = if n % 4 < 2 { Beam::Source(point) } else { Beam::Parallel(d) };
             let detector = std::array::from_fn(|k| point[k] + 3.0 * d[k]);
             let view = View { beam, detector, u: [1.0, 0.0, 0.0], v: [0.0, 1.0, 0.0] };
-            let line = Rays::new(&view, Panel { nu: 1, nv: 1 }, &GRID, 1.0).line(0, 0);
+            let line = Rays::new(&view, Panel::flat(1, 1), &GRID, 1.0).line(0, 0);
             let mut sum = 0.0;
             Siddon::walk::<false>(&line, &slab(line.main), |_, j, w| {
                 assert!(j < GRID.len() && w > 0.0);
@@ -237,7 +245,7 @@ mod tests {
         for (n, (p, d)) in numbers(60).zip(numbers(100).skip(40)).enumerate() {
             let point = p.map(|v| v * 5.0);
             let view = View { beam: Beam::Parallel(d), detector: point, u: [1.0; 3], v: [1.0; 3] };
-            let line = Rays::new(&view, Panel { nu: 1, nv: 1 }, &GRID, 1.0).line(0, 0);
+            let line = Rays::new(&view, Panel::flat(1, 1), &GRID, 1.0).line(0, 0);
             let mut lengths = vec![0.0; GRID.len()];
             Siddon::walk::<false>(&line, &slab(line.main), |_, j, w| lengths[j] += w);
             for (j, length) in lengths.iter().enumerate() {
@@ -264,7 +272,7 @@ mod tests {
                 u: [1.0; 3],
                 v: [1.0; 3],
             };
-            let line = Rays::new(&view, Panel { nu: 1, nv: 1 }, &GRID, 1.0).line(0, 0);
+            let line = Rays::new(&view, Panel::flat(1, 1), &GRID, 1.0).line(0, 0);
             let slab = slab(line.main);
             let mut sum = 0.0;
             Joseph::walk::<false>(&line, &slab, |_, j, w| {
@@ -296,12 +304,13 @@ mod tests {
                 u: [1.0, 0.0, 0.0],
                 v: [0.0; 3],
             };
-            let line = Rays::new(&view, Panel { nu: 1, nv: 1 }, &grid, 1.0).line(0, 0);
+            let line = Rays::new(&view, Panel::flat(1, 1), &grid, 1.0).line(0, 0);
             let [a, b] = crate::ray::line::ACROSS[line.main];
             let strides = grid.strides();
             let slab = Slab {
                 begin: 0,
                 end: grid.shape[line.main],
+                from: [0, 0],
                 across: [grid.shape[a], grid.shape[b]],
                 step: strides[line.main],
                 steps: [strides[a], strides[b]],

@@ -19,6 +19,9 @@
 //!
 //! Validated by `lines_pass_through_their_pixels` below.
 
+use super::surface::{Columns, Surface};
+use crate::simd::{Block, LANES};
+
 /// A grid of voxels about the origin, axes along the coordinate axes; x, y, z order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Grid {
@@ -45,13 +48,22 @@ impl Grid {
     }
 }
 
-/// Pixels of a flat detector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Pixels of a detector.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Panel {
     /// Pixels along u, the fastest index.
     pub nu: usize,
     /// Pixels along v.
     pub nv: usize,
+    /// Flat or curved.
+    pub surface: Surface,
+}
+
+impl Panel {
+    /// A flat one.
+    pub const fn flat(nu: usize, nv: usize) -> Self {
+        Self { nu, nv, surface: Surface::Flat }
+    }
 }
 
 /// Where the rays of a view come from.
@@ -94,6 +106,17 @@ pub(super) struct Line {
     pub(super) past: u32,
 }
 
+/// Eight neighbouring rays with one main axis and one sense along it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bundle {
+    pub(super) main: usize,
+    pub(super) start: [Block; 2],
+    pub(super) slope: [Block; 2],
+    pub(super) length: Block,
+    pub(super) low: f64,
+    pub(super) high: f64,
+}
+
 /// A view in index coordinates.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rays {
@@ -102,13 +125,50 @@ pub(super) struct Rays {
     origin: [f64; 3],
     /// Centre of the detector; seen from the source where there is one.
     centre: [f64; 3],
-    u: [f64; 3],
+    columns: Columns,
     v: [f64; 3],
     /// The pixel of the centre.
     middle: [f64; 2],
     voxel: [f64; 3],
     shape: [usize; 3],
     margin: f64,
+}
+
+#[inline(always)]
+fn main_axis(d: [f64; 3]) -> usize {
+    let size = [d[0].abs(), d[1].abs(), d[2].abs()];
+    let main = usize::from(size[1] > size[0]);
+    if size[2] > size[main] { 2 } else { main }
+}
+
+/// The stretch of an affine coordinate `start + s slope` within open bounds, cut out of a
+/// stretch of s.
+#[inline(always)]
+pub(super) fn cut(stretch: [f64; 2], line: [f64; 2], bounds: [f64; 2]) -> [f64; 2] {
+    if line[1] == 0.0 {
+        let inside = line[0] > bounds[0] && line[0] < bounds[1];
+        return if inside { stretch } else { [1.0, 0.0] };
+    }
+    let inverse = 1.0 / line[1];
+    let (p, q) = ((bounds[0] - line[0]) * inverse, (bounds[1] - line[0]) * inverse);
+    [stretch[0].max(p.min(q)), stretch[1].min(p.max(q))]
+}
+
+/// The part of a stretch of s within which neighbouring rays, of which these two are the
+/// outermost, may come within open bounds.
+#[inline(always)]
+pub(super) fn reach(stretch: [f64; 2], lines: [[f64; 2]; 2], bounds: [f64; 2]) -> [f64; 2] {
+    let mut out = stretch;
+    for side in [[bounds[0], f64::INFINITY], [f64::NEG_INFINITY, bounds[1]]] {
+        let [p, q] = lines.map(|line| cut(stretch, line, side));
+        let both = match (p[0] <= p[1], q[0] <= q[1]) {
+            (true, true) => [p[0].min(q[0]), p[1].max(q[1])],
+            (true, false) => p,
+            _ => q,
+        };
+        out = [out[0].max(both[0]), out[1].min(both[1])];
+    }
+    out
 }
 
 impl Rays {
@@ -132,7 +192,7 @@ impl Rays {
             parallel,
             origin,
             centre,
-            u: vector(view.u),
+            columns: Columns::new(view, panel.surface).map(vector),
             v: vector(view.v),
             middle,
             voxel: h,
@@ -145,17 +205,11 @@ impl Rays {
     #[inline(always)]
     pub(super) fn line(&self, iu: usize, iv: usize) -> Line {
         let (cu, cv) = (iu as f64 - self.middle[0], iv as f64 - self.middle[1]);
-        let at = |k: usize| self.centre[k] + cu * self.u[k] + cv * self.v[k];
+        let column = self.columns.at(cu);
+        let at = |k: usize| self.centre[k] + column[k] + cv * self.v[k];
         let pixel = [at(0), at(1), at(2)];
         let (o, d) = if self.parallel { (pixel, self.origin) } else { (self.origin, pixel) };
-        let size = [d[0].abs(), d[1].abs(), d[2].abs()];
-        let mut main = 0;
-        if size[1] > size[0] {
-            main = 1;
-        }
-        if size[2] > size[main] {
-            main = 2;
-        }
+        let main = main_axis(d);
         let [a, b] = ACROSS[main];
         let per_slice = 1.0 / d[main];
         let slope = [d[a] * per_slice, d[b] * per_slice];
@@ -172,9 +226,95 @@ impl Rays {
         line
     }
 
+    /// Eight rays from a pixel on, along v or along u, those past the edge of the panel
+    /// too; the numbers of [`Rays::line`]. Nothing where main axis or sense differ.
+    #[inline(always)]
+    pub(super) fn bundle(&self, iu: usize, iv: usize, along_v: bool) -> Option<Bundle> {
+        let count: Block = std::array::from_fn(|l| l as f64);
+        let (mut cu, mut cv) = ([0.0; LANES], [0.0; LANES]);
+        let (du, dv) = if along_v { (0.0, 1.0) } else { (1.0, 0.0) };
+        for l in 0..LANES {
+            cu[l] = iu as f64 + du * count[l] - self.middle[0];
+            cv[l] = iv as f64 + dv * count[l] - self.middle[1];
+        }
+        let mut pixel = [[0.0; LANES]; 3];
+        let columns = cu.map(|cu| self.columns.at(cu));
+        for (k, pixel) in pixel.iter_mut().enumerate() {
+            for l in 0..LANES {
+                pixel[l] = self.centre[k] + columns[l][k] + cv[l] * self.v[k];
+            }
+        }
+        let same = [[self.origin[0]; LANES], [self.origin[1]; LANES], [self.origin[2]; LANES]];
+        let (o, d) = if self.parallel { (pixel, same) } else { (same, pixel) };
+        let main = main_axis([d[0][0], d[1][0], d[2][0]]);
+        let ahead = d[main][0] > 0.0;
+        let [a, b] = ACROSS[main];
+        let mut regular = true;
+        for ((&m, &p), &q) in d[main].iter().zip(&d[a]).zip(&d[b]) {
+            // The first of equals is the main axis.
+            let above = |k: usize, v: f64| if k < main { m.abs() > v } else { m.abs() >= v };
+            regular &= above(a, p.abs()) & above(b, q.abs()) & ((m > 0.0) == ahead);
+        }
+        if !regular {
+            return None;
+        }
+        let (low, high) = match (self.parallel, ahead) {
+            (true, _) => (f64::NEG_INFINITY, f64::INFINITY),
+            (_, true) => (o[main][0], f64::INFINITY),
+            (_, false) => (f64::NEG_INFINITY, o[main][0]),
+        };
+        let zero = [[0.0; LANES]; 2];
+        let mut of = Bundle { main, start: zero, slope: zero, length: zero[0], low, high };
+        let h = self.voxel;
+        for l in 0..LANES {
+            let per_slice = 1.0 / d[main][l];
+            of.slope[0][l] = d[a][l] * per_slice;
+            of.slope[1][l] = d[b][l] * per_slice;
+            of.start[0][l] = o[a][l] - o[main][l] * of.slope[0][l];
+            of.start[1][l] = o[b][l] - o[main][l] * of.slope[1][l];
+            let mm = [d[0][l] * h[0], d[1][l] * h[1], d[2][l] * h[2]];
+            let norm = (mm[0] * mm[0] + mm[1] * mm[1] + mm[2] * mm[2]).sqrt();
+            of.length[l] = norm * per_slice.abs();
+        }
+        Some(of)
+    }
+
+    /// The axis along which a step of the panel runs, when it runs along one exactly:
+    /// whether the step is that of v, and the axis.
+    pub(super) fn aligned(&self) -> Option<(bool, usize)> {
+        let axis = |step: [f64; 3]| {
+            let along = |k: &usize| (0..3).all(|i| (step[i] != 0.0) == (i == *k));
+            (0..3).find(along)
+        };
+        let of_u = self.columns.even_step().and_then(axis);
+        axis(self.v).map(|k| (true, k)).or(of_u.map(|k| (false, k)))
+    }
+
+    /// Where the pixel of a source's ray is, $i_u = N/D$ with $N$ and $D$ affine in slice
+    /// and position across, for a main axis and the other axis of a plane: the
+    /// coefficients of 1, slice and position. Nothing for parallel rays and curved detectors.
+    pub(super) fn pixel_of(&self, main: usize, across: usize) -> Option<[[f64; 3]; 2]> {
+        if self.parallel {
+            return None;
+        }
+        let u = self.columns.even_step()?;
+        let (c, o) = (self.centre, self.origin);
+        // k = (c_a (s - o_m) - c_m (q - o_a)) / (u_m (q - o_a) - u_a (s - o_m)), from the middle.
+        let n = [c[main] * o[across] - c[across] * o[main], c[across], -c[main]];
+        let d = [u[across] * o[main] - u[main] * o[across], -u[across], u[main]];
+        Some([std::array::from_fn(|i| n[i] + self.middle[0] * d[i]), d])
+    }
+
     /// Whether some ray may have this main axis. Directions are affine in the pixel, so
-    /// where the four corners share main axis and sign, all rays do.
+    /// where the four corners share main axis and sign, all rays do; on a curved detector
+    /// they are affine within a column.
     pub(super) fn may_have(&self, main: usize, panel: Panel) -> bool {
+        if !self.columns.is_flat() {
+            return (0..panel.nu).any(|iu| {
+                let ends = [0, panel.nv - 1].map(|iv| self.main_and_sign(iu, iv));
+                ends[0].0 == main || ends[0] != ends[1]
+            });
+        }
         let corners = [(0, 0), (panel.nu - 1, 0), (0, panel.nv - 1), (panel.nu - 1, panel.nv - 1)];
         let of = corners.map(|(iu, iv)| self.main_and_sign(iu, iv));
         of.iter().any(|c| c.0 == main) || of.iter().any(|c| *c != of[0])
@@ -183,7 +323,7 @@ impl Rays {
     fn main_and_sign(&self, iu: usize, iv: usize) -> (usize, bool) {
         let main = self.line(iu, iv).main;
         let (cu, cv) = (iu as f64 - self.middle[0], iv as f64 - self.middle[1]);
-        let pixel = self.centre[main] + cu * self.u[main] + cv * self.v[main];
+        let pixel = self.centre[main] + self.columns.at(cu)[main] + cv * self.v[main];
         (main, self.parallel || pixel > 0.0)
     }
 }
@@ -220,13 +360,6 @@ impl Line {
         begin.max(self.first as usize)..end.min(self.past as usize)
     }
 
-    /// A ray that meets nothing.
-    pub(super) fn empty() -> Self {
-        let zero = [0.0; 2];
-        let (low, high) = (0.0, 0.0);
-        Self { main: 0, start: zero, slope: zero, low, high, length: 0.0, first: 0, past: 0 }
-    }
-
     /// Where the ray is across at a coordinate of the main axis.
     #[inline(always)]
     pub(super) fn at(&self, k: usize, s: f64) -> f64 {
@@ -241,7 +374,7 @@ mod tests {
     #[test]
     fn lines_pass_through_their_pixels() {
         let grid = Grid { shape: [7, 9, 5], voxel: [0.5, 1.25, 2.0] };
-        let panel = Panel { nu: 6, nv: 3 };
+        let panel = Panel::flat(6, 3);
         let view = View {
             beam: Beam::Source([30.0, -11.0, 4.0]),
             detector: [-20.0, 6.0, -3.0],

@@ -22,14 +22,21 @@
 //! doi:10.1118/1.595715. Validated by the tests of `footprint.rs` and `driver.rs`, and by
 //! `equals_the_reference` and `transposes_on_random_geometries` in `models/tests/ct.rs`.
 
+mod brick;
 mod driver;
 mod footprint;
 mod line;
+mod march;
 mod real;
+pub mod separable;
+mod strip;
+mod surface;
+pub mod trilinear;
 
 pub use driver::{adjoint, forward};
 pub use line::{Beam, Grid, Panel, View};
 pub use real::Real;
+pub use surface::Surface;
 
 /// Which lengths count for which voxels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,17 +46,28 @@ pub enum Projector {
     /// One sample a slice of the main axis, linear between voxel centres across, zero
     /// outside.
     Joseph,
+    /// Samples at fixed steps, trilinear between voxel centres, zero outside; see
+    /// [`trilinear`].
+    Trilinear,
+    /// The mean over a pixel of finite width of the shadows of voxels; see [`separable`].
+    SeparableFootprint,
 }
 
 impl Projector {
-    /// All of them.
+    /// Those that walk along a ray slice by slice.
     pub const ALL: [Projector; 2] = [Projector::Siddon, Projector::Joseph];
+
+    /// Every one.
+    pub const EVERY: [Projector; 4] =
+        [Projector::Siddon, Projector::Joseph, Projector::Trilinear, Projector::SeparableFootprint];
 
     /// The name in files and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Projector::Siddon => "siddon",
             Projector::Joseph => "joseph",
+            Projector::Trilinear => "trilinear",
+            Projector::SeparableFootprint => "sf",
         }
     }
 }

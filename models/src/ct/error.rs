@@ -7,13 +7,13 @@ use super::GeometryKind;
 #[non_exhaustive]
 pub enum CtError {
     /// A word that is no kind of geometry.
-    #[error("unknown kind `{kind}`; use parallel2d, fan2d, parallel3d or cone3d")]
+    #[error("unknown kind `{kind}`; use parallel2d, fan2d, parallel3d, cone3d or pose5")]
     UnknownKind {
         /// The word.
         kind: String,
     },
     /// A word that is no projector.
-    #[error("unknown projector `{projector}`; use siddon or joseph")]
+    #[error("unknown projector `{projector}`; use siddon, joseph, trilinear or sf")]
     UnknownProjector {
         /// The word.
         projector: String,

@@ -12,17 +12,23 @@
 //!
 //! $$p = c + \left(i_u - \tfrac{n_u-1}2\right)u + \left(i_v - \tfrac{n_v-1}2\right)v .$$
 //!
+//! On a curved detector $u$ is the step at the centre and its length the pitch along the arc
+//! (see [`Surface`]).
+//!
 //! A ray of a fan or cone begins at the source; a ray of a parallel beam has no ends; the
 //! detector ends no ray, so it may stand at the axis of rotation.
 //!
 //! Source: van Aarle et al. 2016, doi:10.1364/OE.24.025129 (the ASTRA toolbox). Validated
 //! by `equals_the_reference` in `models/tests/ct.rs` and by the tests below.
 
+use super::rigid::plane_distance;
 use super::{CtError, cross, dot, minus, norm};
-use microtome_kernels::ray::{Beam, Panel, View};
+use microtome_kernels::ray::{Beam, Panel, Surface, View};
 
 /// Greatest coordinate that is believed, mm.
 const FARTHEST_MM: f64 = 1e9;
+/// Radii outside of this are a wrong unit, mm.
+const RADIUS_MM: [f64; 2] = [1e-9, 1e9];
 /// Least sine of an angle that counts as one.
 const ANGLE: f64 = 1e-9;
 
@@ -140,7 +146,52 @@ impl Geometry {
             check(kind, at, row, &view)?;
             views.push(view);
         }
-        Ok(Self { kind, panel: Panel { nu, nv }, views })
+        Ok(Self { kind, panel: Panel::flat(nu, nv), views })
+    }
+
+    /// The same views of a detector of another surface (see [`Surface`]).
+    ///
+    /// # Errors
+    /// A curved detector of a parallel beam, a radius that is not positive, an arc of a
+    /// whole turn or more, a source on the cylinder.
+    pub fn with_surface(mut self, surface: Surface) -> Result<Self, CtError> {
+        if let Surface::Cylinder { radius } = surface {
+            if self.kind.is_parallel() {
+                let what = format!("curved, but a beam of {} has no source", self.kind.name());
+                return Err(CtError::key("detector_shape", what));
+            }
+            if let Some(r) = radius.filter(|r| !(RADIUS_MM[0]..=RADIUS_MM[1]).contains(r)) {
+                let what = format!("{r}; the radius is positive, in mm, at most 1e9");
+                return Err(CtError::key("detector_radius_mm", what));
+            }
+            let turn = (self.panel.nu as f64 - 1.0) * 0.5;
+            for (at, view) in self.views.iter().enumerate() {
+                let Beam::Source(source) = view.beam else { continue };
+                let apart = minus(view.detector, source);
+                let distance = plane_distance(view);
+                let radius = radius.unwrap_or(distance);
+                let pitch = norm(view.u);
+                if turn * pitch >= std::f64::consts::PI * radius {
+                    let what = format!(
+                        "{} pixels of {pitch} mm are more than a turn of a radius of {radius} mm",
+                        self.panel.nu
+                    );
+                    return Err(CtError::view(at, what));
+                }
+                // In the plane across the axis the source is `beside` and `behind` of it.
+                let (beside, behind) = (dot(apart, view.u) / pitch, distance - radius);
+                if (beside.hypot(behind) - radius).abs() < ANGLE * radius {
+                    return Err(CtError::view(at, "the source is on the cylinder of the detector"));
+                }
+            }
+        }
+        self.panel.surface = surface;
+        Ok(self)
+    }
+
+    /// Flat or curved.
+    pub fn surface(&self) -> Surface {
+        self.panel.surface
     }
 
     /// Parallel or divergent, in a plane or in space.
@@ -181,6 +232,22 @@ impl Geometry {
             }
         }
         out
+    }
+
+    /// Other views of the same detector.
+    pub(super) fn with_views(&self, views: Vec<View>) -> Result<Self, CtError> {
+        self.rebuilt(self.detector(), views, self.surface())
+    }
+
+    /// Other views of another detector, checked as if they came from a file.
+    pub(super) fn rebuilt(
+        &self,
+        detector: [usize; 2],
+        views: Vec<View>,
+        surface: Surface,
+    ) -> Result<Self, CtError> {
+        let of = Self { kind: self.kind, panel: self.panel, views };
+        Self::new(self.kind, detector, &of.rows())?.with_surface(surface)
     }
 
     /// Some of the views, in the given order.

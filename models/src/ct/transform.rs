@@ -13,7 +13,9 @@
 //! `transposes_on_random_geometries` and `norm_and_sums` in `models/tests/ct.rs`.
 
 use super::{CtError, Geometry, VolumeGrid};
-use microtome_kernels::ray::{self, Projector, Real, View};
+use microtome_kernels::ray::trilinear::{self, Posed, Scene, Steps};
+use microtome_kernels::ray::{self, Projector, Real, View, separable};
+use std::borrow::Cow;
 
 /// Most steps of the power iteration.
 const NORM_STEPS: usize = 200;
@@ -28,9 +30,23 @@ pub struct RayTransform {
     projector: Projector,
     /// In the frame of the volume.
     views: Vec<View>,
+    /// The samples of the trilinear projector.
+    steps: Steps,
+    /// Rays left out are 0; `[view, v, u]`.
+    mask: Option<Vec<u8>>,
 }
 
-fn zeros<T: Real>(values: usize, what: &'static str) -> Result<Vec<T>, CtError> {
+/// Refuses a volume of more voxels than the march can count.
+pub(super) fn check_size(volume: &VolumeGrid) -> Result<(), CtError> {
+    if u32::try_from(volume.len()).is_ok() {
+        return Ok(());
+    }
+    let what =
+        format!("{:?}; the trilinear projector takes at most 2^32 - 1 voxels", volume.shape());
+    Err(CtError::key("volume.shape", what))
+}
+
+pub(super) fn zeros<T: Real>(values: usize, what: &'static str) -> Result<Vec<T>, CtError> {
     let mut out = Vec::new();
     out.try_reserve_exact(values).map_err(|_| CtError::Memory { what, values })?;
     out.resize(values, T::default());
@@ -52,8 +68,65 @@ impl RayTransform {
             let what = format!("has {d} axes, but {} needs {}", kind.name(), kind.dimensions());
             return Err(CtError::key("volume.shape", what));
         }
-        let views = geometry.views().iter().map(|v| volume.view_in_grid(v)).collect();
-        Ok(Self { geometry, volume, projector, views })
+        let views: Vec<View> = geometry.views().iter().map(|v| volume.view_in_grid(v)).collect();
+        let steps = Steps::covering(volume.grid(), [0.0; 3]);
+        if projector == Projector::Trilinear {
+            check_size(&volume)?;
+        }
+        if projector == Projector::SeparableFootprint {
+            for (at, view) in views.iter().enumerate() {
+                if let Some(what) = separable::limit(volume.grid(), geometry.panel(), view) {
+                    let what = format!("{what}; the projector sf needs that, joseph does not");
+                    return Err(CtError::view(at, what));
+                }
+            }
+        }
+        Ok(Self { geometry, volume, projector, views, steps, mask: None })
+    }
+
+    /// The same operator with other samples of the trilinear projector. A point about which
+    /// they are is one in the frame of the grid, whose centre is 0.
+    pub fn with_steps(mut self, steps: Steps) -> Self {
+        self.steps = steps;
+        self
+    }
+
+    /// Leaves rays out: their rows are zero.
+    ///
+    /// # Shapes
+    /// `[view, v, u]`; 0 leaves a ray out.
+    ///
+    /// # Errors
+    /// Another number of values.
+    pub fn with_mask(mut self, mask: Vec<u8>) -> Result<Self, CtError> {
+        let (found, expected) = (mask.len(), self.n_rays());
+        if found != expected {
+            let shape = self.geometry.shape();
+            return Err(CtError::Length { what: "mask", found, expected, shape });
+        }
+        self.mask = Some(mask);
+        Ok(self)
+    }
+
+    /// The samples of the trilinear projector.
+    pub fn steps(&self) -> Steps {
+        self.steps
+    }
+
+    fn scene(&self) -> (Scene, Vec<Posed>) {
+        let (grid, panel) = (*self.volume.grid(), self.geometry.panel());
+        let views = self.views.iter().map(|v| Posed::fixed(*v)).collect();
+        (Scene { grid, panel, steps: self.steps }, views)
+    }
+
+    fn blank<T: Real>(&self, projections: &mut [T]) {
+        if let Some(mask) = &self.mask {
+            for (v, keep) in projections.iter_mut().zip(mask) {
+                if *keep == 0 {
+                    *v = T::default();
+                }
+            }
+        }
     }
 
     /// Where rays run.
@@ -100,7 +173,18 @@ impl RayTransform {
     pub fn apply_into<T: Real>(&self, volume: &[T], projections: &mut [T]) -> Result<(), CtError> {
         self.check(volume, projections)?;
         let (grid, panel) = (self.volume.grid(), self.geometry.panel());
-        ray::forward(self.projector, grid, panel, &self.views, volume, projections);
+        match self.projector {
+            Projector::Trilinear => {
+                let (scene, views) = self.scene();
+                trilinear::forward(&scene, &views, volume, projections);
+            }
+            Projector::SeparableFootprint => {
+                let flat = self.volume.dimensions() == 2;
+                separable::forward(grid, panel, &self.views, flat, volume, projections);
+            }
+            _ => ray::forward(self.projector, grid, panel, &self.views, volume, projections),
+        }
+        self.blank(projections);
         Ok(())
     }
 
@@ -121,7 +205,21 @@ impl RayTransform {
     pub fn add_adjoint<T: Real>(&self, projections: &[T], volume: &mut [T]) -> Result<(), CtError> {
         self.check(volume, projections)?;
         let (grid, panel) = (self.volume.grid(), self.geometry.panel());
-        ray::adjoint(self.projector, grid, panel, &self.views, projections, volume);
+        let mut projections = Cow::Borrowed(projections);
+        if self.mask.is_some() {
+            self.blank(projections.to_mut());
+        }
+        match self.projector {
+            Projector::Trilinear => {
+                let (scene, views) = self.scene();
+                trilinear::adjoint(&scene, &views, &projections, volume);
+            }
+            Projector::SeparableFootprint => {
+                let flat = self.volume.dimensions() == 2;
+                separable::adjoint(grid, panel, &self.views, flat, &projections, volume);
+            }
+            _ => ray::adjoint(self.projector, grid, panel, &self.views, &projections, volume),
+        }
         Ok(())
     }
 
@@ -140,7 +238,15 @@ impl RayTransform {
     /// # Errors
     /// A view that does not exist; no view at all.
     pub fn subset(&self, views: &[usize]) -> Result<Self, CtError> {
-        Self::new(self.geometry.subset(views)?, self.volume.clone(), self.projector)
+        let geometry = self.geometry.subset(views)?;
+        let mut out = Self::new(geometry, self.volume.clone(), self.projector)?;
+        out.steps = self.steps;
+        if let Some(mask) = &self.mask {
+            let pixels = mask.len() / self.geometry.n_views();
+            let rows = views.iter().flat_map(|v| &mask[v * pixels..(v + 1) * pixels]);
+            out.mask = Some(rows.copied().collect());
+        }
+        Ok(out)
     }
 
     /// Sums of the rows, $A1$: the length of each ray in the volume.

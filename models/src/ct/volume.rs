@@ -143,6 +143,20 @@ impl VolumeGrid {
         self.of_array(self.centre)
     }
 
+    /// World point (x, y, z in mm) from voxel index (ix, iy, iz): the rows of a 4x4 matrix.
+    pub fn world_from_voxel(&self) -> [[f64; 4]; 4] {
+        let mut m = [[0.0; 4]; 4];
+        m[3][3] = 1.0;
+        for (row, centre) in self.centre.iter().enumerate() {
+            m[row][3] = *centre;
+            for k in 0..3 {
+                m[row][k] = self.grid.voxel[k] * self.axes[k][row];
+                m[row][3] -= 0.5 * (self.grid.shape[k] as f64 - 1.0) * m[row][k];
+            }
+        }
+        m
+    }
+
     /// Number of voxels.
     pub fn len(&self) -> usize {
         self.grid.len()
@@ -155,6 +169,48 @@ impl VolumeGrid {
 
     pub(super) fn grid(&self) -> &Grid {
         &self.grid
+    }
+
+    /// Some neighbouring slices of the first axis of the array.
+    ///
+    /// # Errors
+    /// A range that is empty or outside.
+    pub fn slab(&self, slices: std::ops::Range<usize>) -> Result<Self, CtError> {
+        let k = self.dimensions - 1;
+        let n = self.grid.shape[k];
+        if slices.is_empty() || slices.end > n {
+            let what = format!("slices {slices:?} of {n}; some of them are needed");
+            return Err(CtError::key("volume.shape", what));
+        }
+        let shift = (slices.start as f64 + slices.end as f64 - n as f64) / 2.0 * self.grid.voxel[k];
+        let mut out = self.clone();
+        out.grid.shape[k] = slices.len();
+        out.centre = std::array::from_fn(|i| self.centre[i] + shift * self.axes[k][i]);
+        Ok(out)
+    }
+
+    /// The centre, x before y before z.
+    pub(super) fn centre(&self) -> [f64; 3] {
+        self.centre
+    }
+
+    /// Axes x, y, z of the grid in the world.
+    pub fn axes(&self) -> [[f64; 3]; 3] {
+        self.axes
+    }
+
+    /// The same voxels elsewhere.
+    pub(super) fn placed(&self, centre: [f64; 3], axes: [[f64; 3]; 3]) -> Self {
+        Self { centre, axes, ..self.clone() }
+    }
+
+    /// The map $w\mapsto E(R^T(w-t)-c)$ of the world to the frame of the grid when the volume
+    /// is moved by $x\mapsto Rx+t$, as a matrix and a shift; `back` is $R^T$.
+    pub(super) fn place(&self, back: &[[f64; 3]; 3], t: [f64; 3]) -> ([[f64; 3]; 3], [f64; 3]) {
+        let rows = [0, 1, 2].map(|k| [back[0][k], back[1][k], back[2][k]]);
+        let linear: [[f64; 3]; 3] = self.axes.map(|e| rows.map(|column| dot(e, column)));
+        let shift = [0, 1, 2].map(|k| -dot(linear[k], t) - dot(self.axes[k], self.centre));
+        (linear, shift)
     }
 
     /// A view in the frame of the grid, its origin at the centre.
@@ -192,5 +248,16 @@ mod tests {
         assert!(grid.clone().with_axes(&[vec![0.0, 1.0], vec![0.5, 0.0]]).is_err());
         assert!(grid.clone().with_axes(&[vec![0.0, 1.0]]).is_err());
         assert_eq!(grid.clone().with_axes(&[vec![0.0, 1.0], vec![1.0, 0.0]]).unwrap(), grid);
+        // shape [4, 5] of 1 x 2 mm about y = 3, x = 4: voxel 0 is at x = 4 - 2 * 2, y = 3 - 1.5.
+        let affine = [
+            [2.0, 0.0, 0.0, 0.0],
+            [0.0, 1.0, 0.0, 1.5],
+            [0.0, 0.0, 1.0, 0.0],
+            [0.0, 0.0, 0.0, 1.0],
+        ];
+        assert_eq!(grid.world_from_voxel(), affine);
+        let turned = grid.with_axes(&[vec![1.0, 0.0], vec![0.0, -1.0]]).unwrap().world_from_voxel();
+        assert_eq!([turned[0][1], turned[1][0]], [1.0, -2.0]);
+        assert_eq!([turned[0][3], turned[1][3]], [4.0 - 1.5, 3.0 + 4.0]);
     }
 }

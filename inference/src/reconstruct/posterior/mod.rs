@@ -1,0 +1,38 @@
+//! The posterior of an image under Gaussian noise and a Gaussian prior of neighbours.
+//!
+//! $$y \sim N(Ax, W^{-1}),\quad x \sim N(0, Q^{-1})\;\Rightarrow\;
+//! x\,|\,y \sim N(\mu, H^{-1}),\quad H = A^TWA + Q,\quad H\mu = A^TWy$$
+//!
+//! | module | idea |
+//! |---|---|
+//! | `gaussian` | operator, weights and prior, checked; $H$ and the right-hand side |
+//! | `dense` | small images: Cholesky factor, exact standard deviations, evidence |
+//! | `draws` | any image: perturb and optimise, one linear system a draw |
+//! | `conjugate` | preconditioned conjugate gradients |
+//! | `cosine` | the DCT along every axis |
+//! | `spectrum` | the preconditioner: $H$ taken as diagonal in the DCT |
+//! | `summary` | rows of voxels and regions, exceedance |
+//!
+//! | symbol | unit | |
+//! |---|---|---|
+//! | $x, \mu$ | 1/mm | image |
+//! | $y$ | 1 | projections |
+//! | $W$ | 1 | diagonal: inverse variances of the projections |
+//! | $Q$ | mm^2 | precision of the prior, [`microtome_models::GaussianField`] |
+//!
+//! Source: Bardsley 2012, doi:10.1137/11085760X (Gaussian image posteriors and their
+//! sampling); Papandreou & Yuille 2010 (perturb and optimise). Validated by
+//! `inference/tests/image_posterior.rs` and the tests of the modules.
+
+mod conjugate;
+mod cosine;
+mod dense;
+mod draws;
+mod gaussian;
+mod spectrum;
+mod summary;
+
+pub use dense::{DENSE_VOXELS, DensePosterior};
+pub use draws::{DrawSettings, SampledPosterior};
+pub use gaussian::GaussianImage;
+pub use summary::{ImageSummary, RegionRow, region_table, summary_table};

@@ -1,0 +1,274 @@
+//! `--posterior gaussian`: mean, standard deviation and draws of the image.
+//!
+//! Small images are exact (one Cholesky factor), larger ones have draws by perturb and
+//! optimise. Validated by `tests/cli/image_posterior.rs`.
+
+use super::{ReconstructArgs, of_file};
+use crate::cli::folder::{Identity, OutFolder};
+use crate::cli::project::Precision;
+use crate::cli::{Outcome, record, say};
+use anyhow::{Context, bail};
+use clap::{Args, ValueHint};
+use microtome_datasets::{Array, TableWriter, Values, content_hash, numbers_hash};
+use microtome_inference::reconstruct::posterior::{
+    DENSE_VOXELS, DensePosterior, DrawSettings, GaussianImage, ImageSummary, SampledPosterior,
+    region_table, summary_table,
+};
+use microtome_models::GaussianField;
+use microtome_models::ct::SetUp;
+use std::path::{Path, PathBuf};
+
+/// Flags of the posterior of an image.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Posterior of the image")]
+pub(super) struct PosteriorFlags {
+    /// The posterior in place of one image, into the folder --out: gaussian (noise and
+    /// differences of neighbours are normal).
+    #[arg(long, value_name = "PRIOR", conflicts_with = "method")]
+    pub(super) posterior: Option<String>,
+    /// Standard deviation of the noise of every projection value; or give --weights.
+    #[arg(long, value_name = "X", requires = "posterior", conflicts_with = "weights")]
+    sigma: Option<f64>,
+    /// Prior: one over the variance of the difference of neighbours, mm².
+    #[arg(long, value_name = "L", requires = "posterior")]
+    prior_weight: Option<f64>,
+    /// Prior: pulls every voxel to 0 with this part of the weight; above 0 for --evidence.
+    #[arg(long, value_name = "K", requires = "posterior", default_value_t = 0.0)]
+    prior_kappa2: f64,
+    /// Draws of the image.
+    #[arg(long, value_name = "N", requires = "posterior", default_value_t = 100)]
+    draws: usize,
+    /// Seed of the draws.
+    #[arg(long, value_name = "N", requires = "posterior", default_value_t = 0)]
+    seed: u64,
+    /// Also ln p(y) in run.json, all constants in it; for images of at most 4096 voxels.
+    #[arg(long, requires = "posterior")]
+    evidence: bool,
+    /// Labels of regions, .npy of the image's shape: means of their voxels, 0 is outside.
+    #[arg(long, value_name = "FILE", requires = "posterior", value_hint = ValueHint::FilePath)]
+    regions: Option<PathBuf>,
+    /// Also the probability of every voxel to lie above this value, 1/mm.
+    #[arg(long, value_name = "X", requires = "posterior", allow_negative_numbers = true)]
+    exceed: Option<f64>,
+}
+
+/// Mean, standard deviations and draws, by whichever way.
+struct Found {
+    summary: ImageSummary,
+    draws: Vec<Vec<f64>>,
+    regions: Vec<microtome_inference::reconstruct::posterior::RegionRow>,
+    record: serde_json::Value,
+}
+
+pub(super) fn run(
+    args: &ReconstructArgs,
+    set_up: SetUp,
+    y: Values,
+    precision: Precision,
+) -> anyhow::Result<Outcome> {
+    let prior = args.posterior.posterior.as_deref().unwrap_or_default();
+    if prior != "gaussian" {
+        bail!("--posterior {prior}: unknown; use gaussian");
+    }
+    let started = std::time::Instant::now();
+    let (flags, common) = (&args.posterior, &args.common);
+    let y = y.into_f64();
+    let weights = match (&args.iterative.weights, flags.sigma) {
+        (Some(path), _) => args.read("weights", path, &set_up.geometry.shape())?.values.into_f64(),
+        (None, Some(sigma)) if sigma > 0.0 && sigma.is_finite() => {
+            vec![1.0 / (sigma * sigma); y.len()]
+        }
+        (None, Some(sigma)) => bail!("--sigma {sigma}: a positive number is needed"),
+        (None, None) => bail!(
+            "--posterior needs the noise: --sigma X, or --weights FILE with inverse variances"
+        ),
+    };
+    let Some(weight) = flags.prior_weight else {
+        bail!(
+            "--posterior needs --prior-weight L: one over the variance of the difference of \
+             neighbouring voxels, mm²"
+        );
+    };
+    let shape = set_up.volume.shape();
+    let field = GaussianField::new(&shape, weight, flags.prior_kappa2)
+        .context("--prior-weight, --prior-kappa2")?;
+    let exact = field.len() <= DENSE_VOXELS;
+    if flags.evidence && !field.is_proper() {
+        bail!("--evidence needs a proper prior: give --prior-kappa2 a positive number");
+    }
+    if flags.evidence && !exact {
+        bail!(
+            "--evidence is exact only, for images of at most {DENSE_VOXELS} voxels; this one has \
+             {}: choose the weight on a smaller or coarser volume",
+            field.len()
+        );
+    }
+    if flags.draws < 2 {
+        bail!("--draws {}: at least 2 are needed", flags.draws);
+    }
+    let labels = match &flags.regions {
+        Some(path) => Some(labels(args, path, &shape)?),
+        None => None,
+    };
+    let spec = serde_json::json!({
+        "posterior": prior, "kind": set_up.geometry.kind().name(),
+        "projector": set_up.projector.name(), "shape": shape,
+        "sigma": flags.sigma, "prior_weight": weight, "prior_kappa2": flags.prior_kappa2,
+        "draws": flags.draws, "seed": flags.seed, "evidence": flags.evidence,
+        "exceed": flags.exceed,
+        "precision": if precision == Precision::F32 { "float32" } else { "float64" },
+    });
+    if common.dry_run {
+        say::line(&format!("plan of reconstruct --posterior (nothing is written)\n{spec:#}"));
+        return Ok(Outcome::Done);
+    }
+    let Some(out) = &args.out else { bail!("--out DIR is needed: the folder of the results") };
+    let transform = set_up.clone().transform()?;
+    let hashes = [
+        format!("{set_up:?}"),
+        format!("{:?} {:?}", numbers_hash(&y), numbers_hash(&weights)),
+        format!("{:?}", labels.as_deref().map(numbers_hash)),
+        spec.to_string(),
+        crate::cli::input::version().to_string(),
+        crate::cli::input::simd().to_string(),
+    ];
+    let pieces: Vec<&[u8]> = hashes.iter().map(String::as_bytes).collect();
+    let identity = Identity {
+        identity: content_hash(&pieces),
+        job: "posterior".into(),
+        version: crate::cli::input::version().into(),
+        simd_level: crate::cli::input::simd().into(),
+        spec: spec.clone(),
+    };
+    let mut folder = OutFolder::inspect(out, &identity, common.overwrite)?;
+    if out.join("run.json").exists() && !common.overwrite {
+        if !common.quiet {
+            say::line(&format!("{} is finished; nothing to do", out.display()));
+        }
+        return Ok(Outcome::Done);
+    }
+    let image = GaussianImage::new(&transform, &y, weights, field)
+        .map_err(of_file("projections", &args.projections))?;
+    let found = if exact {
+        dense(&image, flags, labels.as_deref())?
+    } else {
+        sampled(&image, flags, labels.as_deref())?
+    };
+    folder.open(&identity)?;
+    let written = write(out, &shape, &found, flags, precision);
+    let outputs = written.inspect_err(|_| folder.undo())?;
+    let mut record = serde_json::json!({
+        "program": "microtome", "version": crate::cli::input::version(), "job": "posterior",
+        "command_line": std::env::args().collect::<Vec<_>>().join(" "),
+        "identity": identity.identity, "seed": flags.seed,
+        "simd_level": crate::cli::input::simd(), "spec": spec, "outputs": outputs,
+        "wall_s": started.elapsed().as_secs_f64(),
+    });
+    if let (Some(record), serde_json::Value::Object(more)) = (record.as_object_mut(), &found.record)
+    {
+        record.extend(more.clone());
+    }
+    record::write_text(&out.join("run.json"), &(serde_json::to_string_pretty(&record)? + "\n"))?;
+    if common.json {
+        say::line(&record.to_string());
+    } else if !common.quiet {
+        let how = if exact { "exact" } else { "by draws" };
+        say::line(&format!("the posterior of an image {shape:?} ({how}) in {}", out.display()));
+        if let Some(ln) = found.record["log_evidence"].as_f64() {
+            say::line(&format!("  ln p(y) {ln:.3}"));
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+fn labels(args: &ReconstructArgs, path: &Path, shape: &[usize]) -> anyhow::Result<Vec<f64>> {
+    let values = args.read("regions", path, shape)?.values.into_f64();
+    let whole = |v: &&f64| !(v.fract() == 0.0 && (0.0..1e9).contains(*v));
+    if let Some(v) = values.iter().find(whole) {
+        bail!("--regions {}: {v} is no label; 0, 1, 2, ... are needed", path.display());
+    }
+    if values.iter().all(|v| *v == 0.0) {
+        bail!("--regions {}: no voxel has a label above 0", path.display());
+    }
+    Ok(values)
+}
+
+fn dense(
+    image: &GaussianImage<'_>,
+    flags: &PosteriorFlags,
+    labels: Option<&[f64]>,
+) -> anyhow::Result<Found> {
+    let posterior = DensePosterior::new(image)?;
+    let draws: Vec<Vec<f64>> =
+        (0..flags.draws).map(|k| posterior.draw(flags.seed, k as u32)).collect();
+    let record = serde_json::json!({
+        "exact": true,
+        "log_evidence": if flags.evidence { posterior.ln_evidence() } else { None },
+    });
+    Ok(Found {
+        regions: labels.map(|l| posterior.regions(l)).unwrap_or_default(),
+        summary: posterior.summary(),
+        draws,
+        record,
+    })
+}
+
+fn sampled(
+    image: &GaussianImage<'_>,
+    flags: &PosteriorFlags,
+    labels: Option<&[f64]>,
+) -> anyhow::Result<Found> {
+    let settings = DrawSettings { draws: flags.draws, seed: flags.seed, ..DrawSettings::default() };
+    let posterior = SampledPosterior::new(image, &settings)?;
+    let record = serde_json::json!({
+        "exact": false,
+        "mean_iterations": posterior.mean_iterations, "mean_residual": posterior.mean_residual,
+        "draw_iterations": posterior.draw_iterations, "draw_residual": posterior.draw_residual,
+    });
+    Ok(Found {
+        regions: labels.map(|l| posterior.regions(l)).unwrap_or_default(),
+        summary: posterior.summary(),
+        draws: posterior.draws,
+        record,
+    })
+}
+
+/// Writes the results; returns their names.
+fn write(
+    out: &Path,
+    shape: &[usize],
+    found: &Found,
+    flags: &PosteriorFlags,
+    precision: Precision,
+) -> anyhow::Result<Vec<String>> {
+    let mut names = Vec::new();
+    let mut array = |name: &str, shape: &[usize], values: Vec<f64>| {
+        let values = match precision {
+            Precision::F32 => Values::F32(values.iter().map(|v| *v as f32).collect()),
+            Precision::F64 => Values::F64(values),
+        };
+        names.push(name.to_string());
+        Array { shape: shape.to_vec(), values }.write(&out.join(name))
+    };
+    let summary = &found.summary;
+    array("mean.npy", shape, summary.mean.clone())?;
+    array("sd.npy", shape, summary.sd.clone())?;
+    array("sd_mcse.npy", shape, summary.sd_mcse.clone())?;
+    if let Some(limit) = flags.exceed {
+        array("exceedance.npy", shape, summary.exceedance(limit))?;
+    }
+    let mut of_draws = vec![found.draws.len()];
+    of_draws.extend(shape);
+    array("draws.npy", &of_draws, found.draws.concat())?;
+    let mut tables = vec![("summary.parquet", summary_table(summary)?)];
+    if !found.regions.is_empty() {
+        tables.push(("regions.parquet", region_table(&found.regions)?));
+    }
+    for (name, batch) in tables {
+        let mut writer = TableWriter::create(&out.join(name), batch.schema(), None)?;
+        writer.write(&batch)?;
+        writer.finish()?;
+        names.push(name.to_string());
+    }
+    Ok(names)
+}
