@@ -1,4 +1,5 @@
 //! The iterative methods beside exact solutions, each other, ASTRA, and wrong input.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 use arrow_array::Array;
 use microtome_inference::reconstruct::quality::psnr;

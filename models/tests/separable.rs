@@ -145,7 +145,6 @@ fn divergent_shares_approach_means() {
     for kind in [GeometryKind::Fan2d, GeometryKind::Cone3d] {
         // Sub-rays know the mean to about 1e-3.
         let (near, far) = (difference(kind, 12.0), difference(kind, 48.0));
-        println!("{kind:?}: {near:.2e} at 12 voxels, {far:.2e} at 48");
         assert!(near < 0.03, "{kind:?} {near}");
         assert!(far < 0.5 * near, "{kind:?} {near} {far}");
     }

@@ -227,7 +227,7 @@ impl PrepareArgs {
                 "pixel_mm": f.pixel_mm, "gain": f.gain,
                 "starved": f.starved, "dead_pixels": f.dead / per_view, "outliers": f.outliers,
                 "centre_px": centre.map(|c| c.pixel), "centre_sd_px": centre.map(|c| c.sd),
-                "centre_method": centre.map(|c| output::method(c)),
+                "centre_method": centre.map(output::method),
                 "simd_level": super::input::simd(),
             });
             say::line(&json.to_string());

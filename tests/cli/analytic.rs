@@ -24,7 +24,7 @@ fn set_up(kind: &str, more: &str) -> String {
 /// Projections of a cylinder of 0.02/mm.
 fn bench(kind: &str, more: &str) -> Bench {
     let bench = Bench::new();
-    bench.put("g.toml", &set_up(kind, more));
+    bench.put("g.toml", set_up(kind, more));
     let shape = if kind == "cone3d" { vec![6, 16, 16] } else { vec![16, 16] };
     let n: usize = shape.iter().product();
     let value = |j: usize| {

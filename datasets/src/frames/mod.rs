@@ -25,6 +25,7 @@ use crate::sample::{Kind, Sample};
 pub use raw::RawLayout;
 
 /// Where the numbers are.
+#[allow(clippy::large_enum_variant, reason = "one a stack")]
 enum Source {
     Bytes {
         file: std::fs::File,

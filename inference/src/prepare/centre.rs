@@ -179,7 +179,9 @@ fn moments(
         }
     }
     let total: f64 = mass.iter().sum::<f64>() / n as f64;
-    if n < 4 || !(total > 0.0) {
+    // Also false for NaN.
+    let absorbs = total > 0.0;
+    if n < 4 || !absorbs {
         return Err(PrepareError::setting(
             "`moments` needs four and more views of an object that absorbs; give the axis",
         ));
@@ -202,7 +204,8 @@ fn moments(
         m[r1][c1] * m[r2][c2] - m[r1][c2] * m[r2][c1]
     };
     let determinant: f64 = (0..3).map(|c| m[0][c] * minor(0, c)).sum();
-    if !(determinant > 1e-9 * (n as f64).powi(3)) {
+    let determined = determinant > 1e-9 * (n as f64).powi(3);
+    if !determined {
         return Err(PrepareError::setting(
             "the angles span too little for `moments`; give the axis (--centre X)",
         ));

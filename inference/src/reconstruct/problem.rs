@@ -145,8 +145,9 @@ impl<'a, T: Real> Problem<'a, T> {
     /// # Errors
     /// Bounds that are NaN or leave nothing between them.
     pub fn with_bounds(mut self, lower: f64, upper: f64) -> Result<Self, ReconstructError> {
-        let empty = !(lower < upper);
-        if empty {
+        // Also false for NaN.
+        let holds = lower < upper;
+        if !holds {
             let problem = format!("from {lower} to {upper}; the lower must be below the upper");
             return Err(ReconstructError::setting("bounds", problem));
         }

@@ -28,7 +28,7 @@ pub fn psnr(image: &[f64], truth: &[f64], range: f64) -> f64 {
 /// # Shapes
 /// Both `[y, x]` with `width` columns.
 pub fn ssim(image: &[f64], truth: &[f64], width: usize, range: f64) -> f64 {
-    let height = if width == 0 { 0 } else { truth.len() / width };
+    let height = truth.len().checked_div(width).unwrap_or(0);
     if width < WINDOW || height < WINDOW || image.len() != truth.len() {
         return f64::NAN;
     }

@@ -72,6 +72,7 @@ impl BeamHardening {
         };
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
         let (mut q, mut r) = (Vec::<Vec<f64>>::new(), vec![vec![0.0; degree]; degree]);
+        #[allow(clippy::needless_range_loop, reason = "the column of a triangle")]
         for k in 0..degree {
             let mut column = power(k + 1);
             let size = dot(&column, &column).sqrt();

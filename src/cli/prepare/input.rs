@@ -182,10 +182,9 @@ impl InputFlags {
         if let Some(angles) = self.angles(n)? {
             input.angles_rad = Some(angles);
         }
-        if let Some(angles) = &input.angles_rad {
-            if let Some(k) = angles.iter().position(|a| !a.is_finite()) {
-                bail!("angle {k} (counted from 0) is {}; finite numbers are needed", angles[k]);
-            }
+        let angles = input.angles_rad.as_deref().unwrap_or_default();
+        if let Some(k) = angles.iter().position(|a| !a.is_finite()) {
+            bail!("angle {k} (counted from 0) is {}; finite numbers are needed", angles[k]);
         }
         Ok(input)
     }

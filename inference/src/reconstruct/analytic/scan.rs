@@ -286,8 +286,9 @@ impl Scan {
         let angles: Vec<f64> = arms.iter().map(|a| a[1].atan2(a[0])).collect();
         let (least, most) =
             radii.iter().fold((f64::INFINITY, 0.0_f64), |(l, m), r| (l.min(*r), m.max(*r)));
-        // Also true for NaN.
-        if !(most <= OVAL * least) {
+        // Also false for NaN.
+        let around = most <= OVAL * least;
+        if !around {
             return Err(setting(
                 "the sources do not go around one centre; use an iterative method",
             ));

@@ -12,6 +12,9 @@
 use super::super::ReconstructError;
 use super::super::vector::{dot, norm};
 
+/// Writes a linear map of its first argument over the second.
+type Map<'a> = dyn Fn(&[f64], &mut [f64]) -> Result<(), ReconstructError> + 'a;
+
 /// How a solution ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Solved {
@@ -24,7 +27,7 @@ pub(super) struct Solved {
 ///
 /// `multiply` writes $Hp$ over its second argument, `precondition` $M^{-1}r$.
 pub(super) fn solve(
-    multiply: &dyn Fn(&[f64], &mut [f64]) -> Result<(), ReconstructError>,
+    multiply: &Map<'_>,
     precondition: &dyn Fn(&[f64], &mut [f64]),
     b: &[f64],
     x: &mut [f64],
