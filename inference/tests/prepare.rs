@@ -260,26 +260,33 @@ fn other_quantities_and_bad_settings() {
 fn stripes_go_and_the_object_stays() {
     let (n, nu) = (180, 256);
     let clean = sinogram(&half_turn(n), nu, 127.5, 0.85);
-    // A tenth of the columns has a gain of its own.
-    let noise = normals(3, nu);
-    let stripe: Vec<f64> =
-        (0..nu).map(|u| if (u * 7) % 10 == 3 { 0.05 * noise[u] } else { 0.0 }).collect();
-    let striped: Vec<f64> = clean.iter().enumerate().map(|(at, p)| p + stripe[at % nu]).collect();
-    let start = rms(&less(&striped, &clean));
+    // A tenth of the columns has a gain of its own; eight draws.
+    let striped = |seed: u64| -> Vec<f64> {
+        let noise = normals(seed, nu);
+        let stripe = |u: usize| if (u * 7) % 10 == 3 { 0.05 * noise[u] } else { 0.0 };
+        clean.iter().enumerate().map(|(at, p)| p + stripe(at % nu)).collect()
+    };
+    // The edges of a body that is almost round hardly move: the hardest case for all three.
+    // NumPy with its own draws: 2.0, 1.7 and 2.0 (docs/validation.md).
     for (rings, reduced, blur) in [
-        (Rings::Sorting { size: 5 }, 4.0, 0.004),
-        (Rings::WaveletFourier { levels: 4, sigma: 2.0 }, 2.0, 0.01),
-        (Rings::Smoothing { size: 5 }, 1.5, 0.01),
+        (Rings::Sorting { size: 5 }, 1.8, 0.003),
+        (Rings::WaveletFourier { levels: 2, sigma: 1.0 }, 1.5, 0.004),
+        (Rings::Smoothing { size: 5 }, 1.7, 0.003),
     ] {
-        let mut out = striped.clone();
-        rings.remove(&mut out, nu);
-        let left = rms(&less(&out, &clean));
+        let (mut before, mut after) = (0.0, 0.0);
+        for seed in 0..8 {
+            let mut out = striped(seed);
+            before += rms(&less(&out, &clean)).powi(2);
+            rings.remove(&mut out, nu);
+            after += rms(&less(&out, &clean)).powi(2);
+        }
+        let factor = (before / after).sqrt();
         // Without stripes nothing should happen.
         let mut same = clean.clone();
         rings.remove(&mut same, nu);
         let harm = rms(&less(&same, &clean)) / rms(&clean);
-        eprintln!("{rings:?}: stripes / {:.2}, harm {harm:.5}", start / left);
-        assert!(start / left > reduced, "{rings:?}: stripes shrink by {}", start / left);
+        eprintln!("{rings:?}: stripes / {factor:.2}, harm {harm:.5}");
+        assert!(factor > reduced, "{rings:?}: stripes shrink by {factor}");
         assert!(harm < blur, "{rings:?}: the object changes by {harm}");
     }
 }
@@ -294,11 +301,13 @@ fn the_axis_is_found() {
             (full.clone(), CentreMethod::Auto, CentreMethod::Mirror),
             (half_turn(n), CentreMethod::Moments, CentreMethod::Moments),
         ] {
-            let clean = sinogram(&angles, nu, centre, 0.75);
-            // Noise of some 3000 photons.
+            // Four rows; noise of some 1000 photons.
+            let nv = 4;
+            let row = |a: &f64| sinogram(&[*a], nu, centre, 0.75).repeat(nv);
+            let clean: Vec<f64> = angles.iter().flat_map(row).collect();
             let noise = normals(5 + at as u64, clean.len());
             let noisy: Vec<f64> = clean.iter().zip(&noise).map(|(p, e)| p + 0.03 * e).collect();
-            let found = find_centre(&noisy, [n, 1, nu], &angles, method, None).unwrap();
+            let found = find_centre(&noisy, [n, nv, nu], &angles, method, None).unwrap();
             let off = found.pixel - centre;
             eprintln!("{expected:?} {centre}: {off:+.4}, sd {:.4}", found.sd);
             assert_eq!(found.method, expected);

@@ -21,6 +21,7 @@ mod interrupted;
 mod kills;
 mod population;
 mod predict;
+mod prepare;
 mod results;
 mod sbc;
 mod simulate;

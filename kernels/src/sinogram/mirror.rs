@@ -46,6 +46,9 @@ pub struct MirrorSums {
     terms: f64,
     /// Sum of ω² over the terms.
     weight: f64,
+    /// Length of a row with its zeros over that without: so many neighbouring frequencies
+    /// have one noise.
+    padding: f64,
 }
 
 /// An axis with its standard deviation.
@@ -73,9 +76,10 @@ fn along_u(sinogram: &[f64], nu: usize) -> (Vec<Vec<Complex<f64>>>, f64) {
 }
 
 impl MirrorSums {
-    fn empty(frequencies: usize, step: f64) -> Self {
+    fn empty(frequencies: usize, step: f64, nu: usize) -> Self {
         let cross = vec![Complex::default(); frequencies];
-        Self { step, cross, power: 0.0, terms: 0.0, weight: 0.0 }
+        let padding = 2.0 * frequencies as f64 / nu as f64;
+        Self { step, cross, power: 0.0, terms: 0.0, weight: 0.0, padding }
     }
 
     fn add_term(&mut self, j: usize, x: Complex<f64>, y: Complex<f64>) {
@@ -89,7 +93,7 @@ impl MirrorSums {
     /// From pairs of views half a turn apart, `(view, the one from behind)`.
     pub fn of_pairs(sinogram: &[f64], nu: usize, pairs: &[(usize, usize)]) -> Self {
         let (rows, step) = along_u(sinogram, nu);
-        let mut sums = Self::empty(rows.first().map_or(0, Vec::len), step);
+        let mut sums = Self::empty(rows.first().map_or(0, Vec::len), step, nu);
         for &(front, behind) in pairs {
             for j in 1..sums.cross.len() {
                 sums.add_term(j, rows[behind][j], -rows[front][j].conj());
@@ -102,7 +106,7 @@ impl MirrorSums {
     pub fn of_half_turn(sinogram: &[f64], nu: usize, radius: f64) -> Self {
         let (rows, step) = along_u(sinogram, nu);
         let n = rows.len();
-        let mut sums = Self::empty(rows.first().map_or(0, Vec::len), step);
+        let mut sums = Self::empty(rows.first().map_or(0, Vec::len), step, nu);
         let fft = FftPlanner::new().plan_fft_forward(2 * n);
         let mut buffer = vec![Complex::default(); 2 * n];
         for j in 1..sums.cross.len() {
@@ -153,8 +157,9 @@ impl MirrorSums {
     /// then Newton. `None` where there is no minimum inside.
     ///
     /// The standard deviation is that of independent noise in X and Y,
-    /// $\operatorname{var} c = (\sigma^2E'' + 2\sigma^4\sum\omega^2)/E''^2$ with
-    /// $\sigma^2 = E/\text{terms}$.
+    /// $\operatorname{var} c = (q\sigma^2E'' + 2\sigma^4\sum\omega^2)/E''^2$ with
+    /// $\sigma^2 = E/\text{terms}$ and $q$ the length of a row with its zeros over that
+    /// without.
     pub fn minimum(&self, low: f64, high: f64) -> Option<Axis> {
         let steps = ((high - low) * 4.0).ceil().max(1.0) as usize;
         let at = |k: usize| low + (high - low) * k as f64 / steps as f64;
@@ -185,7 +190,7 @@ impl MirrorSums {
             return None;
         }
         let noise = (e / self.terms).max(0.0);
-        let sd = (noise * curve + 2.0 * noise * noise * self.weight).sqrt() / curve;
+        let sd = (self.padding * noise * curve + 2.0 * noise * noise * self.weight).sqrt() / curve;
         Some(Axis { centre, sd })
     }
 }

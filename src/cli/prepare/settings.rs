@@ -108,10 +108,10 @@ pub(super) struct SettingFlags {
     #[arg(long, value_name = "N")]
     ring_size: Option<usize>,
     /// Levels of wavelets of fw.
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(long, value_name = "N", default_value_t = 2)]
     ring_level: usize,
     /// Width of the damping of fw, cycles along the views.
-    #[arg(long, value_name = "X", default_value_t = 2.0)]
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
     ring_sigma: f64,
     /// The axis: auto, vo, mirror, moments, or its pixel in the result (after crop and bin,
     /// counted from 0).
