@@ -66,6 +66,9 @@ fn main() {
         };
         let begin = Instant::now();
         pool.install(|| walk(&spec, |_| true));
-        println!("cylinder, {threads} thread(s): {:.2} s of wall time", begin.elapsed().as_secs_f64());
+        println!(
+            "cylinder, {threads} thread(s): {:.2} s of wall time",
+            begin.elapsed().as_secs_f64()
+        );
     }
 }
