@@ -52,7 +52,6 @@ fn signals_of_a_cylinder_and_equality_to_the_bit() {
     let [real, imaginary, se_real, se_imaginary] = found[3].2;
     assert!((real - (-2.0 * b).exp()).abs() < 3.5 * se_real, "{real} {se_real}");
     assert!(imaginary.abs() < 3.5 * se_imaginary && se_imaginary < 0.02);
-    // tests/golden: R = 5 um, D = 2, G = 0.1 across, of the exact solver.
     // Any number of threads; the same line again.
     bench.run(&format!("{line} --out b.parquet --threads 2")).exits(0);
     assert_eq!(rows(&bench, "b.parquet"), found);

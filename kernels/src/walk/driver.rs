@@ -105,9 +105,8 @@ impl Path<'_> {
         for a in 0..3 {
             x[a].store(&mut at[a]);
         }
-        for l in 0..LANES {
-            self.points.push([at[0][l], at[1][l], at[2][l]]);
-        }
+        let [x, y, z] = at;
+        self.points.extend(x.iter().zip(&y).zip(&z).map(|((x, y), z)| [*x, *y, *z]));
     }
 }
 
@@ -218,8 +217,8 @@ fn eight<L: Lanes, W: Walls>(
     let mut start = [[0.0; LANES]; 3];
     for l in 0..LANES {
         let p = walk.shape.start(walk.seed, first + l as u64);
-        for a in 0..3 {
-            start[a][l] = p[a];
+        for (start, p) in start.iter_mut().zip(p) {
+            start[l] = p;
         }
     }
     let mut memory = walls.enter(&start);
@@ -266,8 +265,9 @@ fn eight<L: Lanes, W: Walls>(
     for a in 0..3 {
         x[a].store(&mut end[a]);
     }
-    for l in 0..count {
-        tally.escaped += u64::from(!walls.holds([end[0][l], end[1][l], end[2][l]]));
+    let [x, y, z] = end;
+    for ((x, y), z) in x.iter().zip(&y).zip(&z).take(count) {
+        tally.escaped += u64::from(!walls.holds([*x, *y, *z]));
     }
 }
 

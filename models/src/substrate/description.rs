@@ -205,7 +205,8 @@ impl SubstrateSpec {
         let mut out = Vec::new();
         for (i, m) in self.membrane.iter().enumerate() {
             let key = |name: &str| format!("membrane[{i}].{name}");
-            if !(m.position_um.abs() < 0.5 * separation) {
+            let inside = m.position_um.abs() < 0.5 * separation;
+            if !inside {
                 return Err(SubstrateError::key(
                     key("position_um"),
                     format!(
@@ -252,7 +253,7 @@ fn medium(name: &'static str, spec: &MediumSpec) -> Result<Medium, SubstrateErro
         ));
     }
     let t2_ms = spec.t2_ms.unwrap_or(f64::INFINITY);
-    if !(t2_ms > 0.0) {
+    if t2_ms.is_nan() || t2_ms <= 0.0 {
         return Err(SubstrateError::key(
             format!("{name}.t2_ms"),
             format!("{t2_ms}; a number above 0 is needed, or leave it out"),
@@ -322,7 +323,7 @@ impl Substrate {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
 

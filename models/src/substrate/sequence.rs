@@ -81,11 +81,11 @@ impl Sequence {
         let (b, timing) = (acquisition.b_ms_per_um2(), acquisition.timing());
         let mut together: Vec<Together> = Vec::new();
         let mut largest = 0.0_f64;
-        for m in 0..n {
+        for (m, &b) in b.iter().enumerate() {
             let times = timing.map(|t| [t.delta_ms[m], t.big_delta_ms[m]]);
             let [delta, big] = times.unwrap_or([0.0; 2]);
             let pulses = delta > 0.0 && big > 0.0;
-            if b[m] > 0.0 && !pulses {
+            if b > 0.0 && !pulses {
                 return Err(SubstrateError::sequence(format!(
                     "measurement {m} (counted from 0) has b > 0 but no delta and Delta; a walk needs the times of the pulses"
                 )));
@@ -95,8 +95,7 @@ impl Sequence {
                     "measurement {m} (counted from 0): delta = {delta} ms is longer than Delta = {big} ms, so the pulses overlap"
                 )));
             }
-            let gamma_g =
-                if b[m] > 0.0 { (b[m] / (big - delta / 3.0)).sqrt() / delta } else { 0.0 };
+            let gamma_g = if b > 0.0 { (b / (big - delta / 3.0)).sqrt() / delta } else { 0.0 };
             largest = largest.max(gamma_g);
             let g = acquisition.directions()[m];
             let amplitude = if gamma_g > 0.0 { g.map(|v| v * gamma_g) } else { [0.0; 3] };
@@ -429,7 +428,7 @@ mod tests {
                     for (i, m) in reading.measurements.iter().enumerate() {
                         let amplitudes = &reading.amplitudes[i * per..(i + 1) * per];
                         let mut exponent = exponents[*m];
-                        for a in 0..3 {
+                        for a in [0, 1, 2] {
                             // Free steps: the variance of the sum over nodes.
                             let mut later = 0.0;
                             for k in (1..protocol.nodes.len()).rev() {
