@@ -1,4 +1,5 @@
 //! Preparation of projections: counts, weights, rings, the axis, against known truth.
+#![allow(clippy::unwrap_used)]
 
 use microtome_inference::prepare::{
     Averaging, CentreMethod, Crop, Flats, Gain, Images, PrepareError, Quantity, ReadError, Recipe,

@@ -178,7 +178,7 @@ fn wrong_input_is_exit_1_with_the_reason_and_leaves_nothing() {
     );
     fails("prepare --projections raw.npy --flat wide.npy --out p.npy", &["wide.npy", "49", "48"]);
     fails(&format!("{LINE} --out p.txt"), &["p.txt", ".npy"]);
-    fails(&format!("{LINE}"), &["--out"]);
+    fails(LINE, &["--out"]);
     fails(&with("--geometry-out g.toml"), &["--angles"]);
     fails(&with("--centre auto"), &["--angles"]);
     fails(&with("--angles short.npy"), &["short.npy", "59", "60"]);

@@ -95,6 +95,7 @@ impl MirrorSums {
         let (rows, step) = along_u(sinogram, nu);
         let mut sums = Self::empty(rows.first().map_or(0, Vec::len), step, nu);
         for &(front, behind) in pairs {
+            #[allow(clippy::needless_range_loop, reason = "two rows at one frequency")]
             for j in 1..sums.cross.len() {
                 sums.add_term(j, rows[behind][j], -rows[front][j].conj());
             }

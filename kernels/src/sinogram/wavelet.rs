@@ -16,6 +16,7 @@ use super::mirrored;
 const TAPS: usize = 10;
 
 /// Low pass of the synthesis; the analysis has it reversed.
+#[allow(clippy::excessive_precision, reason = "as published")]
 const LOW: [f64; TAPS] = [
     0.160_102_397_974_192_914_48,
     0.603_829_269_797_189_670_54,
@@ -31,7 +32,7 @@ const LOW: [f64; TAPS] = [
 
 /// High pass of the synthesis.
 fn high(j: usize) -> f64 {
-    let sign = if j % 2 == 0 { 1.0 } else { -1.0 };
+    let sign = if j.is_multiple_of(2) { 1.0 } else { -1.0 };
     sign * LOW[TAPS - 1 - j]
 }
 
