@@ -1,5 +1,11 @@
 //! The iterative methods beside exact solutions, each other, ASTRA, and wrong input.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::needless_range_loop
+)]
 
 use arrow_array::Array;
 use microtome_inference::reconstruct::quality::psnr;
