@@ -500,6 +500,8 @@ impl Composed {
                             sampler.sample(&vec![f64::NAN; n], &fixed, sigma, seed, row)
                         }
                     };
+                    // What is said of chains that went on is said of the rows that stay.
+                    posterior.thin(1);
                     let prior_sd = self.prior_sd_of(posterior.fit.mean_b0);
                     let rows = table::summary::voxel(
                         self.model(),

@@ -260,7 +260,7 @@ fn what_cannot_be_is_refused() {
     says(GaussianImage::new(&a, &y, ones.clone(), field(&[6, 5], 0.1)), "prior");
     says(GaussianImage::new(&a, &y, vec![-1.0; y.len()], field(&[6, 6], 0.1)), "weights");
     says(GaussianImage::new(&a, &y[1..], ones.clone(), field(&[6, 6], 0.1)), "projections");
-    let far = VolumeGrid::new(&[6, 6], &[1.0, 1.0], &[900.0, 900.0]).unwrap();
+    let far = VolumeGrid::new(&[6, 6], &[1.0, 1.0], &[900.0, 300.0]).unwrap();
     let far = RayTransform::new(a.geometry().clone(), far, Projector::Joseph).unwrap();
     says(GaussianImage::new(&far, &y, ones.clone(), field(&[6, 6], 0.0)), "kappa2");
     let image = GaussianImage::new(&a, &y, ones, field(&[6, 6], 0.0)).unwrap();

@@ -244,7 +244,8 @@ fn a_watched_run_adds_up() {
         tables.counts.voxels - tables.counts.by_status.get("converged").copied().unwrap_or(0);
     assert_eq!((p.voxels, p.doubtful), (7, doubtful));
     // Two voxels have no draws.
-    assert_eq!((p.tuning, p.draws), (5 * 4 * 100, 5 * 4 * 150));
+    // Chains that do not agree go on.
+    assert!(p.tuning >= 5 * 4 * 100 && p.draws >= 5 * 4 * 150, "{} {}", p.tuning, p.draws);
     assert_eq!((p.divergences, p.gradients), (tables.counts.divergences, tables.counts.gradients));
     let mut steps = numbers(&tables.main, "step_size");
     steps.sort_by(f64::total_cmp);
