@@ -341,7 +341,7 @@ fn voxels_that_are_not_to_be_trusted_are_marked() {
     let mask = (0..576).map(|v| f64::from(u8::from(inside(v)))).collect();
     write_matrix(&bench.path("m.npy"), &Matrix { rows: 576, columns: 1, values: mask }).unwrap();
     let line = "sample --method nuts --model ball_stick --dwi d.nii.gz --bval d.bval --bvec d.bvec --mask m.npy \
-                --noise rician --quiet --tune 50 --draws 110 --max-failed 100 --out o";
+                --noise rician --quiet --tune 50 --draws 150 --max-failed 100 --out o";
     bench.run(line).exits(0);
     let mut untrusted = std::collections::BTreeSet::new();
     let mut all = std::collections::BTreeSet::new();
