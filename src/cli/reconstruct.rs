@@ -1,7 +1,8 @@
 //! `microtome reconstruct`: a volume from projections.
 //!
 //! `analytic` has the direct methods, `iterative` those that take steps, `posterior` what
-//! says how sure an image is. Validated by `tests/cli/reconstruct.rs`.
+//! says how sure an image is. Validated by `tests/cli/analytic.rs`, `image_posterior.rs` and
+//! `inference/tests/reconstruct.rs`.
 
 mod analytic;
 mod iterative;
