@@ -36,6 +36,8 @@ pub mod rows;
 pub mod simd;
 pub mod sinogram;
 pub mod special;
+pub mod sphere_series;
+pub mod streamline;
 pub mod student_t;
 pub mod text;
 pub mod variation;

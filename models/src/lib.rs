@@ -45,6 +45,7 @@ mod spherical_harmonics;
 mod spherical_mean;
 pub mod substrate;
 mod tangent;
+pub mod tract;
 mod zonal;
 
 pub use acquisition::{

@@ -18,12 +18,15 @@
 //! Driscoll & Healy 1994, doi:10.1006/aama.1994.1008, theorem 1 (convolution).
 //! Validated by `golden_table_of_scipy` in `tests/spherical_harmonics.rs`.
 
+use microtome_kernels::sphere_series::{self, COUNT_MAX, ORDER_MAX, position};
 use serde::{Deserialize, Serialize};
+
+pub use microtome_kernels::sphere_series::Jet;
 use std::f64::consts::{PI, SQRT_2};
 
 /// Highest order that [`SphericalHarmonics`] takes: above it the polynomials in z
 /// lose more than five digits.
-pub const LMAX_MAX: usize = 16;
+pub const LMAX_MAX: usize = ORDER_MAX;
 
 /// Number of coefficients up to an even order.
 ///
@@ -223,8 +226,7 @@ impl SphericalHarmonics {
 
     /// Collects a function for fast evaluation with derivatives.
     pub fn series(&self, coefficients: &[f64]) -> Series {
-        let mut series =
-            Series { lmax: self.lmax, terms: [[[0.0; 2]; LMAX_MAX / 2 + 1]; LMAX_MAX + 1] };
+        let mut series = Series { lmax: self.lmax, terms: [0.0; COUNT_MAX] };
         self.collect(coefficients, &mut series);
         series
     }
@@ -232,19 +234,36 @@ impl SphericalHarmonics {
     /// As [`SphericalHarmonics::series`], into an existing one.
     pub fn collect(&self, coefficients: &[f64], series: &mut Series) {
         series.lmax = self.lmax;
+        self.collect_terms(coefficients, &mut series.terms);
+    }
+
+    /// The terms of [`sphere_series`](microtome_kernels::sphere_series), a linear map of
+    /// the coefficients.
+    ///
+    /// # Shapes
+    /// Both `[coefficient]`; `terms` may be longer.
+    pub fn collect_terms(&self, coefficients: &[f64], terms: &mut [f64]) {
+        terms[..self.count()].fill(0.0);
+        self.each_term(|at, coefficient, a| terms[at] += a * coefficients[coefficient]);
+    }
+
+    /// The transpose of [`SphericalHarmonics::collect_terms`].
+    pub fn spread_terms(&self, terms: &[f64], coefficients: &mut [f64]) {
+        coefficients[..self.count()].fill(0.0);
+        self.each_term(|at, coefficient, a| coefficients[coefficient] += a * terms[at]);
+    }
+
+    /// The entries of that map: term, coefficient, value.
+    fn each_term(&self, mut entry: impl FnMut(usize, usize, f64)) {
         for m in 0..=self.lmax {
-            let terms = &mut series.terms[m];
-            terms.fill([0.0; 2]);
             for l in (m + m % 2..=self.lmax).step_by(2) {
-                let polynomial = self.polynomial(l, m);
-                let (re, im) = (
-                    coefficients[harmonic_index(l, m as isize)],
-                    coefficients[harmonic_index(l, -(m as isize))],
-                );
                 // Falling powers: the last is that of z^0 or z^1.
-                for (k, a) in polynomial.iter().rev().enumerate() {
-                    terms[k][0] += a * re;
-                    terms[k][1] += a * im;
+                for (k, a) in self.polynomial(l, m).iter().rev().enumerate() {
+                    let at = position(self.lmax, m, k);
+                    entry(at, harmonic_index(l, m as isize), *a);
+                    if m > 0 {
+                        entry(at + 1, harmonic_index(l, -(m as isize)), *a);
+                    }
                 }
             }
         }
@@ -276,93 +295,21 @@ fn polynomial(l: usize, m: usize) -> Vec<f64> {
     out
 }
 
-/// Value, gradient and second derivatives of a function on the sphere, as of its
-/// polynomial in x, y, z.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Jet {
-    /// The value.
-    pub value: f64,
-    /// $\partial f/\partial x, y, z$.
-    pub gradient: [f64; 3],
-    /// xx, yy, zz, xy, xz, yz.
-    pub hessian: [f64; 6],
-}
-
 /// A function on the sphere, collected by powers of z for each m.
 #[derive(Debug, Clone)]
 pub struct Series {
     lmax: usize,
-    /// `[m][power / 2]`: cosine and sine part, rising powers of z (odd ones for odd m).
-    terms: [[[f64; 2]; LMAX_MAX / 2 + 1]; LMAX_MAX + 1],
+    terms: [f64; COUNT_MAX],
 }
 
 impl Series {
     /// The value in a direction.
     pub fn value(&self, n: [f64; 3]) -> f64 {
-        let [x, y, z] = n;
-        let u = z * z;
-        let (mut re, mut im, mut sum) = (1.0, 0.0, 0.0);
-        for m in 0..=self.lmax {
-            let mut q = [0.0; 2];
-            for t in self.terms[m][..=(self.lmax - m) / 2].iter().rev() {
-                q = [q[0] * u + t[0], q[1] * u + t[1]];
-            }
-            let p = q[0] * re + q[1] * im;
-            sum += if m.is_multiple_of(2) { p } else { p * z };
-            (re, im) = (re * x - im * y, re * y + im * x);
-        }
-        sum
+        sphere_series::value(self.lmax, &self.terms, n)
     }
 
     /// Value and derivatives in a direction.
     pub fn jet(&self, n: [f64; 3]) -> Jet {
-        let [x, y, z] = n;
-        let u = z * z;
-        let mut value = 0.0;
-        let mut g = [0.0; 3];
-        let mut h = [0.0; 6];
-        // (x + iy)^m and the two powers below it.
-        let (mut c, mut s) = ([0.0, 0.0, 1.0], [0.0; 3]);
-        for m in 0..=self.lmax {
-            // q, q', q'' in u, of both parts.
-            let (mut q, mut d, mut e) = ([0.0; 2], [0.0; 2], [0.0; 2]);
-            for t in self.terms[m][..=(self.lmax - m) / 2].iter().rev() {
-                for i in 0..2 {
-                    e[i] = e[i] * u + d[i];
-                    d[i] = d[i] * u + q[i];
-                    q[i] = q[i] * u + t[i];
-                }
-            }
-            // p, dp/dz, d2p/dz2; e holds q''/2.
-            let (mut p, mut p1, mut p2) = ([0.0; 2], [0.0; 2], [0.0; 2]);
-            for i in 0..2 {
-                if m % 2 == 0 {
-                    p[i] = q[i];
-                    p1[i] = 2.0 * z * d[i];
-                    p2[i] = 2.0 * d[i] + 8.0 * u * e[i];
-                } else {
-                    p[i] = z * q[i];
-                    p1[i] = q[i] + 2.0 * u * d[i];
-                    p2[i] = z * (6.0 * d[i] + 8.0 * u * e[i]);
-                }
-            }
-            let first = m as f64;
-            let second = first * (first - 1.0);
-            value += p[0] * c[2] + p[1] * s[2];
-            g[0] += first * (p[0] * c[1] + p[1] * s[1]);
-            g[1] += first * (p[1] * c[1] - p[0] * s[1]);
-            g[2] += p1[0] * c[2] + p1[1] * s[2];
-            let xx = second * (p[0] * c[0] + p[1] * s[0]);
-            h[0] += xx;
-            h[1] -= xx;
-            h[2] += p2[0] * c[2] + p2[1] * s[2];
-            h[3] += second * (p[1] * c[0] - p[0] * s[0]);
-            h[4] += first * (p1[0] * c[1] + p1[1] * s[1]);
-            h[5] += first * (p1[1] * c[1] - p1[0] * s[1]);
-            let next = (c[2] * x - s[2] * y, c[2] * y + s[2] * x);
-            c = [c[1], c[2], next.0];
-            s = [s[1], s[2], next.1];
-        }
-        Jet { value, gradient: g, hessian: h }
+        sphere_series::jet(self.lmax, &self.terms, n)
     }
 }

@@ -1,0 +1,172 @@
+//! Axes that cover the sphere, and functions of the sphere there.
+//!
+//! Values at all axes are one product of a matrix of the terms' values with the terms,
+//! sixteen axes at a time. Validated by `values_are_those_of_the_series` below.
+
+use super::Vec3;
+use crate::sphere_series::{count, pull_back};
+
+/// Axes of a patch: the width of a vector of single precision.
+pub(crate) const PATCH: usize = 16;
+const NEIGHBOURS: usize = 6;
+
+/// Axes of the half-sphere with the values of all terms of an order.
+#[derive(Clone, Debug)]
+pub struct AxisTable {
+    order: usize,
+    axes: Vec<Vec3>,
+    /// x, y, z of every axis; zeros up to whole patches.
+    components: [Vec<f32>; 3],
+    /// `[patch][term][axis]`.
+    values: Vec<f32>,
+    /// The axes about each axis.
+    neighbours: Vec<[u32; NEIGHBOURS]>,
+}
+
+impl AxisTable {
+    /// Axes (unit vectors of one half-sphere) for functions of an order.
+    pub fn new(order: usize, axes: &[Vec3]) -> Self {
+        let patches = axes.len().div_ceil(PATCH);
+        let terms = count(order);
+        let mut values = vec![0.0; patches * terms * PATCH];
+        let mut row = vec![0.0; terms];
+        for (i, n) in axes.iter().enumerate() {
+            row.fill(0.0);
+            pull_back(order, *n, 1.0, [0.0; 3], &mut row);
+            for (t, v) in row.iter().enumerate() {
+                values[(i / PATCH * terms + t) * PATCH + i % PATCH] = *v as f32;
+            }
+        }
+        let components = [0, 1, 2].map(|c| {
+            let mut list: Vec<f32> = axes.iter().map(|n| n[c] as f32).collect();
+            list.resize(patches * PATCH, 0.0);
+            list
+        });
+        let cosine = |a: &Vec3, b: &Vec3| super::dot(*a, *b).abs();
+        let neighbours = axes
+            .iter()
+            .enumerate()
+            .map(|(i, a)| {
+                let mut order: Vec<usize> = (0..axes.len()).filter(|j| *j != i).collect();
+                let nearest = NEIGHBOURS.min(order.len());
+                if nearest > 0 && nearest < order.len() {
+                    order.select_nth_unstable_by(nearest - 1, |j, k| {
+                        cosine(a, &axes[*k]).total_cmp(&cosine(a, &axes[*j]))
+                    });
+                }
+                std::array::from_fn(|k| order.get(k).filter(|_| k < nearest).map_or(i, |j| *j) as u32)
+            })
+            .collect();
+        Self { order, axes: axes.to_vec(), components, values, neighbours }
+    }
+
+    /// Order of the functions.
+    pub fn order(&self) -> usize {
+        self.order
+    }
+
+    /// The axes.
+    pub fn axes(&self) -> &[Vec3] {
+        &self.axes
+    }
+
+    /// Values at all axes, zeros up to whole patches.
+    #[inline(always)]
+    pub(crate) fn evaluate<const FMA: bool>(&self, terms: &[f64], out: &mut Vec<f32>) {
+        let count = count(self.order);
+        let mut single = [0.0_f32; crate::sphere_series::COUNT_MAX];
+        for (s, t) in single.iter_mut().zip(&terms[..count]) {
+            *s = *t as f32;
+        }
+        out.resize(self.components[0].len(), 0.0);
+        let patches = self.values.chunks_exact(count * PATCH);
+        for (out, patch) in out.as_chunks_mut::<PATCH>().0.iter_mut().zip(patches) {
+            // Two sums, so that one product need not wait for the last.
+            let mut sums = [[0.0_f32; PATCH]; 2];
+            let rows = patch.as_chunks::<PATCH>().0;
+            let pairs = rows.as_chunks::<2>();
+            for (rows, t) in pairs.0.iter().zip(single.as_chunks::<2>().0) {
+                for h in 0..2 {
+                    for (s, v) in sums[h].iter_mut().zip(&rows[h]) {
+                        *s = if FMA { t[h].mul_add(*v, *s) } else { t[h] * v + *s };
+                    }
+                }
+            }
+            if let Some(row) = pairs.1.first() {
+                let t = single[count - 1];
+                for (s, v) in sums[0].iter_mut().zip(row) {
+                    *s = if FMA { t.mul_add(*v, *s) } else { t * v + *s };
+                }
+            }
+            for (i, o) in out.iter_mut().enumerate() {
+                *o = sums[0][i] + sums[1][i];
+            }
+        }
+        out[self.axes.len()..].fill(0.0);
+    }
+
+    /// Scalar products of a vector with all axes; zeros up to whole patches.
+    #[inline(always)]
+    pub(crate) fn cosines(&self, d: Vec3, mut each: impl FnMut(usize, f32)) {
+        let [dx, dy, dz] = d.map(|v| v as f32);
+        let [x, y, z] = &self.components;
+        for (i, ((x, y), z)) in x.iter().zip(y).zip(z).enumerate() {
+            each(i, dx * x + dy * y + dz * z);
+        }
+    }
+
+    /// Number of axes up to whole patches.
+    pub(crate) fn padded(&self) -> usize {
+        self.components[0].len()
+    }
+
+    /// Calls with every axis whose positive value no neighbour exceeds.
+    #[inline(always)]
+    pub(crate) fn each_maximum(&self, values: &[f32], mut found: impl FnMut(Vec3)) {
+        self.each_maximum_of(values, |i| found(self.axes[i]));
+    }
+
+    /// As [`AxisTable::each_maximum`], with the number of the axis.
+    #[inline(always)]
+    pub(crate) fn each_maximum_of(&self, values: &[f32], mut found: impl FnMut(usize)) {
+        for (i, near) in self.neighbours.iter().enumerate() {
+            let v = values[i];
+            if v > 0.0
+                && near.iter().all(|j| {
+                    let other = values[*j as usize];
+                    v > other || (v == other && i as u32 <= *j)
+                })
+            {
+                found(i);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sphere_series::value;
+
+    #[test]
+    fn values_are_those_of_the_series() {
+        let axes: Vec<Vec3> = (0..37)
+            .map(|i| {
+                let z = (f64::from(i) + 0.5) / 37.0;
+                let (s, c) = (2.4 * f64::from(i)).sin_cos();
+                [(1.0 - z * z).sqrt() * c, (1.0 - z * z).sqrt() * s, z]
+            })
+            .collect();
+        for order in [0, 2, 8] {
+            let table = AxisTable::new(order, &axes);
+            let terms: Vec<f64> = (0..count(order)).map(|i| (i as f64 * 0.7).sin()).collect();
+            let mut out = Vec::new();
+            table.evaluate::<false>(&terms, &mut out);
+            assert_eq!(out.len(), 48);
+            for (i, n) in axes.iter().enumerate() {
+                assert!((f64::from(out[i]) - value(order, &terms, *n)).abs() < 2e-6);
+            }
+            assert!(out[37..].iter().all(|v| *v == 0.0));
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Tractography: orientation fields with their frames, rules, seeds, and many streamlines.
+//!
+//! | module | idea |
+//! |---|---|
+//! | `placement` | voxels, world and the axes of directions |
+//! | `field` | functions on the sphere in every voxel |
+//! | `orientation_function` | orientation functions of signals: constant solid angle, orientation probability |
+//! | `seeding` | seeds in masks |
+//! | `tracking` | what a run follows, and all its streamlines in order |
+//!
+//! The loops are in [`microtome_kernels::streamline`]. Validated by
+//! `models/tests/tracking.rs`.
+
+mod field;
+mod placement;
+mod seeding;
+mod tracking;
+
+pub use field::{FieldError, OrientationField, StickField};
+pub use microtome_kernels::streamline::{
+    Flag, Integrator, Interpolation, Region, Regions, Seed, Starts, Stop, Tracks,
+};
+pub use placement::Placement;
+pub use seeding::Seeding;
+pub use tracking::{Rule, Streamline, Tracking, TrackingError, TrackingSpec};
