@@ -14,6 +14,7 @@
 //! | [`mod@array`], [`pieces`], [`set_up`], [`rtk_geometry`] | volumes and projections, CT set-ups |
 //! | [`array_file`], [`tiff_stack`], [`preview`] | arrays as TIFF, NIfTI and PNG |
 //! | [`frames`], [`scan`] | stacks of images: NPY, raw, TIFF, HDF5 |
+//! | [`tracts`] | streamlines: TRX, TCK, TRK, VTK |
 //! | [`substrate`] | substrates of simulations |
 //! | [`phantom`] | structures with known truth, noise |
 //! | [`demo`] | the embedded demonstration block |
@@ -56,6 +57,7 @@ pub mod substrate;
 pub mod table;
 mod text;
 pub mod tiff_stack;
+pub mod tracts;
 pub mod waveforms;
 
 pub use array::{Array, Values};
@@ -82,4 +84,8 @@ pub use set_up::{read_projections, read_set_up};
 pub use signals::{Rows, SignalSource};
 pub use substrate::read_substrate;
 pub use table::{TableReader, TableWriter, read_table, write_table};
+pub use tracts::{
+    TractColumn, TractFormat, TractWriter, Tractogram, linearise, read_tracts, tract_batch,
+    tract_schema, write_tract_table, write_tracts,
+};
 pub use waveforms::{Samples, read_waveform_samples, read_waveforms};
