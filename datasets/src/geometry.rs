@@ -146,6 +146,21 @@ impl ImageGeometry {
 /// # Ok::<(), microtome_datasets::DatasetError>(())
 /// ```
 pub fn world_from_fsl(affine: &[[f64; 4]; 4]) -> Result<[[f64; 3]; 3]> {
+    let mut r = world_from_voxel_axes(affine)?;
+    if determinant(&r) > 0.0 {
+        for row in &mut r {
+            row[0] = -row[0];
+        }
+    }
+    Ok(r.map(|row| row.map(|v| v + 0.0)))
+}
+
+/// World (RAS+) from directions along the voxel axes: the affine without its voxel sizes and
+/// shears, a reflection when its determinant is negative.
+///
+/// # Errors
+/// An affine without an inverse.
+pub fn world_from_voxel_axes(affine: &[[f64; 4]; 4]) -> Result<[[f64; 3]; 3]> {
     let singular = || DatasetError::SingularAffine { affine: Box::new(*affine) };
     let mut m = linear(affine);
     for c in 0..3 {
@@ -157,13 +172,7 @@ pub fn world_from_fsl(affine: &[[f64; 4]; 4]) -> Result<[[f64; 3]; 3]> {
             row[c] /= norm;
         }
     }
-    let mut r = nearest_orthogonal(m).ok_or_else(singular)?;
-    if determinant(&r) > 0.0 {
-        for row in &mut r {
-            row[0] = -row[0];
-        }
-    }
-    Ok(r.map(|row| row.map(|v| v + 0.0)))
+    nearest_orthogonal(m).ok_or_else(singular)
 }
 
 /// The orthogonal factor of the polar decomposition, by Newton's iteration

@@ -68,7 +68,7 @@ pub use deviations::GradientDeviations;
 pub use draws::DrawFiles;
 pub use error::{DatasetError, Result};
 pub use frames::{FrameOptions, Frames, RawLayout};
-pub use geometry::{ImageGeometry, world_from_fsl};
+pub use geometry::{ImageGeometry, world_from_fsl, world_from_voxel_axes};
 pub use gradients::{FslTimes, read_fsl, read_fsl_shapes};
 pub use hash::{content_hash, numbers_hash};
 pub use maps::MapWriter;

@@ -243,8 +243,7 @@ mod tests {
             pull_back(order, n, weight, along, &mut out);
             let there: f64 = out.iter().zip(&terms).map(|(a, b)| a * b).sum();
             let jet = jet(order, &terms, n);
-            let here = weight * jet.value
-                + (0..3).map(|i| along[i] * jet.gradient[i]).sum::<f64>();
+            let here = weight * jet.value + (0..3).map(|i| along[i] * jet.gradient[i]).sum::<f64>();
             assert!((here - there).abs() < 1e-11 * (1.0 + here.abs()), "{order}: {here} {there}");
         }
     }

@@ -6,9 +6,9 @@ use microtome_kernels::simd::{self, SimdLevel};
 use microtome_kernels::sphere_series::{count, pull_back, value};
 use microtome_kernels::streamline::{
     ArcMean, ArcRule, AxisTable, BootstrapRule, Chance, ClosestRule, Cotangent, Differentiable,
-    Flag, Heading, Integrator, Lattice, Limits, Linear, MassRule, PeakRule, Redraw, Region, Regions,
-    Resampling, Rule, Scratch, Seed, Starts, State, StickRule, Stop, Survival, Vec3, path, reverse,
-    tangent, track,
+    Flag, Heading, Integrator, Lattice, Limits, Linear, MassRule, PeakRule, Redraw, Region,
+    Regions, Resampling, Rule, Scratch, Seed, Starts, State, StickRule, Stop, Survival, Vec3, path,
+    reverse, tangent, track,
 };
 
 fn level() -> SimdLevel {
@@ -38,7 +38,7 @@ impl Flow {
 }
 
 impl Rule for Flow {
-    fn starts<const FMA: bool>(&self, x: Vec3, _: &mut Scratch, out: &mut Vec<Heading>) {
+    fn starts(&self, x: Vec3, _: &mut Scratch, out: &mut Vec<Heading>) {
         *out = vec![Heading { direction: self.at(x), amplitude: 1.0 }];
     }
 
@@ -50,7 +50,8 @@ impl Rule for Flow {
         _: &mut Scratch,
     ) -> Result<Heading, Stop> {
         let v = self.at(x);
-        let sign = if v.iter().zip(previous).map(|(a, b)| a * b).sum::<f64>() < 0.0 { -1.0 } else { 1.0 };
+        let sign =
+            if v.iter().zip(previous).map(|(a, b)| a * b).sum::<f64>() < 0.0 { -1.0 } else { 1.0 };
         Ok(Heading { direction: v.map(|v| sign * v), amplitude: 1.0 })
     }
 }
@@ -79,7 +80,14 @@ fn limits(step: f64, integrator: Integrator) -> Limits {
 
 const METHODS: [Integrator; 3] = [Integrator::Euler, Integrator::Midpoint, Integrator::RungeKutta];
 
-fn end_error(flow: &Flow, from: Vec3, exact: Vec3, length: f64, steps: u32, method: Integrator) -> f64 {
+fn end_error(
+    flow: &Flow,
+    from: Vec3,
+    exact: Vec3,
+    length: f64,
+    steps: u32,
+    method: Integrator,
+) -> f64 {
     let limits = limits(length / f64::from(steps), method);
     let states = path(level(), flow, &limits, from, flow.at(from), steps);
     assert_eq!(states.len(), steps as usize + 1);
@@ -99,7 +107,8 @@ fn integrators_have_their_order() {
     for (steps, errors) in table {
         for (method, wanted) in METHODS.iter().zip(errors) {
             let length = 10.0 * std::f64::consts::PI;
-            let found = end_error(&circle, [20.0, 0.0, 0.0], [0.0, 20.0, 0.0], length, steps, *method);
+            let found =
+                end_error(&circle, [20.0, 0.0, 0.0], [0.0, 20.0, 0.0], length, steps, *method);
             assert!((found / wanted - 1.0).abs() < 0.1, "circle {steps} {method:?}: {found:e}");
         }
     }
@@ -132,7 +141,11 @@ fn jacobians_of_exact_flows() {
             [12.0, 16.0, 3.0],
             25.0,
             [-11.399_885_56, 16.432_973_23, 3.0],
-            [[0.931_558_86, -0.127_335_96, 0.0], [1.376_480_33, 0.885_316_64, 0.0], [0.0, 0.0, 1.0]],
+            [
+                [0.931_558_86, -0.127_335_96, 0.0],
+                [1.376_480_33, 0.885_316_64, 0.0],
+                [0.0, 0.0, 1.0],
+            ],
         ),
         (
             Flow { w: 1.0 / 15.0, c: 0.318_309_886_2 },
@@ -153,7 +166,8 @@ fn jacobians_of_exact_flows() {
         assert!(apart(states.last().unwrap().x, end) < 1e-8);
         // The seed moves the first direction, too.
         let map = tangent(&flow, &limits, &states).unwrap();
-        let start = flow.linearise(from, [0.0; 3], &Heading { direction: flow.at(from), amplitude: 1.0 });
+        let start =
+            flow.linearise(from, [0.0; 3], &Heading { direction: flow.at(from), amplitude: 1.0 });
         let start = start.unwrap().direction;
         for r in 0..3 {
             for c in 0..3 {
@@ -200,7 +214,8 @@ fn lobes(order: usize, list: &[(f64, Vec3)]) -> Vec<f64> {
         }
     }
     for p in 0..n {
-        let best = (p..n).max_by(|a, b| normal[*a][p].abs().total_cmp(&normal[*b][p].abs())).unwrap();
+        let best =
+            (p..n).max_by(|a, b| normal[*a][p].abs().total_cmp(&normal[*b][p].abs())).unwrap();
         normal.swap(p, best);
         let pivot = normal[p].clone();
         for (r, row) in normal.iter_mut().enumerate() {
@@ -244,7 +259,14 @@ fn lattice(values: Vec<f64>, cubic: bool) -> Lattice<f64> {
 }
 
 fn peak<'a>(field: &'a Lattice<f64>, axes: &'a AxisTable) -> PeakRule<'a, f64> {
-    PeakRule { field, order: axes.order(), threshold: 0.05, axes, relative: 0.1, cos_separation: 0.9 }
+    PeakRule {
+        field,
+        order: axes.order(),
+        threshold: 0.05,
+        axes,
+        relative: 0.1,
+        cos_separation: 0.9,
+    }
 }
 
 /// A loss of points and log survival, and what it says of each point.
@@ -315,7 +337,11 @@ fn derivatives_of_streamlines_are_those_of_differences() {
                     run(&moved, from)
                 };
                 let slope = (at(1e-5) - at(-1e-5)) / 2e-5;
-                assert!((slope - gradient[i]).abs() < 1e-6 * largest, "{order} {method:?} {i}: {slope} {}", gradient[i]);
+                assert!(
+                    (slope - gradient[i]).abs() < 1e-6 * largest,
+                    "{order} {method:?} {i}: {slope} {}",
+                    gradient[i]
+                );
             }
             let along: Vec<f64> = (0..values.len())
                 .map(|i| if i % width < count(order) { ((i * 7919) as f64).sin() } else { 0.0 })
@@ -357,7 +383,10 @@ fn the_tangent_map_of_a_field_is_that_of_differences() {
                 ] {
                     let found = map[row][axis]
                         + (0..3).map(|k| map[row][3 + k] * seed[k][axis]).sum::<f64>();
-                    assert!((slope - found).abs() < 1e-7, "{method:?} {row} {axis}: {slope} {found}");
+                    assert!(
+                        (slope - found).abs() < 1e-7,
+                        "{method:?} {row} {axis}: {slope} {found}"
+                    );
                 }
             }
         }
@@ -381,19 +410,29 @@ fn the_closest_peak_is_taken() {
     let terms = lobes(8, &[(1.0, A), (0.7, B)]);
     let field = constant(&terms);
     let table = AxisTable::new(8, &axes());
-    let rule = ClosestRule { field: &field, order: 8, axes: &table, threshold: 0.1, relative: 0.25, cos_separation: 0.9 };
+    let rule = ClosestRule {
+        field: &field,
+        order: 8,
+        axes: &table,
+        threshold: 0.1,
+        relative: 0.25,
+        cos_separation: 0.9,
+    };
     let mut scratch = Scratch::default();
     let mut chance = Chance::new(0, 0, 0, false);
     // Both maxima, by steepest ascent on a fine grid about them: here their gradient vanishes.
     let mut found = Vec::new();
-    rule.starts::<false>([1.0, 0.5, 0.5], &mut scratch, &mut found);
+    rule.starts([1.0, 0.5, 0.5], &mut scratch, &mut found);
     assert_eq!(found.len(), 2);
     for (peak, axis) in found.iter().zip([A, B]) {
         assert!(peak.direction.iter().zip(axis).map(|(a, b)| a * b).sum::<f64>().abs() > 0.99);
         assert!((peak.amplitude - value(8, &terms, peak.direction)).abs() < 1e-12);
     }
     for (from, wanted) in [([0.5, 0.2, 0.84], 0), ([-0.6, -0.75, 0.1], 1)] {
-        let from = { let n = norm(from); from.map(|v| v / n) };
+        let from = {
+            let n = norm(from);
+            from.map(|v| v / n)
+        };
         let d = rule.heading::<false>([1.0, 0.5, 0.5], from, &mut chance, &mut scratch).unwrap();
         let cosine: f64 = d.direction.iter().zip(found[wanted].direction).map(|(a, b)| a * b).sum();
         let forward: f64 = d.direction.iter().zip(from).map(|(a, b)| a * b).sum();
@@ -411,8 +450,21 @@ fn draws_follow_the_values_in_the_cone() {
     let table = AxisTable::new(8, &list);
     for angular_weight in [0.0, 0.8] {
         let cos_cone = 50_f64.to_radians().cos();
-        let rule = MassRule { field: &field, order: 8, axes: &table, threshold: 0.1, part: 0.05, cos_cone, angular_weight, start: [0.25, 0.9] };
-        let previous = { let v = [0.9, 0.3, 0.4]; let n = norm(v); v.map(|v| v / n) };
+        let rule = MassRule {
+            field: &field,
+            order: 8,
+            axes: &table,
+            threshold: 0.1,
+            part: 0.05,
+            cos_cone,
+            angular_weight,
+            start: [0.25, 0.9],
+        };
+        let previous = {
+            let v = [0.9, 0.3, 0.4];
+            let n = norm(v);
+            v.map(|v| v / n)
+        };
         let values: Vec<f64> = list.iter().map(|n| value(8, &terms, *n)).collect();
         let largest = values.iter().fold(0.0_f64, |m, v| m.max(*v));
         let exact: Vec<f64> = list
@@ -420,7 +472,11 @@ fn draws_follow_the_values_in_the_cone() {
             .zip(&values)
             .map(|(n, v)| {
                 let c = n.iter().zip(previous).map(|(a, b)| a * b).sum::<f64>().abs();
-                if *v >= 0.05 * largest && c >= cos_cone { v * (1.0 - angular_weight + angular_weight * c) } else { 0.0 }
+                if *v >= 0.05 * largest && c >= cos_cone {
+                    v * (1.0 - angular_weight + angular_weight * c)
+                } else {
+                    0.0
+                }
             })
             .collect();
         let total: f64 = exact.iter().sum();
@@ -429,8 +485,15 @@ fn draws_follow_the_values_in_the_cone() {
         let mut scratch = Scratch::default();
         for i in 0..draws {
             let mut chance = Chance::new(3, 0, i, false);
-            let d = rule.heading::<false>([1.0, 0.5, 0.5], previous, &mut chance, &mut scratch).unwrap();
-            let at = list.iter().position(|n| n.iter().zip(d.direction).map(|(a, b)| a * b).sum::<f64>().abs() > 1.0 - 1e-12).unwrap();
+            let d = rule
+                .heading::<false>([1.0, 0.5, 0.5], previous, &mut chance, &mut scratch)
+                .unwrap();
+            let at = list
+                .iter()
+                .position(|n| {
+                    n.iter().zip(d.direction).map(|(a, b)| a * b).sum::<f64>().abs() > 1.0 - 1e-12
+                })
+                .unwrap();
             counts[at] += 1.0;
         }
         let (mut chi, mut cells) = (0.0, 0.0);
@@ -455,7 +518,18 @@ fn arcs_follow_a_straight_field_and_are_drawn_by_weight() {
     let field = constant(&terms);
     let table = AxisTable::new(8, &axes());
     for (mean, probe) in [(ArcMean::Geometric, 0.5), (ArcMean::Arithmetic, 1.5)] {
-        let rule = ArcRule { field: &field, order: 8, axes: &table, threshold: 0.05, probe, samples: 4, mean, candidates: 64, curvature: 1.0, start: [0.25, 0.9] };
+        let rule = ArcRule {
+            field: &field,
+            order: 8,
+            axes: &table,
+            threshold: 0.05,
+            probe,
+            samples: 4,
+            mean,
+            candidates: 64,
+            curvature: 1.0,
+            start: [0.25, 0.9],
+        };
         let limits = limits(0.5, Integrator::Euler);
         let mut scratch = Scratch::default();
         let mut sums = [0.0; 3];
@@ -473,7 +547,10 @@ fn arcs_follow_a_straight_field_and_are_drawn_by_weight() {
             }
         }
         // Symmetric about the lobe: the mean points along it.
-        let mean = { let r = norm(sums); sums.map(|v| v / r) };
+        let mean = {
+            let r = norm(sums);
+            sums.map(|v| v / r)
+        };
         assert!(apart(mean, A) < 0.01, "{mean:?}");
         assert!(norm(sums) / (n as f64) < 0.9999);
     }
@@ -482,12 +559,23 @@ fn arcs_follow_a_straight_field_and_are_drawn_by_weight() {
 #[test]
 fn regions_stop_and_exclude() {
     let terms = lobes(4, &[(1.0, [1.0, 0.0, 0.0])]);
-    let row: Vec<f64> = { let mut t = terms; t.resize(16, 0.0); t };
+    let row: Vec<f64> = {
+        let mut t = terms;
+        t.resize(16, 0.0);
+        t
+    };
     let values = (0..40).flat_map(|_| row.clone()).collect();
     let identity = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
     let field = Lattice::new([40, 1, 1], 16, values, identity).unwrap();
     let table = AxisTable::new(4, &axes());
-    let rule = PeakRule { field: &field, order: 4, threshold: 0.1, axes: &table, relative: 0.1, cos_separation: 0.9 };
+    let rule = PeakRule {
+        field: &field,
+        order: 4,
+        threshold: 0.1,
+        axes: &table,
+        relative: 0.1,
+        cos_separation: 0.9,
+    };
     let mask = |range: std::ops::Range<usize>, flag| Region {
         shape: [40, 1, 1],
         inside: (0..40).map(|i| range.contains(&i)).collect(),
@@ -513,7 +601,8 @@ fn regions_stop_and_exclude() {
     assert_eq!(stop.lines[0].points.len(), 26);
     let excluded = run(vec![mask(25..27, Flag::Exclude)], plain);
     assert_eq!((excluded.lines.len(), excluded.rejected), (0, 1));
-    let through = |range| run(vec![mask(range, Flag::Include(0)), mask(10..12, Flag::Include(1))], plain);
+    let through =
+        |range| run(vec![mask(range, Flag::Include(0)), mask(10..12, Flag::Include(1))], plain);
     assert_eq!(through(30..32).lines.len(), 1);
     let missed = run(vec![mask(30..32, Flag::Include(0)), mask(15..30, Flag::Domain)], plain);
     assert_eq!((missed.lines.len(), missed.rejected), (0, 1));
@@ -529,24 +618,60 @@ fn regions_stop_and_exclude() {
 fn sticks_of_one_draw_stay_together() {
     // Draw 0 has sticks along x, draw 1 along y.
     let sticks: Vec<[f32; 4]> = (0..125)
-        .flat_map(|_| [[1.0, 0.0, 0.0, 0.6], [0.0, 0.0, 1.0, 0.01], [0.0, 1.0, 0.0, 0.5], [0.0, 0.0, 1.0, 0.01]])
+        .flat_map(|_| {
+            [
+                [1.0, 0.0, 0.0, 0.6],
+                [0.0, 0.0, 1.0, 0.01],
+                [0.0, 1.0, 0.0, 0.5],
+                [0.0, 0.0, 1.0, 0.01],
+            ]
+        })
         .collect();
     let row: Vec<u32> = (0..125).collect();
     let identity = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
-    let rule = |redraw| StickRule { shape: [5; 3], voxel_from_field: identity, row: &row, sticks: &sticks, draws: 2, count: 2, threshold: 0.05, redraw };
+    let rule = |redraw| StickRule {
+        shape: [5; 3],
+        voxel_from_field: identity,
+        row: &row,
+        sticks: &sticks,
+        draws: 2,
+        count: 2,
+        threshold: 0.05,
+        redraw,
+    };
     let seeds = [Seed { x: [2.0; 3], number: 0, direction: None }];
     for (draw, axis) in [(0, 0), (1, 1)] {
-        let tracks = track(level(), &rule(Redraw::Line(draw)), &limits(0.5, Integrator::Euler), &Regions::default(), &seeds, Starts::All(4), 1, draw);
+        let tracks = track(
+            level(),
+            &rule(Redraw::Line(draw)),
+            &limits(0.5, Integrator::Euler),
+            &Regions::default(),
+            &seeds,
+            Starts::All(4),
+            1,
+            draw,
+        );
         assert_eq!(tracks.lines.len(), 1);
         let points = &tracks.lines[0].points;
         assert!(points.iter().all(|x| (0..3).all(|i| i == axis || x[i] == 2.0)));
-        assert_eq!(points.len(), 10);
+        // From face to face of the grid.
+        assert_eq!(points.len(), 11);
     }
     // Another draw at every step: both axes turn up, and turns by 90 degrees stop.
     let mut bounded = limits(0.5, Integrator::Euler);
     bounded.cos_angle = 0.5;
-    let list: Vec<Seed> = (0..64).map(|number| Seed { x: [2.0; 3], number, direction: None }).collect();
-    let tracks = track(level(), &rule(Redraw::Step), &bounded, &Regions::default(), &list, Starts::All(4), 1, 0);
+    let list: Vec<Seed> =
+        (0..64).map(|number| Seed { x: [2.0; 3], number, direction: None }).collect();
+    let tracks = track(
+        level(),
+        &rule(Redraw::Step),
+        &bounded,
+        &Regions::default(),
+        &list,
+        Starts::All(4),
+        1,
+        0,
+    );
     assert!(tracks.lines.iter().any(|l| l.stops.contains(&Stop::Angle)));
 }
 
@@ -562,7 +687,8 @@ fn bootstrap_of_exact_signals_is_the_peak() {
     let values = (0..SHAPE.iter().product::<usize>()).flat_map(|_| voxel.clone()).collect();
     let field = lattice(values, false);
     let rows = n.next_multiple_of(8);
-    let identity: Vec<f64> = (0..n * rows).map(|i| f64::from(u8::from(i / rows == i % rows))).collect();
+    let identity: Vec<f64> =
+        (0..n * rows).map(|i| f64::from(u8::from(i / rows == i % rows))).collect();
     let mut constant = vec![-20.0; n];
     constant.resize(rows, 0.0);
     let resampling = Resampling {
@@ -576,17 +702,37 @@ fn bootstrap_of_exact_signals_is_the_peak() {
         lowest: 1e-3,
     };
     let table = AxisTable::new(4, &axes());
-    let rule = BootstrapRule { field: &field, resampling: &resampling, order: 4, axes: &table, threshold: 0.1, relative: 0.25, cos_separation: 0.9, cos_angle: 0.5, attempts: 5 };
+    let rule = BootstrapRule {
+        field: &field,
+        resampling: &resampling,
+        order: 4,
+        axes: &table,
+        threshold: 0.1,
+        relative: 0.25,
+        cos_separation: 0.9,
+        cos_angle: 0.5,
+        attempts: 5,
+    };
     let plain = constant_rule(&terms);
-    let peaks = PeakRule { field: &plain, order: 4, threshold: 0.1, axes: &table, relative: 0.25, cos_separation: 0.9 };
+    let peaks = PeakRule {
+        field: &plain,
+        order: 4,
+        threshold: 0.1,
+        axes: &table,
+        relative: 0.25,
+        cos_separation: 0.9,
+    };
     let (mut scratch, mut chance) = (Scratch::default(), Chance::new(1, 0, 0, false));
     let x = [1.0, 0.5, 0.5];
     let a = rule.heading::<false>(x, A, &mut chance, &mut scratch).unwrap();
     let b = peaks.heading::<false>(x, A, &mut chance, &mut scratch).unwrap();
     assert!(apart(a.direction, b.direction) < 1e-9 && (a.amplitude - b.amplitude).abs() < 1e-9);
     let mut starts = Vec::new();
-    rule.starts::<false>(x, &mut scratch, &mut starts);
-    assert!(apart(starts[0].direction, b.direction) < 1e-9 || apart(starts[0].direction.map(|v| -v), b.direction) < 1e-9);
+    rule.starts(x, &mut scratch, &mut starts);
+    assert!(
+        apart(starts[0].direction, b.direction) < 1e-9
+            || apart(starts[0].direction.map(|v| -v), b.direction) < 1e-9
+    );
 }
 
 fn constant_rule(terms: &[f64]) -> Lattice<f64> {
@@ -598,7 +744,16 @@ fn levels_and_threads_agree() {
     let table = AxisTable::new(8, &axes());
     let values: Vec<f64> = curved(8);
     let field = lattice(values, false);
-    let rule = MassRule { field: &field, order: 8, axes: &table, threshold: 0.05, part: 0.05, cos_cone: 0.7, angular_weight: 0.0, start: [0.25, 0.9] };
+    let rule = MassRule {
+        field: &field,
+        order: 8,
+        axes: &table,
+        threshold: 0.05,
+        part: 0.05,
+        cos_cone: 0.7,
+        angular_weight: 0.0,
+        start: [0.25, 0.9],
+    };
     let seeds: Vec<Seed> = (0..100)
         .map(|n| Seed { x: [1.0 + 0.03 * n as f64, 0.2, 0.3], number: n, direction: None })
         .collect();

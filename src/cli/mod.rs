@@ -53,6 +53,7 @@ mod set_up;
 mod simulate;
 mod slice;
 mod streaming;
+mod track;
 mod truth;
 mod verdict;
 mod voxelwise;
@@ -84,6 +85,7 @@ enum Verb {
     Align(align::AlignArgs),
     Reconstruct(reconstruct::ReconstructArgs),
     Simulate(simulate::SimulateArgs),
+    Track(track::TrackArgs),
     Response(response::ResponseArgs),
     Diagnose(diagnose::DiagnoseArgs),
     Report(report::ReportArgs),
@@ -188,6 +190,7 @@ fn run(line: Vec<std::ffi::OsString>) -> anyhow::Result<Outcome> {
         Verb::Align(a) => a.run(&settings),
         Verb::Reconstruct(a) => a.run(&settings),
         Verb::Simulate(a) => a.run(&settings),
+        Verb::Track(a) => a.run(&settings),
         Verb::Response(a) => a.run(&settings),
         Verb::Diagnose(a) => a.run(),
         Verb::Report(a) => a.run(),

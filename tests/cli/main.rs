@@ -25,4 +25,5 @@ mod prepare;
 mod results;
 mod sbc;
 mod simulate;
+mod track;
 mod verbs;

@@ -81,7 +81,14 @@ fn on_arc(x: Vec3, t: Vec3, n: Vec3, kappa: f64, s: f64) -> (Vec3, Vec3) {
 
 impl<T: Number> ArcRule<'_, T> {
     #[inline(always)]
-    fn weight<const FMA: bool>(&self, x: Vec3, t: Vec3, n: Vec3, kappa: f64, terms: &mut [f64]) -> f64 {
+    fn weight<const FMA: bool>(
+        &self,
+        x: Vec3,
+        t: Vec3,
+        n: Vec3,
+        kappa: f64,
+        terms: &mut [f64],
+    ) -> f64 {
         let mut total = match self.mean {
             ArcMean::Geometric => 1.0,
             ArcMean::Arithmetic => 0.0,
@@ -109,13 +116,13 @@ impl<T: Number> ArcRule<'_, T> {
 }
 
 impl<T: Number> Rule for ArcRule<'_, T> {
-    fn starts<const FMA: bool>(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>) {
+    fn starts(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>) {
         out.clear();
         let Some(taps) = self.field.taps(x) else { return };
         scratch.terms.resize(self.field.width(), 0.0);
-        self.field.sample::<FMA>(&taps, &mut scratch.terms);
+        self.field.sample::<false>(&taps, &mut scratch.terms);
         let rule = [self.threshold, self.start[0], self.start[1]];
-        peaks_of::<FMA>(self.order, &scratch.terms, self.axes, rule, &mut scratch.values, out);
+        peaks_of::<false>(self.order, &scratch.terms, self.axes, rule, &mut scratch.values, out);
     }
 
     #[inline(always)]

@@ -54,7 +54,9 @@ impl AxisTable {
                         cosine(a, &axes[*k]).total_cmp(&cosine(a, &axes[*j]))
                     });
                 }
-                std::array::from_fn(|k| order.get(k).filter(|_| k < nearest).map_or(i, |j| *j) as u32)
+                std::array::from_fn(|k| {
+                    order.get(k).filter(|_| k < nearest).map_or(i, |j| *j) as u32
+                })
             })
             .collect();
         Self { order, axes: axes.to_vec(), components, values, neighbours }

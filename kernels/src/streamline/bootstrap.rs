@@ -87,6 +87,11 @@ fn product<const FMA: bool>(columns: &[f64], x: &[f64], out: &mut [f64]) {
 }
 
 impl Resampling {
+    /// The terms of the function of relative signals, which are overwritten.
+    pub fn function(&self, v: &mut [f64], terms: &mut Vec<f64>) {
+        self.terms::<false>(v, terms);
+    }
+
     /// The terms of the function of relative signals.
     #[inline(always)]
     pub(crate) fn terms<const FMA: bool>(&self, v: &mut [f64], terms: &mut Vec<f64>) {
@@ -133,16 +138,16 @@ impl<T: Number> BootstrapRule<'_, T> {
 }
 
 impl<T: Number> Rule for BootstrapRule<'_, T> {
-    fn starts<const FMA: bool>(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>) {
+    fn starts(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>) {
         out.clear();
-        let Ok(b0) = self.fit::<FMA>(x, scratch) else { return };
+        let Ok(b0) = self.fit::<false>(x, scratch) else { return };
         let n = self.resampling.measurements;
         let mut v: Vec<f64> =
             scratch.terms[..n].iter().map(|s| s.max(self.resampling.lowest) / b0).collect();
         let mut terms = Vec::new();
-        self.resampling.terms::<FMA>(&mut v, &mut terms);
+        self.resampling.terms::<false>(&mut v, &mut terms);
         let rule = [self.threshold, self.relative, self.cos_separation];
-        peaks_of::<FMA>(self.order, &terms, self.axes, rule, &mut scratch.values, out);
+        peaks_of::<false>(self.order, &terms, self.axes, rule, &mut scratch.values, out);
     }
 
     #[inline(always)]

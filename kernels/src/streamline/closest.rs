@@ -77,13 +77,13 @@ pub(crate) fn closest<const FMA: bool>(
 }
 
 impl<T: Number> Rule for ClosestRule<'_, T> {
-    fn starts<const FMA: bool>(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>) {
+    fn starts(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>) {
         out.clear();
         let Some(taps) = self.field.taps(x) else { return };
         scratch.terms.resize(self.field.width(), 0.0);
-        self.field.sample::<FMA>(&taps, &mut scratch.terms);
+        self.field.sample::<false>(&taps, &mut scratch.terms);
         let rule = [self.threshold, self.relative, self.cos_separation];
-        peaks_of::<FMA>(self.order, &scratch.terms, self.axes, rule, &mut scratch.values, out);
+        peaks_of::<false>(self.order, &scratch.terms, self.axes, rule, &mut scratch.values, out);
     }
 
     #[inline(always)]

@@ -92,8 +92,7 @@ impl<T: Number> Lattice<T> {
     #[inline(always)]
     pub(crate) fn taps(&self, x: Vec3) -> Option<Taps> {
         let v = self.voxel(x);
-        let mut taps =
-            Taps { offset: [[0; 4]; 3], weight: [[0.0; 4]; 3], slope: [[0.0; 4]; 3] };
+        let mut taps = Taps { offset: [[0; 4]; 3], weight: [[0.0; 4]; 3], slope: [[0.0; 4]; 3] };
         let mut stride = self.width;
         for a in 0..3 {
             let n = self.shape[a];
@@ -119,12 +118,8 @@ impl<T: Number> Lattice<T> {
                         2.0 / 3.0 - r * r * (1.0 - 0.5 * r),
                         t * t * t / 6.0,
                     ];
-                    taps.slope[a] = [
-                        -0.5 * r * r,
-                        t * (1.5 * t - 2.0),
-                        r * (2.0 - 1.5 * r),
-                        0.5 * t * t,
-                    ];
+                    taps.slope[a] =
+                        [-0.5 * r * r, t * (1.5 * t - 2.0), r * (2.0 - 1.5 * r), 0.5 * t * t];
                     for (k, o) in taps.offset[a].iter_mut().enumerate() {
                         *o = mirrored(low + k as isize - 1, n) * stride;
                     }

@@ -41,13 +41,13 @@ pub struct MassRule<'a, T> {
 }
 
 impl<T: Number> Rule for MassRule<'_, T> {
-    fn starts<const FMA: bool>(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>) {
+    fn starts(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>) {
         out.clear();
         let Some(taps) = self.field.taps(x) else { return };
         scratch.terms.resize(self.field.width(), 0.0);
-        self.field.sample::<FMA>(&taps, &mut scratch.terms);
+        self.field.sample::<false>(&taps, &mut scratch.terms);
         let rule = [self.threshold, self.start[0], self.start[1]];
-        peaks_of::<FMA>(self.order, &scratch.terms, self.axes, rule, &mut scratch.values, out);
+        peaks_of::<false>(self.order, &scratch.terms, self.axes, rule, &mut scratch.values, out);
     }
 
     #[inline(always)]
@@ -118,9 +118,6 @@ impl<T: Number> Rule for MassRule<'_, T> {
         let chosen = chosen.ok_or(Stop::Angle)?;
         let axis = self.axes.axes()[chosen];
         let sign = 1.0_f64.copysign(dot(axis, previous));
-        Ok(Heading {
-            direction: axis.map(|v| sign * v),
-            amplitude: f64::from(values[chosen]),
-        })
+        Ok(Heading { direction: axis.map(|v| sign * v), amplitude: f64::from(values[chosen]) })
     }
 }

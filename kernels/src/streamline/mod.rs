@@ -81,10 +81,7 @@ pub(crate) fn normals(n: Vec3) -> [Vec3; 2] {
     let sign = 1.0_f64.copysign(n[2]);
     let a = -1.0 / (sign + n[2]);
     let b = n[0] * n[1] * a;
-    [
-        [1.0 + sign * n[0] * n[0] * a, sign * b, -sign * n[0]],
-        [b, sign + n[1] * n[1] * a, -n[1]],
-    ]
+    [[1.0 + sign * n[0] * n[0] * a, sign * b, -sign * n[0]], [b, sign + n[1] * n[1] * a, -n[1]]]
 }
 
 /// Why a half of a streamline ended.
@@ -205,8 +202,8 @@ pub struct Scratch {
 /// A rule that gives directions.
 pub trait Rule: Sync {
     /// Directions in which a streamline may begin at a point, the best first; antipodes are
-    /// one direction.
-    fn starts<const FMA: bool>(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>);
+    /// one direction. Once a seed, so that it is compiled for one instruction set.
+    fn starts(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>);
 
     /// The direction at a point, given the last one.
     ///

@@ -159,7 +159,8 @@ pub(crate) fn peaks_of<const FMA: bool>(
     let mut kept = 0;
     for i in 0..out.len() {
         let peak = out[i];
-        let apart = out[..kept].iter().all(|o| dot(o.direction, peak.direction).abs() <= cos_separation);
+        let apart =
+            out[..kept].iter().all(|o| dot(o.direction, peak.direction).abs() <= cos_separation);
         if peak.amplitude >= relative * largest && apart {
             out[kept] = peak;
             kept += 1;
@@ -179,11 +180,11 @@ impl<T: Number> PeakRule<'_, T> {
 }
 
 impl<T: Number> Rule for PeakRule<'_, T> {
-    fn starts<const FMA: bool>(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>) {
+    fn starts(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>) {
         out.clear();
-        let Some(terms) = self.terms::<FMA>(x, &mut scratch.terms) else { return };
+        let Some(terms) = self.terms::<false>(x, &mut scratch.terms) else { return };
         let rule = [self.threshold, self.relative, self.cos_separation];
-        peaks_of::<FMA>(self.order, terms, self.axes, rule, &mut scratch.values, out);
+        peaks_of::<false>(self.order, terms, self.axes, rule, &mut scratch.values, out);
     }
 
     #[inline(always)]

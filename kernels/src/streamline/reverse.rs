@@ -41,7 +41,14 @@ pub trait Differentiable: Rule {
 
     /// Adds to the gradient with respect to the numbers of the field, given the cotangents of
     /// direction and amplitude.
-    fn pull(&self, x: Vec3, heading: &Heading, direction: Vec3, amplitude: f64, gradient: &mut [f64]);
+    fn pull(
+        &self,
+        x: Vec3,
+        heading: &Heading,
+        direction: Vec3,
+        amplitude: f64,
+        gradient: &mut [f64],
+    );
 }
 
 impl<T: Number> Differentiable for PeakRule<'_, T> {
@@ -67,7 +74,14 @@ impl<T: Number> Differentiable for PeakRule<'_, T> {
         Some(out)
     }
 
-    fn pull(&self, x: Vec3, heading: &Heading, direction: Vec3, amplitude: f64, gradient: &mut [f64]) {
+    fn pull(
+        &self,
+        x: Vec3,
+        heading: &Heading,
+        direction: Vec3,
+        amplitude: f64,
+        gradient: &mut [f64],
+    ) {
         let Some(taps) = self.field.taps(x) else { return };
         let mut terms = vec![0.0; self.field.width()];
         self.field.sample::<false>(&taps, &mut terms);
@@ -121,7 +135,13 @@ struct Stages {
     list: Vec<(Vec3, Vec3, Heading)>,
 }
 
-fn stages<R: Rule>(rule: &R, limits: &Limits, from: &State, to: &State, scratch: &mut Scratch) -> Option<Stages> {
+fn stages<R: Rule>(
+    rule: &R,
+    limits: &Limits,
+    from: &State,
+    to: &State,
+    scratch: &mut Scratch,
+) -> Option<Stages> {
     let h = limits.step;
     let (nodes, _) = limits.integrator.table();
     let mut chance = Chance::new(0, 0, 0, false);

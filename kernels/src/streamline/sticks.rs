@@ -72,7 +72,7 @@ impl StickRule<'_> {
 }
 
 impl Rule for StickRule<'_> {
-    fn starts<const FMA: bool>(&self, x: Vec3, _scratch: &mut Scratch, out: &mut Vec<Heading>) {
+    fn starts(&self, x: Vec3, _scratch: &mut Scratch, out: &mut Vec<Heading>) {
         out.clear();
         let Ok(sticks) = self.at(x, [0.5; 3], 0.0) else { return };
         for s in sticks {
@@ -111,7 +111,6 @@ impl Rule for StickRule<'_> {
                 best = Some((cosine.abs(), Heading { direction, amplitude }));
             }
         }
-        best.map(|(_, heading)| heading)
-            .ok_or(if any { Stop::Direction } else { Stop::Threshold })
+        best.map(|(_, heading)| heading).ok_or(if any { Stop::Direction } else { Stop::Threshold })
     }
 }

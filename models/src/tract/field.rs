@@ -100,8 +100,11 @@ impl OrientationField {
         }
         let rows = placement.voxel_from_field().ok_or(FieldError::Affine)?;
         let found = values.len();
-        let lattice = Lattice::new(shape, width, values, rows)
-            .ok_or(FieldError::Shape { found, shape, width })?;
+        let lattice = Lattice::new(shape, width, values, rows).ok_or(FieldError::Shape {
+            found,
+            shape,
+            width,
+        })?;
         let lattice = match interpolation {
             Interpolation::Linear => lattice,
             Interpolation::Cubic => lattice.cubic(|v| v as f32),
@@ -138,13 +141,35 @@ impl OrientationField {
         let largest = values.iter().fold(0.0_f64, |m, v| m.max(f64::from(v.abs())));
         let rows = placement.voxel_from_field().ok_or(FieldError::Affine)?;
         let found = tensors.len();
-        let lattice =
-            Lattice::new(shape, 8, values, rows).ok_or(FieldError::Shape { found, shape, width: 6 })?;
+        let lattice = Lattice::new(shape, 8, values, rows).ok_or(FieldError::Shape {
+            found,
+            shape,
+            width: 6,
+        })?;
         let lattice = match interpolation {
             Interpolation::Linear => lattice,
             Interpolation::Cubic => lattice.cubic(|v| v as f32),
         };
         Ok(Self { lattice, order: 2, placement, invalid, largest })
+    }
+
+    /// From the terms that the kernel reads, filled up to a multiple of 8 a voxel.
+    pub(super) fn from_terms(
+        shape: [usize; 3],
+        order: usize,
+        values: Vec<f32>,
+        placement: Placement,
+    ) -> Result<Self, FieldError> {
+        let width = harmonic_count(order).next_multiple_of(8);
+        let largest = values.iter().fold(0.0_f64, |m, v| m.max(f64::from(v.abs())));
+        let rows = placement.voxel_from_field().ok_or(FieldError::Affine)?;
+        let found = values.len();
+        let lattice = Lattice::new(shape, width, values, rows).ok_or(FieldError::Shape {
+            found,
+            shape,
+            width,
+        })?;
+        Ok(Self { lattice, order, placement, invalid: 0, largest })
     }
 
     /// The highest order of the harmonics.

@@ -12,14 +12,16 @@
 //! `models/tests/tracking.rs`.
 
 mod field;
+mod orientation_function;
 mod placement;
 mod seeding;
 mod tracking;
 
 pub use field::{FieldError, OrientationField, StickField};
 pub use microtome_kernels::streamline::{
-    Flag, Integrator, Interpolation, Region, Regions, Seed, Starts, Stop, Tracks,
+    Flag, Integrator, Interpolation, Lattice, Region, Regions, Seed, Starts, Stop, Tracks,
 };
+pub use orientation_function::{OrientationError, OrientationFunctions, OrientationModel};
 pub use placement::Placement;
 pub use seeding::Seeding;
 pub use tracking::{Rule, Streamline, Tracking, TrackingError, TrackingSpec};

@@ -35,7 +35,13 @@ impl Seeding {
     /// Number of seeds.
     pub fn len(&self) -> u64 {
         match self {
-            Seeding::Total { voxels, seeds } => if voxels.is_empty() { 0 } else { *seeds },
+            Seeding::Total { voxels, seeds } => {
+                if voxels.is_empty() {
+                    0
+                } else {
+                    *seeds
+                }
+            }
             Seeding::PerVoxel { voxels, seeds } => voxels.len() as u64 * seeds,
             Seeding::Points(points) => points.len() as u64,
         }

@@ -90,7 +90,9 @@ pub enum TrackingError {
     #[error("there are no seeds: the seed mask is empty")]
     NoSeeds,
     /// Too many seeds.
-    #[error("{seeds} seeds are more than one run can number (268,435,455); run parts with other --seed values")]
+    #[error(
+        "{seeds} seeds are more than one run can number (268,435,455); run parts with other --seed values"
+    )]
     TooManySeeds {
         /// Their number.
         seeds: u64,
@@ -100,12 +102,7 @@ pub enum TrackingError {
 /// What is followed.
 enum Source<'a> {
     Field(&'a OrientationField),
-    Signals {
-        lattice: &'a Lattice<f32>,
-        resampling: &'a Resampling,
-        order: usize,
-        attempts: u32,
-    },
+    Signals { lattice: &'a Lattice<f32>, resampling: &'a Resampling, order: usize, attempts: u32 },
     Sticks { field: &'a StickField, redraw: Redraw },
 }
 
@@ -141,21 +138,51 @@ fn check(spec: &TrackingSpec) -> Result<Limits, TrackingError> {
     let finite = |v: f64| v.is_finite();
     range("the step (mm)", spec.step_mm, spec.step_mm > 0.0 && finite(spec.step_mm), "above 0")?;
     let angle = spec.max_angle_deg;
-    range("the largest angle (degrees)", angle, angle > 0.0 && angle <= 90.0, "above 0 and at most 90")?;
+    range(
+        "the largest angle (degrees)",
+        angle,
+        angle > 0.0 && angle <= 90.0,
+        "above 0 and at most 90",
+    )?;
     let (low, high) = (spec.min_length_mm, spec.max_length_mm);
     range("the shortest length (mm)", low, low >= 0.0, "0 or more")?;
-    range("the longest length (mm)", high, finite(high) && high >= low.max(spec.step_mm), "at least the shortest length and one step")?;
+    range(
+        "the longest length (mm)",
+        high,
+        finite(high) && high >= low.max(spec.step_mm),
+        "at least the shortest length and one step",
+    )?;
     range("the threshold", spec.threshold, finite(spec.threshold), "a finite number")?;
     let part = |v: f64| (0.0..=1.0).contains(&v);
-    range("the relative threshold of peaks", spec.relative_peak, part(spec.relative_peak), "from 0 to 1")?;
+    range(
+        "the relative threshold of peaks",
+        spec.relative_peak,
+        part(spec.relative_peak),
+        "from 0 to 1",
+    )?;
     range("the threshold of the mass function", spec.part, part(spec.part), "from 0 to 1")?;
     range("the angular weight", spec.angular_weight, part(spec.angular_weight), "from 0 to 1")?;
     let apart = spec.min_separation_deg;
-    range("the smallest angle between peaks (degrees)", apart, (0.0..=90.0).contains(&apart), "from 0 to 90")?;
+    range(
+        "the smallest angle between peaks (degrees)",
+        apart,
+        (0.0..=90.0).contains(&apart),
+        "from 0 to 90",
+    )?;
     let axes = spec.axes as f64;
-    range("the number of axes of the sphere", axes, (32.0..=10_000.0).contains(&axes), "from 32 to 10000")?;
+    range(
+        "the number of axes of the sphere",
+        axes,
+        (32.0..=10_000.0).contains(&axes),
+        "from 32 to 10000",
+    )?;
     let steps = (high / spec.step_mm * (1.0 + 1e-9)).floor();
-    range("the number of steps of the longest streamline", steps, steps < 1e7, "below 10,000,000 (a longer step or a shorter length)")?;
+    range(
+        "the number of steps of the longest streamline",
+        steps,
+        steps < 1e7,
+        "below 10,000,000 (a longer step or a shorter length)",
+    )?;
     Ok(Limits {
         step: spec.step_mm,
         integrator: spec.integrator,
@@ -171,7 +198,10 @@ impl<'a> Tracking<'a> {
     ///
     /// # Errors
     /// A number outside of its range.
-    pub fn over_field(field: &'a OrientationField, spec: TrackingSpec) -> Result<Self, TrackingError> {
+    pub fn over_field(
+        field: &'a OrientationField,
+        spec: TrackingSpec,
+    ) -> Result<Self, TrackingError> {
         let placement = field.placement;
         Self::new(Source::Field(field), field.order, placement, spec)
     }
@@ -259,7 +289,8 @@ impl<'a> Tracking<'a> {
     }
 
     fn in_world(&self, line: microtome_kernels::streamline::Line) -> Streamline {
-        let points = line.points.iter().map(|x| self.placement.world_of_field(*x).map(|v| v as f32));
+        let points =
+            line.points.iter().map(|x| self.placement.world_of_field(*x).map(|v| v as f32));
         Streamline {
             points: points.collect(),
             amplitudes: line.amplitudes,

@@ -1,0 +1,212 @@
+//! Streamlines from files to files: axes, places, columns, threads, messages.
+
+use crate::bench::{Bench, assert_same};
+use microtome::datasets::tracts::read_tracts;
+use microtome::datasets::{ImageGeometry, MapWriter};
+use microtome::models::{HarmonicBasis, SphericalHarmonics, harmonic_count};
+
+const LMAX: usize = 4;
+const DIMS: [usize; 3] = [16, 16, 7];
+/// Negative x, oblique, shifted: mistakes of flips, axes and origins all show.
+const AFFINE: [[f64; 4]; 4] =
+    [[-1.6, -1.2, 0.0, 20.0], [-1.2, 1.6, 0.0, -10.0], [0.0, 0.0, 2.0, 5.0], [0.0, 0.0, 0.0, 1.0]];
+/// The circle's centre, world mm.
+const CENTRE: [f64; 2] = [20.0 - 1.6 * 7.5 - 1.2 * 7.5, -10.0 - 1.2 * 7.5 + 1.6 * 7.5];
+
+fn world(v: [f64; 3]) -> [f64; 3] {
+    [0, 1, 2]
+        .map(|i| AFFINE[i][0] * v[0] + AFFINE[i][1] * v[1] + AFFINE[i][2] * v[2] + AFFINE[i][3])
+}
+
+/// A lobe along an axis: the harmonics of a point there, up to the order.
+fn lobe(axis: [f64; 3]) -> Vec<f64> {
+    let mut out = vec![0.0; harmonic_count(LMAX)];
+    SphericalHarmonics::new(LMAX).unwrap().evaluate(axis, &mut out);
+    out
+}
+
+/// Lobes along circles about the z axis through the centre of the grid; `turn` takes a world
+/// direction to the axes of the file.
+fn circles(bench: &Bench, name: &str, basis: HarmonicBasis, turn: impl Fn([f64; 3]) -> [f64; 3]) {
+    let geometry = ImageGeometry::new(DIMS, AFFINE);
+    let mut image = MapWriter::create(&bench.path(name), &geometry, harmonic_count(LMAX)).unwrap();
+    for n in 0..geometry.n_voxels() {
+        let x = world(geometry.ijk(n).map(f64::from));
+        let (dx, dy) = (x[0] - CENTRE[0], x[1] - CENTRE[1]);
+        let r = dx.hypot(dy).max(1e-6);
+        let own = lobe(turn([-dy / r, dx / r, 0.0]));
+        image.push(n as i64, &HarmonicBasis::Mrtrix3.convert(basis, &own)).unwrap();
+    }
+    image.finish().unwrap();
+}
+
+fn mask(bench: &Bench, name: &str, inside: impl Fn([f64; 3]) -> bool) {
+    let geometry = ImageGeometry::new(DIMS, AFFINE);
+    let mut image = MapWriter::create(&bench.path(name), &geometry, 1).unwrap();
+    for n in 0..geometry.n_voxels() {
+        let ijk = geometry.ijk(n).map(f64::from);
+        image.push(n as i64, &[f64::from(u8::from(inside(world(ijk))))]).unwrap();
+    }
+    image.finish().unwrap();
+}
+
+/// Seeds of a ring of radius 8 to 11 mm.
+fn ring(x: [f64; 3]) -> bool {
+    (8.0..11.0).contains(&(x[0] - CENTRE[0]).hypot(x[1] - CENTRE[1])) && (9.0..13.0).contains(&x[2])
+}
+
+#[test]
+fn circles_in_either_frame_are_circles() {
+    let bench = Bench::new();
+    mask(&bench, "seeds.nii.gz", ring);
+    circles(&bench, "world.nii.gz", HarmonicBasis::Mrtrix3, |d| d);
+    // The rows of the affine without voxel sizes: world directions in voxel axes.
+    let voxel = |d: [f64; 3]| [-0.8 * d[0] - 0.6 * d[1], -0.6 * d[0] + 0.8 * d[1], d[2]];
+    circles(&bench, "voxel.nii.gz", HarmonicBasis::Descoteaux, voxel);
+    circles(&bench, "legacy.nii.gz", HarmonicBasis::DescoteauxLegacy, voxel);
+    let mut ends = Vec::new();
+    for (name, flags) in [
+        ("world", "--basis mrtrix3"),
+        ("voxel", "--basis descoteaux"),
+        ("legacy", "--basis descoteaux_legacy --frame voxel"),
+        ("wrong", "--basis mrtrix3 --frame voxel"),
+    ] {
+        let fod = if name == "wrong" { "world" } else { name };
+        let line = format!(
+            "track --fod {fod}.nii.gz {flags} --seeds seeds.nii.gz --n-seeds 60 --rule peak --integrator rk4 \
+             --step-mm 0.5 --max-length-mm 40 --out {name}.trx --json"
+        );
+        let json = bench.run(&line).exits(0).json();
+        assert_eq!(json["seeds"], 60);
+        let tracts = read_tracts(&bench.path(&format!("{name}.trx"))).unwrap();
+        assert_eq!(json["streamlines"], tracts.n_streamlines() as u64);
+        assert!(json["steps"].as_u64().unwrap() >= tracts.points.len() as u64 - 60);
+        // How far streamlines leave their circle, and how long they are.
+        let mut drift = 0.0_f64;
+        for i in 0..tracts.n_streamlines() {
+            let radius =
+                |x: &[f32; 3]| (f64::from(x[0]) - CENTRE[0]).hypot(f64::from(x[1]) - CENTRE[1]);
+            let points = tracts.streamline(i);
+            let first = radius(&points[0]);
+            drift = points.iter().fold(drift, |m, x| m.max((radius(x) - first).abs()));
+        }
+        if name == "wrong" {
+            assert!(drift > 2.0, "{drift}");
+            continue;
+        }
+        assert_eq!(tracts.n_streamlines(), 60, "{name}");
+        assert!(drift < 0.3, "{name}: {drift}");
+        assert!((0..60).all(|i| (tracts.length_mm(i) - 40.0).abs() < 0.1));
+        ends.push(tracts.points);
+    }
+    // The same field in other axes and bases gives the same streamlines.
+    for other in &ends[1..] {
+        let far = ends[0]
+            .iter()
+            .zip(other)
+            .map(|(a, b)| (0..3).map(|i| f64::from(a[i] - b[i]).powi(2)).sum::<f64>().sqrt());
+        assert!(far.fold(0.0, f64::max) < 1e-3);
+    }
+}
+
+#[test]
+fn every_rule_and_format_gives_the_same_for_any_threads() {
+    let bench = Bench::new();
+    mask(&bench, "seeds.nii.gz", ring);
+    circles(&bench, "fod.nii.gz", HarmonicBasis::Mrtrix3, |d| d);
+    let formats = ["trx", "tck", "trk", "vtk"];
+    for (n, rule) in ["peak", "closest", "probabilistic", "ifod2", "ptt"].into_iter().enumerate() {
+        let format = formats[n % 4];
+        for threads in [1, 2] {
+            let line = format!(
+                "track --fod fod.nii.gz --basis mrtrix3 --seeds seeds.nii.gz --n-seeds 40 --seed 3 \
+                 --rule {rule} --step-mm 1 --max-length-mm 40 --min-length-mm 5 --threads {threads} \
+                 --out {rule}{threads}.{format} --json"
+            );
+            let json = bench.run(&line).exits(0).json();
+            assert!(json["streamlines"].as_u64().unwrap() > 30, "{rule}: {json}");
+        }
+        let path = |threads: u32| bench.path(&format!("{rule}{threads}.{format}"));
+        assert_same(&path(1), &path(2));
+    }
+    // Columns of the points and of the streamlines.
+    let tracts = read_tracts(&bench.path("peak1.trx")).unwrap();
+    let amplitude = &tracts.per_point["amplitude"];
+    assert_eq!(amplitude.values.len(), tracts.points.len());
+    assert!(amplitude.values.iter().all(|a| *a >= 0.1));
+    assert_eq!(tracts.per_streamline["seed_point"].values.len(), tracts.n_streamlines());
+}
+
+#[test]
+fn masks_include_exclude_and_stop() {
+    let bench = Bench::new();
+    mask(&bench, "seeds.nii.gz", ring);
+    circles(&bench, "fod.nii.gz", HarmonicBasis::Mrtrix3, |d| d);
+    mask(&bench, "right.nii.gz", |x| x[0] > CENTRE[0]);
+    mask(&bench, "top.nii.gz", |x| x[1] > CENTRE[1] + 6.0);
+    let count = |flags: &str| {
+        let line = format!(
+            "track --fod fod.nii.gz --basis mrtrix3 --seeds seeds.nii.gz --n-seeds 50 --rule peak --step-mm 0.5 \
+             --max-length-mm 25 --min-length-mm 2 --out out.tck --overwrite --json {flags}"
+        );
+        bench.run(&line).exits(0).json()["streamlines"].as_u64().unwrap()
+    };
+    let all = count("");
+    let (with, without) = (count("--include top.nii.gz"), count("--exclude top.nii.gz"));
+    assert_eq!(with + without, all);
+    assert!(with > 5 && without > 5);
+    count("--mask right.nii.gz");
+    let tracts = read_tracts(&bench.path("out.tck")).unwrap();
+    assert!(tracts.points.iter().all(|x| f64::from(x[0]) > CENTRE[0] - 1.5));
+    let before = tracts.points.len();
+    count("--mask right.nii.gz --linearise-mm 0.05");
+    assert!(read_tracts(&bench.path("out.tck")).unwrap().points.len() * 2 < before);
+}
+
+#[test]
+fn wrong_input_of_track_is_named() {
+    let bench = Bench::new();
+    mask(&bench, "seeds.nii.gz", ring);
+    mask(&bench, "empty.nii.gz", |_| false);
+    circles(&bench, "fod.nii.gz", HarmonicBasis::Mrtrix3, |d| d);
+    let geometry = ImageGeometry::new(DIMS, AFFINE);
+    let mut image = MapWriter::create(&bench.path("seven.nii.gz"), &geometry, 7).unwrap();
+    for n in 0..geometry.n_voxels() {
+        image.push(n as i64, &[1.0; 7]).unwrap();
+    }
+    image.finish().unwrap();
+    let good = "--fod fod.nii.gz --basis mrtrix3 --seeds seeds.nii.gz --rule peak --out out.trx";
+    for (flags, word) in [
+        ("--basis mrtrix3 --seeds seeds.nii.gz --rule peak --out out.trx".to_string(), "--fod"),
+        ("--fod fod.nii.gz --seeds seeds.nii.gz --rule peak --out out.trx".to_string(), "--basis"),
+        (good.replace("mrtrix3", "tesseral"), "tesseral"),
+        (good.replace("peak", "eudx"), "eudx"),
+        (good.replace("--rule peak", "--rule bootstrap"), "--dwi"),
+        (good.replace("--rule peak", "--rule posterior"), "--posterior"),
+        (good.replace("fod.nii.gz", "seven.nii.gz"), "7 coefficients"),
+        (good.replace("seeds.nii.gz", "empty.nii.gz"), "empty.nii.gz"),
+        (good.replace("seeds.nii.gz", "fod.nii.gz"), "15 volumes"),
+        (good.replace("out.trx", "out.txt"), "out.txt"),
+        (format!("{good} --step-mm 0"), "step"),
+        (format!("{good} --max-angle-deg 120"), "angle"),
+        (format!("{good} --min-length-mm 90 --max-length-mm 50"), "length"),
+        (format!("{good} --n-seeds 0"), "--n-seeds"),
+        (format!("{good} --integrator rk5"), "rk5"),
+        (format!("{good} --sphere 723"), "723"),
+        (format!("{good} --frame scanner"), "scanner"),
+        (format!("{good} --mask missing.nii.gz"), "missing.nii.gz"),
+        (format!("{good} --linearise-mm -1"), "--linearise-mm"),
+    ] {
+        let ended = bench.run(&format!("track {flags}")).exits(1);
+        assert!(
+            ended.stderr.starts_with("error: ") && ended.stderr.contains(word),
+            "{flags}: {}",
+            ended.stderr
+        );
+        assert!(!bench.exists("out.trx") && !bench.exists("out.txt"), "{flags}");
+    }
+    bench.put("out.trx", "mine");
+    let ended = bench.run(&format!("track {good}")).exits(1);
+    assert!(ended.stderr.contains("--overwrite"), "{}", ended.stderr);
+    assert_eq!(bench.read("out.trx"), b"mine");
+}
