@@ -77,7 +77,7 @@ fn columns(path: &Path, fields: &Fields, at: usize, n: i16, rest: &str) -> Resul
         }
         let width = match (words.next(), words.next()) {
             (None, _) => Some(1),
-            (Some(width), None) => width.trim().parse().ok().filter(|&w| w > 0 && w <= n),
+            (Some(width), None) => width.trim().parse().ok().filter(|&w| w > 0 && w <= 1 << 15),
             _ => None,
         };
         let Some(width) = width else {
