@@ -9,7 +9,7 @@
 //! reversed, that coordinate is reversed first; another order of axes is refused, since
 //! readers disagree about it. Files are read in both byte orders, versions 2 and 3, and
 //! written in little-endian version 2. Points pass through float32 twice, so they come back
-//! within rounding (1e-5 mm at 100 mm), not to the bit; columns come back to the bit.
+//! within rounding (a few 1e-5 mm at 100 mm), not to the bit; columns come back to the bit.
 //!
 //! Source: TrackVis, "TrackVis File (.trk) Specification", version 2. Validated by
 //! `tests/files/tracts.rs` and, against nibabel, by `benches/validation/tracts.py`.
