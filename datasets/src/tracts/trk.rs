@@ -359,8 +359,8 @@ impl TrkSink {
         self.out.write_all(&n.to_le_bytes())?;
         for (k, p) in points.iter().enumerate() {
             let v = apply(&self.index, p.map(f64::from));
-            for axis in 0..3 {
-                let mm = ((v[axis] + 0.5) * self.size[axis]) as f32;
+            for (v, size) in v.iter().zip(&self.size) {
+                let mm = ((v + 0.5) * size) as f32;
                 self.out.write_all(&mm.to_le_bytes())?;
             }
             self.floats(&per_point[k * self.width..(k + 1) * self.width])?;

@@ -101,7 +101,8 @@ impl TractWriter {
             per_point: named(path, per_point)?,
             per_streamline: named(path, per_streamline)?,
         };
-        if !format.has_columns() && !(per_point.is_empty() && per_streamline.is_empty()) {
+        let bare = per_point.is_empty() && per_streamline.is_empty();
+        if !bare && !format.has_columns() {
             let what = "a TCK file holds points alone; leave the columns out or write .trx";
             return Err(DatasetError::format(path, what));
         }
