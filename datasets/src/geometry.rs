@@ -168,7 +168,7 @@ pub fn world_from_fsl(affine: &[[f64; 4]; 4]) -> Result<[[f64; 3]; 3]> {
 
 /// The orthogonal factor of the polar decomposition, by Newton's iteration
 /// X <- (X + X^-T) / 2 (Higham 1986, doi:10.1137/0907079).
-fn nearest_orthogonal(mut x: [[f64; 3]; 3]) -> Option<[[f64; 3]; 3]> {
+pub(crate) fn nearest_orthogonal(mut x: [[f64; 3]; 3]) -> Option<[[f64; 3]; 3]> {
     for _ in 0..100 {
         let det = determinant(&x);
         if det.is_nan() || det.abs() <= 1e-12 {

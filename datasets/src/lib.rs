@@ -14,6 +14,8 @@
 //! | [`mod@array`], [`pieces`], [`set_up`], [`rtk_geometry`] | volumes and projections, CT set-ups |
 //! | [`array_file`], [`tiff_stack`], [`preview`] | arrays as TIFF, NIfTI and PNG |
 //! | [`frames`], [`scan`] | stacks of images: NPY, raw, TIFF, HDF5 |
+//! | [`tracts`] | streamlines: TRX, TCK, TRK, VTK |
+//! | [`parcels`] | labels of nodes, matrices of connectivity |
 //! | [`substrate`] | substrates of simulations |
 //! | [`phantom`] | structures with known truth, noise |
 //! | [`demo`] | the embedded demonstration block |
@@ -40,6 +42,7 @@ mod mask;
 pub mod matrix;
 mod nifti_image;
 mod npy;
+pub mod parcels;
 pub mod parts;
 pub mod phantom;
 pub mod pieces;
@@ -56,6 +59,7 @@ pub mod substrate;
 pub mod table;
 mod text;
 pub mod tiff_stack;
+pub mod tracts;
 pub mod waveforms;
 
 pub use array::{Array, Values};
@@ -71,6 +75,7 @@ pub use gradients::{FslTimes, read_fsl, read_fsl_shapes};
 pub use hash::{content_hash, numbers_hash};
 pub use maps::MapWriter;
 pub use matrix::{Matrix, MatrixWriter, read_matrix, write_matrix};
+pub use parcels::{Parcels, write_connectivity};
 pub use parts::{Join, PartStore};
 pub use pieces::{ArrayPieces, ArrayWriter, Stored};
 pub use preview::{Window, write_preview};
@@ -82,4 +87,8 @@ pub use set_up::{read_projections, read_set_up};
 pub use signals::{Rows, SignalSource};
 pub use substrate::read_substrate;
 pub use table::{TableReader, TableWriter, read_table, write_table};
+pub use tracts::{
+    TractColumn, TractDensity, TractFormat, TractWriter, Tractogram, VoxelPath, linearise,
+    read_tracts, tract_batch, tract_schema, write_tract_table, write_tracts,
+};
 pub use waveforms::{Samples, read_waveform_samples, read_waveforms};
