@@ -14,6 +14,7 @@
 //! | [`mod@array`], [`pieces`], [`set_up`], [`rtk_geometry`] | volumes and projections, CT set-ups |
 //! | [`array_file`], [`tiff_stack`], [`preview`] | arrays as TIFF, NIfTI and PNG |
 //! | [`frames`], [`scan`] | stacks of images: NPY, raw, TIFF, HDF5 |
+//! | [`mesh`] | triangle meshes |
 //! | [`substrate`] | substrates of simulations |
 //! | [`phantom`] | structures with known truth, noise |
 //! | [`demo`] | the embedded demonstration block |
@@ -38,6 +39,7 @@ pub mod hash;
 pub mod maps;
 mod mask;
 pub mod matrix;
+pub mod mesh;
 mod nifti_image;
 mod npy;
 pub mod parts;
@@ -71,6 +73,7 @@ pub use gradients::{FslTimes, read_fsl, read_fsl_shapes};
 pub use hash::{content_hash, numbers_hash};
 pub use maps::MapWriter;
 pub use matrix::{Matrix, MatrixWriter, read_matrix, write_matrix};
+pub use mesh::read_mesh;
 pub use parts::{Join, PartStore};
 pub use pieces::{ArrayPieces, ArrayWriter, Stored};
 pub use preview::{Window, write_preview};
