@@ -16,6 +16,7 @@
 //! | [`frames`], [`scan`] | stacks of images: NPY, raw, TIFF, HDF5 |
 //! | [`tracts`] | streamlines: TRX, TCK, TRK, VTK |
 //! | [`parcels`] | labels of nodes, matrices of connectivity |
+//! | [`mesh`] | triangle meshes |
 //! | [`substrate`] | substrates of simulations |
 //! | [`phantom`] | structures with known truth, noise |
 //! | [`demo`] | the embedded demonstration block |
@@ -40,6 +41,7 @@ pub mod hash;
 pub mod maps;
 mod mask;
 pub mod matrix;
+pub mod mesh;
 mod nifti_image;
 mod npy;
 pub mod parcels;
@@ -75,6 +77,7 @@ pub use gradients::{FslTimes, read_fsl, read_fsl_shapes};
 pub use hash::{content_hash, numbers_hash};
 pub use maps::MapWriter;
 pub use matrix::{Matrix, MatrixWriter, read_matrix, write_matrix};
+pub use mesh::read_mesh;
 pub use parcels::{Parcels, write_connectivity};
 pub use parts::{Join, PartStore};
 pub use pieces::{ArrayPieces, ArrayWriter, Stored};

@@ -56,6 +56,7 @@ mod streaming;
 mod truth;
 mod verdict;
 mod voxelwise;
+mod walk_tables;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
