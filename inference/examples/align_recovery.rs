@@ -2,7 +2,7 @@
 //! `cargo run --release -p microtome-inference --example align_recovery -- [N] [VIEWS] [SEED]`
 //! (64, 90 and 1 where left out; the full size is 128).
 //!
-//! A phantom of ellipsoids is made at twice the resolution, projected from poses with errors
+//! A phantom of turned cubes and balls is made at twice the resolution, projected from poses with errors
 //! of 1° (alpha, beta, phi) and 2 voxels (dx, dz), binned to N pixels, and gets noise of a
 //! twentieth of the largest projection. `align_jointly` starts from the poses without errors.
 //! What no projection shows (a motion of the volume) is taken out by the motion nearest to
@@ -17,41 +17,46 @@ use microtome_inference::reconstruct::{
 };
 use microtome_kernels::philox::PhiloxRng;
 use microtome_models::ct::{PoseModel, VolumeGrid, batch_forward_project};
+use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 use std::error::Error;
 use std::ops::ControlFlow;
 
-/// Centre, half axes (both in half sides) and value of ellipsoids, each with a turn about z.
-const ELLIPSOIDS: [([f64; 3], [f64; 3], f64, f64); 9] = [
-    ([0.0, 0.0, 0.0], [0.62, 0.50, 0.66], 0.3, 0.5),
-    ([0.22, 0.08, 0.10], [0.20, 0.14, 0.26], 0.5, 0.3),
-    ([-0.20, -0.12, -0.15], [0.13, 0.22, 0.18], -0.4, -0.3),
-    ([0.05, 0.28, -0.25], [0.10, 0.08, 0.12], 0.0, 0.4),
-    ([-0.30, 0.15, 0.28], [0.07, 0.11, 0.09], 0.9, 0.4),
-    ([0.30, -0.22, -0.30], [0.09, 0.06, 0.10], 0.2, -0.35),
-    ([0.00, -0.30, 0.30], [0.12, 0.07, 0.06], 1.2, 0.35),
-    ([-0.05, 0.05, 0.45], [0.09, 0.09, 0.05], 0.0, -0.3),
-    ([0.10, -0.05, -0.48], [0.16, 0.05, 0.06], 0.7, 0.4),
-];
+/// Cubes and balls of the phantom.
+const OBJECTS: usize = 60;
 
+/// Cubes and balls of random places, sizes, turns and values, on `n` voxels a side.
 fn phantom(n: usize) -> Vec<f32> {
+    let mut random = PhiloxRng::new(2026, 0, 0);
+    let mut out = vec![0.0_f32; n * n * n];
     let at = |i: usize| (2.0 * i as f64 + 1.0) / n as f64 - 1.0;
-    let value = |x: f64, y: f64, z: f64| -> f64 {
-        ELLIPSOIDS
-            .iter()
-            .filter(|(c, a, turn, _)| {
-                let (s, k) = turn.sin_cos();
-                let (dx, dy) = (x - c[0], y - c[1]);
-                let (u, v, w) = ((k * dx + s * dy) / a[0], (k * dy - s * dx) / a[1], (z - c[2]) / a[2]);
-                u * u + v * v + w * w < 1.0
-            })
-            .map(|e| e.3)
-            .sum()
-    };
-    let mut out = Vec::with_capacity(n * n * n);
-    for z in 0..n {
-        for y in 0..n {
-            out.extend((0..n).map(|x| value(at(x), at(y), at(z)) as f32));
+    for object in 0..OBJECTS {
+        let mut any = |least: f64, most: f64| least + (most - least) * random.random::<f64>();
+        let (c, size, value) =
+            ([any(-0.5, 0.5), any(-0.5, 0.5), any(-0.55, 0.55)], any(0.05, 0.16), any(0.2, 1.0));
+        let turns = [any(0.0, 3.0), any(0.0, 3.0)];
+        let [(s, k), (t, l)] = turns.map(f64::sin_cos);
+        let reach = 1.75 * size;
+        let range = |c: f64| {
+            let index = |v: f64| (((v + 1.0) * n as f64 / 2.0).floor().max(0.0) as usize).min(n);
+            index(c - reach)..index(c + reach + 2.0 / n as f64)
+        };
+        for z in range(c[2]) {
+            for y in range(c[1]) {
+                for x in range(c[0]) {
+                    let d = [at(x) - c[0], at(y) - c[1], at(z) - c[2]];
+                    let (u, v) = (k * d[0] + s * d[1], k * d[1] - s * d[0]);
+                    let (v, w) = (l * v + t * d[2], l * d[2] - t * v);
+                    let inside = if object % 2 == 0 {
+                        u.abs().max(v.abs()).max(w.abs()) < size
+                    } else {
+                        u * u + v * v + w * w < size * size
+                    };
+                    if inside {
+                        out[(z * n + y) * n + x] = value as f32;
+                    }
+                }
+            }
         }
     }
     out
