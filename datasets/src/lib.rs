@@ -15,6 +15,8 @@
 //! | [`array_file`], [`tiff_stack`], [`preview`] | arrays as TIFF, NIfTI and PNG |
 //! | [`frames`], [`scan`] | stacks of images: NPY, raw, TIFF, HDF5 |
 //! | [`tracts`] | streamlines: TRX, TCK, TRK, VTK |
+//! | [`parcels`] | labels of nodes, matrices of connectivity |
+//! | [`mesh`] | triangle meshes |
 //! | [`substrate`] | substrates of simulations |
 //! | [`phantom`] | structures with known truth, noise |
 //! | [`demo`] | the embedded demonstration block |
@@ -39,8 +41,10 @@ pub mod hash;
 pub mod maps;
 mod mask;
 pub mod matrix;
+pub mod mesh;
 mod nifti_image;
 mod npy;
+pub mod parcels;
 pub mod parts;
 pub mod phantom;
 pub mod pieces;
@@ -73,6 +77,8 @@ pub use gradients::{FslTimes, read_fsl, read_fsl_shapes};
 pub use hash::{content_hash, numbers_hash};
 pub use maps::MapWriter;
 pub use matrix::{Matrix, MatrixWriter, read_matrix, write_matrix};
+pub use mesh::read_mesh;
+pub use parcels::{Parcels, write_connectivity};
 pub use parts::{Join, PartStore};
 pub use pieces::{ArrayPieces, ArrayWriter, Stored};
 pub use preview::{Window, write_preview};
@@ -85,7 +91,7 @@ pub use signals::{Rows, SignalSource};
 pub use substrate::read_substrate;
 pub use table::{TableReader, TableWriter, read_table, write_table};
 pub use tracts::{
-    TractColumn, TractFormat, TractWriter, Tractogram, linearise, read_tracts, tract_batch,
-    tract_schema, write_tract_table, write_tracts,
+    TractColumn, TractDensity, TractFormat, TractWriter, Tractogram, VoxelPath, linearise,
+    read_tracts, tract_batch, tract_schema, write_tract_table, write_tracts,
 };
 pub use waveforms::{Samples, read_waveform_samples, read_waveforms};

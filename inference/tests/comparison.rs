@@ -15,6 +15,7 @@ use microtome_inference::comparison::{
     stacking_weights,
 };
 use microtome_inference::dense::backward;
+use microtome_inference::diagnostics::khat_limit;
 use microtome_inference::fit::Status;
 use microtome_inference::sample::{Laplace, NutsOptions, Sampler, VoxelPosterior};
 use microtome_inference::{Runner, Tables, record_batch};
@@ -490,6 +491,7 @@ fn criteria_of_a_run_are_those_of_its_draws() {
     let status = table.column_by_name("status").unwrap().as_string::<i32>();
     let count = table.column_by_name("n_measurements").unwrap().as_primitive::<Int32Type>();
     assert!(count.values().iter().all(|c| *c as usize == n));
+    let high = table.column_by_name("n_khat_high").unwrap().as_primitive::<Int32Type>();
     for v in 0..5 {
         let of = |name: &str| numbers(&table, name)[v];
         let names = ["elpd_loo", "elpd_loo_se", "p_loo", "elpd_waic", "p_waic", "ln_evidence"];
@@ -503,7 +505,13 @@ fn criteria_of_a_run_are_those_of_its_draws() {
         assert!((sum - of("elpd_loo")).abs() < 1e-9);
         // Six free numbers.
         assert!((3.0..9.0).contains(&of("p_loo")) && (3.0..9.0).contains(&of("p_waic")));
-        assert!(of("khat_loo") < 0.7 && of("ln_evidence_mcse") < 0.1);
+        let (khat, mcse) = (of("khat_loo"), of("ln_evidence_mcse"));
+        assert!(mcse < 0.05, "voxel {v}: ln evidence +- {mcse}");
+        // The largest of 66 estimates, each from some eighty draws of the tail, scatters by 0.1
+        // about 0.53 (60 such voxels; 0.43 with 4 x 4000 draws): above 0.7 in one voxel of 15.
+        let high = high.value(v);
+        assert!(khat < 1.0 && high <= 2, "voxel {v}: k-hat {khat}, {high} high");
+        assert_eq!(high > 0, khat > khat_limit(4 * search.draws), "voxel {v}: k-hat {khat}");
         assert!((of("ln_evidence") - of("ln_evidence_laplace")).abs() < 0.5);
         assert!((0.0..=1.0).contains(&of("ppp_chi2")) && (0.0..=1.0).contains(&of("ppp_max")));
     }

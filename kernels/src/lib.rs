@@ -23,6 +23,7 @@ mod lanes;
 pub mod legendre;
 pub mod log;
 pub mod log_linear;
+pub mod moving_average;
 pub mod nc_chi;
 pub mod normal;
 pub mod philox;

@@ -1,6 +1,9 @@
 //! Every row of a folder of exact signals against walks:
 //! `cargo run --release -p microtome-models --example simulation_reference -- DIR [--walkers N] [--seed N] [--table T] [--row K] [--step-scale X]`.
 //!
+//! With `--exact` the rows are compared with the exact twin instead of walks: the largest
+//! difference and the CPU time a signal of every table.
+//!
 //! DIR holds `pgse_rect.csv`, `shaped_waveforms.csv`, `b_tensor.csv`, `msd_one_axis.csv`,
 //! `surface_relaxation.csv` and `permeable_slab.csv` (SI units; one row a signal). Each row
 //! is a walk with a seed of its own, with the automatic time step times X. Prints for
@@ -14,8 +17,11 @@
     clippy::panic
 )]
 
+use cpu_time::ThreadTime;
 use microtome_models::GAMMA_RAD_PER_S_T;
-use microtome_models::substrate::{Sequence, Simulation, SubstrateSpec, TOTAL, TimeStep};
+use microtome_models::substrate::{
+    Sequence, Simulation, SubstrateSpec, TOTAL, TimeStep, exact_signals,
+};
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 use std::collections::HashMap;
 use std::f64::consts::TAU;
@@ -25,6 +31,9 @@ type Row = HashMap<String, String>;
 type Table = (&'static str, fn(&mut Check, &Row));
 
 struct Check {
+    /// Differences from the exact twin, its seconds, its refusals.
+    exact: Option<Vec<(String, f64, f64)>>,
+    refused: usize,
     walkers: u64,
     scale: f64,
     seed: u64,
@@ -70,6 +79,21 @@ impl Check {
 
     /// Walks and scores measurement k against wanted[k].
     fn signals(&mut self, name: &str, toml: &str, sequence: &Sequence, wanted: &[f64]) {
+        if let Some(exact) = &mut self.exact {
+            let substrate = SubstrateSpec::from_toml(toml).unwrap().build().unwrap();
+            let begin = ThreadTime::now();
+            let found = exact_signals(&substrate, sequence);
+            let seconds = begin.elapsed().as_secs_f64() / wanted.len() as f64;
+            let Ok(found) = found else {
+                self.refused += 1;
+                return;
+            };
+            for row in found.rows.iter().filter(|r| r.compartment == TOTAL) {
+                let off = row.signal.real - wanted[row.measurement];
+                exact.push((name.into(), off, seconds));
+            }
+            return;
+        }
         let found = self.simulation(toml, sequence).run(|_| true);
         self.escaped += found.escaped + found.stopped;
         self.steps += found.walker_steps;
@@ -163,12 +187,14 @@ fn relaxation(check: &mut Check, row: &Row) {
     let waveform = pulses(number(row, "G_T_m"), delta, big, dt);
     let times = waveform.len();
     assert!((times as f64 * dt - number(row, "t_s") * 1e3).abs() < 1e-9);
-    let both = along(g, &[vec![0.0; times], waveform]);
-    let sequence = Sequence::from_waveforms(&both, times, dt).unwrap();
     let name = format!("{kind} {size} D {d} rho {rho} {delta}/{big}");
     let toml = substrate(kind, size, d, axis, rho);
+    // Every signal has walkers of its own, so that scores are independent.
     let wanted = [number(row, "survival_G0"), number(row, "S_pgse_unnormalised")];
-    check.signals(&name, &toml, &sequence, &wanted);
+    for (waveform, wanted) in [vec![0.0; times], waveform].into_iter().zip(wanted) {
+        let sequence = Sequence::from_waveforms(&along(g, &[waveform]), times, dt).unwrap();
+        check.signals(&name, &toml, &sequence, &[wanted]);
+    }
 }
 
 fn permeable(check: &mut Check, row: &Row) {
@@ -177,13 +203,19 @@ fn permeable(check: &mut Check, row: &Row) {
     let dt = grid(&[delta, big]);
     let waveforms = ["G1_T_m", "G2_T_m"].map(|g| pulses(number(row, g), delta, big, dt));
     let times = waveforms[0].len();
-    let sequence = Sequence::from_waveforms(&along(0, &waveforms), times, dt).unwrap();
     let membrane = number(row, "membrane_x_over_L") * size;
     let kappa = number(row, "kappa_m_s") * 1e3;
     let toml = substrate("planes", size, d, X, 0.0)
         + &format!("[[membrane]]\nposition_um = {membrane}\npermeability_um_per_ms = {kappa}\n");
     let name = format!("slab {size} membrane {membrane} kappa {kappa} {delta}/{big}");
-    check.signals(&name, &toml, &sequence, &[number(row, "E1"), number(row, "E2")]);
+    for (waveform, wanted) in waveforms.iter().zip([number(row, "E1"), number(row, "E2")]) {
+        let sequence = Sequence::from_waveforms(&along(0, &[waveform.clone()]), times, dt).unwrap();
+        check.signals(&name, &toml, &sequence, &[wanted]);
+    }
+    if check.exact.is_some() {
+        return;
+    }
+    let sequence = Sequence::from_waveforms(&along(0, &waveforms[..1]), times, dt).unwrap();
     let walk = check.simulation(&toml, &sequence);
     let nodes = [0, walk.steps()];
     let moved: Vec<f64> = walk
@@ -201,6 +233,9 @@ fn msd(check: &mut Check, row: &Row) {
     let (axis, g) = frame(kind);
     let (size, d) = (number(row, "size_m") * 1e6, number(row, "D_m2_s") * 1e9);
     let t = number(row, "t_s") * 1e3;
+    if check.exact.is_some() {
+        return;
+    }
     let sequence = Sequence::from_waveforms(&[0.0; 3], 1, t).unwrap();
     let walk = check.simulation(&substrate(kind, size, d, axis, 0.0), &sequence);
     let nodes = [0, walk.steps()];
@@ -313,10 +348,37 @@ fn main() {
             continue;
         }
         let begin = std::time::Instant::now();
-        let mut check = Check { walkers, scale, seed, scores: Vec::new(), escaped: 0, steps: 0 };
+        let exact = arguments.iter().any(|a| a == "--exact").then(Vec::new);
+        let mut check = Check {
+            exact,
+            refused: 0,
+            walkers,
+            scale,
+            seed,
+            scores: Vec::new(),
+            escaped: 0,
+            steps: 0,
+        };
         let rows = rows(&folder.join(format!("{name}.csv")));
         for (_, row) in rows.iter().enumerate().filter(|(k, _)| line.is_none_or(|l| l == *k)) {
             run(&mut check, row);
+        }
+        if let Some(exact) = &check.exact {
+            let worst = exact.iter().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()));
+            let mut seconds: Vec<f64> = exact.iter().map(|e| e.2).collect();
+            seconds.sort_by(f64::total_cmp);
+            if let Some((what, off, _)) = worst {
+                println!(
+                    "{name}: {} signals, largest difference {off:.1e} ({what}), {} above 1e-6, {} refused, \
+                     {:.2} ms a signal (median), {:.1} at most",
+                    exact.len(),
+                    exact.iter().filter(|e| e.1.abs() > 1e-6).count(),
+                    check.refused,
+                    1e3 * seconds[seconds.len() / 2],
+                    1e3 * seconds[seconds.len() - 1]
+                );
+            }
+            continue;
         }
         let z: Vec<f64> = check.scores.iter().map(|s| s.1).collect();
         let chi: f64 = z.iter().map(|z| z * z).sum();

@@ -386,6 +386,24 @@ impl Model {
         }
     }
 
+    /// Every free angle that turns a frame about a free axis: where the angle is among the
+    /// values, and the first value of the axis. The second axis of the frame
+    /// ([`Frame::axes`](crate::Frame)) is what such an angle says, whatever the sign of the axis.
+    pub fn turns(&self) -> Vec<(usize, usize)> {
+        let mut out = Vec::new();
+        for component in &self.components {
+            let Some(AxisSource::Value(axis)) = component.axis else { continue };
+            for (source, p) in component.scalars.iter().zip(component.kind.parameters()) {
+                if let (Source::Value(k), Some(_)) = (source, p.period)
+                    && !out.contains(&(*k, axis))
+                {
+                    out.push((*k, axis));
+                }
+            }
+        }
+        out
+    }
+
     /// Brings values to their canonical form, the signal unchanged: angles within
     /// their period; exchangeable compartments by falling fraction (the larger one to
     /// the larger Dirichlet concentration, where these differ); axes with $\mu_z \ge 0$, or with $\mu_x \ge 0$ when a

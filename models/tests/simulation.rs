@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use microtome_kernels::simd::SimdLevel;
-use microtome_kernels::walk::{NodeWeight, Protocol, Reading, Shape, Walk, walk, walk_at};
+use microtome_kernels::walk::{
+    Medium, NodeWeight, Protocol, Reading, Shape, Start, Walk, walk, walk_at,
+};
 use microtome_models::substrate::{Sequence, Signals, Simulation, SubstrateSpec, TimeStep};
 
 const GOLDEN: &str = include_str!("../../tests/golden/simulation.csv");
@@ -146,10 +148,12 @@ fn threads_levels_and_numbers_of_walkers_change_no_bit() {
         Shape::Plates { separation: 4.0, membranes },
     ] {
         let relaxivity = if shape == Shape::Free { 0.0 } else { 0.05 };
+        let media = [Medium { diffusivity: 2.0, relaxivity, relaxation: 0.0 }];
+        let start = Start::Uniform(vec![0]);
         let spec = |walkers| Walk {
             shape: &shape,
-            diffusivity: 2.0,
-            relaxivity,
+            media: &media,
+            start: &start,
             protocol: &protocol,
             seed: 9,
             walkers,
@@ -168,7 +172,7 @@ fn threads_levels_and_numbers_of_walkers_change_no_bit() {
         let all = microtome_kernels::walk::paths(&spec(5003), &[0, 50], 0..5003);
         let some = microtome_kernels::walk::paths(&spec(5003), &[0, 50], 600..1203);
         assert_eq!(all[1200..2406], some);
-        assert_eq!(all[0], shape.start(9, 0));
+        assert_eq!(all[0], start.place(&shape, 9, 0));
     }
 }
 
@@ -183,8 +187,8 @@ fn uniform_stays_uniform() {
         let dimensions = if mean == 0.5 { 2 } else { 3 };
         let spec = Walk {
             shape: &shape,
-            diffusivity: 1.0,
-            relaxivity: 0.0,
+            media: &[Medium { diffusivity: 1.0, relaxivity: 0.0, relaxation: 0.0 }],
+            start: &Start::Uniform(vec![0]),
             protocol: &protocol,
             seed: 4,
             walkers: 40_000,

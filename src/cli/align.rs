@@ -1,10 +1,12 @@
-//! `microtome align --derivatives`: loss of every view and its derivatives with respect to
-//! the pose of the volume.
+//! `microtome align`: poses of the views (`poses`), and with `--derivatives` the loss of every
+//! view and its derivatives with respect to the pose of the volume.
 //!
 //! $$L = \tfrac12\sum(p-m)^2,\quad \nabla L,\quad J^TJ,\quad J$$
 //!
-//! All by the march of the trilinear projector; nothing is optimised. Validated by
-//! `tests/cli/align.rs`.
+//! All by the march of the trilinear projector. Validated by `tests/cli/align.rs` and
+//! `tests/cli/align_poses.rs`.
+
+mod poses;
 
 use super::config::{self, Setting};
 use super::flags::CommonFlags;
@@ -17,14 +19,24 @@ use microtome_kernels::ray::Real;
 use microtome_models::ct::{CtError, PoseModel, batch_forward_project};
 use std::path::{Path, PathBuf};
 
-/// Derivatives of projections with respect to the pose of the volume.
+/// Finds the poses of the views: in a known volume, or together with the volume.
 ///
-/// For the kind pose5 the parameters of a view are alpha, beta, phi (rad), dx, dz (mm) at
-/// the poses of the file; for other kinds the six rigid ones of the volume, alpha, beta,
-/// phi, dx, dy, dz, at zero. The projector is trilinear.
+/// For the kind pose5 the parameters of a view are alpha, beta, phi (rad), dx, dz (mm), from
+/// the poses of the file on; for other kinds the six rigid ones of the volume, alpha, beta,
+/// phi, dx, dy, dz, from zero on. The projector is trilinear. With --volume every view is
+/// searched by itself; without it volume and poses are found together, and what no projection
+/// shows (motions of the volume with all views) keeps its mean.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Files in DIR:
+  theta.npy        [view, parameter]
+  poses.parquet    a row a view: parameters, standard errors, loss, weight, status
+  geometry.toml    the set-up with these poses, for reconstruct (views.npy for vectors)
+  volume.npy       without --volume
+  history.parquet  without --volume: steps of Gauss-Newton
+  run.json         settings, counts, what no projection shows
+
+Files in DIR with --derivatives, which optimises nothing:
   projections.npy  [view, v, u]
   loss.npy         [view], 0.5 sum (p - m)^2
   gradient.npy     [view, parameter]
@@ -32,18 +44,22 @@ Files in DIR:
   jacobian.npy     [view, parameter, v, u], with --jacobian
   run.json         names of the parameters, steps, sum of the losses
 
-Example:
+Examples:
+  microtome align --geometry pose.toml --projections m.npy --out aligned
+  microtome reconstruct --projections m.npy --geometry aligned/geometry.toml \
+    --method fista_tv --out v.npy
+  microtome align --geometry scan.toml --projections m.npy --common detector_u --out axis
   microtome align --derivatives --volume v.npy --geometry pose.toml \\
     --projections m.npy --out derivatives
 
 docs/pose.md has the equations and the set-up file.")]
 pub(crate) struct AlignArgs {
-    /// Writes derivatives; there is no optimisation yet.
-    #[arg(long)]
+    /// Writes derivatives at the poses of the file, and optimises nothing.
+    #[arg(long, requires = "volume")]
     derivatives: bool,
-    /// The volume: .npy [z, y, x], in the plane [y, x].
+    /// The volume, where it is known: .npy [z, y, x], in the plane [y, x].
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    volume: PathBuf,
+    volume: Option<PathBuf>,
     /// The set-up: a TOML file, kind pose5 or any other.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     geometry: PathBuf,
@@ -53,12 +69,15 @@ pub(crate) struct AlignArgs {
     /// The folder of the results.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     out: Option<PathBuf>,
-    /// Also writes the derivative of every pixel.
-    #[arg(long)]
+    /// With --derivatives: also the derivative of every pixel.
+    #[arg(long, requires = "derivatives")]
     jacobian: bool,
-    /// Number type of arithmetic and of images; that of the volume when left out.
+    /// Number type of arithmetic and of images; that of the volume (without one, of the
+    /// projections) when left out.
     #[arg(long, value_enum, value_name = "TYPE")]
     precision: Option<Precision>,
+    #[command(flatten)]
+    poses: poses::PoseFlags,
     #[command(flatten)]
     common: CommonFlags,
 }
@@ -130,13 +149,15 @@ fn compute<T: Stored>(
 impl AlignArgs {
     pub(crate) fn run(self, settings: &[Setting]) -> anyhow::Result<Outcome> {
         let (threads, _) = self.common.start()?;
-        if !self.derivatives {
-            bail!("align computes derivatives only, and optimises nothing yet: give --derivatives");
-        }
         let set_up = read_set_up(&self.geometry, None)?;
+        if !self.derivatives {
+            poses::save(&self, settings)?;
+            return poses::run(&self, &set_up, threads);
+        }
+        let Some(of_volume) = &self.volume else { bail!("--derivatives needs --volume FILE") };
         let named = || self.geometry.display().to_string();
         let (model, thetas) = set_up.pose_model().with_context(named)?;
-        let volume = self.read("volume", &self.volume, &model.volume().shape())?;
+        let volume = self.read("volume", of_volume, &model.volume().shape())?;
         let measured = self.read("projections", &self.projections, &model.shape())?;
         let precision = self.precision.unwrap_or(match volume.values {
             Values::F32(_) => Precision::F32,

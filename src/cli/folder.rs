@@ -153,7 +153,7 @@ fn is_half_written(name: &str) -> bool {
 /// Whether a name is one that this program writes.
 fn is_ours(name: &str) -> bool {
     let tables =
-        ["fit", "posterior", "summary", "fod", "criteria", "population", "population_summary"];
+        ["fit", "posterior", "summary", "fod", "criteria", "population", "population_summary", "poses"];
     let table = tables.iter().any(|t| {
         name.strip_prefix(t).is_some_and(|r| r.starts_with('.') && r.ends_with(".parquet"))
     });
@@ -179,6 +179,11 @@ fn is_ours(name: &str) -> bool {
             "draws.npy",
             "exceedance.npy",
             "regions.parquet",
+            "theta.npy",
+            "views.npy",
+            "volume.npy",
+            "geometry.toml",
+            "history.parquet",
         ]
         .contains(&name)
 }

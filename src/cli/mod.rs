@@ -57,6 +57,7 @@ mod track;
 mod truth;
 mod verdict;
 mod voxelwise;
+mod walk_tables;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;

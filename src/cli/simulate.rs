@@ -8,7 +8,7 @@
 use super::config::{self, Setting};
 use super::flags::{AcquisitionFlags, CommonFlags};
 use super::input::{simd, version};
-use super::{Outcome, say};
+use super::{Outcome, say, walk_tables};
 use anyhow::{Context, bail};
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
@@ -17,7 +17,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use microtome_datasets::{
     TableReader, content_hash, read_substrate, read_waveform_samples, write_table,
 };
-use microtome_models::substrate::{Observed, Sequence, Signals, Simulation, Substrate, TOTAL};
+use microtome_models::substrate::{
+    Observed, Sequence, Signals, Simulation, Substrate, TOTAL, exact_signals,
+};
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -39,19 +41,37 @@ const IDENTITY: &str = "microtome.identity";
 #[command(after_help = "\
 S.toml:
   [substrate]
-  kind = \"cylinder\"                   # free, planes, cylinder, sphere
-  radius_um = 5.0                     # cylinder, sphere; planes: separation_um
-  axis = [0, 0, 1]                    # axis of a cylinder, normal of planes
-  [intra]
+  kind = \"cylinder\"                   # see the table
+  radius_um = 5.0
+  axis = [0, 0, 1]                    # axis of cylinders, normal of planes
+  cell_um = 12.0                      # periodic cell, for walkers outside
+  [intra]                             # also [extra], [myelin]
   diffusivity_um2_per_ms = 2.0
   surface_relaxivity_um_per_ms = 0.0  # 1 m/s = 1000 um/ms
   t2_ms = inf                         # left out: no relaxation
+  [wall]
+  permeability_um_per_ms = 0.0        # flux = permeability x jump
   [[membrane]]                        # planes only, inside the slab
   position_um = -2.0                  # from the middle, along the normal
-  permeability_um_per_ms = 0.001      # flux = permeability x jump
+  permeability_um_per_ms = 0.001
+  [start]
+  where = \"intra\"                     # intra, extra, all, given (with positions = \"p.npy\")
+
+  free             -
+  planes           separation_um
+  cylinder, sphere radius_um, cell_um
+  ellipsoid        semi_axes_um = [x, y, z]
+  capped_cylinder  radius_um, length_um
+  annuli           radii_um = [inner, ..., outer], cell_um
+  cylinders        count, volume_fraction, radius_um or gamma_shape and gamma_scale_um
+  spheres            (min_radius_um, max_radius_um), packing_seed, g_ratio;
+                     or objects = \"list.csv\" (x_um, y_um, z_um, radius_um) and cell_um
+  mesh             file = \"cell.ply\" (or .obj), unit_um, cell_um
 
 Example:
   microtome simulate --substrate axon.toml --scheme scheme.csv --walkers 100000 --out signals.parquet
+
+  microtome simulate --substrate pore.toml --scheme scheme.csv --exact --out signals.parquet
 
 Carslaw & Jaeger 1959, Conduction of Heat in Solids, section 14.2 (walls);
 Salmon et al. 2011, doi:10.1145/2063384.2063405 (random numbers). docs/simulation.md.")]
@@ -62,11 +82,28 @@ pub(crate) struct SimulateArgs {
     #[command(flatten)]
     acquisition: AcquisitionFlags,
     /// Number of walkers.
-    #[arg(long, value_name = "N", help_heading = "Walk")]
-    walkers: u64,
+    #[arg(long, value_name = "N", required_unless_present = "exact", help_heading = "Walk")]
+    walkers: Option<u64>,
+    /// No walkers: exact signals of free diffusion, planes (with membranes), one cylinder,
+    /// sphere or capped cylinder, by their modes. Standard errors and walkers are 0.
+    #[arg(long, conflicts_with_all = ["walkers", "step_ms", "target_se", "trajectories", "phases"], help_heading = "Walk")]
+    exact: bool,
     /// Longest step in time, ms; by the rules of docs/simulation.md when left out.
     #[arg(long, value_name = "MS", help_heading = "Walk")]
     step_ms: Option<f64>,
+    /// Stop when no standard error over all walkers is above this; --walkers is then the most.
+    #[arg(long, value_name = "SE", help_heading = "Walk")]
+    target_se: Option<f64>,
+    /// Positions of the first walkers at every step, .parquet: walker, step, time_ms, x_um,
+    /// y_um, z_um.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Walk")]
+    trajectories: Option<PathBuf>,
+    /// Phases of the first walkers, .parquet: walker, measurement, phase_rad.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Walk")]
+    phases: Option<PathBuf>,
+    /// How many walkers --trajectories and --phases are of.
+    #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Walk")]
+    keep_walkers: u64,
     /// Seed of all random numbers.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Walk")]
     seed: u64,
@@ -83,9 +120,12 @@ impl SimulateArgs {
         let substrate = read_substrate(&self.substrate)?;
         let sequence = self.sequence()?;
         let identity = self.identity(&substrate, &sequence);
-        let simulation =
-            Simulation::new(substrate, &sequence, self.step_ms, self.walkers, self.seed)
-                .context("--walkers and --step-ms")?;
+        if self.exact {
+            return self.run_exact(&substrate, &sequence, &identity, settings);
+        }
+        let walkers = self.walkers.unwrap_or(0);
+        let simulation = Simulation::new(substrate, &sequence, self.step_ms, walkers, self.seed)
+            .context("--walkers and --step-ms")?;
         if let Some(path) = &self.common.save_config {
             config::save(path, settings)?;
         }
@@ -96,15 +136,21 @@ impl SimulateArgs {
                 "plan of simulate (nothing is written)\n  measurements  {}\n  walkers       {}\n  \
                  step          {} ms ({})\n  steps         {} a walker, {:.3e} in all\n  threads       {threads}",
                 sequence.len(),
-                self.walkers,
+                walkers,
                 say::number(step.ms),
                 step.rule,
                 simulation.steps(),
-                simulation.steps() as f64 * self.walkers as f64,
+                simulation.steps() as f64 * walkers as f64,
             ));
             return Ok(Outcome::Done);
         }
+        if self.target_se.is_some_and(|t| !(t.is_finite() && t > 0.0)) {
+            bail!("--target-se {}: a number above 0 is needed", self.target_se.unwrap_or(0.0));
+        }
         let Some(out) = &self.out else { bail!("--out FILE is needed, a .parquet file") };
+        for path in [&self.trajectories, &self.phases].into_iter().flatten() {
+            is_new(path, self.common.overwrite)?;
+        }
         if is_done(out, &identity, self.common.overwrite)? {
             if !self.common.quiet {
                 say::line(&format!("{} holds this simulation already", out.display()));
@@ -116,11 +162,15 @@ impl SimulateArgs {
         }
         let begin = Instant::now();
         let mut progress = Progress::new(self.common.quiet);
-        let signals = simulation.run(|seen| {
-            progress.show(seen);
-            true
-        });
+        let target = self.target_se.unwrap_or(0.0);
+        let signals = simulation.run_to(target, |seen| progress.show(seen));
         progress.finish();
+        if self.target_se.is_some_and(|t| largest_se(&signals) > t) {
+            say::note(&format!(
+                "warning: the largest standard error is {} after all walkers, above --target-se; give more walkers",
+                say::number(largest_se(&signals))
+            ));
+        }
         if signals.stopped > 0 {
             say::note(&format!(
                 "warning: {} steps met too many walls; the rest of each was left out",
@@ -134,10 +184,20 @@ impl SimulateArgs {
             ));
         }
         let (schema, batch) = table(&signals, &identity, step.ms, self.seed)?;
+        let kept = 0..self.keep_walkers.min(walkers);
+        if let Some(path) = &self.trajectories {
+            let (schema, batch) = walk_tables::trajectories(&simulation, kept.clone())?;
+            write_table(path, schema, &[batch])?;
+        }
+        if let Some(path) = &self.phases {
+            let (schema, batch) = walk_tables::phases(&simulation, sequence.len(), kept)?;
+            write_table(path, schema, &[batch])?;
+        }
         write_table(out, schema, &[batch])?;
         if self.common.json {
             let json = serde_json::json!({
-                "verb": "simulate", "measurements": sequence.len(), "walkers": self.walkers,
+                "verb": "simulate", "measurements": sequence.len(),
+                "walkers": signals.walkers(),
                 "step_ms": step.ms, "step_rule": step.rule, "steps": simulation.steps(),
                 "walker_steps": signals.walker_steps, "escaped": signals.escaped,
                 "stopped": signals.stopped, "largest_se": largest_se(&signals),
@@ -149,10 +209,62 @@ impl SimulateArgs {
             say::line(&format!(
                 "{} measurements, {} walkers x {} steps in {}; largest standard error {}: {}",
                 sequence.len(),
-                self.walkers,
+                signals.walkers(),
                 simulation.steps(),
                 say::duration(begin.elapsed().as_secs_f64()),
                 say::number(largest_se(&signals)),
+                out.display()
+            ));
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// Signals by modes.
+    fn run_exact(
+        &self,
+        substrate: &Substrate,
+        sequence: &Sequence,
+        identity: &str,
+        settings: &[Setting],
+    ) -> anyhow::Result<Outcome> {
+        if let Some(path) = &self.common.save_config {
+            config::save(path, settings)?;
+        }
+        if self.common.dry_run {
+            say::line(&format!(
+                "plan of simulate (nothing is written)\n  measurements  {}\n  exact signals by modes, no walkers",
+                sequence.len()
+            ));
+            return Ok(Outcome::Done);
+        }
+        let Some(out) = &self.out else { bail!("--out FILE is needed, a .parquet file") };
+        if is_done(out, identity, self.common.overwrite)? {
+            if !self.common.quiet {
+                say::line(&format!("{} holds these signals already", out.display()));
+            }
+            return Ok(Outcome::Done);
+        }
+        if let Some(text) = warning(sequence) {
+            say::note(&format!("warning: {text}"));
+        }
+        let begin = Instant::now();
+        let signals = exact_signals(substrate, sequence)
+            .with_context(|| format!("{} with --exact", self.substrate.display()))?;
+        let (schema, batch) = table(&signals, identity, 0.0, self.seed)?;
+        write_table(out, schema, &[batch])?;
+        let elapsed = begin.elapsed().as_secs_f64();
+        if self.common.json {
+            let json = serde_json::json!({
+                "verb": "simulate", "exact": true, "measurements": sequence.len(), "walkers": 0,
+                "walker_steps": 0, "escaped": 0, "stopped": 0, "largest_se": 0.0,
+                "unbalanced": sequence.unbalanced(), "wall_s": elapsed, "out": out,
+            });
+            say::line(&json.to_string());
+        } else if !self.common.quiet {
+            say::line(&format!(
+                "{} exact signals in {}: {}",
+                sequence.len(),
+                say::duration(elapsed),
                 out.display()
             ));
         }
@@ -180,7 +292,10 @@ impl SimulateArgs {
 
     fn identity(&self, substrate: &Substrate, sequence: &Sequence) -> String {
         let step = self.step_ms.map_or("automatic".into(), |s| s.to_bits().to_string());
-        let text = format!("{substrate:?}{sequence:?}{} {} {step}", self.walkers, self.seed);
+        let text = format!(
+            "{substrate:?}{sequence:?}{:?} {} {step} {:?} {}",
+            self.walkers, self.seed, self.target_se, self.exact
+        );
         content_hash(&[text.as_bytes(), version().as_bytes(), simd().as_bytes()])
     }
 }
@@ -197,6 +312,20 @@ fn warning(sequence: &Sequence) -> Option<String> {
 fn largest_se(signals: &Signals) -> f64 {
     let rows = signals.rows.iter().filter(|r| r.compartment == TOTAL);
     rows.flat_map(|r| [r.signal.se_real, r.signal.se_imaginary]).fold(0.0, f64::max)
+}
+
+/// A side table must not be there yet.
+fn is_new(out: &Path, overwrite: bool) -> anyhow::Result<()> {
+    if !out.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet")) {
+        bail!("{}: the name must end in .parquet", out.display());
+    }
+    if let Some(folder) = out.parent().filter(|f| !f.as_os_str().is_empty() && !f.is_dir()) {
+        bail!("{}: the folder {} does not exist", out.display(), folder.display());
+    }
+    if out.exists() && !overwrite {
+        bail!("{}: the file exists; give --overwrite to replace it", out.display());
+    }
+    Ok(())
 }
 
 /// Whether the file holds this very simulation; others stay unless `overwrite` is given.

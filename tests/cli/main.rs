@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod align;
+mod align_poses;
 mod analytic;
 mod bad_input;
 mod bench;

@@ -114,3 +114,107 @@ fn wrong_input_is_exit_1_with_the_reason() {
     bench.put("b.csv", "b_s_per_m2,gx,gy,gz\n1e9,1,0,0\n");
     fails("--substrate s.toml --scheme b.csv --walkers 9 --out a.parquet", &["b.csv", "delta"]);
 }
+
+const PACKING: &str = "[substrate]\nkind = \"cylinders\"\ncount = 30\nvolume_fraction = 0.6\n\
+    gamma_shape = 4.0\ngamma_scale_um = 0.5\nmin_radius_um = 0.5\n[intra]\n\
+    diffusivity_um2_per_ms = 2\n[extra]\ndiffusivity_um2_per_ms = 2\n[start]\nwhere = \"all\"\n";
+
+/// Compartments of a packing have rows of their own; a target stops the walk; the kept
+/// walkers have the phases of their paths.
+#[test]
+fn packings_targets_and_single_walkers() {
+    let bench = bench();
+    bench.put("p.toml", PACKING);
+    let line = "simulate --substrate p.toml --scheme s.csv --walkers 100000 --step-ms 0.5";
+    let json = bench
+        .run(&format!(
+            "{line} --target-se 0.01 --out a.parquet --trajectories t.parquet --phases p.parquet \
+             --keep-walkers 7 --json"
+        ))
+        .exits(0)
+        .json();
+    assert_eq!((json["escaped"].as_u64(), json["walkers"].as_u64()), (Some(0), Some(32_768)));
+    assert!(json["largest_se"].as_f64().unwrap() <= 0.01);
+    let found = rows(&bench, "a.parquet");
+    let names: Vec<&str> = found[..3].iter().map(|r| r.1.as_str()).collect();
+    assert_eq!(names, ["intra", "extra", "all"]);
+    assert_eq!(found[0].3 + found[1].3, found[2].3);
+    let steps = json["steps"].as_u64().unwrap() as usize;
+    let read = |name: &str| read_table(&bench.path(name)).unwrap().remove(0);
+    let (paths, phases) = (read("t.parquet"), read("p.parquet"));
+    assert_eq!((paths.num_rows(), phases.num_rows()), (7 * (steps + 1), 21));
+    let column = |name: &str| phases.column_by_name(name).unwrap().as_primitive::<Float64Type>();
+    assert!(column("phase_rad").values().iter().step_by(3).all(|p| *p == 0.0));
+    assert!(column("phase_rad").values().iter().skip(1).step_by(3).any(|p| p.abs() > 0.1));
+    let again = bench.run(&format!("{line} --out b.parquet --phases p.parquet")).exits(1);
+    assert!(again.stderr.contains("p.parquet") && again.stderr.contains("--overwrite"));
+}
+
+/// Exact signals and walks of the same line agree.
+#[test]
+fn exact_signals_without_walkers() {
+    let bench = bench();
+    let line = "simulate --substrate s.toml --scheme s.csv";
+    let json = bench.run(&format!("{line} --exact --out e.parquet --json")).exits(0).json();
+    assert_eq!((json["walkers"].as_u64(), json["exact"].as_bool()), (Some(0), Some(true)));
+    bench.run(&format!("{line} --walkers 20000 --out w.parquet")).exits(0);
+    let (exact, walked) = (rows(&bench, "e.parquet"), rows(&bench, "w.parquet"));
+    for (e, w) in exact.iter().zip(&walked) {
+        assert_eq!((e.0, &e.1, e.2[2], e.3), (w.0, &w.1, 0.0, 0));
+        assert!((e.2[0] - w.2[0]).abs() <= 3.5 * w.2[2], "{e:?} {w:?}");
+    }
+    let both = bench.run(&format!("{line} --exact --walkers 9 --out x.parquet")).exits(1);
+    assert!(both.stderr.contains("--walkers"), "{}", both.stderr);
+    bench.put("p.toml", PACKING);
+    let packed = "simulate --substrate p.toml --scheme s.csv --exact --out x.parquet";
+    let refused = bench.run(packed).exits(1);
+    assert!(refused.stderr.contains("walk the others"), "{}", refused.stderr);
+}
+
+/// Meshes, lists of objects and starting points are files beside the substrate.
+#[test]
+fn files_of_a_substrate() {
+    let bench = bench();
+    let corners =
+        "v -4 -4 -4\nv 4 -4 -4\nv -4 4 -4\nv 4 4 -4\nv -4 -4 4\nv 4 -4 4\nv -4 4 4\nv 4 4 4\n";
+    let sides = "f 1 2 4 3\nf 5 7 8 6\nf 1 5 6 2\nf 3 4 8 7\nf 1 3 7 5\nf 2 6 8 4\n";
+    bench.put("box.obj", format!("{corners}{sides}"));
+    bench.put("open.obj", format!("{corners}{}", sides.replace("f 2 6 8 4\n", "")));
+    bench.put("crossed.obj", format!("{corners}{sides}").replace("v -4 -4 -4", "v 9 5 3"));
+    let mesh = "[substrate]\nkind = \"mesh\"\nfile = \"box.obj\"\n[intra]\n\
+        diffusivity_um2_per_ms = 2\n";
+    bench.put("m.toml", mesh);
+    let line = "--scheme s.csv --walkers 600 --out a.parquet --overwrite --json";
+    let json = bench.run(&format!("simulate --substrate m.toml {line}")).exits(0).json();
+    assert_eq!((json["escaped"].as_u64(), json["stopped"].as_u64()), (Some(0), Some(0)));
+    let put = |name: &str, values: Vec<f64>| {
+        Array { shape: vec![values.len() / 3, 3], values: Values::F64(values) }
+            .write(&bench.path(name))
+            .unwrap();
+    };
+    put("in.npy", vec![0.0, 0.0, 0.0, 1.0, 2.0, 3.0]);
+    put("wall.npy", vec![0.0, 0.0, 0.0, 4.0, 0.0, 0.0]);
+    let given = format!("{mesh}[start]\nwhere = \"given\"\npositions = \"in.npy\"\n");
+    bench.put("g.toml", given.as_str());
+    bench.run(&format!("simulate --substrate g.toml {line}")).exits(0);
+    bench.put("list.csv", "x_um,y_um,radius_um\n0,0,2\n3,0,1.5\n");
+    let packed = "[substrate]\nkind = \"cylinders\"\nobjects = \"list.csv\"\ncell_um = 10\n\
+        [intra]\ndiffusivity_um2_per_ms = 2\n";
+    for (text, words) in [
+        (mesh.replace("box", "open"), ["bad.toml", "not closed"]),
+        (mesh.replace("box", "crossed"), ["bad.toml", "intersects itself"]),
+        (mesh.replace("box", "none"), ["none.obj", "read"]),
+        (given.replace("in.npy", "wall.npy"), ["walker 1", "wall"]),
+        (packed.into(), ["objects 0 and 1", "overlap"]),
+        (PACKING.replace("0.6", "0.95"), ["substrate.volume_fraction", "0.95"]),
+        (
+            PACKING.replace("diffusivity_um2_per_ms = 2", "diffusivity_um2_per_ms = 0"),
+            ["intra", "0;"],
+        ),
+    ] {
+        bench.put("bad.toml", text.as_str());
+        let ended = bench.run(&format!("simulate --substrate bad.toml {line}")).exits(1);
+        assert!(ended.stderr.starts_with("error: "), "{}", ended.stderr);
+        assert!(words.iter().all(|w| ended.stderr.contains(w)), "{words:?}: {}", ended.stderr);
+    }
+}

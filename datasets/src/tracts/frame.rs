@@ -27,10 +27,8 @@ pub(crate) fn inverse(a: &[[f64; 4]; 4]) -> Option<Affine> {
     }
     let mut out = [[0.0; 4]; 3];
     for (i, row) in out.iter_mut().enumerate() {
-        for j in 0..3 {
-            row[j] = cofactor(j, i) / det;
-        }
-        row[3] = -(0..3).map(|k| row[k] * a[k][3]).sum::<f64>();
+        let [x, y, z] = [0, 1, 2].map(|j| cofactor(j, i) / det);
+        *row = [x, y, z, -(x * a[0][3] + y * a[1][3] + z * a[2][3])];
     }
     out.iter().flatten().all(|v| v.is_finite()).then_some(out)
 }

@@ -8,7 +8,7 @@
 //! next is the last one before the first that breaks the rule.
 //!
 //! Source: Presseau et al. 2015, doi:10.1016/j.neuroimage.2014.12.060, section "linearization".
-//! Validated by `linearised_streamlines_stay_within_the_tolerance` in `tests/files/tracts.rs`.
+//! Validated by `linearised_streamlines_stay_within_the_tolerance` in `tests/files/tract_paths.rs`.
 
 use super::distance;
 

@@ -17,7 +17,7 @@
 //!
 //! Numbers of a file are never believed before its bytes are there: memory grows with what
 //! was read, not with what a header promises. Validated by `datasets/tests/files/tracts.rs`
-//! (round trips to the bit, files of nibabel and trx-python, damaged files) and by
+//! (round trips to the bit, files of nibabel and trx-python), `bad_tracts.rs` (damaged files) and by
 //! `benches/validation/tracts.py`.
 
 use std::collections::BTreeMap;
@@ -28,6 +28,7 @@ use std::path::Path;
 use crate::error::{DatasetError, Result};
 use crate::geometry::ImageGeometry;
 
+mod density;
 mod frame;
 mod linear;
 mod spool;
@@ -35,9 +36,11 @@ mod table;
 pub mod tck;
 pub mod trk;
 pub mod trx;
+mod trx_sink;
 pub mod vtk;
 mod writer;
 
+pub use density::{TractDensity, VoxelPath};
 pub use linear::linearise;
 pub use table::{tract_batch, tract_schema, write_tract_table};
 pub use writer::{TractWriter, write_tracts};
@@ -186,7 +189,7 @@ pub(crate) fn grid(path: &Path, dims: [usize; 3], affine: [[f64; 4]; 4]) -> Resu
     }
     if affine[3] != [0.0, 0.0, 0.0, 1.0] || frame::inverse(&affine).is_none() {
         return wrong(format!(
-            "the affine of its header has no inverse or is not finite: {affine:?}; write the file again with the image it belongs to"
+            "the affine of its header has no inverse or is no affine: {affine:?}; write the file again with the image it belongs to"
         ));
     }
     Ok(ImageGeometry::new(dims, affine))

@@ -4,7 +4,7 @@
 //! row a point are lists beside it, columns with a row a streamline are plain. The child of
 //! every list is named `element`. The schema says the grid: `voxel_to_rasmm` (16 numbers as
 //! JSON) and `dimensions`. Validated by `tables_hold_the_same_numbers` in
-//! `tests/files/tracts.rs`.
+//! `tests/files/tract_paths.rs`.
 
 use std::collections::HashMap;
 use std::ops::Range;

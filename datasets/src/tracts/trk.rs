@@ -9,7 +9,7 @@
 //! reversed, that coordinate is reversed first; another order of axes is refused, since
 //! readers disagree about it. Files are read in both byte orders, versions 2 and 3, and
 //! written in little-endian version 2. Points pass through float32 twice, so they come back
-//! within rounding (1e-5 mm at 100 mm), not to the bit; columns come back to the bit.
+//! within rounding (a few 1e-5 mm at 100 mm), not to the bit; columns come back to the bit.
 //!
 //! Source: TrackVis, "TrackVis File (.trk) Specification", version 2. Validated by
 //! `tests/files/tracts.rs` and, against nibabel, by `benches/validation/tracts.py`.
@@ -77,7 +77,7 @@ fn columns(path: &Path, fields: &Fields, at: usize, n: i16, rest: &str) -> Resul
         }
         let width = match (words.next(), words.next()) {
             (None, _) => Some(1),
-            (Some(width), None) => width.trim().parse().ok().filter(|&w| w > 0 && w <= n),
+            (Some(width), None) => width.trim().parse().ok().filter(|&w| w > 0 && w <= 1 << 15),
             _ => None,
         };
         let Some(width) = width else {
@@ -359,8 +359,8 @@ impl TrkSink {
         self.out.write_all(&n.to_le_bytes())?;
         for (k, p) in points.iter().enumerate() {
             let v = apply(&self.index, p.map(f64::from));
-            for axis in 0..3 {
-                let mm = ((v[axis] + 0.5) * self.size[axis]) as f32;
+            for (v, size) in v.iter().zip(&self.size) {
+                let mm = ((v + 0.5) * size) as f32;
                 self.out.write_all(&mm.to_le_bytes())?;
             }
             self.floats(&per_point[k * self.width..(k + 1) * self.width])?;

@@ -5,13 +5,14 @@
 //! equal bytes. Validated by `tests/files/tracts.rs`.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::tck::TckSink;
 use super::trk::TrkSink;
-use super::trx::TrxSink;
+use super::trx_sink::TrxSink;
 use super::vtk::VtkSink;
-use super::{TractFormat, Tractogram, not_finite};
+use super::{TractColumn, TractFormat, Tractogram, not_finite};
 use crate::atomic::AtomicFile;
 use crate::error::{DatasetError, Result};
 use crate::geometry::ImageGeometry;
@@ -45,6 +46,7 @@ enum Sink {
 /// A file of streamlines under construction.
 pub struct TractWriter {
     path: PathBuf,
+    columns: Columns,
     point_width: usize,
     streamline_width: usize,
     streamlines: u64,
@@ -99,7 +101,8 @@ impl TractWriter {
             per_point: named(path, per_point)?,
             per_streamline: named(path, per_streamline)?,
         };
-        if !format.has_columns() && !(per_point.is_empty() && per_streamline.is_empty()) {
+        let bare = per_point.is_empty() && per_streamline.is_empty();
+        if !bare && !format.has_columns() {
             let what = "a TCK file holds points alone; leave the columns out or write .trx";
             return Err(DatasetError::format(path, what));
         }
@@ -111,14 +114,15 @@ impl TractWriter {
             (widths(&columns.per_point), widths(&columns.per_streamline));
         let sink = match format {
             TractFormat::Trx => {
-                Sink::Trx(Box::new(TrxSink::create(path, placed()?, columns, half)?))
+                Sink::Trx(Box::new(TrxSink::create(path, placed()?, columns.clone(), half)?))
             }
             TractFormat::Tck => Sink::Tck(TckSink::create(path)?),
             TractFormat::Trk => Sink::Trk(Box::new(TrkSink::create(path, placed()?, &columns)?)),
-            TractFormat::Vtk => Sink::Vtk(Box::new(VtkSink::create(path, columns)?)),
+            TractFormat::Vtk => Sink::Vtk(Box::new(VtkSink::create(path, columns.clone())?)),
         };
         Ok(Self {
             path: path.to_path_buf(),
+            columns,
             point_width,
             streamline_width,
             streamlines: 0,
@@ -175,15 +179,44 @@ impl TractWriter {
         Ok(())
     }
 
+    /// Adds some streamlines of others, with those of their columns that this file has.
+    ///
+    /// # Errors
+    /// As [`TractWriter::push`]; streamlines that are not there, a column that is not there
+    /// or has another width.
+    pub fn append(&mut self, tracts: &Tractogram, streamlines: Range<usize>) -> Result<()> {
+        let (start, end, rows) = (streamlines.start, streamlines.end, tracts.n_streamlines());
+        if end > rows || start > end {
+            let path = self.path.clone();
+            return Err(DatasetError::Range { path, start, end, rows });
+        }
+        let at_points = chosen(&self.path, &self.columns.per_point, &tracts.per_point)?;
+        let beside = chosen(&self.path, &self.columns.per_streamline, &tracts.per_streamline)?;
+        let (mut point_values, mut values) = (Vec::new(), Vec::new());
+        for at in streamlines {
+            point_values.clear();
+            values.clear();
+            if !at_points.is_empty() {
+                for k in tracts.range(at) {
+                    at_points.iter().for_each(|c| point_values.extend(row(c, k)));
+                }
+            }
+            beside.iter().for_each(|c| values.extend(row(c, at)));
+            self.push(tracts.streamline(at), &point_values, &values)?;
+        }
+        Ok(())
+    }
+
     /// Names a set of streamlines by their indices; formats other than TRX leave groups out.
     ///
     /// # Errors
     /// A name that is taken or that no file can hold.
     pub fn group(&mut self, name: &str, members: Vec<u32>) -> Result<()> {
         check_name(&self.path, name)?;
-        if self.groups.insert(name.to_owned(), members).is_some() {
+        if self.groups.contains_key(name) {
             return Err(DatasetError::format(&self.path, format!("has two groups `{name}`")));
         }
+        self.groups.insert(name.to_owned(), members);
         Ok(())
     }
 
@@ -255,42 +288,47 @@ fn check_name(path: &Path, name: &str) -> Result<()> {
 }
 
 /// Writes streamlines in one go. A TCK file gets the points alone, TRK and VTK files no
-/// groups; streamlines without points are left out of no file, but refused.
+/// groups.
 ///
 /// # Errors
 /// As [`TractWriter`]; streamlines without a grid in a format that needs one.
 pub fn write_tracts(path: &Path, tracts: &Tractogram) -> Result<()> {
     let columns = TractFormat::of(path)?.has_columns();
-    let chosen = |from: &BTreeMap<String, super::TractColumn>| -> Vec<(String, usize)> {
+    let names = |from: &BTreeMap<String, TractColumn>| -> Vec<(String, usize)> {
         from.iter().filter(|_| columns).map(|(n, c)| (n.clone(), c.width)).collect()
     };
-    let (a, b) = (chosen(&tracts.per_point), chosen(&tracts.per_streamline));
+    let (a, b) = (names(&tracts.per_point), names(&tracts.per_streamline));
     fn borrowed(list: &[(String, usize)]) -> Vec<(&str, usize)> {
         list.iter().map(|(n, w)| (n.as_str(), *w)).collect()
     }
-    let mut writer =
-        TractWriter::begin(path, tracts.geometry.as_ref(), &borrowed(&a), &borrowed(&b), false)?;
-    let mut point_values = Vec::new();
-    let mut values = Vec::new();
-    for at in 0..tracts.n_streamlines() {
-        let range = tracts.range(at);
-        point_values.clear();
-        values.clear();
-        if columns {
-            for k in range.clone() {
-                tracts.per_point.values().for_each(|c| point_values.extend(row(c, k)));
-            }
-            tracts.per_streamline.values().for_each(|c| values.extend(row(c, at)));
-        }
-        writer.push(tracts.streamline(at), &point_values, &values)?;
-    }
+    let geometry = tracts.geometry.as_ref();
+    let mut writer = TractWriter::begin(path, geometry, &borrowed(&a), &borrowed(&b), false)?;
+    writer.append(tracts, 0..tracts.n_streamlines())?;
     for (name, members) in &tracts.groups {
         writer.group(name, members.clone())?;
     }
     writer.finish()
 }
 
+/// The columns of a tractogram that a file wants.
+fn chosen<'a>(
+    path: &Path,
+    wanted: &[Column],
+    from: &'a BTreeMap<String, TractColumn>,
+) -> Result<Vec<&'a TractColumn>> {
+    let one = |column: &Column| {
+        from.get(&column.name).filter(|c| c.width == column.width).ok_or_else(|| {
+            let what = format!(
+                "needs a column `{}` of width {} that the streamlines do not have",
+                column.name, column.width
+            );
+            DatasetError::format(path, what)
+        })
+    };
+    wanted.iter().map(one).collect()
+}
+
 /// The values of one row.
-fn row(column: &super::TractColumn, at: usize) -> &[f32] {
+fn row(column: &TractColumn, at: usize) -> &[f32] {
     column.values.get(at * column.width..(at + 1) * column.width).unwrap_or(&[])
 }

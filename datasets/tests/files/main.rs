@@ -4,6 +4,7 @@
 mod array_files;
 mod arrays;
 mod bad_files;
+mod bad_tracts;
 mod bytes;
 mod checkpoint;
 mod demo;
@@ -15,4 +16,6 @@ mod matrices;
 mod parts;
 mod real_data;
 mod schemes;
+mod tract_paths;
+mod tracts;
 mod waveforms;

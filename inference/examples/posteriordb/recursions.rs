@@ -4,14 +4,15 @@
 //! e_t = y_t - \mu - \phi y_{t-1} - \theta e_{t-1}$$
 //!
 //! Source: Bollerslev 1986, doi:10.1016/0304-4076(86)90063-1, eq. 7; Box & Jenkins 1976,
-//! *Time Series Analysis*, section 3.4. Derivatives run along with the recursion (ARMA) or
-//! back along it (GARCH). Validated by `posteriordb_derivatives`.
+//! *Time Series Analysis*, section 3.4. Derivatives run back along the recursion. Validated by `posteriordb_derivatives`.
 
 use microtome_inference::graph_density::terms::Term;
+use microtome_kernels::moving_average::{MovingAverageWorkspace, moving_average};
 use std::cell::RefCell;
 
 thread_local! {
     static VARIANCES: RefCell<Vec<f64>> = const { RefCell::new(Vec::new()) };
+    static ERRORS: RefCell<MovingAverageWorkspace> = RefCell::default();
 }
 
 /// GARCH(1, 1) of the values (mu, alpha0, alpha1, beta1).
@@ -86,29 +87,15 @@ pub(crate) struct Arma {
 
 impl Term for Arma {
     fn add(&self, v: &[f64], g: &mut [f64]) -> f64 {
-        let [mu, phi, theta, sigma] = [v[0], v[1], v[2], v[3]];
-        let y = &self.y;
-        let Some(first) = y.first() else { return 0.0 };
-        // The error and its slopes in mu, phi, theta.
-        let (mut e, mut de) = (first - mu - phi * mu, [-1.0 - phi, -mu, 0.0]);
-        let mut squares = e * e;
-        let mut sums = [e * de[0], e * de[1], 0.0];
-        for pair in y.windows(2) {
-            let last = e;
-            e = pair[1] - mu - phi * pair[0] - theta * last;
-            de = [-1.0 - theta * de[0], -pair[0] - theta * de[1], -last - theta * de[2]];
-            squares += e * e;
-            for (s, d) in sums.iter_mut().zip(de) {
-                *s += e * d;
-            }
-        }
+        let (at, sigma) = ([v[0], v[1], v[2]], v[3]);
+        let errors = ERRORS.with_borrow_mut(|w| moving_average(&self.y, at, w));
         let precision = 1.0 / (sigma * sigma);
-        for (g, s) in g.iter_mut().zip(sums) {
-            *g -= precision * s;
+        for (g, slope) in g.iter_mut().zip(errors.half_slopes) {
+            *g -= precision * slope;
         }
-        let n = y.len() as f64;
-        g[3] += (squares * precision - n) / sigma;
-        -n * sigma.ln() - 0.5 * squares * precision
+        let n = self.y.len() as f64;
+        g[3] += (errors.sum * precision - n) / sigma;
+        -n * sigma.ln() - 0.5 * errors.sum * precision
     }
 
     fn needs(&self) -> usize {

@@ -28,7 +28,7 @@ mod verdict;
 
 pub use ecdf::RankEcdf;
 pub use holm::holm;
-pub use ranks::{Quantities, rank};
+pub use ranks::{Direction, Quantities, rank};
 pub use simulation::{Calibration, CalibrationSpec, Simulation};
 pub use table::rank_table;
 pub use verdict::{CalibrationReport, Interval, RankTest, judge};

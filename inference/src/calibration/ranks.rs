@@ -4,6 +4,7 @@
 //! |---|---|
 //! | the value | every free scalar, fraction, $S_0$ and σ |
 //! | $(e_k\cdot\mu)^2$, k = x, y, z | every free axis, whose sign says nothing |
+//! | $(e_k\cdot m_2)^2$, k = x, y, z | every free angle about such an axis, whose origin and sign say nothing: the second axis of its frame |
 //! | $\ln p(y\,|\,\theta)$ | the data |
 //!
 //! Two fractions are one number, of which the first is ranked. Values are brought to the
@@ -13,7 +14,7 @@
 //! Validated by `ranks_by_hand` and `quantities_of_a_model` below.
 
 use microtome_kernels::philox::PhiloxRng;
-use microtome_models::{FreeKind, Model};
+use microtome_models::{Frame, FreeKind, Model};
 use rand::RngExt;
 
 /// The quantities of a model that are ranked.
@@ -21,13 +22,33 @@ use rand::RngExt;
 pub struct Quantities {
     names: Vec<String>,
     kinds: Vec<Kind>,
-    axes: Vec<(String, usize)>,
+    axes: Vec<(String, Direction)>,
+}
+
+/// A direction that a model has, up to its sign.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Direction {
+    /// Three values, by the first.
+    Axis(usize),
+    /// The second axis of the frame of an axis (its first value) and an angle.
+    Second(usize, usize),
+}
+
+impl Direction {
+    /// The direction at values.
+    pub fn at(self, x: &[f64]) -> [f64; 3] {
+        let axis = |k: usize| [x[k], x[k + 1], x[k + 2]];
+        match self {
+            Self::Axis(k) => axis(k),
+            Self::Second(k, angle) => Frame::new(axis(k), x[angle]).axes[1],
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     Value(usize),
-    Square(usize),
+    Square(Direction, usize),
     LnLikelihood,
 }
 
@@ -36,7 +57,15 @@ impl Quantities {
     pub fn new(model: &Model, sigma: bool) -> Self {
         let values = model.value_names();
         let mut out = Self { names: Vec::new(), kinds: Vec::new(), axes: Vec::new() };
+        let turns = model.turns();
         for free in model.free() {
+            let turned = turns.iter().find(|(angle, _)| *angle == free.at);
+            if let (Some(&(angle, axis)), FreeKind::Scalar { period: Some(_) }) =
+                (turned, &free.kind)
+            {
+                out.push_direction(&free.name, Direction::Second(axis, angle));
+                continue;
+            }
             match &free.kind {
                 FreeKind::Scalar { .. } | FreeKind::Scale => {
                     out.push(free.name.clone(), Kind::Value(free.at));
@@ -47,12 +76,7 @@ impl Quantities {
                         out.push((*name).to_string(), Kind::Value(k));
                     }
                 }
-                FreeKind::Axis => {
-                    for (k, name) in values.iter().enumerate().skip(free.at).take(3) {
-                        out.push(format!("{name}^2"), Kind::Square(k));
-                    }
-                    out.axes.push((free.name.clone(), free.at));
-                }
+                FreeKind::Axis => out.push_direction(&free.name, Direction::Axis(free.at)),
             }
         }
         if sigma {
@@ -60,6 +84,13 @@ impl Quantities {
         }
         out.push("ln_likelihood".into(), Kind::LnLikelihood);
         out
+    }
+
+    fn push_direction(&mut self, name: &str, direction: Direction) {
+        for (part, axis) in ["x", "y", "z"].into_iter().enumerate() {
+            self.push(format!("{name}_{axis}^2"), Kind::Square(direction, part));
+        }
+        self.axes.push((name.to_string(), direction));
     }
 
     fn push(&mut self, name: String, kind: Kind) {
@@ -72,8 +103,8 @@ impl Quantities {
         &self.names
     }
 
-    /// Names of the free axes and their first values.
-    pub fn axes(&self) -> &[(String, usize)] {
+    /// The free directions: axes and the second axes of frames.
+    pub fn axes(&self) -> &[(String, Direction)] {
         &self.axes
     }
 
@@ -89,7 +120,7 @@ impl Quantities {
     pub fn evaluate(&self, x: &[f64], ln_likelihood: f64) -> Vec<f64> {
         let of = |kind: &Kind| match kind {
             Kind::Value(k) => x[*k],
-            Kind::Square(k) => x[*k] * x[*k],
+            Kind::Square(direction, part) => direction.at(x)[*part].powi(2),
             Kind::LnLikelihood => ln_likelihood,
         };
         self.kinds.iter().map(of).collect()
@@ -144,7 +175,7 @@ mod tests {
             "ln_likelihood",
         ];
         assert_eq!(q.names(), expected);
-        assert_eq!(q.axes(), [("stick.mu".to_string(), 0)]);
+        assert_eq!(q.axes(), [("stick.mu".to_string(), Direction::Axis(0))]);
         assert_eq!(q.scalars().collect::<Vec<_>>(), [3, 4, 5, 6, 7]);
         let x = [0.6, -0.8, 0.0, 1.7, 1.0, 0.4, 0.6, 2.0, 0.1];
         let values = q.evaluate(&x, -3.0);
@@ -153,5 +184,33 @@ mod tests {
         let three = Model::new(ModelSpec::parse("stick + zeppelin + ball").unwrap()).unwrap();
         let names = Quantities::new(&three, false).names().join(" ");
         assert!(names.contains("stick.fraction zeppelin.fraction ball.fraction s0"), "{names}");
+    }
+
+    /// An angle counts by the second axis of its frame, which stays where the axis is reversed.
+    #[test]
+    fn an_angle_is_ranked_by_the_axis_that_it_turns() {
+        let model = Model::new(ModelSpec::parse("noddi_bingham").unwrap()).unwrap();
+        let q = Quantities::new(&model, false);
+        let names = q.names().join(" ");
+        assert!(names.contains("intra.psi_x^2 intra.psi_y^2 intra.psi_z^2"), "{names}");
+        assert!(!names.split(' ').any(|n| n == "intra.psi"), "{names}");
+        assert_eq!(q.axes().len(), 2);
+        let turns = model.turns();
+        assert_eq!(turns.len(), 1);
+        let prior = microtome_models::PriorSampler::new(
+            &Model::new(ModelSpec::parse("noddi_bingham").unwrap().with_scale_priors(1.0, false))
+                .unwrap(),
+            false,
+        )
+        .unwrap();
+        for row in 0..20 {
+            let x = prior.simulate(&model, 5, row);
+            let mut flipped = x.clone();
+            model.flip_axis(turns[0].1, &mut flipped);
+            assert!((x[turns[0].1] + flipped[turns[0].1]).abs() < 1e-12);
+            for (a, b) in q.evaluate(&x, 0.0).iter().zip(q.evaluate(&flipped, 0.0)) {
+                assert!((a - b).abs() < 1e-9, "{x:?} {flipped:?}");
+            }
+        }
     }
 }

@@ -349,12 +349,11 @@ impl Calibration {
             let [low, high] = [tail, 1.0 - tail].map(|p| quantile(&values, p));
             *covered = (low..=high).contains(&out.truth[*k]);
         }
-        for (covered, (_, at)) in
+        for (covered, (_, direction)) in
             out.covered[scalars.len()..].iter_mut().zip(self.quantities.axes())
         {
-            let axes: Vec<[f64; 3]> =
-                (0..kept).map(|i| std::array::from_fn(|k| draw(i)[at + k])).collect();
-            *covered = in_cap(&axes, std::array::from_fn(|k| x[at + k]));
+            let axes: Vec<[f64; 3]> = (0..kept).map(|i| direction.at(draw(i))).collect();
+            *covered = in_cap(&axes, direction.at(x));
         }
         out
     }

@@ -18,6 +18,7 @@
 //! | `analytic` | filtered backprojection, FDK, their filters and weights |
 //! | `quality` | PSNR and SSIM |
 //! | `norm` | the largest eigenvalue of the normal equations |
+//! | `align` | poses of views, with a known volume or together with it |
 //! | `posterior` | mean, standard deviation and draws of an image |
 //! | `vector` | sums and updates that do not depend on threads |
 //!
@@ -42,6 +43,7 @@
 //! ```
 
 mod algorithm;
+pub mod align;
 mod analytic;
 mod asd_pocs;
 mod awtv_pocs;

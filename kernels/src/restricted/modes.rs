@@ -64,20 +64,7 @@ impl Modes {
 
     fn build(geometry: Geometry, degree: usize) -> Modes {
         // Exact for all products of two functions with x^2.
-        let (x, weight): (Vec<f64>, Vec<f64>) = gauss_legendre(degree + 4).into_iter().unzip();
-        let (x, measure): (Vec<f64>, Vec<f64>) = match geometry {
-            Geometry::Planes => (x, weight.iter().map(|w| 0.5 * w).collect()),
-            Geometry::Cylinder | Geometry::Sphere => {
-                let d = if geometry == Geometry::Sphere { 3 } else { 2 };
-                let r: Vec<f64> = x.iter().map(|x| 0.5 * (x + 1.0)).collect();
-                let measure = r
-                    .iter()
-                    .zip(&weight)
-                    .map(|(r, w)| 0.5 * w * f64::from(d) * r.powi(d - 1))
-                    .collect();
-                (r, measure)
-            }
-        };
+        let (x, measure, _) = quadrature(geometry, degree);
         let orders = if geometry == Geometry::Planes { 2 } else { degree + 1 };
         let mut modes =
             Modes { counts: vec![], lambda: vec![], coupling: Vec::with_capacity(orders) };
@@ -104,6 +91,95 @@ impl Modes {
         }
         modes
     }
+}
+
+/// Modes of a pore whose wall relaxes: $\Lambda = \langle\nabla u, \nabla v\rangle +
+/// h\oint uv$ with $h = \rho R/D$ (Robin's condition is the natural one of this form).
+#[derive(Debug)]
+pub(super) struct Relaxing {
+    /// Eigenvalues of every order.
+    pub(super) lambda: Vec<Vec<f64>>,
+    /// As in [`Modes`].
+    pub(super) coupling: Vec<Vec<f64>>,
+    /// The constant function in the functions of order 0.
+    pub(super) uniform: Vec<f64>,
+}
+
+impl Relaxing {
+    /// The modes of a geometry at a degree; h = 0 gives those of [`Modes`].
+    pub(super) fn new(geometry: Geometry, degree: usize, h: f64) -> Relaxing {
+        if h == 0.0 {
+            let built;
+            let modes = if degree > DEGREE_MAX {
+                built = Modes::build(geometry, degree);
+                &built
+            } else {
+                Modes::of(geometry, degree)
+            };
+            let mut lambda = Vec::with_capacity(modes.counts.len());
+            let mut first = 0;
+            for count in &modes.counts {
+                lambda.push(modes.lambda[first..first + count].to_vec());
+                first += count;
+            }
+            let mut uniform = vec![0.0; modes.counts[0]];
+            uniform[0] = 1.0;
+            return Relaxing { lambda, coupling: modes.coupling.clone(), uniform };
+        }
+        let (nodes, measure, d) = quadrature(geometry, degree);
+        let orders = if geometry == Geometry::Planes { 2 } else { degree + 1 };
+        let mut out = Relaxing { lambda: vec![], coupling: vec![], uniform: vec![] };
+        let mut previous: Vec<Vec<f64>> = vec![];
+        for n in 0..orders {
+            let functions = basis(geometry, degree, n, &nodes);
+            // The same functions on the wall; both walls of planes count alike.
+            let wall = basis(geometry, degree, n, &[1.0]).value;
+            let surface = |j: usize, k: usize| d * h * wall[j][0] * wall[k][0];
+            let (lambda, vectors) = spectrum(&functions, &measure, 0, surface);
+            let ritz = combined(&functions.value, &vectors, nodes.len());
+            if n == 0 {
+                // The first function is the constant 1.
+                let count = functions.value.len().max(1);
+                out.uniform = vectors.chunks(count).map(|v| v[0]).collect();
+            } else {
+                let turn = angular_coupling(geometry, n - 1);
+                let product = |f: &Vec<f64>, g: &Vec<f64>| -> f64 {
+                    (0..nodes.len()).map(|i| measure[i] * nodes[i] * f[i] * g[i]).sum()
+                };
+                let block = previous.iter().flat_map(|f| ritz.iter().map(move |g| (f, g)));
+                out.coupling.push(block.map(|(f, g)| turn * product(f, g)).collect());
+            }
+            out.lambda.push(lambda);
+            previous = ritz;
+        }
+        out
+    }
+}
+
+/// The Legendre polynomial and its slope.
+pub(super) fn legendre(k: usize, x: f64) -> (f64, f64) {
+    let slope = match k {
+        0 => 0.0,
+        _ => 0.5 * (k as f64 + 1.0) * jacobi(k - 1, 1.0, 1.0, x),
+    };
+    (jacobi(k, 0.0, 0.0, x), slope)
+}
+
+/// Nodes and weights of the radial measure, and the dimension.
+fn quadrature(geometry: Geometry, degree: usize) -> (Vec<f64>, Vec<f64>, f64) {
+    let d = match geometry {
+        Geometry::Planes => {
+            let (x, w): (Vec<f64>, Vec<f64>) = gauss_legendre(degree + 4).into_iter().unzip();
+            return (x, w.iter().map(|w| 0.5 * w).collect(), 1.0);
+        }
+        Geometry::Cylinder => 2,
+        Geometry::Sphere => 3,
+    };
+    let (x, w): (Vec<f64>, Vec<f64>) = gauss_legendre(degree + 4).into_iter().unzip();
+    let r: Vec<f64> = x.iter().map(|x| 0.5 * (x + 1.0)).collect();
+    let weight = |(r, w): (&f64, &f64)| 0.5 * w * f64::from(d) * r.powi(d - 1);
+    let measure = r.iter().zip(&w).map(weight).collect();
+    (r, measure, f64::from(d))
 }
 
 /// The coupling of the angular functions of orders n and n + 1 by $\cos\theta$.
@@ -180,34 +256,53 @@ fn basis(geometry: Geometry, degree: usize, n: usize, x: &[f64]) -> Basis {
 /// the first function is the constant and stays.
 fn ritz(basis: &Basis, measure: &[f64], constant: bool) -> (Vec<f64>, Vec<Vec<f64>>) {
     let first = usize::from(constant);
+    let (values, vectors) = spectrum(basis, measure, first, |_, _| 0.0);
+    let mut lambda = vec![0.0; first];
+    lambda.extend(values);
+    let mut functions = basis.value[..first].to_vec();
+    functions.extend(combined(&basis.value[first..], &vectors, measure.len()));
+    (lambda, functions)
+}
+
+/// Rising eigenvalues and their vectors (rows) of the stiffness of the functions from
+/// `first` on, with a term of the surface.
+fn spectrum(
+    basis: &Basis,
+    measure: &[f64],
+    first: usize,
+    surface: impl Fn(usize, usize) -> f64,
+) -> (Vec<f64>, Vec<f64>) {
     let n = basis.value.len() - first;
     let mut matrix = vec![0.0; n * n];
     for j in 0..n {
         for k in 0..n {
             let (f, g) = (&basis.value[first + j], &basis.value[first + k]);
             let (df, dg) = (&basis.slope[first + j], &basis.slope[first + k]);
-            let mut sum = 0.0;
+            let mut sum = surface(j, k);
             for i in 0..measure.len() {
                 sum += measure[i] * (df[i] * dg[i] + basis.angular[i] * f[i] * g[i]);
             }
             matrix[j * n + k] = sum;
         }
     }
-    let (values, vectors) = eigen_symmetric(&matrix, n);
-    let mut lambda = vec![0.0; first];
-    let mut functions = basis.value[..first].to_vec();
-    // Rising.
-    for (value, vector) in values.into_iter().zip(vectors.chunks(n.max(1))).rev() {
-        lambda.push(value);
-        let mut f = vec![0.0; measure.len()];
-        for (c, g) in vector.iter().zip(&basis.value[first..]) {
-            for (f, g) in f.iter_mut().zip(g) {
+    let (mut values, vectors) = eigen_symmetric(&matrix, n);
+    values.reverse();
+    let vectors = vectors.chunks(n.max(1)).rev().flatten().copied().collect();
+    (values, vectors)
+}
+
+/// Combinations of functions at the nodes.
+fn combined(functions: &[Vec<f64>], vectors: &[f64], nodes: usize) -> Vec<Vec<f64>> {
+    let combine = |vector: &[f64]| {
+        let mut out = vec![0.0; nodes];
+        for (c, g) in vector.iter().zip(functions) {
+            for (f, g) in out.iter_mut().zip(g) {
                 *f += c * g;
             }
         }
-        functions.push(f);
-    }
-    (lambda, functions)
+        out
+    };
+    vectors.chunks(functions.len().max(1)).map(combine).collect()
 }
 
 /// The Jacobi polynomial $P_k^{(a,b)}(x)$ by its three-term recurrence (DLMF 18.9.2).

@@ -2,8 +2,12 @@
 //!
 //! Validated by `models/tests/simulation.rs` (`threads_levels_and_numbers_of_walkers_change_no_bit`, `golden_rows`).
 
+use super::ellipsoid::{Capped, Ellipsoid};
+use super::mesh::MeshScene;
 use super::normal::{GROUP, Items, Keys, NORMALS, STEPS, normals};
 use super::protocol::{Protocol, Reading};
+use super::rounds::RoundScene;
+use super::scene::Scattered;
 use super::tally::{CHUNK, Tally};
 use super::wall::{Free, Plates, Round, Step, Walls};
 use super::wall_law::Reach;
@@ -16,6 +20,8 @@ use rayon::prelude::*;
 /// Stream of the starting points, and that of the choices at membranes.
 pub(crate) const START: u8 = 1;
 const CHOICE: u8 = 2;
+/// Compartments at most.
+const MEDIA: usize = 4;
 /// Chunks between two calls of the observer.
 const WINDOW: usize = 64;
 
@@ -37,8 +43,8 @@ pub fn walk_at(
     walk: &Walk<'_>,
     mut observe: impl FnMut(&Tally) -> bool,
 ) -> Tally {
-    assert!(walk.protocol.is_consistent());
-    let mut total = Tally::new(walk.protocol.measurements, 1);
+    assert!(walk.protocol.is_consistent() && (1..=MEDIA).contains(&walk.media.len()));
+    let mut total = Tally::new(walk.protocol.measurements, walk.media.len());
     let chunks = walk.walkers.div_ceil(CHUNK as u64);
     let mut next = 0;
     while next < chunks {
@@ -65,7 +71,7 @@ pub fn walk_at(
 /// # Panics
 /// As [`walk()`].
 pub fn paths(walk: &Walk<'_>, nodes: &[usize], walkers: std::ops::Range<u64>) -> Vec<[f64; 3]> {
-    assert!(walk.protocol.is_consistent());
+    assert!(walk.protocol.is_consistent() && (1..=MEDIA).contains(&walk.media.len()));
     let level = simd::level();
     let size = CHUNK as u64;
     let end = walkers.end.min(walk.walkers);
@@ -113,7 +119,8 @@ impl Path<'_> {
 fn chunk(level: SimdLevel, walk: &Walk<'_>, index: u64, path: &mut Path<'_>) -> Tally {
     let first = index * CHUNK as u64;
     let n = (walk.walkers - first).min(CHUNK as u64);
-    let rho = walk.relaxivity;
+    let media = walk.media;
+    let rho = media[0].relaxivity;
     match walk.shape {
         Shape::Free => free_at(level, walk, &Free, first, n, path),
         Shape::Cylinder { radius } => {
@@ -124,6 +131,24 @@ fn chunk(level: SimdLevel, walk: &Walk<'_>, index: u64, path: &mut Path<'_>) -> 
         }
         Shape::Plates { separation, membranes } => {
             plates_at(level, walk, &Plates::new(*separation, rho, membranes), first, n, path)
+        }
+        Shape::Ellipsoid { semi_axes } => {
+            ellipsoid_at(level, walk, &Ellipsoid::new(*semi_axes, rho), first, n, path)
+        }
+        Shape::Capped { radius, length } => {
+            capped_at(level, walk, &Capped::new(*radius, *length, rho), first, n, path)
+        }
+        Shape::Rounds(rounds) if rounds.dimensions() == 2 => {
+            let scene = RoundScene(rounds);
+            cylinders_at(level, walk, &Scattered { scene: &scene, media }, first, n, path)
+        }
+        Shape::Rounds(rounds) => {
+            let scene = RoundScene(rounds);
+            spheres_at(level, walk, &Scattered { scene: &scene, media }, first, n, path)
+        }
+        Shape::Mesh(mesh) => {
+            let scene = MeshScene(mesh);
+            mesh_at(level, walk, &Scattered { scene: &scene, media }, first, n, path)
         }
     }
 }
@@ -158,6 +183,11 @@ shapes! {
     cylinder_at / cylinder_body(Round<2>);
     sphere_at / sphere_body(Round<3>);
     plates_at / plates_body(Plates);
+    ellipsoid_at / ellipsoid_body(Ellipsoid);
+    capped_at / capped_body(Capped);
+    cylinders_at / cylinders_body(Scattered<'_, RoundScene<'_, 2>>);
+    spheres_at / spheres_body(Scattered<'_, RoundScene<'_, 3>>);
+    mesh_at / mesh_body(Scattered<'_, MeshScene<'_>>);
 }
 
 #[inline(always)]
@@ -169,8 +199,8 @@ fn chunk_of<L: Lanes, W: Walls>(
     path: &mut Path<'_>,
 ) -> Tally {
     let protocol = walk.protocol;
-    let mut tally = Tally::new(protocol.measurements, 1);
-    let mut sums = vec![[[0.0; LANES]; 4]; protocol.measurements];
+    let mut tally = Tally::new(protocol.measurements, walk.media.len());
+    let mut sums = vec![[[0.0; LANES]; 4]; protocol.measurements * walk.media.len()];
     let mut sums_of_positions = vec![[[0.0; LANES]; 3]; protocol.profiles];
     let keys = Keys::new(walk.seed);
     let mut at = 0;
@@ -194,7 +224,6 @@ fn chunk_of<L: Lanes, W: Walls>(
             *sum = simd::tree_sum(lanes);
         }
     }
-    tally.walkers[0] = n;
     tally.steps = n * protocol.steps.len() as u64;
     tally
 }
@@ -216,7 +245,7 @@ fn eight<L: Lanes, W: Walls>(
     let items = Items::<L>::new(first, STEPS);
     let mut start = [[0.0; LANES]; 3];
     for l in 0..LANES {
-        let p = walk.shape.start(walk.seed, first + l as u64);
+        let p = walk.start.place(walk.shape, walk.seed, first + l as u64);
         for (start, p) in start.iter_mut().zip(p) {
             start[l] = p;
         }
@@ -225,9 +254,13 @@ fn eight<L: Lanes, W: Walls>(
     let mut x = [L::load(&start[0]), L::load(&start[1]), L::load(&start[2])];
     let mut weight = L::splat(1.0);
     // The lanes past the last walker count for nothing.
-    let mut counted = [0.0; LANES];
-    counted[..count].fill(1.0);
-    let counted = L::load(&counted);
+    let media = walk.media.len();
+    let mut groups = [[0.0; LANES]; MEDIA];
+    for l in 0..count {
+        let c = walls.compartment(&memory, l);
+        groups[c][l] = 1.0;
+        tally.walkers[c] += 1;
+    }
     for p in positions.iter_mut() {
         *p = [[0.0; LANES]; 3];
     }
@@ -235,7 +268,7 @@ fn eight<L: Lanes, W: Walls>(
     at_node(protocol, 0, &x, positions);
     path.pass(0, &x);
     while let Some(reading) = readings.next_if(|r| r.node == 0) {
-        read(reading, weight.mul(counted), positions, sums);
+        read(reading, weight, &groups[..media], positions, sums);
     }
     let mut n = [L::splat(0.0); NORMALS];
     for k in 0..protocol.steps.len() {
@@ -243,22 +276,30 @@ fn eight<L: Lanes, W: Walls>(
         if part == 0 {
             normals(keys, (k / GROUP) as u32, items, &mut n);
         }
-        let d_dt = walk.diffusivity * protocol.steps[k];
-        let root = d_dt.sqrt();
-        let spread = L::splat(std::f64::consts::SQRT_2 * root);
+        let diffusivity = walk.media[0].diffusivity;
+        let root = (diffusivity * protocol.steps[k]).sqrt();
+        let mut spread = L::splat(std::f64::consts::SQRT_2 * root);
+        if let Some(factor) = walls.spread::<L>(&memory) {
+            spread = spread.mul(factor);
+        }
         let d = [n[3 * part].mul(spread), n[3 * part + 1].mul(spread), n[3 * part + 2].mul(spread)];
         let chance = |lane: usize, hit: u32| {
             let words = Philox::new(walk.seed).block(hit, k as u32, first + lane as u64, CHOICE);
             uniform_pair(words)[0]
         };
-        let reach =
-            Reach { inverse: L::splat(0.5 / root), reach: L::splat(root / walk.diffusivity) };
-        let step = Step { reach, chance: &chance };
+        let reach = Reach { inverse: L::splat(0.5 / root), reach: L::splat(root / diffusivity) };
+        let step = Step { reach, chance: &chance, duration: protocol.steps[k] };
         tally.stopped += u64::from(walls.advance(&mut x, d, &mut weight, &mut memory, &step));
         at_node(protocol, k + 1, &x, positions);
         path.pass(k + 1, &x);
         while let Some(reading) = readings.next_if(|r| r.node == k + 1) {
-            read(reading, weight.mul(counted), positions, sums);
+            let lasts = match walls.age(&memory) {
+                Some(age) if age.iter().any(|a| *a != 0.0) => {
+                    weight.mul(L::load(&age.map(|a| (-a).exp())))
+                }
+                _ => weight,
+            };
+            read(reading, lasts, &groups[..media], positions, sums);
         }
     }
     let mut end = [[0.0; LANES]; 3];
@@ -266,8 +307,8 @@ fn eight<L: Lanes, W: Walls>(
         x[a].store(&mut end[a]);
     }
     let [x, y, z] = end;
-    for ((x, y), z) in x.iter().zip(&y).zip(&z).take(count) {
-        tally.escaped += u64::from(!walls.holds([*x, *y, *z]));
+    for l in 0..count {
+        tally.escaped += u64::from(!walls.holds([x[l], y[l], z[l]], &memory, l));
     }
 }
 
@@ -284,7 +325,13 @@ fn at_node<L: Lanes>(protocol: &Protocol, node: usize, x: &[L; 3], sums: &mut [[
 
 /// Adds the signals of eight walkers.
 #[inline(always)]
-fn read<L: Lanes>(reading: &Reading, weight: L, positions: &[[Block; 3]], sums: &mut [[Block; 4]]) {
+fn read<L: Lanes>(
+    reading: &Reading,
+    weight: L,
+    groups: &[Block],
+    positions: &[[Block; 3]],
+    sums: &mut [[Block; 4]],
+) {
     let profiles = &positions[reading.profiles.clone()];
     let per = profiles.len();
     for (i, measurement) in reading.measurements.iter().enumerate() {
@@ -295,11 +342,17 @@ fn read<L: Lanes>(reading: &Reading, weight: L, positions: &[[Block; 3]], sums: 
             }
         }
         let [real, imaginary] = turn(phase);
-        let (real, imaginary) = (real.mul(weight), imaginary.mul(weight));
-        let sum = &mut sums[*measurement];
-        let terms = [real, imaginary, real.mul(real), imaginary.mul(imaginary)];
-        for k in 0..4 {
-            L::load(&sum[k]).add(terms[k]).store(&mut sum[k]);
+        for (c, group) in groups.iter().enumerate() {
+            if groups.len() > 1 && *group == [0.0; LANES] {
+                continue;
+            }
+            let weight = weight.mul(L::load(group));
+            let (real, imaginary) = (real.mul(weight), imaginary.mul(weight));
+            let sum = &mut sums[*measurement * groups.len() + c];
+            let terms = [real, imaginary, real.mul(real), imaginary.mul(imaginary)];
+            for k in 0..4 {
+                L::load(&sum[k]).add(terms[k]).store(&mut sum[k]);
+            }
         }
     }
 }

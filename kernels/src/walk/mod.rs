@@ -11,6 +11,12 @@
 //! | `normal` | normal numbers of eight walkers |
 //! | `wall` | mirrored flight between walls |
 //! | `wall_law` | survival and transmission of a hit |
+//! | `medium` | compartments, and a hit between two of them |
+//! | `ellipsoid` | ellipsoids and capped cylinders |
+//! | `scene` | balls without walls; walkers one by one; a periodic grid |
+//! | `rounds` | many round walls, nested, in a periodic cell |
+//! | `packing` | random packings of cylinders and spheres |
+//! | `mesh` | closed triangle meshes |
 //! | `protocol` | steps, weights of nodes, readings |
 //! | `tally` | sums, means, standard errors |
 //! | `driver` | all walkers |
@@ -26,14 +32,24 @@
 //! or batches. Validated by `models/tests/simulation.rs` and the tests of each module.
 
 mod driver;
+mod ellipsoid;
+mod medium;
+mod mesh;
 mod normal;
+mod packing;
 mod protocol;
+mod rounds;
+mod scene;
 mod tally;
 mod wall;
 mod wall_law;
 
 pub use driver::{paths, walk, walk_at};
+pub use medium::Medium;
+pub use mesh::{Mesh, MeshError};
+pub use packing::{Packing, PackingError, gamma_radii, pack};
 pub use protocol::{NodeWeight, Protocol, Reading};
+pub use rounds::{Overlap, RoundWall, Rounds};
 pub use tally::{CHUNK, Estimate, Tally};
 pub use wall::Membrane;
 
@@ -61,50 +77,125 @@ pub enum Shape {
         /// Radius, µm.
         radius: f64,
     },
+    /// An ellipsoid about the origin.
+    Ellipsoid {
+        /// Semi-axes along x, y, z, µm.
+        semi_axes: [f64; 3],
+    },
+    /// A cylinder along z about the origin with flat ends.
+    Capped {
+        /// Radius, µm.
+        radius: f64,
+        /// Distance of the ends, µm.
+        length: f64,
+    },
+    /// Many round walls in a periodic cell.
+    Rounds(Rounds),
+    /// A closed mesh.
+    Mesh(Mesh),
 }
 
 impl Shape {
-    /// Where a walker starts: uniform in the shape; along a free axis at 0.
-    pub fn start(&self, seed: u64, walker: u64) -> [f64; 3] {
+    /// Whether walkers can change their compartment.
+    pub fn is_permeable(&self) -> bool {
+        match self {
+            Shape::Rounds(rounds) => rounds.is_permeable(),
+            Shape::Mesh(mesh) => mesh.permeability() > 0.0,
+            _ => false,
+        }
+    }
+
+    /// The compartment of a point; `None` outside of where walkers can be.
+    pub fn compartment(&self, x: [f64; 3]) -> Option<usize> {
+        let ball = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>() < 1.0;
+        let inside = match self {
+            Shape::Free => true,
+            Shape::Plates { separation, .. } => x[0].abs() < 0.5 * separation,
+            Shape::Cylinder { radius } => ball(&[x[0] / radius, x[1] / radius]),
+            Shape::Sphere { radius } => ball(&x.map(|v| v / radius)),
+            Shape::Ellipsoid { semi_axes: s } => ball(&[x[0] / s[0], x[1] / s[1], x[2] / s[2]]),
+            Shape::Capped { radius, length } => {
+                ball(&[x[0] / radius, x[1] / radius]) && x[2].abs() < 0.5 * length
+            }
+            Shape::Rounds(rounds) => return Some(rounds.medium_at(x)),
+            Shape::Mesh(mesh) => return mesh.medium_at(x),
+        };
+        inside.then_some(0)
+    }
+
+    /// A uniform point of the box that holds all compartments, from numbers in [-1, 1);
+    /// along a direction without walls it is 0.
+    fn spot(&self, u: [f64; 3]) -> [f64; 3] {
+        match self {
+            Shape::Free => [0.0; 3],
+            Shape::Plates { separation, .. } => [0.5 * separation * u[0], 0.0, 0.0],
+            Shape::Cylinder { radius } => [radius * u[0], radius * u[1], 0.0],
+            Shape::Sphere { radius } => u.map(|v| radius * v),
+            Shape::Ellipsoid { semi_axes } => [0, 1, 2].map(|a: usize| semi_axes[a] * u[a]),
+            Shape::Capped { radius, length } => [radius * u[0], radius * u[1], 0.5 * length * u[2]],
+            Shape::Rounds(rounds) => {
+                let cell = rounds.cell();
+                let of = |a: usize| if cell[a].is_finite() { 0.5 * cell[a] * u[a] } else { 0.0 };
+                [0, 1, 2].map(of)
+            }
+            Shape::Mesh(mesh) => {
+                let [low, high] = mesh.spawn();
+                [0, 1, 2].map(|a: usize| low[a] + 0.5 * (u[a] + 1.0) * (high[a] - low[a]))
+            }
+        }
+    }
+}
+
+/// Where walkers start.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Start {
+    /// Uniformly in the media of these numbers; along a free direction at 0.
+    Uniform(Vec<usize>),
+    /// Walker k at point k, counted round; in the frame of the shape, µm.
+    Given(Vec<[f64; 3]>),
+}
+
+impl Start {
+    /// Where a walker starts.
+    pub fn place(&self, shape: &Shape, seed: u64, walker: u64) -> [f64; 3] {
+        let media = match self {
+            Start::Given(points) if points.is_empty() => return [0.0; 3],
+            Start::Given(points) => return points[(walker % points.len() as u64) as usize],
+            Start::Uniform(media) => media,
+        };
         let philox = Philox::new(seed);
         // Each draw is two uniform numbers from -1 to 1.
         let pair = |draw: u32| {
             uniform_pair(philox.block(draw, 0, walker, driver::START)).map(|u| 2.0 * u - 1.0)
         };
-        match self {
-            Shape::Free => [0.0; 3],
-            Shape::Plates { separation, .. } => [0.5 * separation * pair(0)[0], 0.0, 0.0],
-            Shape::Cylinder { radius } => {
-                let [x, y] = ball(|draw| {
-                    let [x, y] = pair(draw);
-                    [x, y]
-                });
-                [radius * x, radius * y, 0.0]
-            }
-            Shape::Sphere { radius } => ball(|draw| {
-                let ([x, y], [z, _]) = (pair(2 * draw), pair(2 * draw + 1));
-                [x, y, z]
-            })
-            .map(|v| radius * v),
-        }
+        let flat = match shape {
+            Shape::Free | Shape::Plates { .. } | Shape::Cylinder { .. } => true,
+            Shape::Rounds(rounds) => rounds.dimensions() == 2,
+            _ => false,
+        };
+        let spot = |draw: u32| {
+            let ([x, y], z) =
+                if flat { (pair(draw), 0.0) } else { (pair(2 * draw), pair(2 * draw + 1)[0]) };
+            shape.spot([x, y, z])
+        };
+        let found = |x: &[f64; 3]| shape.compartment(*x).is_some_and(|m| media.contains(&m));
+        (0..DRAWS).map(spot).find(found).unwrap_or([0.0; 3])
     }
 }
 
-/// The first of the points that lies in the unit ball.
-fn ball<const N: usize>(point: impl Fn(u32) -> [f64; N]) -> [f64; N] {
-    let inside = |p: &[f64; N]| p.iter().map(|v| v * v).sum::<f64>() < 1.0;
-    (0..u32::MAX / 2).map(point).find(inside).unwrap_or([0.0; N])
-}
+/// Draws of a starting point at most; a compartment of a thousandth of the box is missed
+/// once in e^1000.
+const DRAWS: u32 = 1_000_000;
 
 /// What is walked.
 #[derive(Clone, Debug)]
 pub struct Walk<'a> {
     /// Where walkers may be.
     pub shape: &'a Shape,
-    /// D, µm²/ms.
-    pub diffusivity: f64,
-    /// ρ of the walls, µm/ms.
-    pub relaxivity: f64,
+    /// Compartments; shapes without an outside have one.
+    pub media: &'a [Medium],
+    /// Where walkers start.
+    pub start: &'a Start,
     /// Steps and measurements.
     pub protocol: &'a Protocol,
     /// Seed of all random numbers.

@@ -33,7 +33,7 @@ use crate::simd::{Block, LANES};
 
 /// Most hits in one step; a walker that has more stays where it is for the rest of the
 /// step, and is counted.
-const HITS: u32 = 1000;
+pub(super) const HITS: u32 = 1000;
 
 /// What a step offers to the walls.
 pub(crate) struct Step<'a, L> {
@@ -41,6 +41,8 @@ pub(crate) struct Step<'a, L> {
     pub(crate) reach: Reach<L>,
     /// Uniform numbers in [0, 1) by lane and hit.
     pub(crate) chance: &'a dyn Fn(usize, u32) -> f64,
+    /// Length of the step, ms.
+    pub(crate) duration: f64,
 }
 
 /// Walls of one shape.
@@ -63,7 +65,23 @@ pub(crate) trait Walls: Sync {
     ) -> u32;
 
     /// Whether a walker is where walkers may be, but for rounding.
-    fn holds(&self, x: [f64; 3]) -> bool;
+    fn holds(&self, x: [f64; 3], memory: &Self::Memory, lane: usize) -> bool;
+
+    /// The compartment of a walker.
+    fn compartment(&self, _: &Self::Memory, _: usize) -> usize {
+        0
+    }
+
+    /// What steps are to be multiplied by, where media differ.
+    #[inline(always)]
+    fn spread<L: Lanes>(&self, _: &Self::Memory) -> Option<L> {
+        None
+    }
+
+    /// Time over T2 that walkers have behind them, where they change their compartment.
+    fn age(&self, _: &Self::Memory) -> Option<Block> {
+        None
+    }
 }
 
 /// No walls.
@@ -90,7 +108,7 @@ impl Walls for Free {
         0
     }
 
-    fn holds(&self, x: [f64; 3]) -> bool {
+    fn holds(&self, x: [f64; 3], (): &(), _: usize) -> bool {
         x.iter().all(|v| v.is_finite())
     }
 }
@@ -205,7 +223,7 @@ impl<const DIM: usize> Walls for Round<DIM> {
         }
     }
 
-    fn holds(&self, x: [f64; 3]) -> bool {
+    fn holds(&self, x: [f64; 3], (): &(), _: usize) -> bool {
         let square: f64 = x[..DIM].iter().map(|v| v * v).sum();
         square <= self.radius * self.radius * (1.0 + 1e-12) && x[2].is_finite()
     }
@@ -352,7 +370,7 @@ impl Walls for Plates {
         0
     }
 
-    fn holds(&self, x: [f64; 3]) -> bool {
+    fn holds(&self, x: [f64; 3], _: &Layers, _: usize) -> bool {
         let ends = (self.edges.first(), self.edges.last());
         let inside = matches!(ends, (Some(low), Some(high)) if x[0] >= *low && x[0] <= *high);
         inside && x[1].is_finite() && x[2].is_finite()

@@ -33,6 +33,8 @@ mod geometry;
 pub mod graph;
 mod path;
 mod pose;
+mod pose_motion;
+mod pose_pyramid;
 mod rigid;
 mod rtk;
 mod tigre;

@@ -45,13 +45,13 @@ const STEPS_MAX: usize = 1 << 20;
 /// A geometry whose volume may move.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PoseModel {
-    volume: VolumeGrid,
-    scene: Scene,
+    pub(super) volume: VolumeGrid,
+    pub(super) scene: Scene,
     /// One a view, in the world.
-    views: Vec<View>,
-    five: bool,
+    pub(super) views: Vec<View>,
+    pub(super) five: bool,
     /// `[view, v, u]`.
-    mask: Option<Vec<u8>>,
+    pub(super) mask: Option<Vec<u8>>,
 }
 
 fn product(a: &Matrix, b: &Matrix) -> Matrix {
@@ -78,7 +78,7 @@ fn turn(axis: usize, angle: f64) -> [Matrix; 2] {
 }
 
 /// $R$ and its derivatives with respect to alpha, beta, phi.
-fn rotation(angles: [f64; 3]) -> [Matrix; 4] {
+pub(super) fn rotation(angles: [f64; 3]) -> [Matrix; 4] {
     let [x, dx] = turn(0, angles[0]);
     let [y, dy] = turn(1, angles[1]);
     let [z, dz] = turn(2, angles[2]);
@@ -247,14 +247,14 @@ impl PoseModel {
         self.scene.panel.nu * self.scene.panel.nv
     }
 
-    fn motion(&self, theta: &[f64]) -> ([f64; 3], [f64; 3]) {
+    pub(super) fn motion(&self, theta: &[f64]) -> ([f64; 3], [f64; 3]) {
         let angles = [theta[0], theta[1], theta[2]];
         let shift =
             if self.five { [theta[3], 0.0, theta[4]] } else { [theta[3], theta[4], theta[5]] };
         (angles, shift)
     }
 
-    fn check_theta(&self, theta: &[f64], views: usize) -> Result<(), CtError> {
+    pub(super) fn check_theta(&self, theta: &[f64], views: usize) -> Result<(), CtError> {
         let n = self.parameters().len();
         if theta.len() != views * n {
             let shape = vec![views, n];
@@ -282,18 +282,18 @@ impl PoseModel {
         }
     }
 
-    fn is_flat(&self) -> bool {
+    pub(super) fn is_flat(&self) -> bool {
         self.volume.dimensions() == 2
     }
 
-    fn check_view(&self, view: usize) -> Result<(), CtError> {
+    pub(super) fn check_view(&self, view: usize) -> Result<(), CtError> {
         if view < self.n_views() {
             return Ok(());
         }
         Err(CtError::NoView { view, views: self.n_views() })
     }
 
-    fn check_array(&self, what: &'static str, found: usize, views: usize) -> Result<(), CtError> {
+    pub(super) fn check_array(&self, what: &'static str, found: usize, views: usize) -> Result<(), CtError> {
         let (expected, shape) = if what == "volume" {
             (self.volume.len(), self.volume.shape())
         } else {

@@ -204,6 +204,11 @@ impl VolumeGrid {
         Self { centre, axes, ..self.clone() }
     }
 
+    /// Other voxels about another centre, along the same axes.
+    pub(super) fn resized(&self, shape: [usize; 3], voxel: [f64; 3], centre: [f64; 3]) -> Self {
+        Self { grid: Grid { shape, voxel }, centre, ..self.clone() }
+    }
+
     /// The map $w\mapsto E(R^T(w-t)-c)$ of the world to the frame of the grid when the volume
     /// is moved by $x\mapsto Rx+t$, as a matrix and a shift; `back` is $R^T$.
     pub(super) fn place(&self, back: &[[f64; 3]; 3], t: [f64; 3]) -> ([[f64; 3]; 3], [f64; 3]) {

@@ -22,6 +22,7 @@
 //! doi:10.1002/0471722065, ch. 49. Validated by
 //! `basis_is_tangent_and_orthonormal` and `prior_equals_moments`.
 
+use super::InformationError;
 use crate::chart::frame_about;
 use crate::model::{FreeKind, Model};
 use crate::prior::PriorError;
@@ -157,11 +158,12 @@ impl LocalCoordinates {
     /// The inverse of [`LocalCoordinates::prior_covariance`].
     ///
     /// # Errors
-    /// As there.
-    pub fn prior_precision(&self, mean_b0: f64) -> Result<Vec<f64>, PriorError> {
+    /// As there, and a prior without spread.
+    pub fn prior_precision(&self, mean_b0: f64) -> Result<Vec<f64>, InformationError> {
         let mut covariance = self.prior_covariance(mean_b0)?;
-        // Blocks of proper priors have positive variances.
-        let _ = cholesky(&mut covariance, self.dim, 1e-14);
+        if !cholesky(&mut covariance, self.dim, 1e-14) {
+            return Err(InformationError::Spread);
+        }
         Ok(cholesky_inverse(&covariance, self.dim))
     }
 }
@@ -232,5 +234,13 @@ mod tests {
                 assert!((product - f64::from(i == j)).abs() < 1e-12);
             }
         }
+    }
+
+    #[test]
+    fn a_prior_without_spread_has_no_precision() {
+        let mut spec = crate::ModelSpec::parse("stick + ball").unwrap();
+        spec.prior.insert("ball.lambda_iso".into(), crate::PriorSpec::Normal([1.0, 1e-200]));
+        let local = LocalCoordinates::new(&Model::new(spec).unwrap());
+        assert!(matches!(local.prior_precision(1.0), Err(InformationError::Spread)));
     }
 }

@@ -108,7 +108,9 @@ impl Criterion {
         let (mut wanted, mut ln_prior) = (Vec::new(), Vec::new());
         for (number, set) in experiment.sets().iter().enumerate() {
             let mut prior = set.prior_precision().to_vec();
-            let _ = cholesky(&mut prior, n, SINGULAR);
+            if !cholesky(&mut prior, n, SINGULAR) {
+                return Err(InformationError::Spread);
+            }
             ln_prior.push(2.0 * (0..n).map(|i| prior[i * n + i].ln()).sum::<f64>());
             let spread = experiment.standard_deviations(set, &cholesky_inverse(&prior, n));
             let mut w = vec![0.0; n * n];

@@ -53,6 +53,11 @@ pub enum InformationError {
         /// All that there are.
         known: String,
     },
+    /// A prior without a precision.
+    #[error(
+        "the prior has no spread along some of the parameters, or not a finite one; widen it, or fix the parameter"
+    )]
+    Spread,
     /// A relative variance without a unit.
     #[error(
         "parameter set {set}: `{name}` is 0, so that no variance is relative to it; judge relative to the prior"

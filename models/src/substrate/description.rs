@@ -2,30 +2,48 @@
 //!
 //! ```toml
 //! [substrate]
-//! kind = "cylinder"                   # free | planes | cylinder | sphere
-//! radius_um = 5.0                     # cylinder, sphere; planes: separation_um
-//! axis = [0, 0, 1]                    # axis of a cylinder, normal of planes
+//! kind = "cylinder"                   # free | planes | cylinder | sphere | ellipsoid |
+//!                                     # capped_cylinder | annuli | cylinders | spheres | mesh
+//! radius_um = 5.0                     # cylinder, sphere, capped_cylinder (with length_um)
+//! axis = [0, 0, 1]                    # axis of cylinders, normal of planes
+//! cell_um = 12.0                      # edge of a periodic cell, for walkers outside
 //! [intra]
 //! diffusivity_um2_per_ms = 2.0
 //! surface_relaxivity_um_per_ms = 0.0  # 1 m/s = 1000 um/ms
 //! t2_ms = inf                         # left out: no relaxation
+//! [extra]                             # the same keys; outside
+//! diffusivity_um2_per_ms = 2.0
+//! [wall]
+//! permeability_um_per_ms = 0.0        # of every wall; annuli: one number a wall
 //! [[membrane]]                        # planes only, inside the slab
 //! position_um = -2.0                  # from the middle, along the normal
 //! permeability_um_per_ms = 0.001      # flux = permeability x jump
 //! [start]
-//! where = "intra"                     # intra | extra | all
+//! where = "intra"                     # intra | extra | all | given
 //! ```
 //!
-//! Validated by the tests below.
+//! Validated by the tests below and by `models/tests/tissue.rs`.
 
 use super::SubstrateError;
-use microtome_kernels::walk::{Membrane, Shape};
+use super::tissue::{Files, Numbers, Tissue};
+use microtome_kernels::walk::{self, Membrane, Shape};
 use serde::{Deserialize, Serialize};
 
 /// Words of `kind`.
-pub(super) const KINDS: [&str; 4] = ["free", "planes", "cylinder", "sphere"];
+pub(super) const KINDS: [&str; 10] = [
+    "free",
+    "planes",
+    "cylinder",
+    "sphere",
+    "ellipsoid",
+    "capped_cylinder",
+    "annuli",
+    "cylinders",
+    "spheres",
+    "mesh",
+];
 /// Sizes and diffusivities beyond these are of another unit.
-const LARGEST_UM: f64 = 1e6;
+pub(super) const LARGEST_UM: f64 = 1e6;
 const LARGEST_UM2_PER_MS: f64 = 1e3;
 
 /// A substrate as written.
@@ -35,7 +53,17 @@ pub struct SubstrateSpec {
     /// The shape.
     pub substrate: ShapeSpec,
     /// Inside.
-    pub intra: MediumSpec,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intra: Option<MediumSpec>,
+    /// Between the walls of a sheath.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub myelin: Option<MediumSpec>,
+    /// Outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra: Option<MediumSpec>,
+    /// Walls between the compartments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wall: Option<WallSpec>,
     /// Walls inside a slab.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub membrane: Vec<MembraneSpec>,
@@ -56,9 +84,62 @@ pub struct ShapeSpec {
     /// Distance of planes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub separation_um: Option<f64>,
-    /// Axis of a cylinder, normal of planes; z where left out.
+    /// Axis of cylinders, normal of planes, third axis of an ellipsoid; z where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub axis: Option<[f64; 3]>,
+    /// Semi-axes of an ellipsoid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub semi_axes_um: Option<[f64; 3]>,
+    /// Distance of the ends of a capped cylinder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length_um: Option<f64>,
+    /// Radii of annuli, rising.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub radii_um: Option<Vec<f64>>,
+    /// Edges of the periodic cell: one number, or one an axis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cell_um: Option<Numbers>,
+    /// Number of packed objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<usize>,
+    /// Share of the cell that packed objects fill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume_fraction: Option<f64>,
+    /// Shape of the gamma distribution of radii.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gamma_shape: Option<f64>,
+    /// Scale of the gamma distribution of radii.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gamma_scale_um: Option<f64>,
+    /// Radii below are drawn again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_radius_um: Option<f64>,
+    /// Radii above are drawn again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_radius_um: Option<f64>,
+    /// Seed of radii and places of packed objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packing_seed: Option<u64>,
+    /// Inner over outer radius of the sheath of packed objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub g_ratio: Option<f64>,
+    /// CSV with the columns x_um, y_um, z_um (spheres), radius_um, in place of a packing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<String>,
+    /// PLY or OBJ file of a mesh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Micrometres to a unit of the mesh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit_um: Option<f64>,
+}
+
+/// `[wall]` as written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WallSpec {
+    /// Flux over jump of every wall; of annuli one number a wall, the innermost first.
+    pub permeability_um_per_ms: Numbers,
 }
 
 /// A compartment as written.
@@ -92,6 +173,9 @@ pub struct StartSpec {
     /// Where.
     #[serde(rename = "where")]
     pub place: Start,
+    /// NPY file `[walker, 3]`, µm, of `given`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub positions: Option<String>,
 }
 
 /// Where walkers start, uniformly.
@@ -104,6 +188,8 @@ pub enum Start {
     Extra,
     /// Everywhere.
     All,
+    /// At points of a file.
+    Given,
 }
 
 /// A compartment.
@@ -119,6 +205,16 @@ pub struct Medium {
     pub relaxivity: f64,
 }
 
+impl Medium {
+    pub(super) fn for_walk(&self, permeable: bool) -> walk::Medium {
+        walk::Medium {
+            diffusivity: self.diffusivity,
+            relaxivity: self.relaxivity,
+            relaxation: if permeable { 1.0 / self.t2_ms } else { 0.0 },
+        }
+    }
+}
+
 /// A checked substrate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Substrate {
@@ -126,6 +222,7 @@ pub struct Substrate {
     /// Rows are the axes of the shape's own frame in the world.
     pub(super) frame: [[f64; 3]; 3],
     pub(super) media: Vec<Medium>,
+    pub(super) start: walk::Start,
 }
 
 impl SubstrateSpec {
@@ -138,70 +235,28 @@ impl SubstrateSpec {
             .map_err(|e| SubstrateError::Text { text: e.to_string().trim().to_string() })
     }
 
-    /// Checks all values.
+    /// Checks all values of a substrate that names no files.
     ///
     /// # Errors
-    /// Unknown kinds, keys that a kind needs or can't have, values that can't be.
+    /// As [`SubstrateSpec::build_with`].
     pub fn build(&self) -> Result<Substrate, SubstrateError> {
-        let s = &self.substrate;
-        let kind = s.kind.as_str();
+        self.build_with(Files::default())
+    }
+
+    /// Checks all values, with the contents of the files that the text names.
+    ///
+    /// # Errors
+    /// Unknown kinds, keys that a kind needs or can't have, values that can't be, objects
+    /// that overlap, meshes that are open or cross themselves, walkers that start in a wall.
+    pub fn build_with(&self, files: Files) -> Result<Substrate, SubstrateError> {
+        let kind = self.substrate.kind.as_str();
         if !KINDS.contains(&kind) {
             return Err(SubstrateError::UnknownKind { kind: kind.into() });
         }
-        let size = |key: &str, value: Option<f64>, wanted: bool| match (value, wanted) {
-            (Some(v), true) if v.is_finite() && v > 0.0 && v <= LARGEST_UM => Ok(v),
-            (Some(v), true) => Err(SubstrateError::key(
-                format!("substrate.{key}"),
-                format!("{v}; a number above 0 and up to {LARGEST_UM:e} (um) is needed"),
-            )),
-            (None, true) => Err(SubstrateError::key(
-                format!("substrate.{key}"),
-                format!("is missing; {kind} needs it"),
-            )),
-            (Some(_), false) => Err(SubstrateError::key(
-                format!("substrate.{key}"),
-                format!("{kind} has none; leave it out"),
-            )),
-            (None, false) => Ok(0.0),
-        };
-        let radius = size("radius_um", s.radius_um, ["cylinder", "sphere"].contains(&kind))?;
-        let separation = size("separation_um", s.separation_um, kind == "planes")?;
-        if s.axis.is_some() && !["cylinder", "planes"].contains(&kind) {
-            return Err(SubstrateError::key(
-                "substrate.axis",
-                format!("{kind} has none; leave it out"),
-            ));
-        }
-        if !self.membrane.is_empty() && kind != "planes" {
-            return Err(SubstrateError::key("membrane", "only planes can have membranes"));
-        }
-        let shape = match kind {
-            "free" => Shape::Free,
-            "planes" => Shape::Plates { separation, membranes: self.membranes(separation)? },
-            "cylinder" => Shape::Cylinder { radius },
-            _ => Shape::Sphere { radius },
-        };
-        let intra = medium("intra", &self.intra)?;
-        if kind == "free" && intra.relaxivity > 0.0 {
-            return Err(SubstrateError::key(
-                "intra.surface_relaxivity_um_per_ms",
-                "free has no walls; leave it out",
-            ));
-        }
-        if let Some(start) = &self.start
-            && start.place != Start::Intra
-        {
-            return Err(SubstrateError::key(
-                "start.where",
-                format!("{kind} is simulated inside only; use \"intra\""),
-            ));
-        }
-        let along = if kind == "planes" { 0 } else { 2 };
-        let frame = frame(s.axis.unwrap_or([0.0, 0.0, 1.0]), along)?;
-        Ok(Substrate { shape, frame, media: vec![intra] })
+        Tissue { spec: self, kind }.build(files)
     }
 
-    fn membranes(&self, separation: f64) -> Result<Vec<Membrane>, SubstrateError> {
+    pub(super) fn membranes(&self, separation: f64) -> Result<Vec<Membrane>, SubstrateError> {
         let mut out = Vec::new();
         for (i, m) in self.membrane.iter().enumerate() {
             let key = |name: &str| format!("membrane[{i}].{name}");
@@ -235,7 +290,7 @@ impl SubstrateSpec {
     }
 }
 
-fn medium(name: &'static str, spec: &MediumSpec) -> Result<Medium, SubstrateError> {
+pub(super) fn medium(name: &'static str, spec: &MediumSpec) -> Result<Medium, SubstrateError> {
     let d = spec.diffusivity_um2_per_ms;
     if !(d > 0.0 && d <= LARGEST_UM2_PER_MS) {
         return Err(SubstrateError::key(
@@ -263,7 +318,7 @@ fn medium(name: &'static str, spec: &MediumSpec) -> Result<Medium, SubstrateErro
 }
 
 /// A right-handed frame whose axis number `along` points along `axis`.
-fn frame(axis: [f64; 3], along: usize) -> Result<[[f64; 3]; 3], SubstrateError> {
+pub(super) fn frame(axis: [f64; 3], along: usize) -> Result<[[f64; 3]; 3], SubstrateError> {
     let norm = axis.iter().map(|v| v * v).sum::<f64>().sqrt();
     if !(norm.is_finite() && norm > 0.0) {
         return Err(SubstrateError::key(
@@ -302,6 +357,25 @@ impl Substrate {
         &self.shape
     }
 
+    /// Whether walkers can change their compartment.
+    pub fn is_permeable(&self) -> bool {
+        self.shape.is_permeable()
+    }
+
+    /// Largest permeability of walls between compartments, µm/ms.
+    pub(super) fn permeability(&self) -> f64 {
+        match &self.shape {
+            Shape::Rounds(r) => r.walls().iter().map(|w| w.permeability).fold(0.0, f64::max),
+            Shape::Mesh(mesh) => mesh.permeability(),
+            _ => 0.0,
+        }
+    }
+
+    /// Where walkers start, in the frame of the shape.
+    pub fn start(&self) -> &walk::Start {
+        &self.start
+    }
+
     /// A world vector in the frame of the shape.
     pub(super) fn shape_from_world(&self, v: [f64; 3]) -> [f64; 3] {
         self.frame.map(|axis| axis[0] * v[0] + axis[1] * v[1] + axis[2] * v[2])
@@ -312,6 +386,13 @@ impl Substrate {
         match &self.shape {
             Shape::Free => f64::INFINITY,
             Shape::Cylinder { radius } | Shape::Sphere { radius } => *radius,
+            Shape::Ellipsoid { semi_axes } => semi_axes.iter().copied().fold(f64::MAX, f64::min),
+            Shape::Capped { radius, length } => radius.min(0.5 * length),
+            Shape::Rounds(rounds) => super::tissue::smallest_size(rounds),
+            Shape::Mesh(mesh) => {
+                let [volume, area] = mesh.volume_and_area();
+                2.0 * volume / area
+            }
             Shape::Plates { separation, membranes } => {
                 let mut edges = vec![-0.5 * separation];
                 edges.extend(membranes.iter().map(|m| m.position));
@@ -376,6 +457,7 @@ mod tests {
         says("position_um = 2", "position_um = -3", "two membranes");
         says("per_ms = 0.1", "per_ms = -0.1", "membrane[0].permeability_um_per_ms");
         says("where = \"intra\"", "where = \"extra\"", "start.where");
+        says("where = \"intra\"", "where = \"given\"", "start.positions");
         says("where = \"intra\"", "where = \"inside\"", "inside");
         says("[intra]", "[inter]", "inter");
         says(

@@ -236,6 +236,30 @@ impl Sequence {
         out
     }
 
+    /// The gradient of every measurement as intervals: length (ms) and γG in rad/(ms µm).
+    pub(super) fn intervals(&self) -> Vec<Vec<(f64, [f64; 3])>> {
+        let mut out = vec![Vec::new(); self.measurements];
+        for t in &self.together {
+            for (m, amplitudes) in t.measurements.iter().zip(&t.amplitudes) {
+                if t.edges.is_empty() {
+                    out[*m] = vec![(t.end, [0.0; 3])];
+                    continue;
+                }
+                let of = |j: usize| {
+                    let mut g = [0.0; 3];
+                    for (p, amplitude) in t.profiles.iter().zip(amplitudes) {
+                        for (g, a) in g.iter_mut().zip(amplitude) {
+                            *g += p[j] * a;
+                        }
+                    }
+                    (t.edges[j + 1] - t.edges[j], g)
+                };
+                out[*m] = (0..t.edges.len() - 1).map(of).collect();
+            }
+        }
+        out
+    }
+
     /// Steps no longer than `step_ms` with the readings at their ends, and for every
     /// measurement the exponent of the bridges over D, ms/µm².
     pub(super) fn protocol(

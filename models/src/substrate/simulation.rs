@@ -5,7 +5,7 @@
 //! `models/tests/simulation.rs`.
 
 use super::{Sequence, Substrate, SubstrateError, TimeStep};
-use microtome_kernels::walk::{Estimate, Protocol, Tally, Walk, paths, walk};
+use microtome_kernels::walk::{self, Estimate, Protocol, Tally, Walk};
 use std::ops::Range;
 
 /// Most walkers: their numbers are 56 bits of a counter.
@@ -19,6 +19,7 @@ pub const TOTAL: &str = "all";
 #[derive(Clone, Debug)]
 pub struct Simulation {
     substrate: Substrate,
+    media: Vec<walk::Medium>,
     protocol: Protocol,
     /// `[measurement][compartment]`.
     factors: Vec<Vec<f64>>,
@@ -34,6 +35,8 @@ pub struct Observed {
     pub walkers: u64,
     /// Walkers in all.
     pub of: u64,
+    /// Largest standard error of a real or imaginary part over all walkers.
+    pub largest_se: f64,
 }
 
 /// The signal of a measurement and compartment.
@@ -60,6 +63,13 @@ pub struct Signals {
     pub escaped: u64,
     /// Steps with too many hits, whose rest was left out.
     pub stopped: u64,
+}
+
+impl Signals {
+    /// Walkers of all compartments.
+    pub fn walkers(&self) -> u64 {
+        self.rows.iter().filter(|r| r.compartment == TOTAL).map(|r| r.walkers).max().unwrap_or(0)
+    }
 }
 
 impl Simulation {
@@ -94,15 +104,21 @@ impl Simulation {
             ));
         }
         let (protocol, bridges) = sequence.protocol(step.ms, |v| substrate.shape_from_world(v));
+        // Where walkers change their compartment the walk itself counts T2.
+        let permeable = substrate.is_permeable();
         let factors = bridges
             .iter()
             .zip(sequence.ends_ms())
             .map(|(bridge, end)| {
-                let of = |m: &super::Medium| (-m.diffusivity * bridge - end / m.t2_ms).exp();
+                let of = |m: &super::Medium| {
+                    let time = if permeable { 0.0 } else { end / m.t2_ms };
+                    (-m.diffusivity * bridge - time).exp()
+                };
                 substrate.media().iter().map(of).collect()
             })
             .collect();
-        Ok(Self { substrate, protocol, factors, step, seed, walkers })
+        let media = substrate.media().iter().map(|m| m.for_walk(permeable)).collect();
+        Ok(Self { substrate, media, protocol, factors, step, seed, walkers })
     }
 
     /// The time step and why.
@@ -126,16 +142,36 @@ impl Simulation {
     /// bit for any number of threads.
     pub fn run(&self, mut observe: impl FnMut(Observed) -> bool) -> Signals {
         let of = self.walkers;
-        let tally = walk(&self.walk(), |t| observe(Observed { walkers: t.all_walkers(), of }));
+        let tally = walk::walk(&self.walk(), |t| {
+            observe(Observed { walkers: t.all_walkers(), of, largest_se: self.largest_se(t) })
+        });
         self.signals(&tally)
     }
 
+    /// Walks until no standard error over all walkers is above the target, or until there
+    /// are no more walkers. Errors are looked at after every 32,768 walkers, so the result is
+    /// the same for any number of threads.
+    pub fn run_to(&self, target_se: f64, mut observe: impl FnMut(Observed)) -> Signals {
+        self.run(|seen| {
+            observe(seen);
+            // NaN goes on.
+            !(seen.largest_se <= target_se)
+        })
+    }
+
+    fn largest_se(&self, tally: &Tally) -> f64 {
+        let error = |(m, factors): (usize, &Vec<f64>)| {
+            let e = tally.estimate(m, None, |c| factors[c]);
+            e.se_real.max(e.se_imaginary)
+        };
+        self.factors.iter().enumerate().map(error).fold(0.0, f64::max)
+    }
+
     fn walk(&self) -> Walk<'_> {
-        let medium = &self.substrate.media[0];
         Walk {
             shape: &self.substrate.shape,
-            diffusivity: medium.diffusivity,
-            relaxivity: medium.relaxivity,
+            media: &self.media,
+            start: &self.substrate.start,
             protocol: &self.protocol,
             seed: self.seed,
             walkers: self.walkers,
@@ -148,12 +184,61 @@ impl Simulation {
     /// # Shapes
     /// `nodes` rising; returns `[walker][node]`.
     pub fn paths(&self, nodes: &[usize], walkers: Range<u64>) -> Vec<[f64; 3]> {
-        let mut points = paths(&self.walk(), nodes, walkers);
+        let mut points = walk::paths(&self.walk(), nodes, walkers);
         let f = self.substrate.frame;
         for p in &mut points {
             *p = [0, 1, 2].map(|a: usize| (0..3).map(|k| f[k][a] * p[k]).sum());
         }
         points
+    }
+
+    /// Times of the nodes, ms.
+    pub fn times(&self) -> Vec<f64> {
+        let mut time = 0.0;
+        let end = |h: &f64| {
+            time += h;
+            time
+        };
+        std::iter::once(0.0).chain(self.protocol.steps.iter().map(end)).collect()
+    }
+
+    /// Phases of walkers, rad: the very ones of [`Simulation::run`] but for rounding. The
+    /// spread of a path about its straight line in a step is not in them.
+    ///
+    /// # Shapes
+    /// `[walker][measurement]`.
+    pub fn phases(&self, walkers: Range<u64>) -> Vec<f64> {
+        let nodes: Vec<usize> = (0..self.protocol.nodes.len()).collect();
+        let measurements = self.protocol.measurements;
+        let mut out = Vec::new();
+        // Few at a time: a walker has a position a node.
+        let mut first = walkers.start;
+        while first < walkers.end {
+            let end = walkers.end.min(first + 512);
+            let points = walk::paths(&self.walk(), &nodes, first..end);
+            for path in points.chunks(nodes.len()) {
+                let mut sums = vec![[0.0; 3]; self.protocol.profiles];
+                for (x, weights) in path.iter().zip(&self.protocol.nodes) {
+                    for w in weights {
+                        for a in 0..3 {
+                            sums[w.profile][a] += w.weight * x[a];
+                        }
+                    }
+                }
+                let begin = out.len();
+                out.resize(begin + measurements, 0.0);
+                for r in &self.protocol.readings {
+                    let per = r.profiles.len();
+                    for (i, m) in r.measurements.iter().enumerate() {
+                        let terms = sums[r.profiles.clone()].iter().zip(&r.amplitudes[i * per..]);
+                        out[begin + m] =
+                            terms.map(|(s, a)| s[0] * a[0] + s[1] * a[1] + s[2] * a[2]).sum();
+                    }
+                }
+            }
+            first = end;
+        }
+        out
     }
 
     fn signals(&self, tally: &Tally) -> Signals {
@@ -164,6 +249,9 @@ impl Simulation {
             for (c, compartment) in parts.chain([(None, TOTAL)]) {
                 let signal = tally.estimate(measurement, c, |c| factors[c]);
                 let walkers = c.map_or(tally.all_walkers(), |c| tally.walkers[c]);
+                if walkers == 0 {
+                    continue;
+                }
                 rows.push(Row { measurement, compartment, signal, walkers });
             }
         }

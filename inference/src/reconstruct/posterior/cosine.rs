@@ -10,25 +10,25 @@ use rustdct::{DctPlanner, TransformType2And3};
 use std::sync::Arc;
 
 /// The DCT-II of images of one shape, and its inverse.
-pub(super) struct CosineTransform {
+pub(in crate::reconstruct) struct CosineTransform {
     shape: Vec<usize>,
     plans: Vec<Arc<dyn TransformType2And3<f64>>>,
 }
 
 impl CosineTransform {
-    pub(super) fn new(shape: &[usize]) -> Self {
+    pub(in crate::reconstruct) fn new(shape: &[usize]) -> Self {
         let mut planner = DctPlanner::new();
         let plans = shape.iter().map(|n| planner.plan_dct2(*n)).collect();
         Self { shape: shape.to_vec(), plans }
     }
 
     /// Image to coefficients, in place.
-    pub(super) fn forward(&self, x: &mut [f64]) {
+    pub(in crate::reconstruct) fn forward(&self, x: &mut [f64]) {
         self.each_axis(x, true);
     }
 
     /// Coefficients to image, in place: the transpose, which is the inverse.
-    pub(super) fn inverse(&self, x: &mut [f64]) {
+    pub(in crate::reconstruct) fn inverse(&self, x: &mut [f64]) {
         self.each_axis(x, false);
     }
 

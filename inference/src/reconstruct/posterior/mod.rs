@@ -25,7 +25,7 @@
 //! `inference/tests/image_posterior.rs` and the tests of the modules.
 
 mod conjugate;
-mod cosine;
+pub(super) mod cosine;
 mod dense;
 mod draws;
 mod gaussian;
