@@ -22,6 +22,7 @@ mod kills;
 mod population;
 mod predict;
 mod prepare;
+mod reconstruct;
 mod results;
 mod sbc;
 mod simulate;
