@@ -86,7 +86,7 @@ pub use responses::{mrtrix_response_text, read_responses, responses_text};
 pub use rtk_geometry::{read_rtk_geometry, rtk_geometry_text, stage_text, write_rtk_geometry};
 pub use scan::Scan;
 pub use scheme::{SchemeFile, read_scheme};
-pub use set_up::{read_projections, read_set_up};
+pub use set_up::{read_projections, read_set_up, read_weights};
 pub use signals::{Rows, SignalSource};
 pub use substrate::read_substrate;
 pub use table::{TableReader, TableWriter, read_table, write_table};

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use microtome_models::ct::{
-    BinRule, CtError, ExchangeFormat, GeometryKind, SetUp, SetUpSpec, TigreGeometry,
+    BinRule, CtError, ExchangeFormat, GeometryKind, Reduction, SetUp, SetUpSpec, TigreGeometry,
 };
 
 use crate::array::{Array, Values};
@@ -89,24 +89,53 @@ pub fn read_set_up(path: &Path, projector: Option<&str>) -> Result<SetUp> {
 /// A file that cannot be read, an array of neither shape.
 pub fn read_projections(path: &Path, set_up: &SetUp) -> Result<Array> {
     let array = Array::read(path)?;
+    let Some(by) = reduction(path, set_up, &array.shape)? else { return Ok(array) };
+    let values = match &array.values {
+        Values::F32(v) => by.values(v, BinRule::Mean).map(Values::F32),
+        Values::F64(v) => by.values(v, BinRule::Mean).map(Values::F64),
+    };
+    let values = values.map_err(|e| DatasetError::format(path, e.to_string()))?;
+    Ok(Array { shape: set_up.geometry.shape(), values })
+}
+
+/// Reads inverse variances of projections for a set-up. Those of the whole detector become
+/// those of the means of joined pixels, $w = n^2 / \sum_i w_i^{-1}$: 0 where one is 0.
+///
+/// # Errors
+/// As [`read_projections`].
+pub fn read_weights(path: &Path, set_up: &SetUp) -> Result<Array> {
+    let array = Array::read(path)?;
+    let Some(by) = reduction(path, set_up, &array.shape)? else { return Ok(array) };
+    let [bv, bu] = by.bin();
+    let joined = (bv * bu) as f64;
+    // What is no weight becomes NaN, which is refused with its place where weights are used.
+    let variance = |w: &f64| if *w >= 0.0 { 1.0 / w } else { f64::NAN };
+    let variances: Vec<f64> = array.values.clone().into_f64().iter().map(variance).collect();
+    let means = by.values(&variances, BinRule::Mean);
+    let means = means.map_err(|e| DatasetError::format(path, e.to_string()))?;
+    let weights = means.into_iter().map(|v| joined / v);
+    let values = match array.values {
+        Values::F32(_) => Values::F32(weights.map(|w| w as f32).collect()),
+        Values::F64(_) => Values::F64(weights.collect()),
+    };
+    Ok(Array { shape: set_up.geometry.shape(), values })
+}
+
+/// What has to be left out of an array of projections, if anything.
+fn reduction<'a>(path: &Path, set_up: &'a SetUp, found: &[usize]) -> Result<Option<&'a Reduction>> {
     let shape = set_up.geometry.shape();
-    if array.shape == shape {
-        return Ok(array);
+    if found == shape {
+        return Ok(None);
     }
-    let raw = set_up.reduction.as_ref().map(|r| {
+    let whole = |r: &Reduction| {
         let [views, nv, nu] = r.raw();
         if shape.len() == 2 { vec![views, nu] } else { vec![views, nv, nu] }
-    });
-    if raw.as_ref() != Some(&array.shape) {
+    };
+    let raw = set_up.reduction.as_ref().map(whole);
+    if raw.as_deref() != Some(found) {
         let whole = raw.map_or_else(String::new, |r| format!(" (or {r:?}, before crop and bin)"));
-        let what = format!("the shape is {:?}, but the set-up needs {shape:?}{whole}", array.shape);
+        let what = format!("the shape is {found:?}, but the set-up needs {shape:?}{whole}");
         return Err(DatasetError::format(path, what));
     }
-    let Some(by) = &set_up.reduction else { return Ok(array) };
-    let wrong = |e: CtError| DatasetError::format(path, e.to_string());
-    let values = match &array.values {
-        Values::F32(v) => Values::F32(by.values(v, BinRule::Mean).map_err(wrong)?),
-        Values::F64(v) => Values::F64(by.values(v, BinRule::Mean).map_err(wrong)?),
-    };
-    Ok(Array { shape, values })
+    Ok(set_up.reduction.as_ref())
 }

@@ -373,12 +373,12 @@ fn pdhg_and_fista_reach_the_same_minimum() {
         let problem = Problem::new(&a, &y).unwrap().with_weights(&w).unwrap();
         let problem = problem.with_bounds(0.0, f64::INFINITY).unwrap();
         let settings = Settings { tv_weight: Some(2.0), ..Settings::default() };
-        let (other, rows) = solve(Algorithm::PdhgTv, &problem, &settings, 30_000);
+        let (other, rows) = solve(Algorithm::PdhgTv, &problem, &settings, 3000);
         let (x, history) = solve(Algorithm::FistaTv, &problem, &settings, 3000);
         let (p, f) = (history.last().unwrap().objective, rows.last().unwrap().objective);
-        // PDHG is slow at the end: 1e-5 after 30,000 steps.
-        assert!((p - f).abs() < 3e-5 * p, "{p} {f}");
-        assert!(distance(&x, &other) < 1e-2 * size(&x), "{:e}", distance(&x, &other) / size(&x));
+        let gaps = [(p - f).abs() / p, distance(&x, &other) / size(&x)];
+        println!("PDHG to FISTA: objective {:.1e}, image {:.1e}", gaps[0], gaps[1]);
+        assert!(gaps[0] < 1e-7 && gaps[1] < 1e-3, "{gaps:?}");
         // The objective is what it says.
         let lattice = Lattice::new(&shape).unwrap();
         let means = a.apply(&x).unwrap();
@@ -493,6 +493,34 @@ fn noise_is_found() {
 }
 
 /// At the default weight noise alone leaves no speckles; at a quarter of it it does.
+/// Errors of one more variance are told from noise that the weights know.
+#[test]
+fn the_model_variance_is_found() {
+    let a = plane(24, 40);
+    let exact = a.apply(&phantom(&[24, 24])).unwrap();
+    let mut random = PhiloxRng::new(7, 0, 0);
+    let normal = Normal::new(0.0, 1.0).unwrap();
+    let sigma = |i: usize| 0.02 * (1 + i % 5) as f64;
+    let noise: Vec<f64> = (0..exact.len()).map(|_| normal.sample(&mut random)).collect();
+    let more: Vec<f64> = (0..exact.len()).map(|_| normal.sample(&mut random)).collect();
+    let mut w: Vec<f64> = (0..exact.len()).map(|i| sigma(i).powi(-2)).collect();
+    w[100] = 0.0;
+    for s in [0.0, 0.3, 1.0] {
+        let mut y: Vec<f64> =
+            (0..exact.len()).map(|i| exact[i] + sigma(i) * noise[i] + s * more[i]).collect();
+        y[100] = 1e3;
+        let problem = Problem::new(&a, &y).unwrap().with_weights(&w).unwrap();
+        let found = model_deviation(&problem).unwrap();
+        println!("s {s}: {found:.3}");
+        // The image takes a part of the noise along, and what it misses is added.
+        assert!((found - s).abs() < 0.05 + 0.2 * s, "{s} {found}");
+        let soft = with_model_deviation(&w, found);
+        assert_eq!(soft[100], 0.0);
+        assert!((1.0 / soft[7] - sigma(7).powi(2) - found * found).abs() < 1e-12);
+    }
+    assert_eq!(model_deviation(&Problem::new(&a, &exact).unwrap()).unwrap(), 0.0);
+}
+
 #[test]
 fn the_default_weight_is_the_threshold_of_its_noise() {
     let a = plane(48, 40);
@@ -752,5 +780,52 @@ fn sirt_and_cgls_equal_astra() {
             eprintln!("{name} {algorithm:?}: relative difference {gap:.1e}");
             assert!(gap < tolerance, "{name} {algorithm:?} {gap:e}");
         }
+    }
+}
+
+/// A small disc by ASTRA, beside the formulas of CGLS in float64 on ASTRA's own matrix: what
+/// is left to ASTRA's image after 20 iterations of CGLS is its float32.
+#[test]
+fn sirt_and_cgls_equal_the_golden_table() {
+    let table: HashMap<&str, Vec<f64>> = include_str!("../../tests/golden/iterative.csv")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            let (name, numbers) = line.split_once(',').unwrap();
+            (name, numbers.split(',').map(|v| v.parse().unwrap()).collect())
+        })
+        .collect();
+    let [n, nu, views] = [0, 1, 2].map(|k| table["size"][k] as usize);
+    let volume = VolumeGrid::new(&[n, n], &[1.0, 1.0], &[0.0, 0.0]).unwrap();
+    let kind = GeometryKind::Parallel2d;
+    let geometry = microtome_models::ct::Geometry::new(kind, [1, nu], &table["views"]).unwrap();
+    assert_eq!(geometry.n_views(), views);
+    let settings = Settings::default();
+    for (name, projector) in [("joseph", Projector::Joseph), ("siddon", Projector::Siddon)] {
+        let a = RayTransform::new(geometry.clone(), volume.clone(), projector).unwrap();
+        let y = &table[format!("{name}_projections").as_str()];
+        let ax = a.apply(&table["image"]).unwrap();
+        let gap = |x: &[f64], row: &str| {
+            let expected = &table[format!("{name}_{row}").as_str()];
+            distance(x, expected) / size(expected)
+        };
+        assert!(gap(&ax, "projections") < 1e-6);
+        let wide = Problem::new(&a, y).unwrap();
+        let single = narrow(y);
+        let short = Problem::new(&a, &single).unwrap();
+        let sirt = solve(Algorithm::Sirt, &wide, &settings, 50).0;
+        let sirt_short = widen(&solve(Algorithm::Sirt, &short, &settings, 50).0);
+        let cgls = solve(Algorithm::Cgls, &wide, &settings, 20).0;
+        let cgls_short = widen(&solve(Algorithm::Cgls, &short, &settings, 20).0);
+        let gaps = [
+            gap(&sirt, "sirt"),
+            gap(&sirt_short, "sirt"),
+            gap(&cgls, "cgls_numpy"),
+            gap(&cgls, "cgls"),
+            gap(&cgls_short, "cgls"),
+        ];
+        println!("{name}: {gaps:?}");
+        let limits = [2e-6, 2e-6, 1e-4, 5e-3, 5e-3];
+        assert!(gaps.iter().zip(limits).all(|(g, limit)| *g < limit), "{name} {gaps:?}");
     }
 }

@@ -58,7 +58,7 @@ fn case<T: Real>(name: &str, grid: &Grid, panel: Panel, views: &[View], clock: f
         let title = format!("{name} {}", projector.name());
         std::env::args().skip(1).filter(|a| !a.starts_with('-')).all(|w| title.contains(&w))
     };
-    let projectors: Vec<Projector> = Projector::ALL.into_iter().filter(wanted).collect();
+    let projectors: Vec<Projector> = Projector::SLICEWISE.into_iter().filter(wanted).collect();
     if projectors.is_empty() {
         return;
     }

@@ -45,7 +45,7 @@ fn a_curved_detector_is_its_pixels() {
         let nu = 13;
         let curved = spec.geometry_on(kind, [nv, nu], ARC).unwrap();
         let x = numbers(volume(d).len(), 1);
-        for projector in Projector::ALL {
+        for projector in Projector::SLICEWISE {
             let a = RayTransform::new(curved.clone(), volume(d), projector).unwrap();
             let found = a.apply(&x).unwrap();
             for iu in 0..nu {
@@ -90,7 +90,7 @@ fn curved_detectors_have_exact_transposes() {
                 let nv = if d == 2 { 1 } else { 5 };
                 let surface = Surface::Cylinder { radius };
                 let g = spec.geometry_on(kind, [nv, 39], surface).unwrap();
-                for projector in Projector::ALL {
+                for projector in Projector::SLICEWISE {
                     let a = RayTransform::new(g.clone(), volume(d), projector).unwrap();
                     let (x, y) = (numbers(a.volume().len(), 2), numbers(a.n_rays(), 3));
                     let (ax, aty) = (a.apply(&x).unwrap(), a.adjoint(&y).unwrap());

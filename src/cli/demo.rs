@@ -1,14 +1,15 @@
-//! `microtome demo`: the whole way on embedded data with a known truth.
+//! `microtome demo`: the whole way on embedded data with a known truth; `demo_ct` has its
+//! tomography.
 
 use super::flags::{AcquisitionFlags, CommonFlags, DataFlags, ModelFlags, RunFlags};
 use super::record::write_text;
 use super::truth::{Line, Truth};
 use super::verdict::results;
 use super::voxelwise::{self, Request};
-use super::{Outcome, report, say};
+use super::{Outcome, demo_ct, report, say};
 use anyhow::bail;
 use clap::{Args, ValueHint};
-use microtome::report::html;
+use microtome::report::{ReconstructedImage, html};
 use microtome_datasets::demo::{DemoFiles, TIMES, write_demo};
 use microtome_datasets::{Matrix, SignalSource, write_matrix};
 use microtome_models::{Job, SearchSpec};
@@ -19,10 +20,11 @@ use std::time::Instant;
 const VOXELS: usize = 12 * 12 * 4;
 const SLICE: std::ops::Range<usize> = 144..288;
 
-/// Fits and samples embedded data, and shows the estimates beside the known truth.
+/// Fits, samples and reconstructs embedded data, and shows the estimates beside the truth.
 ///
-/// Writes DIR/data (a simulated image of 12 x 12 x 4 voxels with its truth),
-/// DIR/fit, DIR/sample and DIR/report.html. Needs no network and no input.
+/// Writes DIR/data (a simulated image of 12 x 12 x 4 voxels with its truth), DIR/fit,
+/// DIR/sample, DIR/ct (projections of a head and two reconstructions) and
+/// DIR/report.html. Needs no network and no input.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Units: diffusivities um^2/ms, directions degree, s0 in the unit of the signals.
@@ -45,7 +47,7 @@ impl DemoArgs {
         check_folder(&self.out, self.common.overwrite)?;
         if self.common.dry_run {
             say::line(&format!(
-                "plan of demo (nothing is written): {VOXELS} voxels are fitted and {} sampled in {}; less than a minute",
+                "plan of demo (nothing is written): {VOXELS} voxels are fitted and {} sampled, and a head is reconstructed, in {}; less than a minute",
                 SLICE.len(),
                 self.out.display()
             ));
@@ -81,11 +83,16 @@ impl DemoArgs {
         }
         let sample_lines = truth.compare(&results(&self.out.join("sample"))?)?.1;
         tell(&table(&sample_lines));
+        tell("4. A head from 60 noisy projections");
+        let ct = demo_ct::run(&self.out.join("ct"), self.seed)?;
+        tell(&images(&ct.images));
         let page = self.out.join("report.html");
-        let content =
+        let mut content =
             report::data(&self.out.join("sample"), Some(&data.files.truth), "microtome demo")?;
+        content.images = ct.images.clone();
+        content.image_note = ct.note;
         write_text(&page, &html(&content))?;
-        tell(&format!("4. Report: open {} in a browser", page.display()));
+        tell(&format!("5. Report: open {} in a browser", page.display()));
         tell(&format!(
             "Done in {}. The same by hand:",
             say::duration(begin.elapsed().as_secs_f64())
@@ -95,6 +102,7 @@ impl DemoArgs {
             "  {}",
             line("sample", &data, Some(&data.mask), &self.out.join("my-posterior"))
         ));
+        ct.lines.iter().for_each(|line| tell(&format!("  {line}")));
         tell(
             "With your own data: the same lines with your files; `microtome info models` lists the models.",
         );
@@ -113,7 +121,8 @@ impl DemoArgs {
             };
             let json = serde_json::json!({
                 "out": self.out, "report": page, "wall_s": begin.elapsed().as_secs_f64(),
-                "fit": lines(&fit_lines), "sample": lines(&sample_lines),
+                "fit": lines(&fit_lines), "sample": lines(&sample_lines), "ct": quality(&ct.images),
+                "by_hand": ct.lines,
                 "fit_counts": fit.record.map(|r| r.counts), "sample_counts": sample.record.map(|r| r.counts),
             });
             say::line(&json.to_string());
@@ -204,7 +213,7 @@ fn check_folder(out: &Path, overwrite: bool) -> anyhow::Result<()> {
     }
     for entry in std::fs::read_dir(out)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if !["data", "fit", "sample", "report.html", "my-fit", "my-posterior"]
+        if !["data", "fit", "sample", "ct", "report.html", "my-fit", "my-posterior"]
             .contains(&name.as_str())
         {
             bail!(
@@ -251,4 +260,24 @@ fn table(lines: &[Line]) -> String {
         ]);
     }
     say::table(&rows).lines().map(|l| format!("   {l}\n")).collect()
+}
+
+/// The images that have a number of their own.
+fn reconstructed(images: &[ReconstructedImage]) -> impl Iterator<Item = &ReconstructedImage> {
+    images.iter().filter(|i| i.psnr.is_finite())
+}
+
+fn images(all: &[ReconstructedImage]) -> String {
+    let mut rows = vec![["method", "PSNR (dB)", "SSIM"].map(String::from).to_vec()];
+    for i in reconstructed(all) {
+        rows.push(vec![i.name.clone(), format!("{:.1}", i.psnr), format!("{:.3}", i.ssim)]);
+    }
+    say::table(&rows).lines().map(|l| format!("   {l}\n")).collect()
+}
+
+fn quality(all: &[ReconstructedImage]) -> serde_json::Value {
+    let entry = |i: &ReconstructedImage| {
+        (i.name.clone(), serde_json::json!({ "psnr_db": i.psnr, "ssim": i.ssim }))
+    };
+    reconstructed(all).map(entry).collect::<serde_json::Map<_, _>>().into()
 }

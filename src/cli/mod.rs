@@ -17,6 +17,7 @@ mod completions;
 mod config;
 mod criteria;
 mod demo;
+mod demo_ct;
 mod design;
 mod diagnose;
 mod doubts;

@@ -14,7 +14,7 @@ use super::project::Precision;
 use super::{Outcome, say};
 use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
-use microtome_datasets::{Array, ArrayFormat, Values, read_set_up};
+use microtome_datasets::{Array, ArrayFormat, Values, read_projections, read_set_up, read_weights};
 use microtome_inference::reconstruct::Algorithm;
 use microtome_models::ct::SetUp;
 use std::path::{Path, PathBuf};
@@ -115,7 +115,7 @@ impl ReconstructArgs {
         let (threads, _) = self.common.start()?;
         let method = self.method.as_deref().map(Method::parse).transpose()?;
         let set_up = read_set_up(&self.geometry, self.projector.as_deref())?;
-        let projections = self.read("projections", &self.projections, &set_up.geometry.shape())?;
+        let projections = read_projections(&self.projections, &set_up).context("--projections")?;
         let precision = self.precision.unwrap_or(match projections.values {
             Values::F32(_) => Precision::F32,
             Values::F64(_) => Precision::F64,
@@ -141,6 +141,11 @@ impl ReconstructArgs {
             Method::Analytic(m) => analytic::run(&job, m, projections.values),
             Method::Iterative(m) => iterative::run(&job, m, projections.values),
         }
+    }
+
+    /// Reads the inverse variances of the projections.
+    fn read_weights(&self, path: &Path, set_up: &SetUp) -> anyhow::Result<Values> {
+        Ok(read_weights(path, set_up).context("--weights")?.values)
     }
 
     /// Reads an array of a given shape.
@@ -170,7 +175,7 @@ impl Job<'_> {
         say::line("plan of reconstruct (nothing is written)");
         let mut rows = vec![
             ("method", method.to_string()),
-            ("kind", geometry.kind().name().to_string()),
+            ("kind", self.set_up.kind_name().to_string()),
             ("rays", rays.to_string()),
             ("voxels", volume.len().to_string()),
             ("arithmetic", self.type_name().to_string()),
@@ -189,7 +194,7 @@ impl Job<'_> {
         if common.json {
             let mut json = serde_json::json!({
                 "verb": "reconstruct", "method": method.name(),
-                "kind": self.set_up.geometry.kind().name(), "shape": shape,
+                "kind": self.set_up.kind_name(), "shape": shape,
                 "precision": self.type_name(), "out": out, "simd_level": super::input::simd(),
             });
             if let (Some(json), serde_json::Value::Object(more)) = (json.as_object_mut(), more) {

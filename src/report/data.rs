@@ -52,6 +52,10 @@ pub struct ReportData {
     pub predictive: Option<Predictive>,
     /// Estimates against a known truth.
     pub truth: Vec<TruthComparison>,
+    /// Reconstructed images, side by side.
+    pub images: Vec<ReconstructedImage>,
+    /// A sentence on what the images are of.
+    pub image_note: String,
     /// Ranks of truths among posterior draws, one entry a quantity.
     pub calibration: Vec<CalibrationPlot>,
     /// Smallest and largest share of ranks below 1, 2, … that uniform ranks have; one
@@ -63,6 +67,23 @@ pub struct ReportData {
     pub methods: Vec<(String, String)>,
     /// Key (authors, year) and full reference with its DOI as plain text.
     pub references: Vec<(String, String)>,
+}
+
+/// An image that was reconstructed from projections, or the truth beside it.
+#[derive(Clone, Debug, Default)]
+pub struct ReconstructedImage {
+    /// Method, or `truth`.
+    pub name: String,
+    /// Voxels of a row.
+    pub nx: usize,
+    /// Rows.
+    pub ny: usize,
+    /// `[y, x]`.
+    pub values: Vec<f32>,
+    /// Peak signal-to-noise ratio to the truth, dB; NaN for the truth itself.
+    pub psnr: f64,
+    /// Structural similarity to the truth; NaN for the truth itself.
+    pub ssim: f64,
 }
 
 /// The ranks of one quantity in simulations whose truth is known.

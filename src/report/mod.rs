@@ -2,7 +2,7 @@
 //! one page that loads nothing from anywhere.
 //!
 //! [`html`] turns a [`ReportData`] into the page: verdict and facts; maps;
-//! quality; one voxel; prediction; truth where it is known; the table of
+//! quality; one voxel; prediction; truth where it is known; reconstructed images; the table of
 //! parameters; methods and references. Every text is escaped, plots are inline
 //! SVG (`plot.rs`) and maps are PNG data URIs (`raster.rs`).
 //!
@@ -11,6 +11,7 @@
 mod calibration;
 mod data;
 mod density;
+mod images;
 mod maps;
 mod plot;
 mod predictive;
@@ -26,7 +27,8 @@ mod voxel;
 
 pub use data::{
     CalibrationPlot, DirectionMap, MapPair, ParameterRow, Population, Predictive, QualityKind,
-    QualityMap, ReportData, StatusMap, TruthComparison, Verdict, VoxelParameter, VoxelPosterior,
+    QualityMap, ReconstructedImage, ReportData, StatusMap, TruthComparison, Verdict,
+    VoxelParameter, VoxelPosterior,
 };
 
 use text::{decimals, escape, number, table, unit_cell};
@@ -64,6 +66,7 @@ pub fn html(data: &ReportData) -> String {
             data.predictive.as_ref().map_or_else(String::new, predictive::section),
         ),
         ("truth", "Truth", truth::section(&data.truth)),
+        ("images", "Images", images::section(&data.images, &data.image_note)),
         ("calibration", "Calibration", calibration::section(data)),
         ("parameters", "Parameters", parameters(&data.parameters)),
         ("methods", "Methods and references", methods(data)),

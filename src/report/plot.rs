@@ -40,6 +40,8 @@ pub(super) enum Palette {
     Viridis,
     /// For standard deviations.
     Cividis,
+    /// For images of a body.
+    Grey,
 }
 
 /// The 255 colours of a palette.
@@ -47,6 +49,7 @@ pub(super) fn palette(which: Palette) -> Vec<[u8; 3]> {
     let map = match which {
         Palette::Viridis => ColorMap::Viridis,
         Palette::Cividis => ColorMap::Cividis,
+        Palette::Grey => return (0..255).map(|i| [i; 3]).collect(),
     };
     let channel = |hex: &str, at: usize| {
         hex.get(at..at + 2).and_then(|h| u8::from_str_radix(h, 16).ok()).unwrap_or(0)

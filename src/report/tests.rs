@@ -52,6 +52,30 @@ fn the_page_is_complete_and_in_order() {
 }
 
 #[test]
+fn images_share_their_scale() {
+    let image = |name: &str, values: Vec<f32>, psnr: f64| ReconstructedImage {
+        name: name.into(),
+        nx: 2,
+        ny: 2,
+        values,
+        psnr,
+        ssim: 0.9,
+    };
+    let images = vec![
+        image("truth", vec![0.0, 1.0, 0.0, 1.0], f64::NAN),
+        image("a < b", vec![0.0, 4.0, 0.0, 1.0], 20.0),
+    ];
+    let data = ReportData { images, image_note: "of <x>".into(), ..ReportData::default() };
+    let page = html(&data);
+    assert!(page.contains("<section id=\"images\">") && page.contains("a &lt; b"));
+    assert!(page.contains("of &lt;x&gt;") && page.contains("<td>20.0</td>"));
+    // One scale up to 4 for both, and no row for the truth.
+    assert_eq!(page.matches(">4</text>").count(), 2);
+    assert!(!page.contains("<td>truth</td>"));
+    assert!(!html(&ReportData::default()).contains("id=\"images\""));
+}
+
+#[test]
 fn the_page_loads_nothing() {
     let page = html(&run());
     let links: Vec<&str> = ["src", "href", "srcset", "data", "action", "poster"]

@@ -23,6 +23,7 @@ mod kills;
 mod population;
 mod predict;
 mod prepare;
+mod reconstruct;
 mod results;
 mod sbc;
 mod simulate;

@@ -137,8 +137,17 @@ fn the_demonstration_finds_its_truth() {
     // 90 % of 144 voxels, four standard errors of a binomial share.
     let coverage = json["sample"]["stick.fraction"]["coverage_90"].as_f64().unwrap();
     assert!((0.8..=1.0).contains(&coverage), "{coverage}");
+    let ct = |method: &str| json["ct"][method]["psnr_db"].as_f64().unwrap();
+    assert!(ct("fbp") > 20.0 && ct("tv") > ct("fbp") + 6.0, "{} {}", ct("fbp"), ct("tv"));
+    // The line that is shown for it gives the same bits.
+    for (method, line) in ["fbp", "tv"].into_iter().zip(json["by_hand"].as_array().unwrap()) {
+        bench.run(line.as_str().unwrap().strip_prefix("microtome ").unwrap()).exits(0);
+        let [mine, shown] = ["my-", ""].map(|w| bench.read(&format!("d/ct/{w}{method}.npy")));
+        assert_eq!(mine, shown, "{method}");
+    }
     let page = String::from_utf8(bench.read("d/report.html")).unwrap();
     for section in [
+        "Images",
         "Verdict and facts",
         "Maps",
         "Quality",

@@ -15,6 +15,7 @@
 //! | `tv_pocs`, `asd_pocs`, `awtv_pocs`, `tv_descent` | data, bounds and total variation in turn |
 //! | `fista_tv`, `pdhg_tv`, `tv_prox` | the minimum of least squares and total variation |
 //! | `tv_weight`, `noise` | the weight of the total variation and the noise, from the data |
+//! | `model_error` | the variance of what voxels cannot say, beside that of the counts |
 //! | `analytic` | filtered backprojection, FDK, their filters and weights |
 //! | `quality` | PSNR and SSIM |
 //! | `norm` | the largest eigenvalue of the normal equations |
@@ -57,6 +58,7 @@ mod history;
 mod lsqr;
 mod method;
 mod mlem;
+mod model_error;
 mod noise;
 mod norm;
 mod operator;
@@ -81,6 +83,7 @@ pub use analytic::{Filter, FilteredBackprojection, Number, Sharing};
 pub use error::ReconstructError;
 pub use history::{HistoryRow, history_table};
 pub use method::{Method, StateVisitor, Step};
+pub use model_error::{model_deviation, with_model_deviation};
 pub use noise::noise_level;
 pub use norm::curvature;
 pub use operator::ViewOperator;

@@ -40,6 +40,18 @@ pub(super) fn sum3<T: Real>(
     parts.iter().sum()
 }
 
+/// $\sum_i f(a_i, b_i, c_i, d_i)$.
+pub(super) fn sum4<T: Real>([a, b, c, d]: [&[T]; 4], f: impl Fn([f64; 4]) -> f64 + Sync) -> f64 {
+    let pieces = a.par_chunks(PIECE).zip(b.par_chunks(PIECE));
+    let pieces = pieces.zip(c.par_chunks(PIECE)).zip(d.par_chunks(PIECE));
+    let part = |(((a, b), c), d): (((&[T], &[T]), &[T]), &[T])| {
+        let all = a.iter().zip(b).zip(c).zip(d);
+        all.map(|(((a, b), c), d)| f([a, b, c, d].map(|v| v.wide()))).sum::<f64>()
+    };
+    let parts: Vec<f64> = pieces.map(part).collect();
+    parts.iter().sum()
+}
+
 /// $a^Tb$.
 pub(super) fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
     sum2(a, b, |a, b| a * b)

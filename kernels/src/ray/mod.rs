@@ -54,8 +54,8 @@ pub enum Projector {
 }
 
 impl Projector {
-    /// Those that walk along a ray slice by slice.
-    pub const ALL: [Projector; 2] = [Projector::Siddon, Projector::Joseph];
+    /// Those that walk along a ray slice by slice, which [`forward`] and [`adjoint`] do.
+    pub const SLICEWISE: [Projector; 2] = [Projector::Siddon, Projector::Joseph];
 
     /// Every one.
     pub const EVERY: [Projector; 4] =

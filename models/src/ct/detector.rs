@@ -116,6 +116,11 @@ impl Reduction {
         [self.views.len(), self.v.len() / self.bin[0], self.u.len() / self.bin[1]]
     }
 
+    /// Pixels that become one: `[bv, bu]`.
+    pub fn bin(&self) -> [usize; 2] {
+        self.bin
+    }
+
     /// The views that are kept.
     pub fn views(&self) -> &[usize] {
         &self.views

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `attenuation` | beam hardening, Hounsfield units |
 //! | `geometry` | one row of vectors a view, and what makes a row impossible |
+//! | `ellipses` | phantoms of which voxels and projections are known exactly |
 //! | `detector` | offset, tilt, crop and binning of the detector |
 //! | `rigid` | turns and shifts of views and volumes |
 //! | `volume` | the grid of voxels: size, spacing, centre, orientation |
@@ -26,6 +27,7 @@ mod attenuation;
 mod changes;
 mod description;
 mod detector;
+mod ellipses;
 mod error;
 mod exchange;
 mod geometry;
@@ -47,6 +49,7 @@ pub use attenuation::{BeamHardening, hounsfield};
 pub use changes::{CropSpec, TransformSpec};
 pub use description::{SetUp, SetUpSpec, VolumeSpec};
 pub use detector::{BinRule, Reduction};
+pub use ellipses::{Ellipse, EllipsePhantom};
 pub use error::CtError;
 pub use exchange::{DiffctRows, ExchangeFormat, ImportSpec};
 pub use geometry::{Geometry, GeometryKind};

@@ -108,6 +108,11 @@ impl RayTransform {
         Ok(self)
     }
 
+    /// The rays that count, `[view, v, u]`; all where there is none.
+    pub fn mask(&self) -> Option<&[u8]> {
+        self.mask.as_deref()
+    }
+
     /// The samples of the trilinear projector.
     pub fn steps(&self) -> Steps {
         self.steps

@@ -12,7 +12,7 @@ use microtome_datasets::{
 };
 use microtome_inference::reconstruct::{
     Algorithm, Ended, HistoryRow, Problem, Reconstruction, Settings, Snapshot, StoppingRule,
-    default_tv_weight, history_table,
+    default_tv_weight, history_table, model_deviation, with_model_deviation,
 };
 use microtome_kernels::ray::Real;
 use std::collections::HashMap;
@@ -42,6 +42,10 @@ pub(super) struct IterativeFlags {
     /// Inverse variances of the projections, .npy of their shape; 0 leaves a value out.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) weights: Option<PathBuf>,
+    /// Standard deviation of what voxels miss of the projections, added to that of --weights;
+    /// auto finds it [default: auto for fista_tv and pdhg_tv, else 0].
+    #[arg(long, value_name = "X", requires = "weights")]
+    model_sd: Option<String>,
     /// Weight of the total variation, in the unit of the objective [default: by a rule].
     #[arg(long, value_name = "X")]
     tv_weight: Option<f64>,
@@ -76,6 +80,7 @@ impl IterativeFlags {
             (self.iterations.is_some(), "--iterations"),
             (self.nonneg, "--nonneg"),
             (self.weights.is_some(), "--weights"),
+            (self.model_sd.is_some(), "--model-sd"),
             (self.tv_weight.is_some(), "--tv-weight"),
             (self.init.is_some(), "--init"),
             (self.relative_change.is_some(), "--relative-change"),
@@ -138,10 +143,19 @@ fn compute<T: Stored>(job: &Job<'_>, method: Algorithm, y: Values) -> anyhow::Re
         let Some(path) = path else { return Ok(None) };
         args.read(flag, path, shape).map(|a| Some(<T as Stored>::of(a.values)))
     };
-    let weights = read("weights", &flags.weights, &job.set_up.geometry.shape())?;
+    let weights = flags.weights.as_ref().map(|path| args.read_weights(path, &job.set_up));
+    let mut weights = weights.transpose()?.map(<T as Stored>::of);
     let init = read("init", &flags.init, &job.set_up.volume.shape())?;
     let transform = job.set_up.clone().transform()?;
-    let y = <T as Stored>::of(y);
+    let mut y = <T as Stored>::of(y);
+    // The rows of rays that are left out are zero: so are their projections.
+    for (ray, _) in transform.mask().iter().flat_map(|m| m.iter().enumerate()).filter(|r| *r.1 == 0)
+    {
+        y[ray] = T::default();
+        if let Some(w) = &mut weights {
+            w[ray] = T::default();
+        }
+    }
     let mut problem =
         Problem::new(&transform, &y).map_err(of_file("projections", &args.projections))?;
     if let (Some(w), Some(path)) = (&weights, &flags.weights) {
@@ -176,6 +190,7 @@ fn compute<T: Stored>(job: &Job<'_>, method: Algorithm, y: Values) -> anyhow::Re
             bail!("--{flag} {v}: a finite number of at least 0 is needed");
         }
     }
+    let model_sd = model_deviation_of(flags.model_sd.as_deref(), method)?;
     let enough = (problem.n_counted() as f64).sqrt();
     let rule = StoppingRule {
         iterations,
@@ -188,12 +203,21 @@ fn compute<T: Stored>(job: &Job<'_>, method: Algorithm, y: Values) -> anyhow::Re
     }
     let Some(out) = job.out else { bail!("--out FILE is needed, a .npy file") };
     let files = Files::beside(out)?;
+    let model_sd: f64 = match model_sd {
+        Some(deviation) => deviation,
+        None => model_deviation(&problem)?,
+    };
+    let softened = weights.as_deref().filter(|_| model_sd.gt(&0.0));
+    let softened = softened.map(|w| with_model_deviation(w, model_sd));
+    if let Some(w) = &softened {
+        problem = problem.with_weights(w)?;
+    }
     if method.takes_tv_weight() && settings.tv_weight.is_none() {
         settings.tv_weight = Some(default_tv_weight(&problem)?);
     }
     // Everything that decides the bits.
     let words = format!(
-        "{} {:?} {rule:?} {settings:?} {} {} {:?}",
+        "{} {:?} {rule:?} {settings:?} {model_sd:?} {} {} {:?}",
         method.name(),
         job.precision,
         flags.nonneg,
@@ -278,6 +302,9 @@ fn compute<T: Stored>(job: &Job<'_>, method: Algorithm, y: Values) -> anyhow::Re
     if let (Some(w), true) = (settings.tv_weight, method.takes_tv_weight()) {
         metadata.insert("microtome.tv_weight".into(), w.to_string());
     }
+    if weights.is_some() {
+        metadata.insert("microtome.model_sd".into(), model_sd.to_string());
+    }
     let table = history_table(run.history(), metadata)?;
     write_table(&files.history, table.schema(), &[table])?;
     let _ = std::fs::remove_file(&files.checkpoint);
@@ -288,6 +315,7 @@ fn compute<T: Stored>(job: &Job<'_>, method: Algorithm, y: Values) -> anyhow::Re
         serde_json::json!({
             "iterations": made, "ended": ended.name(), "residual_norm": last,
             "tv_weight": settings.tv_weight, "history": files.history,
+            "model_sd": weights.as_ref().map(|_| model_sd),
         }),
     );
     if !args.common.quiet && !args.common.json {
@@ -296,6 +324,18 @@ fn compute<T: Stored>(job: &Job<'_>, method: Algorithm, y: Values) -> anyhow::Re
         say::line(&format!("  {made} iterations{weight}; rows in {}", files.history.display()));
     }
     Ok(Outcome::Done)
+}
+
+/// The deviation of the model that is asked for; nothing where it is to be found.
+fn model_deviation_of(flag: Option<&str>, method: Algorithm) -> anyhow::Result<Option<f64>> {
+    match flag {
+        None => Ok((!method.takes_tv_weight()).then_some(0.0)),
+        Some("auto") => Ok(None),
+        Some(text) => match text.parse::<f64>() {
+            Ok(v) if v.is_finite() && v >= 0.0 => Ok(Some(v)),
+            _ => bail!("--model-sd {text}: a finite number of at least 0 or auto is needed"),
+        },
+    }
 }
 
 /// What stands beside the volume.

@@ -74,7 +74,7 @@ pub(super) fn run(
     let (flags, common) = (&args.posterior, &args.common);
     let y = y.into_f64();
     let weights = match (&args.iterative.weights, flags.sigma) {
-        (Some(path), _) => args.read("weights", path, &set_up.geometry.shape())?.values.into_f64(),
+        (Some(path), _) => args.read_weights(path, &set_up)?.into_f64(),
         (None, Some(sigma)) if sigma > 0.0 && sigma.is_finite() => {
             vec![1.0 / (sigma * sigma); y.len()]
         }
@@ -111,7 +111,7 @@ pub(super) fn run(
         None => None,
     };
     let spec = serde_json::json!({
-        "posterior": prior, "kind": set_up.geometry.kind().name(),
+        "posterior": prior, "kind": set_up.kind_name(),
         "projector": set_up.projector.name(), "shape": shape,
         "sigma": flags.sigma, "prior_weight": weight, "prior_kappa2": flags.prior_kappa2,
         "draws": flags.draws, "seed": flags.seed, "evidence": flags.evidence,
