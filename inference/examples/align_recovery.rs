@@ -1,5 +1,5 @@
 //! Poses and volume from projections alone, and how near they are to the truth:
-//! `cargo run --release -p microtome-inference --example align_recovery -- [N] [VIEWS] [SEED]`
+//! `cargo run --release -p microtome-inference --example align_recovery -- [N] [VIEWS] [SEED] [INNER]`
 //! (64, 90 and 1 where left out; the full size is 128).
 //!
 //! A phantom of turned cubes and balls is made at twice the resolution, projected from poses with errors
@@ -23,7 +23,7 @@ use std::error::Error;
 use std::ops::ControlFlow;
 
 /// Cubes and balls of the phantom.
-const OBJECTS: usize = 60;
+const OBJECTS: usize = 200;
 
 /// Cubes and balls of random places, sizes, turns and values, on `n` voxels a side.
 fn phantom(n: usize) -> Vec<f32> {
@@ -32,8 +32,9 @@ fn phantom(n: usize) -> Vec<f32> {
     let at = |i: usize| (2.0 * i as f64 + 1.0) / n as f64 - 1.0;
     for object in 0..OBJECTS {
         let mut any = |least: f64, most: f64| least + (most - least) * random.random::<f64>();
-        let (c, size, value) =
-            ([any(-0.5, 0.5), any(-0.5, 0.5), any(-0.55, 0.55)], any(0.05, 0.16), any(0.2, 1.0));
+        let (radius, around) = (0.62 * any(0.0, 1.0).sqrt(), any(0.0, std::f64::consts::TAU));
+        let c = [radius * around.cos(), radius * around.sin(), any(-0.65, 0.65)];
+        let (size, value) = (any(0.03, 0.07), any(0.5, 1.0));
         let turns = [any(0.0, 3.0), any(0.0, 3.0)];
         let [(s, k), (t, l)] = turns.map(f64::sin_cos);
         let reach = 1.75 * size;
@@ -117,7 +118,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{n}^3, {views} views, noise {sigma:.3} (largest projection {largest:.2})");
     let begin = cpu_time::ProcessTime::now();
     let unknowns = Unknowns::all(&model)?;
-    let settings = JointSettings::default();
+    let mut settings = JointSettings::default();
+    if let Some(inner) = numbers.get(3) {
+        settings.inner = *inner;
+    }
     let found = align_jointly(&model, &start, &y, &unknowns, &settings)?;
     let seconds = begin.elapsed().as_secs_f64();
     for row in &found.history {
