@@ -93,7 +93,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut random = PhiloxRng::new(numbers.get(2).copied().unwrap_or(1) as u64, 0, 0);
     let mut normal = || -> f64 { StandardNormal.sample(&mut random) };
     let cube = |n: usize, h: f64| VolumeGrid::new(&[n; 3], &[h; 3], &[0.0; 3]);
-    let fine = PoseModel::five(cube(2 * n, 0.5)?, views, [2 * n; 2], [0.5; 2], [0.0; 2], None, None)?;
+    let fine =
+        PoseModel::five(cube(2 * n, 0.5)?, views, [2 * n; 2], [0.5; 2], [0.0; 2], None, None)?;
     let model = fine.coarser(2)?;
     let (mut start, mut truth) = (Vec::new(), Vec::new());
     for view in 0..views {
@@ -161,7 +162,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     let [a, b, p, x, z] = bound;
     println!("  {:8} {a:16.4} {b:8.4} {p:8.4} {x:16.4} {z:8.4}   (volume known)", "bound");
-    for (name, thetas) in [("given poses", framed(&start)?), ("aligned", aligned), ("true poses", truth.clone())] {
+    for (name, thetas) in
+        [("given poses", framed(&start)?), ("aligned", aligned), ("true poses", truth.clone())]
+    {
         let x = image(&model, &thetas, &y)?;
         println!("  {name:12} PSNR {:.2} dB", quality::psnr(&x, &exact, 1.0));
     }

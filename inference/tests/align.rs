@@ -316,8 +316,12 @@ fn poses_and_volume_are_found() {
     let y: Vec<f32> = y.iter().map(|v| *v as f32).collect();
     // phi is known: of a smooth volume of this size it can't be told from a stretch.
     let unknowns = Unknowns::new(&model, &["alpha", "beta", "dx", "dz"], &[]).unwrap();
-    let start: Vec<f64> =
-        start.iter().zip(&truth).enumerate().map(|(i, (s, t))| if i % 5 == 2 { *t } else { *s }).collect();
+    let start: Vec<f64> = start
+        .iter()
+        .zip(&truth)
+        .enumerate()
+        .map(|(i, (s, t))| if i % 5 == 2 { *t } else { *s })
+        .collect();
     let settings = JointSettings { levels: vec![2, 1], ..JointSettings::default() };
     let found = align_jointly(&model, &start, &y, &unknowns, &settings).unwrap();
     let framed = |t: &[f64]| moved(&model, t, &nearest(&model, t, &truth).unwrap()).unwrap();
@@ -385,8 +389,7 @@ fn the_axis_of_a_parallel_scan_is_found() {
     let mut random = Normal::new(41);
     y.iter_mut().for_each(|v| *v += 0.01 * largest * random.next());
     let start = vec![0.0; truth.len()];
-    let found =
-        align_jointly(&model, &start, &y, &unknowns, &JointSettings::default()).unwrap();
+    let found = align_jointly(&model, &start, &y, &unknowns, &JointSettings::default()).unwrap();
     assert!(found.hidden.is_empty());
     let gap = found.thetas().iter().zip(&truth).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs()));
     assert!(gap < 0.03, "{gap}");

@@ -79,7 +79,10 @@ fn posterior_of_the_pose_covers() {
         square += z * z / runs as f64;
         inside += u32::from(z.abs() < 1.644_853_6);
     }
-    println!("detector_u: {inside} of {runs} 90 % intervals hold the truth, rms z {:.2}", square.sqrt());
+    println!(
+        "detector_u: {inside} of {runs} 90 % intervals hold the truth, rms z {:.2}",
+        square.sqrt()
+    );
     // 27 of 30 are expected, sd 1.6; the root mean square of 30 normal numbers has the sd 0.13.
     assert!(inside >= 22, "{inside}");
     assert!((0.6..1.4).contains(&square.sqrt()), "{square}");
@@ -95,8 +98,7 @@ fn ignored_poses_make_images_too_certain() {
     let y = batch_forward_project(&model, &start, &x).unwrap();
     let sigma = 0.02 * y.iter().fold(0.0_f64, |m, v| m.max(*v));
     let y = noisy(&y, sigma, 5);
-    let settings =
-        JointSettings { sigma: Some(sigma), variation: 0.3, ..JointSettings::default() };
+    let settings = JointSettings { sigma: Some(sigma), variation: 0.3, ..JointSettings::default() };
     // The feature of the image that a shift of the detector would be taken for.
     let side = |s: f64| batch_forward_project(&model, &unknowns.expand(&[s]), &x).unwrap();
     let (up, down) = (side(1e-4), side(-1e-4));

@@ -35,9 +35,7 @@ use super::precondition::Preconditioner;
 use super::{AlignError, Hidden, Loss, MotionPrior, PosedViews, Unknowns};
 use crate::dense::{cholesky, cholesky_solve};
 use microtome_kernels::ray::Real;
-use microtome_kernels::variation::{
-    Field, Lattice, add_transpose, gradient, smoothed_variation,
-};
+use microtome_kernels::variation::{Field, Lattice, add_transpose, gradient, smoothed_variation};
 use microtome_models::ct::{PoseModel, RigidTransform, batch_forward_project};
 
 /// $\epsilon$ as a part of the root mean square of the gradient of the image.
@@ -721,7 +719,8 @@ fn finer<T: Real>(
 ) -> Result<Vec<T>, AlignError> {
     if from % to == 0 {
         let coarse = model.coarser(to)?;
-        let same = coarse.coarser(from / to)?.volume().shape() == model.coarser(from)?.volume().shape();
+        let same =
+            coarse.coarser(from / to)?.volume().shape() == model.coarser(from)?.volume().shape();
         if same {
             return Ok(coarse.finer_volume(x, from / to)?);
         }

@@ -100,8 +100,7 @@ impl<T: Real> Linear<T> {
                 for b in 0..=a {
                     let (ja, jb) = (&j[a * pixels..], &j[b * pixels..]);
                     let terms = w.iter().zip(ja).zip(jb);
-                    let sum: f64 =
-                        terms.map(|((w, a), b)| w.wide() * a.wide() * b.wide()).sum();
+                    let sum: f64 = terms.map(|((w, a), b)| w.wide() * a.wide() * b.wide()).sum();
                     out[a * n + b] = sum;
                     out[b * n + a] = sum;
                 }
