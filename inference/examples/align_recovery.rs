@@ -23,7 +23,7 @@ use std::error::Error;
 use std::ops::ControlFlow;
 
 /// Cubes and balls of the phantom.
-const OBJECTS: usize = 200;
+const OBJECTS: usize = 50;
 
 /// Cubes and balls of random places, sizes, turns and values, on `n` voxels a side.
 fn phantom(n: usize) -> Vec<f32> {
@@ -34,7 +34,7 @@ fn phantom(n: usize) -> Vec<f32> {
         let mut any = |least: f64, most: f64| least + (most - least) * random.random::<f64>();
         let (radius, around) = (0.62 * any(0.0, 1.0).sqrt(), any(0.0, std::f64::consts::TAU));
         let c = [radius * around.cos(), radius * around.sin(), any(-0.65, 0.65)];
-        let (size, value) = (any(0.03, 0.07), any(0.5, 1.0));
+        let (size, value) = (any(0.05, 0.14), any(0.5, 1.0));
         let turns = [any(0.0, 3.0), any(0.0, 3.0)];
         let [(s, k), (t, l)] = turns.map(f64::sin_cos);
         let reach = 1.75 * size;
