@@ -1,5 +1,5 @@
 //! Poses and volume from projections alone, and how near they are to the truth:
-//! `cargo run --release -p microtome-inference --example align_recovery -- [N] [VIEWS] [SEED]`
+//! `cargo run --release -p microtome-inference --example align_recovery -- [N] [VIEWS] [SEED] [INNER]`
 //! (64, 90 and 1 where left out; the full size is 128).
 //!
 //! A phantom of turned cubes and balls is made at twice the resolution, projected from poses with errors
@@ -23,7 +23,7 @@ use std::error::Error;
 use std::ops::ControlFlow;
 
 /// Cubes and balls of the phantom.
-const OBJECTS: usize = 60;
+const OBJECTS: usize = 50;
 
 /// Cubes and balls of random places, sizes, turns and values, on `n` voxels a side.
 fn phantom(n: usize) -> Vec<f32> {
@@ -32,8 +32,9 @@ fn phantom(n: usize) -> Vec<f32> {
     let at = |i: usize| (2.0 * i as f64 + 1.0) / n as f64 - 1.0;
     for object in 0..OBJECTS {
         let mut any = |least: f64, most: f64| least + (most - least) * random.random::<f64>();
-        let (c, size, value) =
-            ([any(-0.5, 0.5), any(-0.5, 0.5), any(-0.55, 0.55)], any(0.05, 0.16), any(0.2, 1.0));
+        let (radius, around) = (0.62 * any(0.0, 1.0).sqrt(), any(0.0, std::f64::consts::TAU));
+        let c = [radius * around.cos(), radius * around.sin(), any(-0.65, 0.65)];
+        let (size, value) = (any(0.05, 0.14), any(0.5, 1.0));
         let turns = [any(0.0, 3.0), any(0.0, 3.0)];
         let [(s, k), (t, l)] = turns.map(f64::sin_cos);
         let reach = 1.75 * size;
@@ -92,7 +93,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut random = PhiloxRng::new(numbers.get(2).copied().unwrap_or(1) as u64, 0, 0);
     let mut normal = || -> f64 { StandardNormal.sample(&mut random) };
     let cube = |n: usize, h: f64| VolumeGrid::new(&[n; 3], &[h; 3], &[0.0; 3]);
-    let fine = PoseModel::five(cube(2 * n, 0.5)?, views, [2 * n; 2], [0.5; 2], [0.0; 2], None, None)?;
+    let fine =
+        PoseModel::five(cube(2 * n, 0.5)?, views, [2 * n; 2], [0.5; 2], [0.0; 2], None, None)?;
     let model = fine.coarser(2)?;
     let (mut start, mut truth) = (Vec::new(), Vec::new());
     for view in 0..views {
@@ -117,7 +119,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{n}^3, {views} views, noise {sigma:.3} (largest projection {largest:.2})");
     let begin = cpu_time::ProcessTime::now();
     let unknowns = Unknowns::all(&model)?;
-    let settings = JointSettings::default();
+    let mut settings = JointSettings::default();
+    if let Some(inner) = numbers.get(3) {
+        settings.inner = *inner;
+    }
     let found = align_jointly(&model, &start, &y, &unknowns, &settings)?;
     let seconds = begin.elapsed().as_secs_f64();
     for row in &found.history {
@@ -157,7 +162,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     let [a, b, p, x, z] = bound;
     println!("  {:8} {a:16.4} {b:8.4} {p:8.4} {x:16.4} {z:8.4}   (volume known)", "bound");
-    for (name, thetas) in [("given poses", framed(&start)?), ("aligned", aligned), ("true poses", truth.clone())] {
+    for (name, thetas) in
+        [("given poses", framed(&start)?), ("aligned", aligned), ("true poses", truth.clone())]
+    {
         let x = image(&model, &thetas, &y)?;
         println!("  {name:12} PSNR {:.2} dB", quality::psnr(&x, &exact, 1.0));
     }

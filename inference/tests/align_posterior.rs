@@ -10,7 +10,7 @@ use microtome_models::ct::{
 };
 use rand_distr::{Distribution, StandardNormal};
 
-const N: usize = 20;
+const N: usize = 16;
 
 fn model(views: usize) -> PoseModel {
     let grid = VolumeGrid::new(&[N, N], &[1.0, 1.0], &[0.0, 0.0]).unwrap();
@@ -45,20 +45,22 @@ fn noisy(y: &[f64], sigma: f64, seed: u64) -> Vec<f64> {
 
 #[test]
 fn posterior_of_the_pose_covers() {
-    let model = model(24);
+    let model = model(20);
     let unknowns = Unknowns::new(&model, &[], &["detector_u"]).unwrap();
     let (truth, x) = (0.6, image());
     let y = batch_forward_project(&model, &unknowns.expand(&[truth]), &x).unwrap();
     let sigma = 0.02 * y.iter().fold(0.0_f64, |m, v| m.max(*v));
     let settings = JointSettings {
         levels: vec![1],
-        steps: vec![12],
+        steps: vec![8],
+        inner: 60,
         sigma: Some(sigma),
-        variation: 0.1,
+        // A flat prior of the image: any other one has a bias that is not in the posterior.
+        variation: 0.0,
         ..JointSettings::default()
     };
-    let start = vec![0.0; 24 * 6];
-    let (runs, mut inside, mut square) = (60, 0, 0.0);
+    let start = vec![0.0; 20 * 6];
+    let (runs, mut inside, mut square) = (30, 0, 0.0);
     for run in 0..runs {
         let y = noisy(&y, sigma, 100 + run);
         let found = align_jointly(&model, &start, &y, &unknowns, &settings).unwrap();
@@ -77,48 +79,49 @@ fn posterior_of_the_pose_covers() {
         square += z * z / runs as f64;
         inside += u32::from(z.abs() < 1.644_853_6);
     }
-    println!("detector_u: {inside} of {runs} 90 % intervals hold the truth, rms z {:.2}", square.sqrt());
-    // 54 of 60 are expected, sd 2.3.
-    assert!((46..=60).contains(&inside), "{inside}");
-    assert!((0.5..1.5).contains(&square.sqrt()), "{square}");
+    println!(
+        "detector_u: {inside} of {runs} 90 % intervals hold the truth, rms z {:.2}",
+        square.sqrt()
+    );
+    // 27 of 30 are expected, sd 1.6; the root mean square of 30 normal numbers has the sd 0.13.
+    assert!(inside >= 22, "{inside}");
+    assert!((0.6..1.4).contains(&square.sqrt()), "{square}");
 }
 
 #[test]
 fn ignored_poses_make_images_too_certain() {
-    let views = 24;
+    let views = 20;
     let model = model(views);
-    let unknowns = Unknowns::new(&model, &["dx", "dy"], &[]).unwrap();
+    let unknowns = Unknowns::new(&model, &[], &["detector_u"]).unwrap();
     let x = image();
     let start = vec![0.0; views * 6];
     let y = batch_forward_project(&model, &start, &x).unwrap();
     let sigma = 0.02 * y.iter().fold(0.0_f64, |m, v| m.max(*v));
     let y = noisy(&y, sigma, 5);
-    let settings =
-        JointSettings { sigma: Some(sigma), variation: 0.3, ..JointSettings::default() };
-    let sd = |free: bool| {
-        let posterior = PosteriorSettings { draws: 60, free, always_draw: true, seed: 3 };
+    let settings = JointSettings { sigma: Some(sigma), variation: 0.3, ..JointSettings::default() };
+    // The feature of the image that a shift of the detector would be taken for.
+    let side = |s: f64| batch_forward_project(&model, &unknowns.expand(&[s]), &x).unwrap();
+    let (up, down) = (side(1e-4), side(-1e-4));
+    let rate: Vec<f64> = up.iter().zip(&down).map(|(a, b)| (a - b) / 2e-4).collect();
+    let mut feature = vec![0.0; N * N];
+    model.back(&start, &rate, &mut feature).unwrap();
+    let draws = 200;
+    let of = |free: bool| {
+        let posterior = PosteriorSettings { draws, free, always_draw: true, seed: 3 };
         let found =
             pose_posterior(&model, &start, &x, &y, &unknowns, &settings, &posterior).unwrap();
-        let square = |i: usize| found.volume_draws.iter().map(|d| d[i] * d[i]).sum::<f64>();
-        let sds: Vec<f64> = (0..N * N).map(|i| (square(i) / 60.0).sqrt()).collect();
-        (sds, found)
+        let value = |d: &Vec<f64>| feature.iter().zip(d).map(|(f, d)| f * d).sum::<f64>();
+        let square: f64 = found.volume_draws.iter().map(|d| value(d).powi(2)).sum();
+        ((square / draws as f64).sqrt(), found)
     };
-    let (fixed, _) = sd(false);
-    let (free, posterior) = sd(true);
-    // Every view has one shift across the beam; exact and by draws agree.
-    assert_eq!(unknowns.len(), views);
-    assert!(posterior.sd_error == 0.0);
-    let by_draws = |i: usize| {
-        let sum: f64 = posterior.pose_draws.iter().map(|d| d[i] * d[i]).sum();
-        (sum / 60.0).sqrt()
-    };
-    let ratios: Vec<f64> = (0..views * 6)
-        .filter(|i| posterior.sd[*i] > 0.01 * posterior.sd.iter().fold(0.0_f64, |m, v| m.max(*v)))
-        .map(|i| by_draws(i) / posterior.sd[i])
-        .collect();
-    let mean = ratios.iter().sum::<f64>() / ratios.len() as f64;
-    assert!((mean - 1.0).abs() < 0.1, "{mean}");
-    let rms = |v: &[f64]| (v.iter().map(|s| s * s).sum::<f64>() / v.len() as f64).sqrt();
-    println!("image sd: {:.4} with known shifts, {:.4} with unknown ones", rms(&fixed), rms(&free));
-    assert!(rms(&free) > 1.02 * rms(&fixed), "{} {}", rms(&free), rms(&fixed));
+    let ((fixed, _), (free, posterior)) = (of(false), of(true));
+    // The standard deviation of the shift, solved for, is that of the draws.
+    let first = posterior.sd.iter().position(|s| *s > 0.0).unwrap();
+    let square: f64 = posterior.pose_draws.iter().map(|d| d[first] * d[first]).sum();
+    let ratio = (square / draws as f64).sqrt() / posterior.sd[first];
+    // The error of a standard deviation from 200 draws is 5 %.
+    assert!(posterior.sd_error == 0.0 && (ratio - 1.0).abs() < 0.2, "{ratio}");
+    println!("sd of the feature: {fixed:.4} with the axis known, {free:.4} with it unknown");
+    println!("sd of the axis: {:.4} mm", posterior.common_sd[0]);
+    assert!(free > 1.15 * fixed, "{free} {fixed}");
 }

@@ -273,3 +273,70 @@ fn wrong_input_is_refused() {
     let (_, j) = model.jacobian(0, &[0.0; 6], &x).unwrap();
     assert!(j[..10].iter().chain(&j[25..]).all(|v| *v == 0.0) && j[15..20] != [0.0; 5]);
 }
+
+/// The pose of the motion of a pose is the pose.
+#[test]
+fn poses_are_motions() {
+    let volume = VolumeGrid::new(&[6, 6, 6], &[1.0; 3], &[0.0; 3]).unwrap();
+    let model = PoseModel::five(volume, 1, [6, 6], [1.0; 2], [0.0; 2], None, None).unwrap();
+    for k in 0..40 {
+        let e = |s: f64| (f64::from(k) * s).sin();
+        // phi may be beyond half a turn: it stays near the given one.
+        let theta = [0.4 * e(1.1), 0.5 * e(2.3), 9.0 * e(0.7), 3.0 * e(1.9), 2.0 * e(2.9)];
+        let motion = model.motion_of(&theta).unwrap();
+        let near = [0.0, 0.0, theta[2] + 2.0 * e(3.1), 0.0, 0.0];
+        let back = model.pose_of(&motion, &near);
+        for (a, b) in back.iter().zip(&theta) {
+            assert!((a - b).abs() < 1e-12, "{back:?} {theta:?}");
+        }
+    }
+    assert_eq!(model.blind_directions().unwrap(), [[0.0, 1.0, 0.0]]);
+    assert!(model.sources().is_none());
+    assert!(model.motion_of(&[f64::NAN, 0.0, 0.0, 0.0, 0.0]).is_err());
+}
+
+/// Projections of the coarser scan are those of the fine one, averaged, but for the width of a
+/// coarse voxel.
+#[test]
+fn a_coarser_scan_sees_the_same() {
+    // Sizes that 2 does not divide.
+    let n = [30, 31, 29];
+    let volume = VolumeGrid::new(&n, &[1.0; 3], &[0.5, -0.5, 0.25]).unwrap();
+    let model = PoseModel::five(volume, 2, [33, 34], [1.0; 2], [0.3, -0.2], None, None).unwrap();
+    let mut x = Vec::new();
+    for z in 0..n[0] {
+        for y in 0..n[1] {
+            for x_at in 0..n[2] {
+                let p = [x_at as f64 - 13.0, y as f64 - 16.0, z as f64 - 15.0];
+                x.push((-p.iter().map(|v| v * v).sum::<f64>() / 72.0).exp());
+            }
+        }
+    }
+    let thetas = [0.02, -0.03, 0.4, 0.7, -0.6, -0.01, 0.02, 1.3, -0.4, 0.9];
+    let coarse = model.coarser(2).unwrap();
+    let fine_y = batch_forward_project(&model, &thetas, &x).unwrap();
+    let y = model.binned_projections(&fine_y, 2).unwrap();
+    let small = model.binned_volume(&x, 2).unwrap();
+    let found = batch_forward_project(&coarse, &thetas, &small).unwrap();
+    let largest = y.iter().fold(0.0_f64, |m, v| m.max(*v));
+    let mask = coarse.mask().unwrap();
+    let mut kept = 0;
+    for ((a, b), m) in y.iter().zip(&found).zip(mask) {
+        if *m != 0 {
+            // Three boxes of 2 and a hat widen a Gaussian of 6 voxels by some per cent.
+            assert!((a - b).abs() < 0.03 * largest, "{a} {b}");
+            kept += 1;
+        }
+    }
+    // 33 rows leave 16 whole ones, 34 columns 17.
+    assert_eq!(kept, 2 * 16 * 17);
+    assert_eq!(coarse.volume().shape(), [15, 16, 15]);
+    let up = model.finer_volume(&small, 2).unwrap();
+    let gap = up.iter().zip(&x).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs()));
+    assert!(gap < 0.06, "{gap}");
+    assert!(model.coarser(0).is_err());
+    let one = model.subset(&[1]).unwrap();
+    let second = batch_forward_project(&one, &thetas[5..], &x).unwrap();
+    assert_eq!(second, fine_y[fine_y.len() / 2..]);
+    assert!(model.subset(&[2]).is_err());
+}

@@ -152,8 +152,16 @@ fn is_half_written(name: &str) -> bool {
 
 /// Whether a name is one that this program writes.
 fn is_ours(name: &str) -> bool {
-    let tables =
-        ["fit", "posterior", "summary", "fod", "criteria", "population", "population_summary", "poses"];
+    let tables = [
+        "fit",
+        "posterior",
+        "summary",
+        "fod",
+        "criteria",
+        "population",
+        "population_summary",
+        "poses",
+    ];
     let table = tables.iter().any(|t| {
         name.strip_prefix(t).is_some_and(|r| r.starts_with('.') && r.ends_with(".parquet"))
     });

@@ -19,7 +19,8 @@ fn put(bench: &Bench, name: &str, shape: &[usize], values: Vec<f64>) {
 
 fn volume() -> Vec<f64> {
     let at = |i: usize| i as f64 - 5.5;
-    let blobs = [(0.5, -1.0, 0.5, 2.4, 1.0), (-2.5, 1.5, -2.0, 1.2, 0.8), (2.0, 2.0, 2.5, 1.1, 0.9)];
+    let blobs =
+        [(0.5, -1.0, 0.5, 2.4, 1.0), (-2.5, 1.5, -2.0, 1.2, 0.8), (2.0, 2.0, 2.5, 1.1, 0.9)];
     (0..N * N * N)
         .map(|i| {
             let (x, y, z) = (at(i % N), at(i / N % N), at(i / N / N));
@@ -39,7 +40,13 @@ fn poses() -> (Vec<f64>, Vec<f64>) {
         let phi = std::f64::consts::PI * i as f64 / VIEWS as f64;
         let e = |k: f64| (i as f64 * k + k).sin();
         start.extend([0.0, 0.0, phi, 0.0, 0.0]);
-        truth.extend([0.02 * e(1.3), 0.02 * e(2.1), phi + 0.02 * e(1.7), 0.5 * e(2.9), 0.5 * e(0.7)]);
+        truth.extend([
+            0.02 * e(1.3),
+            0.02 * e(2.1),
+            phi + 0.02 * e(1.7),
+            0.5 * e(2.9),
+            0.5 * e(0.7),
+        ]);
     }
     (start, truth)
 }
@@ -118,12 +125,16 @@ fn align_finds_the_axis() {
     let slice: Vec<f64> = (0..24 * 24)
         .map(|i| {
             let (x, y) = ((i % 24) as f64 - 11.5, (i / 24) as f64 - 11.5);
-            let blob = |a: f64, b: f64, s: f64| (-0.5 * ((x - a).powi(2) + (y - b).powi(2)) / (s * s)).exp();
+            let blob = |a: f64, b: f64, s: f64| {
+                (-0.5 * ((x - a).powi(2) + (y - b).powi(2)) / (s * s)).exp()
+            };
             blob(1.0, -2.0, 4.0) + 0.8 * blob(-5.0, 3.0, 1.8) - 0.5 * blob(4.0, 4.0, 1.5)
         })
         .collect();
     put(&bench, "v.npy", &[24, 24], slice);
-    bench.run("project --volume v.npy --geometry off.toml --projector trilinear --out m.npy").exits(0);
+    bench
+        .run("project --volume v.npy --geometry off.toml --projector trilinear --out m.npy")
+        .exits(0);
     let line = "align --geometry g.toml --projections m.npy --common detector_u --out axis --json";
     let json = bench.run(line).exits(0).json();
     let found = json["common"][0]["mm_at_edge"].as_f64().unwrap();

@@ -293,7 +293,12 @@ impl PoseModel {
         Err(CtError::NoView { view, views: self.n_views() })
     }
 
-    pub(super) fn check_array(&self, what: &'static str, found: usize, views: usize) -> Result<(), CtError> {
+    pub(super) fn check_array(
+        &self,
+        what: &'static str,
+        found: usize,
+        views: usize,
+    ) -> Result<(), CtError> {
         let (expected, shape) = if what == "volume" {
             (self.volume.len(), self.volume.shape())
         } else {

@@ -84,7 +84,8 @@ impl PoseModel {
     /// Half of the longest side of the volume, mm: the arm of a turn.
     pub fn arm_mm(&self) -> f64 {
         let grid = &self.scene.grid;
-        let side = |k: usize| if grid.shape[k] > 1 { grid.shape[k] as f64 * grid.voxel[k] } else { 0.0 };
+        let side =
+            |k: usize| if grid.shape[k] > 1 { grid.shape[k] as f64 * grid.voxel[k] } else { 0.0 };
         0.5 * (0..3).map(side).fold(0.0, f64::max).max(grid.voxel[0])
     }
 

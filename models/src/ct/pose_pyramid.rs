@@ -8,8 +8,8 @@
 //! are. Source: the image pyramid of Burt & Adelson 1983, doi:10.1109/TCOM.1983.1095851, with
 //! a box. Validated by `a_coarser_scan_sees_the_same` in `models/tests/pose.rs`.
 
-use super::pose::PoseModel;
 use super::CtError;
+use super::pose::PoseModel;
 use microtome_kernels::ray::Real;
 
 /// Sizes along x, y, z or u, v after binning.
@@ -166,9 +166,8 @@ impl PoseModel {
         for (z0, z1, wz) in &pz {
             for (y0, y1, wy) in &py {
                 for (x0, x1, wx) in &px {
-                    let at = |z: usize, y: usize, x: usize| {
-                        of[(z * shape[1] + y) * shape[0] + x].wide()
-                    };
+                    let at =
+                        |z: usize, y: usize, x: usize| of[(z * shape[1] + y) * shape[0] + x].wide();
                     let row = |z: usize, y: usize| at(z, y, *x0) * (1.0 - wx) + at(z, y, *x1) * wx;
                     let plane = |z: usize| row(z, *y0) * (1.0 - wy) + row(z, *y1) * wy;
                     out.push(T::narrow(plane(*z0) * (1.0 - wz) + plane(*z1) * wz));

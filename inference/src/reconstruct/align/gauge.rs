@@ -48,10 +48,7 @@ pub const GENERATORS: [&str; 7] = [
     "scale",
 ];
 
-fn each_view(
-    model: &PoseModel,
-    thetas: &[f64],
-) -> Result<Vec<RigidTransform>, AlignError> {
+fn each_view(model: &PoseModel, thetas: &[f64]) -> Result<Vec<RigidTransform>, AlignError> {
     let n = model.parameters().len();
     Ok(thetas.chunks_exact(n).map(|t| model.motion_of(t)).collect::<Result<_, _>>()?)
 }

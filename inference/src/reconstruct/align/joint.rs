@@ -24,7 +24,7 @@
 //! Jørgensen & Andersen 2017 and Odstrčil et al. 2019, doi:10.1364/OE.27.036637 (pyramids);
 //! Golub & Pereyra 2003, doi:10.1088/0266-5611/19/2/201 (why alternation is slow); Vogel &
 //! Oman 1996, doi:10.1137/0917016 (lagged diffusivity). Validated by
-//! `joint_step_is_the_solution` and `poses_and_volume_are_found` in `inference/tests/align.rs`.
+//! `poses_and_volume_are_found` and `the_axis_of_a_parallel_scan_is_found` in `inference/tests/align.rs`.
 
 use super::super::vector::{dot, each2, norm};
 use super::super::{Problem, default_tv_weight, noise_level};
@@ -35,9 +35,7 @@ use super::precondition::Preconditioner;
 use super::{AlignError, Hidden, Loss, MotionPrior, PosedViews, Unknowns};
 use crate::dense::{cholesky, cholesky_solve};
 use microtome_kernels::ray::Real;
-use microtome_kernels::variation::{
-    Field, Lattice, add_transpose, gradient, smoothed_variation,
-};
+use microtome_kernels::variation::{Field, Lattice, add_transpose, gradient, smoothed_variation};
 use microtome_models::ct::{PoseModel, RigidTransform, batch_forward_project};
 
 /// $\epsilon$ as a part of the root mean square of the gradient of the image.
@@ -721,7 +719,8 @@ fn finer<T: Real>(
 ) -> Result<Vec<T>, AlignError> {
     if from % to == 0 {
         let coarse = model.coarser(to)?;
-        let same = coarse.coarser(from / to)?.volume().shape() == model.coarser(from)?.volume().shape();
+        let same =
+            coarse.coarser(from / to)?.volume().shape() == model.coarser(from)?.volume().shape();
         if same {
             return Ok(coarse.finer_volume(x, from / to)?);
         }

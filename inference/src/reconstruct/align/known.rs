@@ -166,9 +166,8 @@ impl<T: Real> Objective for OneView<'_, T> {
             gradient[a] = d.iter().zip(&g).map(|(d, g)| d * g).sum();
             for b in 0..m {
                 let e = &self.basis[b];
-                hessian[a * m + b] = (0..n)
-                    .map(|p| d[p] * (0..n).map(|q| h[p * n + q] * e[q]).sum::<f64>())
-                    .sum();
+                hessian[a * m + b] =
+                    (0..n).map(|p| d[p] * (0..n).map(|q| h[p * n + q] * e[q]).sum::<f64>()).sum();
             }
         }
         cost
@@ -276,8 +275,7 @@ fn one_view<T: Real>(
             let (found, converged, made) = search(&mut problem, settings.iterations)?;
             q = found;
             out.iterations += made;
-            out.status =
-                if converged { ViewStatus::Converged } else { ViewStatus::MaxIterations };
+            out.status = if converged { ViewStatus::Converged } else { ViewStatus::MaxIterations };
         }
         problem.sigma = spread(&mut problem, robust);
         problem.linearise(&q, &mut g, &mut h);
@@ -336,7 +334,8 @@ pub(super) fn check_poses(model: &PoseModel, thetas: &[f64]) -> Result<(), Align
     let n = model.parameters().len();
     if thetas.len() != model.n_views() * n {
         let (found, views) = (thetas.len(), model.n_views());
-        let what = format!("{found} values, but {views} views of {n} parameters need {}", views * n);
+        let what =
+            format!("{found} values, but {views} views of {n} parameters need {}", views * n);
         return Err(AlignError::setting("poses", what));
     }
     thetas.chunks_exact(n).try_for_each(|t| model.motion_of(t).map(|_| ()))?;

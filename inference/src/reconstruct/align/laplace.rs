@@ -142,9 +142,8 @@ pub fn pose_posterior<T: Real>(
             let mut unit = vec![0.0; out.sd.len()];
             unit[i] = 1.0;
             let b = unknowns.restrict(&unit);
-            let variance: f64 = (0..m)
-                .map(|j| b[j] * (0..m).map(|k| columns[k][j] * b[k]).sum::<f64>())
-                .sum();
+            let variance: f64 =
+                (0..m).map(|j| b[j] * (0..m).map(|k| columns[k][j] * b[k]).sum::<f64>()).sum();
             out.sd[i] = variance.max(0.0).sqrt();
         }
         for (k, sd) in out.common_sd.iter_mut().enumerate() {

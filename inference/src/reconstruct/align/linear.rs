@@ -2,7 +2,7 @@
 //!
 //! $$p_i(x+\delta x, \theta+\delta\theta) \approx p_i + A_i\,\delta x + J_i\,\delta\theta_i$$
 //!
-//! Validated by `joint_step_is_the_solution` in `inference/tests/align.rs`.
+//! Validated by `poses_and_volume_are_found` in `inference/tests/align.rs`.
 
 use super::{AlignError, Loss};
 use microtome_kernels::ray::Real;
@@ -100,8 +100,7 @@ impl<T: Real> Linear<T> {
                 for b in 0..=a {
                     let (ja, jb) = (&j[a * pixels..], &j[b * pixels..]);
                     let terms = w.iter().zip(ja).zip(jb);
-                    let sum: f64 =
-                        terms.map(|((w, a), b)| w.wide() * a.wide() * b.wide()).sum();
+                    let sum: f64 = terms.map(|((w, a), b)| w.wide() * a.wide() * b.wide()).sum();
                     out[a * n + b] = sum;
                     out[b * n + a] = sum;
                 }

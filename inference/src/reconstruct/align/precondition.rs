@@ -8,7 +8,7 @@
 //! eigenvalues of the Laplacian.
 //!
 //! Source: Bekas, Kokiopoulou & Saad 2007, doi:10.1016/j.apnum.2007.01.003; Fessler & Booth
-//! 1999, doi:10.1109/83.760336. Validated by `joint_step_is_the_solution` in
+//! 1999, doi:10.1109/83.760336. Validated by `poses_and_volume_are_found` in
 //! `inference/tests/align.rs`.
 
 use super::super::posterior::cosine::CosineTransform;

@@ -278,11 +278,7 @@ impl Hidden {
     ///
     /// # Errors
     /// Poses that are not finite.
-    pub fn new(
-        model: &PoseModel,
-        unknowns: &Unknowns,
-        thetas: &[f64],
-    ) -> Result<Self, AlignError> {
+    pub fn new(model: &PoseModel, unknowns: &Unknowns, thetas: &[f64]) -> Result<Self, AlignError> {
         let (n, scales) = (unknowns.parameters, model.scales());
         let blind = if n == 6 { model.blind_directions() } else { None };
         let flatten = |table: &[f64]| -> Vec<f64> {
