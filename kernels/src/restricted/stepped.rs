@@ -335,7 +335,7 @@ impl System {
             for j in 0..rows {
                 for k in 0..columns {
                     let v = b[j * columns + k];
-                    let mut put = |m: &mut Matrix, sine: [usize; 2], v: f64| {
+                    let put = |m: &mut Matrix, sine: [usize; 2], v: f64| {
                         let (row, column) = (sine[0] * rows + j, sine[1] * columns + k);
                         m.values[row * m.columns + column] = v;
                     };
@@ -453,14 +453,10 @@ impl System {
         }
         let along =
             |block: &[f64]| -> f64 { self.start[0].iter().zip(block).map(|(a, b)| a * b).sum() };
-        let imaginary = match w.get(1) {
-            Some(block) if self.start.len() == 2 && block.len() == self.start[0].len() => {
-                // Blocks of planes by parity are the real part only; the last of two equal
-                // blocks with equal eigenvalues is the imaginary part.
-                if self.lambda[0] == self.lambda[1] { along(block) } else { 0.0 }
-            }
-            _ => 0.0,
-        };
+        // Blocks of planes by parity are the real part only; two blocks with equal eigenvalues
+        // are real and imaginary part.
+        let layered = self.lambda.len() == 2 && self.lambda[0] == self.lambda[1];
+        let imaginary = if layered { along(&w[1]) } else { 0.0 };
         [along(&w[0]), imaginary]
     }
 }
