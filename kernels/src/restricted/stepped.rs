@@ -3,7 +3,7 @@
 //! $$\dot w = (-\Lambda + g(t)\cdot G)\,w,\qquad S = w_0\cdot w(T)$$
 //!
 //! in the polynomial modes of `modes.rs`: Λ holds diffusion, relaxing walls (as a term
-//! $\rho\oint uv$ of the weak form) and membranes (as $\kappa[u][v]$, with polynomials of
+//! $\rho\oint uv$ of the weak form) and membranes (as $\kappa\,\delta u\,\delta v$ of the jumps, with polynomials of
 //! their own on each side). With $u_n = i^n w_n$ in angular order n all is real and G is
 //! antisymmetric and block tridiagonal; in a slab with membranes, where orders do not help,
 //! the two blocks are real and imaginary part.
