@@ -140,12 +140,10 @@ fn ellipsoids_stay_uniform() {
 /// A capped cylinder is a cylinder times planes.
 #[test]
 fn a_capped_cylinder_is_a_product() {
-    let toml = format!(
-        "[substrate]\nkind = \"capped_cylinder\"\nradius_um = 2.0\nlength_um = 8.0\n[intra]\n\
-         diffusivity_um2_per_ms = 1.0\n"
-    );
+    let toml = "[substrate]\nkind = \"capped_cylinder\"\nradius_um = 2.0\nlength_um = 8.0\n[intra]\n\
+        diffusivity_um2_per_ms = 1.0\n";
     let along = pulses([0.0, 0.0, 0.1], 10.0, 30.0, 5.0);
-    let found = run(built(&toml, Files::default()), &along, None, 6000);
+    let found = run(built(toml, Files::default()), &along, None, 6000);
     close("planes of 8 um", &found, 0, 0.785_714_992);
     let toml = toml.replace("per_ms = 1.0", "per_ms = 2.0").replace("8.0", "3.0");
     let across = pulses([0.3, 0.0, 0.0], 10.0, 30.0, 5.0);

@@ -256,8 +256,8 @@ fn eight<L: Lanes, W: Walls>(
     // The lanes past the last walker count for nothing.
     let media = walk.media.len();
     let mut groups = [[0.0; LANES]; MEDIA];
-    for l in 0..count {
-        let c = walls.compartment(&memory, l);
+    let compartments = (0..count).map(|l| walls.compartment(&memory, l));
+    for (l, c) in compartments.enumerate() {
         groups[c][l] = 1.0;
         tally.walkers[c] += 1;
     }

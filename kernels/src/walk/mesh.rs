@@ -605,9 +605,7 @@ impl Scene for MeshScene<'_> {
             };
             let f = &mesh.faces[face];
             left -= left * part * t;
-            for a in 0..3 {
-                w.x[a] += t * v[a];
-            }
+            w.x = [0, 1, 2].map(|a: usize| w.x[a] + t * v[a]);
             let s = dot(f.normal, full);
             let here: &Medium = &flight.media[self.medium(w.region)];
             let behind = 1 - w.region;
@@ -624,9 +622,7 @@ impl Scene for MeshScene<'_> {
                 }
                 Fate::Mirrored(lasts) => {
                     w.weight *= lasts;
-                    for a in 0..3 {
-                        full[a] -= 2.0 * s * f.normal[a];
-                    }
+                    full = [0, 1, 2].map(|a: usize| full[a] - 2.0 * s * f.normal[a]);
                 }
             }
         }

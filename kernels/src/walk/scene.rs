@@ -185,8 +185,8 @@ impl<S: Scene> Walls for Scattered<'_, S> {
             let chance = |hit: u32| (step.chance)(l, hit);
             let flight = Flight { media: self.media, duration: step.duration, chance: &chance };
             stopped += u32::from(!self.scene.fly(&mut w, at(&by), &flight));
-            for a in 0..3 {
-                to[a][l] = w.x[a];
+            for (to, x) in to.iter_mut().zip(w.x) {
+                to[l] = x;
             }
             lasts[l] = w.weight;
             self.put(memory, l, &w);
