@@ -9,7 +9,7 @@
 use super::config::{self, Setting};
 use super::flags::{AcquisitionFlags, CommonFlags, ModelFlags};
 use super::model::NamedModel;
-use super::prior_draws::{AddedNoise, PriorFlags};
+use super::prior_draws::{AddedNoise, BLOCK, PriorFlags, PriorSets};
 use super::{Outcome, say};
 use anyhow::{Context, bail};
 use arrow_array::{Float64Array, RecordBatch};
@@ -100,32 +100,36 @@ impl PredictArgs {
             say::line(&format!(
                 "plan of predict (nothing is written)\n  sets         {}\n  {what:<12} {measurements}\n  \
                  threads      {threads}\n  output       {}",
-                sets.rows,
-                say::bytes(sets.rows as f64 * measurements as f64 * 8.0)
+                sets.rows(),
+                say::bytes(sets.rows() as f64 * measurements as f64 * 8.0)
             ));
             return Ok(Outcome::Done);
         }
         let Some(out) = &self.out else { bail!("--out FILE is needed: .npy, .csv or .parquet") };
-        if self.parameters.is_none() {
-            self.prior.check_file(&lowered.model, &sets.values, self.common.overwrite)?;
+        if let Source::Prior(sets) = &sets {
+            self.prior.check_file(&lowered.model, sets, self.common.overwrite)?;
         }
         let path = Target::new(out, self.common.overwrite)?;
         let column = if shells.is_some() { "shell" } else { "measurement" };
-        let mut writer = Writer::create(&path.staged, sets.rows, measurements, column)?;
+        let mut writer = Writer::create(&path.staged, sets.rows(), measurements, column)?;
         let written = sets
             .predict(&lowered, shells.as_deref(), noise, |rows| writer.push(rows))
             .and_then(|()| writer.finish());
         path.settle(written)?;
-        if self.parameters.is_none() {
-            self.prior.write(&lowered.model, &sets.values, self.common.overwrite)?;
+        if let Source::Prior(sets) = &sets {
+            self.prior.write(&lowered.model, sets, self.common.overwrite)?;
         }
         if self.common.json {
             let json = serde_json::json!({
-                "sets": sets.rows, what: measurements, "out": out, "simd_level": super::input::simd(),
+                "sets": sets.rows(), what: measurements, "out": out, "simd_level": super::input::simd(),
             });
             say::line(&json.to_string());
         } else if !self.common.quiet {
-            say::line(&format!("{} sets x {measurements} {what} in {}", sets.rows, out.display()));
+            say::line(&format!(
+                "{} sets x {measurements} {what} in {}",
+                sets.rows(),
+                out.display()
+            ));
         }
         Ok(Outcome::Done)
     }
@@ -133,14 +137,14 @@ impl PredictArgs {
 
 impl PredictArgs {
     /// The model and the sets: of the table, or drawn from the prior.
-    fn sets(&self, named: &NamedModel) -> anyhow::Result<(Model, Sets)> {
+    fn sets(&self, named: &NamedModel) -> anyhow::Result<(Model, Source)> {
         let compile = |spec| Model::new(spec).with_context(|| format!("--model {}", named.text));
         if let Some(path) = &self.parameters {
             let table = ParameterTable::read(path)?;
             let model = compile(with_given_defaults(&named.spec, &table))?;
             let sets = Sets::new(&model, &named.spec, &table)
                 .with_context(|| path.display().to_string())?;
-            return Ok((model, sets));
+            return Ok((model, Source::Table(sets)));
         }
         let rows = self.prior.prior_draws.unwrap_or(0);
         let spec = self.prior.explicit(&named.spec);
@@ -149,10 +153,51 @@ impl PredictArgs {
             say::line(&format!("prior of {prior}"));
         }
         let model = compile(spec)?;
-        let values =
-            self.prior.draw(&model, rows).with_context(|| format!("--model {}", named.text))?;
-        let width = model.values();
-        Ok((model, Sets { rows, values, width, per_set: Vec::new(), per_set_width: 0 }))
+        let sets =
+            self.prior.sets(&model, rows).with_context(|| format!("--model {}", named.text))?;
+        Ok((model, Source::Prior(sets)))
+    }
+}
+
+/// Where parameter sets come from.
+enum Source {
+    Table(Sets),
+    Prior(PriorSets),
+}
+
+impl Source {
+    fn rows(&self) -> usize {
+        match self {
+            Self::Table(sets) => sets.rows,
+            Self::Prior(sets) => sets.rows,
+        }
+    }
+
+    /// As [`Sets::predict`].
+    fn predict(
+        &self,
+        lowered: &Lowered,
+        shells: Option<&[Vec<usize>]>,
+        noise: Option<AddedNoise>,
+        mut take: impl FnMut(&[f64]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let drawn = match self {
+            Self::Table(sets) => return sets.predict(lowered, shells, noise, take),
+            Self::Prior(drawn) => drawn,
+        };
+        for first in (0..drawn.rows).step_by(BLOCK) {
+            let rows = BLOCK.min(drawn.rows - first);
+            let sets = Sets {
+                rows,
+                first,
+                values: drawn.draw(&lowered.model, first..first + rows),
+                width: lowered.model.values(),
+                per_set: Vec::new(),
+                per_set_width: 0,
+            };
+            sets.predict(lowered, shells, noise, &mut take)?;
+        }
+        Ok(())
     }
 }
 
@@ -220,6 +265,8 @@ pub(super) fn with_given_defaults(spec: &ModelSpec, table: &ParameterTable) -> M
 /// Parameter sets as values of a model.
 pub(super) struct Sets {
     rows: usize,
+    /// The number of the first.
+    first: usize,
     /// `[set, value]`.
     values: Vec<f64>,
     width: usize,
@@ -266,6 +313,7 @@ impl Sets {
         }
         let out = Self {
             rows,
+            first: 0,
             values,
             width: names.len(),
             per_set,
@@ -362,7 +410,7 @@ impl Sets {
                                 Some(groups) => means(evaluator, groups, x),
                             };
                             if let Some(noise) = &noise {
-                                noise.add(row, &mut set);
+                                noise.add(self.first + row, &mut set);
                             }
                             out.extend(set);
                         }

@@ -3,12 +3,18 @@
 //! Set k has the random numbers of simulation k of `diagnose --sbc` with the same seed, so a
 //! simulation can be looked at by itself. Validated by `prior_draws_*` in `tests/cli/`.
 
-use super::record::settle_text;
 use super::say;
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
+use microtome_datasets::atomic::AtomicFile;
 use microtome_models::{Model, ModelSpec, NoiseKind, PriorSampler, PriorSpec, simulation_rng};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// Sets that are in memory at a time.
+pub(crate) const BLOCK: usize = 16_384;
 
 /// Prior predictive sampling.
 #[derive(Debug, Clone, Args)]
@@ -102,19 +108,14 @@ impl PriorFlags {
         }
     }
 
-    /// The values of all sets, `[set, value]`, canonical.
-    pub(crate) fn draw(&self, model: &Model, n: usize) -> anyhow::Result<Vec<f64>> {
+    /// The sets, made when they are asked for.
+    pub(crate) fn sets(&self, model: &Model, rows: usize) -> anyhow::Result<PriorSets> {
         if let Some((name, _)) = model.per_voxel().first() {
             bail!(
                 "`{name}` is fixed to one value a voxel, which prior draws have none of; fix it to a number"
             );
         }
-        let prior = PriorSampler::new(model, false)?;
-        let mut out = Vec::with_capacity(n * model.values());
-        for row in 0..n {
-            out.extend(prior.simulate(model, self.seed, row as u64));
-        }
-        Ok(out)
+        Ok(PriorSets { sampler: PriorSampler::new(model, false)?, seed: self.seed, rows })
     }
 
     /// Whether `--parameters-out` can be written, before anything is.
@@ -124,7 +125,7 @@ impl PriorFlags {
     pub(crate) fn check_file(
         &self,
         model: &Model,
-        values: &[f64],
+        sets: &PriorSets,
         overwrite: bool,
     ) -> anyhow::Result<()> {
         let Some(path) = &self.parameters_out else { return Ok(()) };
@@ -135,31 +136,79 @@ impl PriorFlags {
         if path.is_dir() {
             bail!("--parameters-out {}: is a folder; a file is needed", path.display());
         }
-        if path.exists() && !overwrite {
-            settle_text("--parameters-out", path, &text(model, values), overwrite)?;
+        if path.exists() && !overwrite && !sets.are_in(model, path)? {
+            bail!(
+                "--parameters-out {}: the file exists with other content; give --overwrite to replace it",
+                path.display()
+            );
         }
         Ok(())
     }
 
-    /// Writes `--parameters-out`.
+    /// Writes `--parameters-out`; [`PriorFlags::check_file`] said that it can be.
     pub(crate) fn write(
         &self,
         model: &Model,
-        values: &[f64],
+        sets: &PriorSets,
         overwrite: bool,
     ) -> anyhow::Result<()> {
         let Some(path) = &self.parameters_out else { return Ok(()) };
-        settle_text("--parameters-out", path, &text(model, values), overwrite)
+        if path.exists() && !overwrite {
+            return Ok(());
+        }
+        let mut file = AtomicFile::create(path)?;
+        for text in sets.texts(model) {
+            file.write_all(text.as_bytes())
+                .with_context(|| format!("{}: cannot write", path.display()))?;
+        }
+        file.commit()?;
+        Ok(())
     }
 }
 
-/// Sets as a table that `--parameters` reads.
-fn text(model: &Model, values: &[f64]) -> String {
-    let names = model.value_names();
-    let mut text = names.join(",") + "\n";
-    for row in values.chunks(names.len().max(1)) {
-        let cells: Vec<String> = row.iter().map(f64::to_string).collect();
-        text += &(cells.join(",") + "\n");
+/// Sets that are drawn from the prior, a block at a time: a set depends on its number and
+/// the seed alone.
+#[derive(Debug)]
+pub(crate) struct PriorSets {
+    sampler: PriorSampler,
+    seed: u64,
+    pub(crate) rows: usize,
+}
+
+impl PriorSets {
+    /// Sets of some numbers, `[set, value]`, canonical.
+    pub(crate) fn draw(&self, model: &Model, rows: Range<usize>) -> Vec<f64> {
+        rows.flat_map(|row| self.sampler.simulate(model, self.seed, row as u64)).collect()
     }
-    text
+
+    /// The table that `--parameters` reads, in pieces.
+    fn texts<'a>(&'a self, model: &'a Model) -> impl Iterator<Item = String> + 'a {
+        let names = model.value_names();
+        let width = names.len().max(1);
+        let blocks = (0..self.rows).step_by(BLOCK).map(move |start| {
+            let values = self.draw(model, start..(start + BLOCK).min(self.rows));
+            let mut text = String::new();
+            for row in values.chunks(width) {
+                let cells: Vec<String> = row.iter().map(f64::to_string).collect();
+                text += &(cells.join(",") + "\n");
+            }
+            text
+        });
+        std::iter::once(names.join(",") + "\n").chain(blocks)
+    }
+
+    /// Whether a file holds this table.
+    fn are_in(&self, model: &Model, path: &Path) -> anyhow::Result<bool> {
+        let read = || format!("--parameters-out {}: cannot read the file", path.display());
+        let mut file = BufReader::new(File::open(path).with_context(read)?);
+        let mut found = Vec::new();
+        for text in self.texts(model) {
+            found.clear();
+            (&mut file).take(text.len() as u64).read_to_end(&mut found).with_context(read)?;
+            if found != text.as_bytes() {
+                return Ok(false);
+            }
+        }
+        Ok(file.fill_buf().with_context(read)?.is_empty())
+    }
 }

@@ -81,6 +81,29 @@ fn prior_draws_are_sets_that_predict_reads() {
     assert!((sd - 0.1).abs() < 0.01, "{sd}");
 }
 
+/// More sets than are in memory at a time: those of a shorter run come first, and the table is
+/// compared with a file that is there.
+#[test]
+fn prior_draws_are_made_in_blocks() {
+    let bench = Bench::new();
+    let line =
+        "predict --bval a.bval --bvec a.bvec --model ball --seed 4 --sigma 0.1 --noise gaussian";
+    let many = format!("{line} --prior-draws 16390 --parameters-out p.csv");
+    bench.run(&format!("{many} --out a.npy")).exits(0);
+    bench.run(&format!("{line} --prior-draws 16385 --out b.npy")).exits(0);
+    let [a, b] = ["a.npy", "b.npy"].map(|n| read_matrix(&bench.path(n)).unwrap());
+    assert_eq!((a.rows, b.rows), (16390, 16385));
+    assert_eq!(a.values[..b.values.len()], b.values);
+    let text = std::fs::read_to_string(bench.path("p.csv")).unwrap();
+    assert_eq!(text.lines().count(), 16391);
+    bench.run(&format!("{many} --out a.npy")).exits(0);
+    let fewer = format!("{line} --prior-draws 16389 --parameters-out p.csv --out c.npy");
+    assert!(bench.run(&fewer).exits(1).stderr.contains("--overwrite"));
+    assert!(!bench.exists("c.npy"));
+    bench.run(&format!("{fewer} --overwrite")).exits(0);
+    assert_eq!(std::fs::read_to_string(bench.path("p.csv")).unwrap().lines().count(), 16390);
+}
+
 #[test]
 fn prior_draws_refuse_what_makes_no_sense() {
     let bench = Bench::new();
