@@ -199,6 +199,7 @@ pub fn pull_back(order: usize, n: [f64; 3], weight: f64, along: [f64; 3], out: &
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_range_loop)]
 mod tests {
     use super::*;
 

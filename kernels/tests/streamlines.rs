@@ -1,6 +1,6 @@
 //! Streamlines against closed-form curves, and their derivatives against differences.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::needless_range_loop)]
 
 use microtome_kernels::simd::{self, SimdLevel};
 use microtome_kernels::sphere_series::{count, pull_back, value};
@@ -148,7 +148,7 @@ fn jacobians_of_exact_flows() {
             ],
         ),
         (
-            Flow { w: 1.0 / 15.0, c: 0.318_309_886_2 },
+            Flow { w: 1.0 / 15.0, c: std::f64::consts::FRAC_1_PI },
             [15.0, 0.0, -30.0],
             60.0,
             [-11.757_609_993, -9.314_430_055, -11.801_131_737],

@@ -94,14 +94,13 @@ impl<T: Number> Lattice<T> {
         let v = self.voxel(x);
         let mut taps = Taps { offset: [[0; 4]; 3], weight: [[0.0; 4]; 3], slope: [[0.0; 4]; 3] };
         let mut stride = self.width;
-        for a in 0..3 {
-            let n = self.shape[a];
+        for (a, (v, n)) in v.into_iter().zip(self.shape).enumerate() {
             // Not a number is outside, too.
-            if !(v[a] >= -0.5 && v[a] <= n as f64 - 0.5) {
+            if !(v >= -0.5 && v <= n as f64 - 0.5) {
                 return None;
             }
-            let floor = v[a].floor();
-            let (low, t) = (floor as isize, v[a] - floor);
+            let floor = v.floor();
+            let (low, t) = (floor as isize, v - floor);
             let last = n as isize - 1;
             match self.interpolation {
                 Interpolation::Linear => {
@@ -213,7 +212,7 @@ impl<T: Number + From<f32>> Lattice<T> {
             let n = self.shape[axis];
             let mut line = vec![0.0; n];
             for start in 0..self.values.len() {
-                if start / stride % n != 0 {
+                if !(start / stride).is_multiple_of(n) {
                     continue;
                 }
                 for (k, v) in line.iter_mut().enumerate() {
@@ -273,7 +272,7 @@ fn spline_filter(line: &mut [f64]) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::needless_range_loop)]
 mod tests {
     use super::*;
 

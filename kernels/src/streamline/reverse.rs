@@ -191,22 +191,22 @@ pub fn tangent<R: Differentiable>(
             .iter()
             .map(|(x, p, heading)| rule.linearise(*x, *p, heading))
             .collect::<Option<Vec<_>>>()?;
-        for column in 0..6 {
-            let dx = [0, 1, 2].map(|r| out[r][column]);
-            let mut dk = [3, 4, 5].map(|r| out[r][column]);
-            let mut end = along(dx, h * weights[0], dk);
-            for (i, a) in nodes.iter().enumerate() {
-                let place = along(dx, h * a, dk);
-                dk = sum(times(&linear[i].direction, place), times(&linear[i].previous, dk));
-                end = along(end, h * weights[i + 1], dk);
-            }
-            let last = &linear[nodes.len()];
-            let turned = sum(times(&last.direction, end), times(&last.previous, dk));
-            for r in 0..3 {
-                out[r][column] = end[r];
-                out[r + 3][column] = turned[r];
-            }
-        }
+        let columns: [[f64; 6]; 6] =
+            std::array::from_fn(|c| out.map(|row| row[c])).map(|column: [f64; 6]| {
+                let [x0, x1, x2, d0, d1, d2] = column;
+                let dx = [x0, x1, x2];
+                let mut dk = [d0, d1, d2];
+                let mut end = along(dx, h * weights[0], dk);
+                for (i, a) in nodes.iter().enumerate() {
+                    let place = along(dx, h * a, dk);
+                    dk = sum(times(&linear[i].direction, place), times(&linear[i].previous, dk));
+                    end = along(end, h * weights[i + 1], dk);
+                }
+                let last = &linear[nodes.len()];
+                let turned = sum(times(&last.direction, end), times(&last.previous, dk));
+                [end[0], end[1], end[2], turned[0], turned[1], turned[2]]
+            });
+        out = std::array::from_fn(|r| columns.map(|column| column[r]));
     }
     Some(out)
 }

@@ -49,7 +49,7 @@ impl PoseModel {
         let axes = self.volume.axes();
         let mut centre = self.volume.centre();
         let mut sizes = (grid.shape, grid.voxel);
-        for k in 0..3 {
+        for (k, axis) in axes.iter().enumerate() {
             let n = grid.shape[k];
             if n == 1 {
                 continue;
@@ -57,8 +57,8 @@ impl PoseModel {
             sizes.0[k] = fewer(n, factor);
             sizes.1[k] = grid.voxel[k] * factor as f64;
             let more = (sizes.0[k] * factor - n) as f64 / 2.0 * grid.voxel[k];
-            for i in 0..3 {
-                centre[i] += more * axes[k][i];
+            for (c, a) in centre.iter_mut().zip(axis) {
+                *c += more * a;
             }
         }
         out.volume = self.volume.resized(sizes.0, sizes.1, centre);
