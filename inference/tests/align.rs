@@ -303,6 +303,7 @@ fn methods_take_posed_views() {
 }
 
 #[test]
+#[ignore = "has not been run since it was written; run it with --ignored"]
 fn poses_and_volume_are_found() {
     let (n, views) = (32, 40);
     let fine = five(2 * n, views);
