@@ -9,34 +9,63 @@
 //!   \tfrac12\frac{\partial q}{\partial\phi} = -\sum_t\lambda_t y_{t-1},\quad
 //!   \tfrac12\frac{\partial q}{\partial\theta} = -\sum_t\lambda_t e_{t-1}$$
 //!
-//! A recursion waits for its last number. Looking ahead, with $L$ the lag,
+//! A recursion waits for its last number. Here eight parts of the series are followed at once:
+//! every part first from zero, which gives its last error but for what it starts from; eight
+//! steps, each of them a part, then give what every part starts from,
 //!
-//! $$\frac1{1+\theta L} = \frac{(1-\theta L)(1+\theta^2L^2)(1+\theta^4L^4)}{1-\theta^8L^8},$$
+//! $$e^{(l)}_m = z^{(l)}_m + (-\theta)^m e^{(l-1)}_m,$$
 //!
-//! leaves one that waits for the eighth before: eight steps are one of vectors.
+//! with $z$ the last error from zero and $m$ the length of a part, and from there it is
+//! followed again. The adjoint runs likewise from the end.
 //!
 //! | symbol | | unit |
 //! |---|---|---|
 //! | $y, e, \mu, \lambda$ | series, errors, level, adjoint errors | of the series |
 //! | $\phi, \theta$ | coefficients | 1 |
 //!
-//! Source: Box & Jenkins 1976, *Time Series Analysis*, section 3.4; Parhi & Messerschmitt 1989,
-//! doi:10.1109/29.32286 (looking ahead by powers of two). Validated by
+//! Source: Box & Jenkins 1976, *Time Series Analysis*, section 3.4; Blelloch 1990, *Prefix Sums
+//! and Their Applications*, section 1.4 (recurrences by parts). Validated by
 //! `equals_the_recursion` below and, in use, by `posteriordb_derivatives`.
 
 use crate::lanes::{Lanes, dispatch};
 use crate::simd::{Block, LANES, level};
 
-/// Buffers of [`moving_average`]. Keep one a thread.
+/// A series, by parts.
+#[derive(Debug, Clone)]
+pub struct SeriesParts {
+    count: usize,
+    /// The series and that before, `[step, part]`, zero past the end.
+    y: Vec<Block>,
+    before: Vec<Block>,
+}
+
+impl SeriesParts {
+    /// Of a series `[time]`.
+    pub fn new(series: &[f64]) -> Self {
+        let steps = series.len().div_ceil(LANES);
+        let mut y = vec![[0.0; LANES]; steps];
+        let mut before = y.clone();
+        for (t, number) in series.iter().enumerate() {
+            y[t % steps][t / steps] = *number;
+            let next = t + 1;
+            if next < steps * LANES {
+                before[next % steps][next / steps] = *number;
+            }
+        }
+        Self { count: series.len(), y, before }
+    }
+
+    /// The number of times.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+}
+
+/// Memory of [`moving_average`]. Keep one a thread.
 #[derive(Debug, Clone, Default)]
 pub struct MovingAverageWorkspace {
-    /// The series behind seven zeros and the level, padded.
-    y: Vec<f64>,
-    /// Errors between eight zeros.
-    e: Vec<f64>,
-    /// Partial recursions between eight zeros.
-    a: Vec<f64>,
-    b: Vec<f64>,
+    /// Errors without those before, then errors, `[step, part]`.
+    errors: Vec<Block>,
 }
 
 /// What [`moving_average`] finds.
@@ -48,81 +77,85 @@ pub struct SquaredErrors {
     pub half_slopes: [f64; 3],
 }
 
-/// The eight numbers from `at`.
-#[inline(always)]
-fn block<L: Lanes>(v: &[f64], at: usize) -> L {
-    let mut out: Block = [0.0; LANES];
-    out.copy_from_slice(&v[at..at + LANES]);
-    L::load(&out)
-}
-
-#[inline(always)]
-fn put<L: Lanes>(v: &mut [f64], at: usize, value: L) {
-    let mut out: Block = [0.0; LANES];
-    value.store(&mut out);
-    v[at..at + LANES].copy_from_slice(&out);
-}
-
 #[inline(always)]
 fn body<L: Lanes>(
-    series: &[f64],
+    series: &SeriesParts,
     [mu, phi, theta]: [f64; 3],
     w: &mut MovingAverageWorkspace,
 ) -> SquaredErrors {
-    let n = series.len();
-    let padded = n.next_multiple_of(LANES);
-    let length = padded + 2 * LANES;
-    for v in [&mut w.y, &mut w.e, &mut w.a, &mut w.b] {
-        // What lies between the margins is written below.
-        if v.len() != length {
-            v.clear();
-            v.resize(length, 0.0);
-        }
+    let steps = series.y.len();
+    if steps == 0 {
+        return SquaredErrors { sum: 0.0, half_slopes: [0.0; 3] };
     }
-    let (y, e, a, b) =
-        (&mut w.y[..length], &mut w.e[..length], &mut w.a[..length], &mut w.b[..length]);
-    y[LANES - 1] = mu;
-    y[LANES..LANES + n].copy_from_slice(series);
-    let powers = [theta, theta * theta, theta.powi(4), theta.powi(8)].map(L::splat);
-    let [theta, second, fourth, eighth] = powers;
-    let (level, slope) = (L::splat(mu), L::splat(phi));
-    let blocks = || (LANES..LANES + padded).step_by(LANES);
-
-    for at in blocks() {
-        let [y0, y1, y2] = [0, 1, 2].map(|lag| block::<L>(y, at - lag));
-        let here = slope.nmadd(y1, y0.sub(level));
-        // The error before the first is none: y[-1] - mu, with y[-2] = 0.
-        let before = slope.nmadd(y2, y1.sub(level));
-        put(a, at, theta.nmadd(before, here));
+    if w.errors.len() != steps {
+        w.errors.clear();
+        w.errors.resize(steps, [0.0; LANES]);
     }
-    for at in blocks() {
-        put(b, at, second.madd(block(a, at - 2), block(a, at)));
-    }
-    let mut last = L::splat(0.0);
-    for at in blocks() {
-        let ahead = fourth.madd(block(b, at - 4), block(b, at));
-        last = eighth.madd(last, ahead);
-        put(e, at, last);
-    }
-    e[LANES + n..].fill(0.0);
-
-    for at in blocks() {
-        put(a, at, theta.nmadd(block(e, at + 1), block(e, at)));
-    }
-    for at in blocks() {
-        put(b, at, second.madd(block(a, at + 2), block(a, at)));
-    }
+    let (y, before, e) = (&series.y[..steps], &series.before[..steps], &mut w.errors[..steps]);
+    let mut first = before[0];
+    first[0] = mu;
+    let (level, slope, coefficient) = (L::splat(mu), L::splat(phi), L::splat(theta));
     let zero = L::splat(0.0);
-    let (mut sum, mut whole, mut lagged, mut moved) = (zero, zero, zero, zero);
+    let mut error = slope.nmadd(L::load(&first), L::load(&y[0]).sub(level));
+    error.store(&mut e[0]);
+    let mut i = 1;
+    while i < steps {
+        let part = slope.nmadd(L::load(&before[i]), L::load(&y[i]).sub(level));
+        error = coefficient.nmadd(error, part);
+        part.store(&mut e[i]);
+        i += 1;
+    }
+    let over_a_part = (-theta).powi(steps as i32);
+    let mut starts = [0.0; LANES];
+    let mut ends = [0.0; LANES];
+    error.store(&mut ends);
+    let mut l = 1;
+    while l < LANES {
+        starts[l] = over_a_part.mul_add(starts[l - 1], ends[l - 1]);
+        l += 1;
+    }
+    error = L::load(&starts);
+    i = 0;
+    while i < steps {
+        error = coefficient.nmadd(error, L::load(&e[i]));
+        error.store(&mut e[i]);
+        i += 1;
+    }
+    // Past the end there are no errors.
+    let mut k = series.count;
+    while k < steps * LANES {
+        e[k % steps][k / steps] = 0.0;
+        k += 1;
+    }
+
     let mut adjoint = zero;
-    for at in blocks().rev() {
-        let behind = fourth.madd(block(b, at + 4), block(b, at));
-        adjoint = eighth.madd(adjoint, behind);
-        let error = block::<L>(e, at);
+    i = steps;
+    while i > 0 {
+        i -= 1;
+        adjoint = coefficient.nmadd(adjoint, L::load(&e[i]));
+    }
+    adjoint.store(&mut ends);
+    starts = [0.0; LANES];
+    l = LANES - 1;
+    while l > 0 {
+        l -= 1;
+        starts[l] = over_a_part.mul_add(starts[l + 1], ends[l + 1]);
+    }
+    adjoint = L::load(&starts);
+    let (mut sum, mut whole, mut lagged, mut moved) = (zero, zero, zero, zero);
+    let mut after = adjoint;
+    i = steps;
+    while i > 0 {
+        i -= 1;
+        let error = L::load(&e[i]);
+        // The adjoint of the next step meets the error of this one.
+        moved = after.madd(error, moved);
+        adjoint = coefficient.nmadd(adjoint, error);
         sum = error.madd(error, sum);
         whole = whole.add(adjoint);
-        lagged = adjoint.madd(block(y, at - 1), lagged);
-        moved = adjoint.madd(block(e, at - 1), moved);
+        let y_before = if i == 0 { &first } else { &before[i] };
+        lagged = adjoint.madd(L::load(y_before), lagged);
+        after = adjoint;
     }
     let half_slopes =
         [-whole.tree_sum() - phi * adjoint.first(), -lagged.tree_sum(), -moved.tree_sum()];
@@ -131,23 +164,24 @@ fn body<L: Lanes>(
 
 dispatch! {
     /// [`moving_average`] at a given level.
-    pub fn moving_average_at / body(series: &[f64], parameters: [f64; 3], workspace: &mut MovingAverageWorkspace) -> SquaredErrors
+    pub fn moving_average_at / body(series: &SeriesParts, parameters: [f64; 3], workspace: &mut MovingAverageWorkspace) -> SquaredErrors
 }
 
 /// The squared errors of a series and their slopes.
 ///
 /// # Shapes
-/// `series` `[time]`; `parameters` $\mu$, $\phi$, $\theta$.
+/// `parameters` $\mu$, $\phi$, $\theta$.
 ///
 /// # Example
 /// ```
-/// use microtome_kernels::moving_average::{MovingAverageWorkspace, moving_average};
+/// use microtome_kernels::moving_average::{MovingAverageWorkspace, SeriesParts, moving_average};
 /// // Errors 2 - 1 - 0.5 = 0.5 and 3 - 1 - 1 - 0.2 * 0.5 = 0.9.
-/// let found = moving_average(&[2.0, 3.0], [1.0, 0.5, 0.2], &mut MovingAverageWorkspace::default());
+/// let series = SeriesParts::new(&[2.0, 3.0]);
+/// let found = moving_average(&series, [1.0, 0.5, 0.2], &mut MovingAverageWorkspace::default());
 /// assert!((found.sum - 1.06).abs() < 1e-15);
 /// ```
 pub fn moving_average(
-    series: &[f64],
+    series: &SeriesParts,
     parameters: [f64; 3],
     workspace: &mut MovingAverageWorkspace,
 ) -> SquaredErrors {
@@ -191,7 +225,7 @@ mod tests {
                 for theta in [0.0, 0.3, -0.8, 0.999, -1.02] {
                     let (y, at) = (series(n), [0.13, 0.6, theta]);
                     let truth = plain(&y, at);
-                    let found = moving_average_at(level, &y, at, &mut workspace);
+                    let found = moving_average_at(level, &SeriesParts::new(&y), at, &mut workspace);
                     let scale = 1e-13 * (1.0 + truth.sum) * n as f64;
                     assert!(
                         (found.sum - truth.sum).abs() < scale,
@@ -207,14 +241,22 @@ mod tests {
 
     #[test]
     fn no_series_has_no_errors() {
-        let found = moving_average(&[], [1.0, 0.5, 0.2], &mut MovingAverageWorkspace::default());
-        assert_eq!((found.sum, found.half_slopes), (0.0, [0.0; 3].map(|v: f64| -v)));
+        let found = moving_average(
+            &SeriesParts::new(&[]),
+            [1.0, 0.5, 0.2],
+            &mut MovingAverageWorkspace::default(),
+        );
+        assert_eq!((found.sum, found.half_slopes), (0.0, [0.0; 3]));
     }
 
     #[test]
     fn what_overflows_is_not_a_number() {
         let y = series(200);
-        let found = moving_average(&y, [0.0, 0.0, 1e9], &mut MovingAverageWorkspace::default());
+        let found = moving_average(
+            &SeriesParts::new(&y),
+            [0.0, 0.0, 1e9],
+            &mut MovingAverageWorkspace::default(),
+        );
         assert!(!found.sum.is_finite());
     }
 }

@@ -20,6 +20,7 @@ pub(crate) mod recursions;
 use microtome_inference::graph_density::constraint::{Constraint, Parameters};
 use microtome_inference::graph_density::terms::{Fused, Independent, LinearNormal, Univariate};
 use microtome_inference::sample::{Metric, Start};
+use microtome_kernels::moving_average::SeriesParts;
 use serde_json::Value;
 use std::error::Error;
 
@@ -256,7 +257,7 @@ pub(crate) fn arma(data: &Value) -> Made<Model> {
         .scalar("theta", Constraint::Real)?
         .scalar("sigma", POSITIVE)?;
     let density = Fused::new(parameters)
-        .with(recursions::Arma { y: vector(data, "y")? })?
+        .with(recursions::Arma { y: SeriesParts::new(&vector(data, "y")?) })?
         .with(Independent { at: 0..1, density: normal(10.0) })?
         .with(Independent { at: 1..3, density: normal(2.0) })?
         .with(Independent { at: 3..4, density: cauchy(2.5) })?;

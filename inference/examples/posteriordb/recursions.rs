@@ -7,7 +7,7 @@
 //! *Time Series Analysis*, section 3.4. Derivatives run back along the recursion. Validated by `posteriordb_derivatives`.
 
 use microtome_inference::graph_density::terms::Term;
-use microtome_kernels::moving_average::{MovingAverageWorkspace, moving_average};
+use microtome_kernels::moving_average::{MovingAverageWorkspace, SeriesParts, moving_average};
 use std::cell::RefCell;
 
 thread_local! {
@@ -82,7 +82,7 @@ impl Term for Garch {
 /// ARMA(1, 1) of the values (mu, phi, theta, sigma).
 pub(crate) struct Arma {
     /// Observations.
-    pub(crate) y: Vec<f64>,
+    pub(crate) y: SeriesParts,
 }
 
 impl Term for Arma {
@@ -93,7 +93,7 @@ impl Term for Arma {
         for (g, slope) in g.iter_mut().zip(errors.half_slopes) {
             *g -= precision * slope;
         }
-        let n = self.y.len() as f64;
+        let n = self.y.count() as f64;
         g[3] += (errors.sum * precision - n) / sigma;
         -n * sigma.ln() - 0.5 * errors.sum * precision
     }
