@@ -1,5 +1,5 @@
 //! The posterior of poses and volume: coverage, and what ignoring the poses costs.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use microtome_inference::reconstruct::align::{
     JointSettings, PosteriorSettings, Unknowns, align_jointly, pose_posterior,
@@ -44,7 +44,6 @@ fn noisy(y: &[f64], sigma: f64, seed: u64) -> Vec<f64> {
 }
 
 #[test]
-#[ignore = "has not been run since it was written; run it with --ignored"]
 fn posterior_of_the_pose_covers() {
     let model = model(20);
     let unknowns = Unknowns::new(&model, &[], &["detector_u"]).unwrap();
@@ -90,7 +89,6 @@ fn posterior_of_the_pose_covers() {
 }
 
 #[test]
-#[ignore = "has not been run since it was written; run it with --ignored"]
 fn ignored_poses_make_images_too_certain() {
     let views = 20;
     let model = model(views);

@@ -276,7 +276,6 @@ fn wrong_input_is_refused() {
 
 /// The pose of the motion of a pose is the pose.
 #[test]
-#[ignore = "has not been run since it was written; run it with --ignored"]
 fn poses_are_motions() {
     let volume = VolumeGrid::new(&[6, 6, 6], &[1.0; 3], &[0.0; 3]).unwrap();
     let model = PoseModel::five(volume, 1, [6, 6], [1.0; 2], [0.0; 2], None, None).unwrap();
@@ -299,7 +298,6 @@ fn poses_are_motions() {
 /// Projections of the coarser scan are those of the fine one, averaged, but for the width of a
 /// coarse voxel.
 #[test]
-#[ignore = "has not been run since it was written; run it with --ignored"]
 fn a_coarser_scan_sees_the_same() {
     // Sizes that 2 does not divide.
     let n = [30, 31, 29];

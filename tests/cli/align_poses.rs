@@ -54,8 +54,8 @@ fn poses() -> (Vec<f64>, Vec<f64>) {
 fn bench() -> Bench {
     let bench = Bench::new();
     let (start, truth) = poses();
-    bench.put("start.toml", &set_up("start.npy"));
-    bench.put("truth.toml", &set_up("truth.npy"));
+    bench.put("start.toml", set_up("start.npy"));
+    bench.put("truth.toml", set_up("truth.npy"));
     put(&bench, "start.npy", &[VIEWS, 5], start);
     put(&bench, "truth.npy", &[VIEWS, 5], truth);
     put(&bench, "v.npy", &[N, N, N], volume());
@@ -72,7 +72,6 @@ fn read(bench: &Bench, name: &str, shape: &[usize]) -> Vec<f64> {
 const ALIGN: &str = "align --geometry start.toml --projections m.npy";
 
 #[test]
-#[ignore = "has not been run since it was written; run it with --ignored"]
 fn align_finds_poses() {
     let bench = bench();
     let known = format!("{ALIGN} --volume v.npy --out known");
@@ -113,7 +112,6 @@ fn align_finds_poses() {
 }
 
 #[test]
-#[ignore = "has not been run since it was written; run it with --ignored"]
 fn align_finds_the_axis() {
     let bench = Bench::new();
     let text = |offset: &str| {
@@ -122,8 +120,8 @@ fn align_finds_the_axis() {
              views = 30\npixel_mm = [1.0]\n[volume]\nshape = [24, 24]\nvoxel_mm = [1.0, 1.0]\n"
         )
     };
-    bench.put("g.toml", &text(""));
-    bench.put("off.toml", &text("detector_offset_mm = [1.4]\n"));
+    bench.put("g.toml", text(""));
+    bench.put("off.toml", text("detector_offset_mm = [1.4]\n"));
     let slice: Vec<f64> = (0..24 * 24)
         .map(|i| {
             let (x, y) = ((i % 24) as f64 - 11.5, (i / 24) as f64 - 11.5);
@@ -149,7 +147,6 @@ fn align_finds_the_axis() {
 }
 
 #[test]
-#[ignore = "has not been run since it was written; run it with --ignored"]
 fn wrong_alignments_are_refused() {
     let bench = bench();
     let says = |line: &str, text: &str| {

@@ -40,11 +40,14 @@ pub(super) fn sum3<T: Real>(
     parts.iter().sum()
 }
 
+/// The same piece of four vectors, as `zip` gives it.
+type Four<'a, T> = (((&'a [T], &'a [T]), &'a [T]), &'a [T]);
+
 /// $\sum_i f(a_i, b_i, c_i, d_i)$.
 pub(super) fn sum4<T: Real>([a, b, c, d]: [&[T]; 4], f: impl Fn([f64; 4]) -> f64 + Sync) -> f64 {
     let pieces = a.par_chunks(PIECE).zip(b.par_chunks(PIECE));
     let pieces = pieces.zip(c.par_chunks(PIECE)).zip(d.par_chunks(PIECE));
-    let part = |(((a, b), c), d): (((&[T], &[T]), &[T]), &[T])| {
+    let part = |(((a, b), c), d): Four<'_, T>| {
         let all = a.iter().zip(b).zip(c).zip(d);
         all.map(|(((a, b), c), d)| f([a, b, c, d].map(|v| v.wide()))).sum::<f64>()
     };

@@ -25,7 +25,7 @@ pub(crate) enum Field {
     Signals {
         functions: Box<OrientationFunctions>,
         lattice: Box<microtome_models::tract::Lattice<f32>>,
-        placement: Placement,
+        placement: Box<Placement>,
     },
     Sticks(Box<StickField>),
 }
@@ -68,7 +68,7 @@ impl Field {
             Field::Functions(field) => Tracking::over_field(field, spec),
             Field::Signals { functions, lattice, placement } => Tracking::over_signals(
                 lattice,
-                *placement,
+                **placement,
                 functions.resampling(),
                 functions.order(),
                 ATTEMPTS,
@@ -219,6 +219,7 @@ impl TrackArgs {
             })?;
             let lattice = Box::new(functions.signal_lattice(geometry.dims, values, &placement)?);
             let functions = Box::new(functions);
+            let placement = Box::new(placement);
             return Ok((Field::Signals { functions, lattice, placement }, geometry));
         }
         let mut values = Vec::new();

@@ -491,7 +491,7 @@ pub fn align_jointly<T: Real>(
             coarse.back(start, &y, &mut out)?;
             Ok(out)
         };
-        let plain = Preconditioner::new(&shape, &data, 0.0)?;
+        let plain = Preconditioner::new(&shape, data, 0.0)?;
         if before.is_none() {
             // The first image: least squares, and only few steps.
             let q = Quadratic::new(&level, &thetas, &linear, None, &hidden, &plain, false);
@@ -503,7 +503,7 @@ pub fn align_jointly<T: Real>(
         level.weighing.loss = settings.loss;
         linear = Linear::new(&coarse, &thetas, &x, &y, &level.weighing)?;
         let smooth = 0.5 * lambda / level.variation[1];
-        let precondition = Preconditioner::new(&shape, &data_of(&coarse, start, &linear), smooth)?;
+        let precondition = Preconditioner::new(&shape, data_of(&coarse, start, &linear), smooth)?;
         let mut cost = level.cost(&thetas, &x, &linear);
         let mut shorter = 1.0;
         for step in 1..=steps {
@@ -717,7 +717,7 @@ fn finer<T: Real>(
     to: usize,
     x: &[T],
 ) -> Result<Vec<T>, AlignError> {
-    if from % to == 0 {
+    if from.is_multiple_of(to) {
         let coarse = model.coarser(to)?;
         let same =
             coarse.coarser(from / to)?.volume().shape() == model.coarser(from)?.volume().shape();

@@ -51,7 +51,7 @@ impl Preconditioner {
     /// From a product with the data's part and the weight of the Laplacian.
     pub(super) fn new<T: Real>(
         shape: &[usize],
-        multiply: &dyn Fn(&[T]) -> Result<Vec<T>, AlignError>,
+        multiply: impl Fn(&[T]) -> Result<Vec<T>, AlignError>,
         smoothing: f64,
     ) -> Result<Self, AlignError> {
         let n: usize = shape.iter().product();

@@ -127,7 +127,7 @@ impl Unknowns {
         }
         let views = model.n_views();
         let out = Self { parameters: n, views, own: tables, common: shared, fixed };
-        if out.len() == 0 {
+        if out.is_empty() {
             let why = if out.fixed.is_empty() {
                 "no parameter is free".to_string()
             } else {
