@@ -17,6 +17,9 @@
 //!
 //! Validated by the tests of the modules.
 
+// One index runs through several arrays, a lane each.
+#![allow(clippy::needless_range_loop)]
+
 mod cosine;
 mod flow;
 mod likelihood;

@@ -137,8 +137,7 @@ impl EdgePosterior<'_> {
             step: parts.iter().map(|p| p.step).sum::<f64>() / n,
             steps_per_draw: parts.iter().map(|p| p.steps).sum::<f64>() / n,
         };
-        for (chain, trace) in parts.into_iter().flat_map(|p| p.traces).enumerate().take(chains) {
-            debug_assert!(chain < chains);
+        for trace in parts.into_iter().flat_map(|p| p.traces).take(chains) {
             out.values.extend(trace.values);
             out.energy.extend(trace.energy);
             out.ln_density.extend(trace.ln_density);
@@ -256,9 +255,7 @@ impl<'a, const W: usize> Group<'a, W> {
     ) -> Self {
         let n = of.n_voxels();
         let zeros = || Images::<W>::zeros(n);
-        let own = |l: usize| {
-            PhiloxRng::new(settings.seed, (group * W + l) as u64, STREAMS[1])
-        };
+        let own = |l: usize| PhiloxRng::new(settings.seed, (group * W + l) as u64, STREAMS[1]);
         Self {
             of,
             setting,
@@ -316,10 +313,8 @@ impl<'a, const W: usize> Group<'a, W> {
         let length = LENGTH * (0.6 + 0.8 * self.common.random::<f64>());
         let steps = (length / step).round().clamp(1.0, MOST_STEPS) as usize;
         let angle = step * (0.9 + 0.2 * self.common.random::<f64>());
-        let mut moving = std::mem::replace(
-            &mut self.moving,
-            std::array::from_fn(|_| Images::<W>::zeros(0)),
-        );
+        let mut moving =
+            std::mem::replace(&mut self.moving, std::array::from_fn(|_| Images::<W>::zeros(0)));
         let [q, p, g] = &mut moving;
         self.normals(p);
         q.copy_from_slice(&self.z);
