@@ -6,6 +6,7 @@
 //! the project is in this crate, in `lanes.rs`: the vector instructions and the
 //! run-time dispatch over the levels of [`simd`].
 
+pub mod abreast;
 pub mod backprojection;
 pub mod correlation;
 pub mod dense;

@@ -5,6 +5,7 @@
 //! `inference/tests/reconstruct.rs`.
 
 mod analytic;
+mod edges;
 mod iterative;
 mod posterior;
 
@@ -45,8 +46,9 @@ The set-up file is that of `microtome project`. docs/iterative.md says which met
 is for what.")]
 pub(crate) struct ReconstructArgs {
     /// The projections: .npy [view, v, u], in the plane [view, u].
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    projections: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "counts",
+        value_hint = ValueHint::FilePath)]
+    projections: Option<PathBuf>,
     /// The set-up: a TOML file with views, detector and volume.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     geometry: PathBuf,
@@ -115,7 +117,11 @@ impl ReconstructArgs {
         let (threads, _) = self.common.start()?;
         let method = self.method.as_deref().map(Method::parse).transpose()?;
         let set_up = read_set_up(&self.geometry, self.projector.as_deref())?;
-        let projections = read_projections(&self.projections, &set_up).context("--projections")?;
+        let shape = set_up.geometry.shape();
+        let projections = match self.posterior.counts() {
+            Some(path) => self.read("counts", path, &shape)?,
+            None => read_projections(self.projections_path(), &set_up).context("--projections")?,
+        };
         let precision = self.precision.unwrap_or(match projections.values {
             Values::F32(_) => Precision::F32,
             Values::F64(_) => Precision::F64,
@@ -146,6 +152,11 @@ impl ReconstructArgs {
     /// Reads the inverse variances of the projections.
     fn read_weights(&self, path: &Path, set_up: &SetUp) -> anyhow::Result<Values> {
         Ok(read_weights(path, set_up).context("--weights")?.values)
+    }
+
+    /// The file of the projections; empty where counts stand in for them.
+    fn projections_path(&self) -> &Path {
+        self.projections.as_deref().unwrap_or(Path::new(""))
     }
 
     /// Reads an array of a given shape.

@@ -15,6 +15,7 @@ mod ct;
 mod ct_setups;
 mod cumulants;
 mod design;
+mod edge_posterior;
 mod encoding;
 mod folders;
 mod image_posterior;

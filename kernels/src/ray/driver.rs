@@ -40,7 +40,7 @@ const TASK_LINES: usize = 4 * LANES;
 const TASK_PIXELS: usize = 16 * LANES;
 
 /// Whether all rays run in the middle plane of a grid of one voxel along z.
-fn is_flat(grid: &Grid, panel: Panel, views: &[View]) -> bool {
+pub(super) fn is_flat(grid: &Grid, panel: Panel, views: &[View]) -> bool {
     let in_plane = |view: &View| {
         let (Beam::Parallel(p) | Beam::Source(p)) = view.beam;
         p[2] == 0.0 && view.detector[2] == 0.0 && view.u[2] == 0.0

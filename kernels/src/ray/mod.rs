@@ -28,6 +28,7 @@ mod footprint;
 mod line;
 mod march;
 mod real;
+mod rows;
 pub mod separable;
 mod strip;
 mod surface;
@@ -36,6 +37,7 @@ pub mod trilinear;
 pub use driver::{adjoint, forward};
 pub use line::{Beam, Grid, Panel, View};
 pub use real::Real;
+pub use rows::Rows;
 pub use surface::Surface;
 
 /// Which lengths count for which voxels.

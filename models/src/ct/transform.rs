@@ -171,6 +171,16 @@ impl RayTransform {
         Ok(())
     }
 
+    /// The matrix written out, with at most so many entries; `None` where it has more, where
+    /// rays are left out, and for projectors that are not sums over the voxels of one ray.
+    pub fn rows(&self, most: usize) -> Option<ray::Rows> {
+        if self.mask.is_some() {
+            return None;
+        }
+        let (grid, panel) = (self.volume.grid(), self.geometry.panel());
+        ray::Rows::of(self.projector, grid, panel, &self.views, most)
+    }
+
     /// Projections $Ax$ of a volume, written over `projections`.
     ///
     /// # Errors

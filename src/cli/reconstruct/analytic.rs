@@ -156,5 +156,5 @@ fn compute<T: Number>(
     fbp: &FilteredBackprojection,
     y: &[T],
 ) -> anyhow::Result<Vec<T>> {
-    fbp.reconstruct(y).map_err(of_file("projections", &job.args.projections))
+    fbp.reconstruct(y).map_err(of_file("projections", job.args.projections_path()))
 }

@@ -48,7 +48,7 @@ pub(super) struct IterativeFlags {
     model_sd: Option<String>,
     /// Weight of the total variation, in the unit of the objective [default: by a rule].
     #[arg(long, value_name = "X")]
-    tv_weight: Option<f64>,
+    pub(super) tv_weight: Option<f64>,
     /// A volume to start from, .npy [default: zeros; ones for mlem and osem].
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     init: Option<PathBuf>,
@@ -157,7 +157,7 @@ fn compute<T: Stored>(job: &Job<'_>, method: Algorithm, y: Values) -> anyhow::Re
         }
     }
     let mut problem =
-        Problem::new(&transform, &y).map_err(of_file("projections", &args.projections))?;
+        Problem::new(&transform, &y).map_err(of_file("projections", args.projections_path()))?;
     if let (Some(w), Some(path)) = (&weights, &flags.weights) {
         problem = problem.with_weights(w).map_err(of_file("weights", path))?;
     }

@@ -23,33 +23,43 @@ use std::path::{Path, PathBuf};
 #[command(next_help_heading = "Posterior of the image")]
 pub(super) struct PosteriorFlags {
     /// The posterior in place of one image, into the folder --out: gaussian (noise and
-    /// differences of neighbours are normal).
+    /// differences of neighbours are normal) or smoothed_tv (edges are kept; --tv-weight,
+    /// --tv-eps).
     #[arg(long, value_name = "PRIOR", conflicts_with = "method")]
     pub(super) posterior: Option<String>,
     /// Standard deviation of the noise of every projection value; or give --weights.
     #[arg(long, value_name = "X", requires = "posterior", conflicts_with = "weights")]
-    sigma: Option<f64>,
+    pub(super) sigma: Option<f64>,
     /// Prior: one over the variance of the difference of neighbours, mm².
     #[arg(long, value_name = "L", requires = "posterior")]
-    prior_weight: Option<f64>,
+    pub(super) prior_weight: Option<f64>,
     /// Prior: pulls every voxel to 0 with this part of the weight; above 0 for --evidence.
     #[arg(long, value_name = "K", requires = "posterior", default_value_t = 0.0)]
-    prior_kappa2: f64,
-    /// Draws of the image.
-    #[arg(long, value_name = "N", requires = "posterior", default_value_t = 100)]
-    draws: usize,
+    pub(super) prior_kappa2: f64,
+    /// Draws of the image; of smoothed_tv those of each chain [default: 100; 1000].
+    #[arg(long, value_name = "N", requires = "posterior")]
+    pub(super) draws: Option<usize>,
+    #[command(flatten)]
+    pub(super) edges: super::edges::EdgeFlags,
     /// Seed of the draws.
     #[arg(long, value_name = "N", requires = "posterior", default_value_t = 0)]
-    seed: u64,
+    pub(super) seed: u64,
     /// Also ln p(y) in run.json, all constants in it; for images of at most 4096 voxels.
     #[arg(long, requires = "posterior")]
-    evidence: bool,
+    pub(super) evidence: bool,
     /// Labels of regions, .npy of the image's shape: means of their voxels, 0 is outside.
     #[arg(long, value_name = "FILE", requires = "posterior", value_hint = ValueHint::FilePath)]
-    regions: Option<PathBuf>,
+    pub(super) regions: Option<PathBuf>,
     /// Also the probability of every voxel to lie above this value, 1/mm.
     #[arg(long, value_name = "X", requires = "posterior", allow_negative_numbers = true)]
-    exceed: Option<f64>,
+    pub(super) exceed: Option<f64>,
+}
+
+impl PosteriorFlags {
+    /// Counts in place of projections.
+    pub(super) fn counts(&self) -> Option<&Path> {
+        self.edges.counts.as_deref()
+    }
 }
 
 /// Mean, standard deviations and draws, by whichever way.
@@ -67,22 +77,16 @@ pub(super) fn run(
     precision: Precision,
 ) -> anyhow::Result<Outcome> {
     let prior = args.posterior.posterior.as_deref().unwrap_or_default();
-    if prior != "gaussian" {
-        bail!("--posterior {prior}: unknown; use gaussian");
+    match prior {
+        "gaussian" => args.posterior.edges.refuse()?,
+        "smoothed_tv" => return super::edges::run(args, set_up, y, precision),
+        _ => bail!("--posterior {prior}: unknown; use gaussian or smoothed_tv"),
     }
     let started = std::time::Instant::now();
     let (flags, common) = (&args.posterior, &args.common);
+    let n_draws = flags.draws.unwrap_or(100);
     let y = y.into_f64();
-    let weights = match (&args.iterative.weights, flags.sigma) {
-        (Some(path), _) => args.read_weights(path, &set_up)?.into_f64(),
-        (None, Some(sigma)) if sigma > 0.0 && sigma.is_finite() => {
-            vec![1.0 / (sigma * sigma); y.len()]
-        }
-        (None, Some(sigma)) => bail!("--sigma {sigma}: a positive number is needed"),
-        (None, None) => bail!(
-            "--posterior needs the noise: --sigma X, or --weights FILE with inverse variances"
-        ),
-    };
+    let weights = weights(args, &set_up, y.len())?;
     let Some(weight) = flags.prior_weight else {
         bail!(
             "--posterior needs --prior-weight L: one over the variance of the difference of \
@@ -103,8 +107,8 @@ pub(super) fn run(
             field.len()
         );
     }
-    if flags.draws < 2 {
-        bail!("--draws {}: at least 2 are needed", flags.draws);
+    if n_draws < 2 {
+        bail!("--draws {n_draws}: at least 2 are needed");
     }
     let labels = match &flags.regions {
         Some(path) => Some(labels(args, path, &shape)?),
@@ -114,7 +118,7 @@ pub(super) fn run(
         "posterior": prior, "kind": set_up.kind_name(),
         "projector": set_up.projector.name(), "shape": shape,
         "sigma": flags.sigma, "prior_weight": weight, "prior_kappa2": flags.prior_kappa2,
-        "draws": flags.draws, "seed": flags.seed, "evidence": flags.evidence,
+        "draws": n_draws, "seed": flags.seed, "evidence": flags.evidence,
         "exceed": flags.exceed,
         "precision": if precision == Precision::F32 { "float32" } else { "float64" },
     });
@@ -148,11 +152,11 @@ pub(super) fn run(
         return Ok(Outcome::Done);
     }
     let image = GaussianImage::new(&transform, &y, weights, field)
-        .map_err(of_file("projections", &args.projections))?;
+        .map_err(of_file("projections", args.projections_path()))?;
     let found = if exact {
-        dense(&image, flags, labels.as_deref())?
+        dense(&image, flags, n_draws, labels.as_deref())?
     } else {
-        sampled(&image, flags, labels.as_deref())?
+        sampled(&image, flags, n_draws, labels.as_deref())?
     };
     folder.open(&identity)?;
     let written = write(out, &shape, &found, flags, precision);
@@ -181,7 +185,27 @@ pub(super) fn run(
     Ok(Outcome::Done)
 }
 
-fn labels(args: &ReconstructArgs, path: &Path, shape: &[usize]) -> anyhow::Result<Vec<f64>> {
+/// Inverse variances of the projections.
+pub(super) fn weights(
+    args: &ReconstructArgs,
+    set_up: &SetUp,
+    n: usize,
+) -> anyhow::Result<Vec<f64>> {
+    Ok(match (&args.iterative.weights, args.posterior.sigma) {
+        (Some(path), _) => args.read_weights(path, set_up)?.into_f64(),
+        (None, Some(sigma)) if sigma > 0.0 && sigma.is_finite() => vec![1.0 / (sigma * sigma); n],
+        (None, Some(sigma)) => bail!("--sigma {sigma}: a positive number is needed"),
+        (None, None) => bail!(
+            "--posterior needs the noise: --sigma X, or --weights FILE with inverse variances"
+        ),
+    })
+}
+
+pub(super) fn labels(
+    args: &ReconstructArgs,
+    path: &Path,
+    shape: &[usize],
+) -> anyhow::Result<Vec<f64>> {
     let values = args.read("regions", path, shape)?.values.into_f64();
     let whole = |v: &&f64| !(v.fract() == 0.0 && (0.0..1e9).contains(*v));
     if let Some(v) = values.iter().find(whole) {
@@ -196,11 +220,11 @@ fn labels(args: &ReconstructArgs, path: &Path, shape: &[usize]) -> anyhow::Resul
 fn dense(
     image: &GaussianImage<'_>,
     flags: &PosteriorFlags,
+    n_draws: usize,
     labels: Option<&[f64]>,
 ) -> anyhow::Result<Found> {
     let posterior = DensePosterior::new(image)?;
-    let draws: Vec<Vec<f64>> =
-        (0..flags.draws).map(|k| posterior.draw(flags.seed, k as u32)).collect();
+    let draws: Vec<Vec<f64>> = (0..n_draws).map(|k| posterior.draw(flags.seed, k as u32)).collect();
     let record = serde_json::json!({
         "exact": true,
         "log_evidence": if flags.evidence { posterior.ln_evidence() } else { None },
@@ -216,9 +240,10 @@ fn dense(
 fn sampled(
     image: &GaussianImage<'_>,
     flags: &PosteriorFlags,
+    n_draws: usize,
     labels: Option<&[f64]>,
 ) -> anyhow::Result<Found> {
-    let settings = DrawSettings { draws: flags.draws, seed: flags.seed, ..DrawSettings::default() };
+    let settings = DrawSettings { draws: n_draws, seed: flags.seed, ..DrawSettings::default() };
     let posterior = SampledPosterior::new(image, &settings)?;
     let record = serde_json::json!({
         "exact": false,

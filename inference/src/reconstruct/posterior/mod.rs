@@ -12,6 +12,9 @@
 //! | `cosine` | the DCT along every axis |
 //! | `spectrum` | the preconditioner: $H$ taken as diagonal in the DCT |
 //! | `summary` | rows of voxels and regions, exceedance |
+//! | `edges` | smoothed total variation, normal and Poisson noise: the density |
+//! | `trajectory` | its draws by Hamiltonian trajectories, several chains abreast |
+//! | `chain_summary` | rows of voxels with R-hat and effective sample sizes |
 //!
 //! | symbol | unit | |
 //! |---|---|---|
@@ -24,15 +27,21 @@
 //! sampling); Papandreou & Yuille 2010 (perturb and optimise). Validated by
 //! `inference/tests/image_posterior.rs` and the tests of the modules.
 
+mod chain_summary;
 mod conjugate;
 pub(super) mod cosine;
 mod dense;
 mod draws;
+mod edges;
 mod gaussian;
 mod spectrum;
 mod summary;
+mod trajectory;
 
+pub use chain_summary::{VoxelRow, chain_table};
 pub use dense::{DENSE_VOXELS, DensePosterior};
 pub use draws::{DrawSettings, SampledPosterior};
+pub use edges::{EdgePosterior, EdgePrior, ImageNoise};
 pub use gaussian::GaussianImage;
 pub use summary::{ImageSummary, RegionRow, region_table, summary_table};
+pub use trajectory::{ChainSettings, ImageChains};

@@ -26,6 +26,8 @@ const STREAM: u8 = 90;
 /// A matrix that is diagonal in the DCT.
 pub(super) struct Spectrum {
     transform: CosineTransform,
+    /// The part of the data.
+    data: Vec<f64>,
     inverse: Vec<f64>,
 }
 
@@ -60,15 +62,15 @@ impl Spectrum {
             sum[*b] += d;
             count[*b] += 1.0;
         }
-        let prior = field.eigenvalues();
-        let mut values: Vec<f64> = bands
-            .iter()
-            .zip(&prior)
-            .map(|(b, q)| (sum[*b] / count[*b].max(1.0)).max(0.0) + q)
-            .collect();
-        let largest = values.iter().fold(0.0_f64, |m, v| m.max(*v));
-        values.iter_mut().for_each(|v| *v = 1.0 / v.max(FLOOR * largest));
-        Ok(Self { transform, inverse: values })
+        let data: Vec<f64> =
+            bands.iter().map(|b| (sum[*b] / count[*b].max(1.0)).max(0.0)).collect();
+        let inverse = inverse_of(&data, &field.eigenvalues());
+        Ok(Self { transform, data, inverse })
+    }
+
+    /// What is diagonal in place of the inverse of $A^TWA$ and a prior of other eigenvalues.
+    pub(super) fn inverse_with(&self, prior: &[f64]) -> Vec<f64> {
+        inverse_of(&self.data, prior)
     }
 
     /// Writes $M^{-1}r$ over `z`.
@@ -78,6 +80,13 @@ impl Spectrum {
         z.iter_mut().zip(&self.inverse).for_each(|(z, v)| *z *= v);
         self.transform.inverse(z);
     }
+}
+
+fn inverse_of(data: &[f64], prior: &[f64]) -> Vec<f64> {
+    let mut values: Vec<f64> = data.iter().zip(prior).map(|(d, q)| d + q).collect();
+    let largest = values.iter().fold(0.0_f64, |m, v| m.max(*v));
+    values.iter_mut().for_each(|v| *v = 1.0 / v.max(FLOOR * largest));
+    values
 }
 
 /// The band of a coefficient: finer at low frequencies, where $A^TWA$ changes most.

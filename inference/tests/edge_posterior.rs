@@ -1,0 +1,225 @@
+//! Posteriors of images under smoothed total variation: the density against differences,
+//! chains against NUTS, ranks of images of the prior, threads.
+#![allow(clippy::unwrap_used)]
+
+use microtome_inference::diagnostics::{Chains, Workspace, summarize};
+use microtome_inference::reconstruct::posterior::{
+    ChainSettings, EdgePosterior, EdgePrior, ImageChains, ImageNoise, chain_table,
+};
+use microtome_inference::sample::{LnDensity, NutsOptions, Start, sample_density};
+use microtome_kernels::philox::PhiloxRng;
+use microtome_kernels::ray::Projector;
+use microtome_models::ct::{GeometryKind, RayTransform, TrajectorySpec, VolumeGrid};
+use rand_distr::{Distribution, StandardNormal};
+
+const PRIOR: EdgePrior = EdgePrior { weight: 8.0, rounding: 0.05, ridge: 2.0 };
+
+fn operator(n: usize, views: usize) -> RayTransform {
+    let volume = VolumeGrid::new(&[n, n], &[1.0, 1.0], &[0.0, 0.0]).unwrap();
+    let path = TrajectorySpec::circular(views, &[1.0]);
+    let geometry = path.geometry(GeometryKind::Parallel2d, [1, n + 4]).unwrap();
+    RayTransform::new(geometry, volume, Projector::Siddon).unwrap()
+}
+
+fn normals(seed: u64, n: usize) -> Vec<f64> {
+    let mut rng = PhiloxRng::new(seed, 0, 7);
+    (0..n).map(|_| StandardNormal.sample(&mut rng)).collect()
+}
+
+/// A square on a ground, and its projections with noise.
+fn normal_data(a: &RayTransform, n: usize, sigma: f64) -> ImageNoise {
+    let inside = |i: usize| (n / 4..n / 2).contains(&(i / n)) && (n / 4..n / 2).contains(&(i % n));
+    let x: Vec<f64> = (0..n * n).map(|i| if inside(i) { 1.0 } else { 0.2 }).collect();
+    let mut projections = a.apply(&x).unwrap();
+    let noise = normals(3, projections.len());
+    projections.iter_mut().zip(&noise).for_each(|(y, e)| *y += sigma * e);
+    let weights = vec![1.0 / (sigma * sigma); projections.len()];
+    ImageNoise::Normal { projections, weights }
+}
+
+/// Counts of some hundred photons: the expected ones with some rounding.
+fn count_data(a: &RayTransform, n: usize) -> ImageNoise {
+    let ImageNoise::Normal { projections, .. } = normal_data(a, n, 0.01) else { unreachable!() };
+    let noise = normals(5, projections.len());
+    let count = |(y, e): (&f64, &f64)| {
+        let expected = 400.0 * (-0.3 * y).exp();
+        (expected + e * expected.sqrt()).round().max(0.0)
+    };
+    ImageNoise::Poisson { counts: projections.iter().zip(&noise).map(count).collect(), i0: 400.0 }
+}
+
+#[test]
+fn gradient_is_the_difference() {
+    let n = 6;
+    let a = operator(n, 5);
+    for noise in [normal_data(&a, n, 0.3), count_data(&a, n)] {
+        let posterior = EdgePosterior::new(&a, noise, PRIOR).unwrap();
+        let x: Vec<f64> = normals(1, n * n).iter().map(|v| 0.1 * v).collect();
+        let (mut gradient, mut spare) = (vec![0.0; n * n], vec![0.0; n * n]);
+        posterior.ln_density(&x, &mut gradient);
+        for j in 0..n * n {
+            let mut at = |h: f64| {
+                let mut moved = x.clone();
+                moved[j] += h;
+                posterior.ln_density(&moved, &mut spare)
+            };
+            let h = 1e-5;
+            let difference = (at(h) - at(-h)) / (2.0 * h);
+            let error = (gradient[j] - difference).abs();
+            assert!(error < 1e-6 * (1.0 + difference.abs()), "{j}: {} {difference}", gradient[j]);
+        }
+    }
+}
+
+struct Density<'a>(&'a EdgePosterior<'a>);
+
+impl LnDensity for Density<'_> {
+    fn dim(&self) -> usize {
+        self.0.n_voxels()
+    }
+
+    fn ln_density(&mut self, x: &[f64], gradient: &mut [f64]) -> f64 {
+        self.0.ln_density(x, gradient)
+    }
+}
+
+#[test]
+fn chains_agree_with_nuts() {
+    let n = 8;
+    let a = operator(n, 6);
+    for noise in [normal_data(&a, n, 0.3), count_data(&a, n)] {
+        let posterior = EdgePosterior::new(&a, noise, PRIOR).unwrap();
+        let settings = ChainSettings { chains: 8, tune: 300, draws: 1500, thin: 1, seed: 11 };
+        let own = posterior.sample(&settings).unwrap();
+        assert_eq!(own.divergences, 0);
+        assert!((0.5..0.95).contains(&own.acceptance), "{}", own.acceptance);
+        let options = NutsOptions { chains: 4, tune: 500, draws: 1500, ..NutsOptions::default() };
+        let make = |_| Ok::<_, String>(Density(&posterior));
+        let nuts = sample_density(make, &Start::default(), &options, 5).unwrap();
+        let (mut squares, mut worst) = (0.0, 0.0_f64);
+        for row in own.rows() {
+            let other = nuts.summary(row.voxel as usize);
+            assert!(row.summary.rhat < 1.02, "{row:?}");
+            let error = (row.summary.mcse_mean.powi(2) + other.mcse_mean.powi(2)).sqrt();
+            let z = (row.summary.mean - other.mean) / error;
+            squares += z * z;
+            worst = worst.max(z.abs());
+            let error = (row.summary.mcse_sd.powi(2) + other.mcse_sd.powi(2)).sqrt();
+            let z = (row.summary.sd - other.sd) / error;
+            assert!(z.abs() < 4.5, "{row:?} {other:?}");
+        }
+        // Neighbours are correlated: the sum has fewer degrees of freedom than voxels.
+        assert!(worst < 4.0, "{worst}");
+        assert!(squares / ((n * n) as f64) < 2.0, "{squares}");
+    }
+}
+
+#[test]
+fn threads_change_no_bit_and_rows_are_of_the_draws() {
+    let n = 6;
+    let a = operator(n, 5);
+    let posterior = EdgePosterior::new(&a, normal_data(&a, n, 0.3), PRIOR).unwrap();
+    let settings = ChainSettings { chains: 11, tune: 30, draws: 20, thin: 2, seed: 2 };
+    let with = |threads: usize| -> ImageChains {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| posterior.sample(&settings).unwrap())
+    };
+    let one = with(1);
+    assert_eq!(one, with(3));
+    assert_eq!((one.chains, one.draws, one.values.len()), (11, 10, 11 * 10 * n * n));
+    let rows = one.rows();
+    let voxel = 17;
+    let values: Vec<f64> =
+        one.values.chunks_exact(n * n).map(|image| f64::from(image[voxel])).collect();
+    let exact = summarize(Chains::new(&values, 11, 10).unwrap(), &mut Workspace::new());
+    assert_eq!(rows[voxel].summary, exact);
+    let limit = exact.q50;
+    let above = values.iter().filter(|v| **v > limit).count() as f64 / values.len() as f64;
+    assert_eq!(one.exceedance(limit)[voxel], above);
+    let mut labels = vec![0.0; n * n];
+    labels[voxel] = 3.0;
+    let regions = one.regions(&labels);
+    assert_eq!((regions.len(), regions[0].voxel, regions[0].summary), (1, 3, exact));
+    assert_eq!(chain_table("voxel", &rows).unwrap().num_rows(), n * n);
+    // Other draws with another seed.
+    let other = posterior.sample(&ChainSettings { seed: 3, ..settings }).unwrap();
+    assert_ne!(other.values, one.values);
+}
+
+/// Images of the prior (by NUTS, far apart), projections of each, and the ranks of the truth
+/// among draws of the posterior: the level, a voxel, a difference.
+#[test]
+fn ranks_are_uniform() {
+    const DRAWS: usize = 63;
+    const IMAGES: usize = 64;
+    let n = 16;
+    let a = operator(n, 8);
+    let rays = a.n_rays();
+    let blind = ImageNoise::Normal { projections: vec![0.0; rays], weights: vec![1e-12; rays] };
+    let prior = EdgePosterior::new(&a, blind, PRIOR).unwrap();
+    let options = NutsOptions { chains: 4, tune: 300, draws: 160, ..NutsOptions::default() };
+    let make = |_| Ok::<_, String>(Density(&prior));
+    let nuts = sample_density(make, &Start::default(), &options, 8).unwrap();
+    let images: Vec<Vec<f64>> = nuts
+        .chains
+        .iter()
+        .flat_map(|c| c.trace.draws.chunks(10).map(|d| d[9].position.to_vec()))
+        .collect();
+    assert_eq!(images.len(), IMAGES);
+    let of: [fn(&[f64]) -> f64; 3] =
+        [|x| x.iter().sum(), |x| x[7 * 16 + 8], |x| x[3 * 16 + 4] - x[3 * 16 + 3]];
+    let sigma = 0.5;
+    let mut bins = [[0_usize; 8]; 3];
+    for (k, x) in images.iter().enumerate() {
+        let mut projections = a.apply(x).unwrap();
+        let noise = normals(100 + k as u64, rays);
+        projections.iter_mut().zip(&noise).for_each(|(y, e)| *y += sigma * e);
+        let noise = ImageNoise::Normal { projections, weights: vec![1.0 / (sigma * sigma); rays] };
+        let posterior = EdgePosterior::new(&a, noise, PRIOR).unwrap();
+        let settings =
+            ChainSettings { chains: 4, tune: 90, draws: 64, thin: 4, seed: 1000 + k as u64 };
+        let chains = posterior.sample(&settings).unwrap();
+        for (f, bins) in of.iter().zip(&mut bins) {
+            let truth = f(x);
+            let draws = chains.values.chunks_exact(n * n).take(DRAWS);
+            let below = draws
+                .filter(|d| f(&d.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>()) < truth)
+                .count();
+            bins[below * 8 / (DRAWS + 1)] += 1;
+        }
+    }
+    for bins in bins {
+        let expected = IMAGES as f64 / 8.0;
+        let chi: f64 = bins.iter().map(|b| (*b as f64 - expected).powi(2) / expected).sum();
+        // 99.97 % point of chi squared with 7 degrees of freedom.
+        assert!(chi < 27.0, "{bins:?} {chi}");
+    }
+}
+
+#[test]
+fn wrong_numbers_are_refused() {
+    let a = operator(5, 3);
+    let data = || normal_data(&a, 5, 0.3);
+    let says = |noise: ImageNoise, prior: EdgePrior, text: &str| {
+        let error = EdgePosterior::new(&a, noise, prior).err().unwrap().to_string();
+        assert!(error.contains(text), "{error}");
+    };
+    says(data(), EdgePrior { weight: 0.0, ..PRIOR }, "tv weight");
+    says(data(), EdgePrior { rounding: 0.0, ..PRIOR }, "tv eps");
+    says(data(), EdgePrior { ridge: -1.0, ..PRIOR }, "ridge");
+    let counts = vec![1.0; a.n_rays()];
+    says(ImageNoise::Poisson { counts: counts.clone(), i0: 0.0 }, PRIOR, "i0");
+    let negative = counts.iter().map(|c| -c).collect();
+    says(ImageNoise::Poisson { counts: negative, i0: 10.0 }, PRIOR, "counts");
+    let short = ImageNoise::Poisson { counts: counts[1..].to_vec(), i0: 10.0 };
+    assert!(EdgePosterior::new(&a, short, PRIOR).is_err());
+    let posterior = EdgePosterior::new(&a, data(), PRIOR).unwrap();
+    for settings in [
+        ChainSettings { chains: 0, ..ChainSettings::default() },
+        ChainSettings { tune: 3, ..ChainSettings::default() },
+        ChainSettings { draws: 0, ..ChainSettings::default() },
+        ChainSettings { thin: 0, ..ChainSettings::default() },
+    ] {
+        assert!(posterior.sample(&settings).is_err());
+    }
+}

@@ -1,0 +1,215 @@
+//! What the data say of several images: the sum over rays and its gradient in one pass.
+//!
+//! $$U(x) = \sum_r \phi_r(t_r),\quad t = A\delta,\qquad
+//! \nabla U = A^T \phi'(t)$$
+//!
+//! | term | $\phi_r(t)$ | $\phi_r'(t)$ |
+//! |---|---|---|
+//! | normal | $\tfrac w2(o+t)^2$ | $w(o+t)$ |
+//! | counts | $\lambda\,(e^{-t}-1) + ct$ | $c - \lambda e^{-t}$ |
+//!
+//! with $\delta$ the deviation from a centre $x_0$, $o = Ax_0 - y$, $w$ the inverse variance,
+//! $c$ the count and $\lambda = I_0e^{-Ax_0}$ the expected one. The constant of the counts is
+//! that $\phi = 0$ at the centre. A row of $A$ is used twice while it is in the nearest cache.
+//!
+//! Source: Elbakri & Fessler 2002, doi:10.1109/42.993128 (the Poisson log-likelihood of
+//! counts). Validated by `gradients_are_differences` below.
+
+use super::{Images, Wide, each, gather, madd, madds};
+use crate::lanes::{Task, at_level};
+use crate::ray::Rows;
+use crate::simd;
+
+/// Sums along a row that are under way at a time.
+const CHAINS: usize = 8;
+
+/// What a ray adds to the sum.
+pub trait RayTerm {
+    /// $\phi_r(t)$ and $\phi_r'(t)$.
+    fn at<const FMA: bool>(&self, ray: usize, t: f32) -> (f32, f32);
+}
+
+/// Normal noise.
+#[derive(Debug, Clone, Copy)]
+pub struct NormalTerm<'a> {
+    /// $Ax_0 - y$.
+    pub offset: &'a [f32],
+    /// Inverse variances.
+    pub weight: &'a [f32],
+}
+
+/// Counts of photons.
+#[derive(Debug, Clone, Copy)]
+pub struct CountTerm<'a> {
+    /// Counts.
+    pub count: &'a [f32],
+    /// Expected counts at the centre.
+    pub expected: &'a [f32],
+}
+
+impl RayTerm for NormalTerm<'_> {
+    #[inline(always)]
+    fn at<const FMA: bool>(&self, ray: usize, t: f32) -> (f32, f32) {
+        let r = self.offset[ray] + t;
+        let slope = self.weight[ray] * r;
+        (0.5 * slope * r, slope)
+    }
+}
+
+impl RayTerm for CountTerm<'_> {
+    #[inline(always)]
+    fn at<const FMA: bool>(&self, ray: usize, t: f32) -> (f32, f32) {
+        let (c, expected) = (self.count[ray], self.expected[ray]);
+        let less = expm1::<FMA>(-t);
+        (madd::<FMA>(expected, less, c * t), (c - expected) - expected * less)
+    }
+}
+
+/// $e^x - 1$ within 4e-7 of it, for $|x|$ up to 80 and as there beyond.
+#[inline(always)]
+fn expm1<const FMA: bool>(x: f32) -> f32 {
+    let x = x.clamp(-80.0, 80.0);
+    let k = (x * std::f32::consts::LOG2_E).round_ties_even();
+    // ln 2 in two parts, the first exact times k.
+    let r = madd::<FMA>(-k, 0.693_359_4, x);
+    let r = madd::<FMA>(-k, -2.121_944_4e-4, r);
+    // r is at most ln(2)/2; the remainder of the series is below 1e-8.
+    let mut p = 1.0 / 5040.0;
+    for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0] {
+        p = madd::<FMA>(p, r, c);
+    }
+    let power = f32::from_bits(((k as i32 + 127) as u32) << 23);
+    madd::<FMA>(power, p * r, power - 1.0)
+}
+
+/// Adds the gradient at deviations `x` to `gradient`, and returns the sums.
+///
+/// # Shapes
+/// `x` and `gradient` `[voxel]`, the term has a number a row.
+pub fn pull<const W: usize, R: RayTerm + Sync>(
+    rows: &Rows,
+    term: &R,
+    x: &[Wide<W>],
+    gradient: &mut [Wide<W>],
+) -> [f64; W] {
+    at_level(simd::level(), Pull { rows, term, x, gradient })
+}
+
+struct Pull<'a, const W: usize, R> {
+    rows: &'a Rows,
+    term: &'a R,
+    x: &'a [Wide<W>],
+    gradient: &'a mut [Wide<W>],
+}
+
+impl<const W: usize, R: RayTerm> Task for Pull<'_, W, R> {
+    type Output = [f64; W];
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> [f64; W] {
+        let mut sum = [0.0; W];
+        let mut t = Images::<W>::zeros(CHAINS);
+        for ray in 0..self.rows.len() {
+            let row = self.rows.row(ray);
+            if row.is_empty() {
+                continue;
+            }
+            // Eight sums in turn, so that none waits for the one before. They stay in memory:
+            // the compiler would hold them lane by lane.
+            t.fill([0.0; W]);
+            for (k, (j, a)) in row.iter().enumerate() {
+                madds::<FMA, W>(*a, &self.x[*j as usize], &mut t[k % CHAINS]);
+            }
+            for half in [4, 2, 1] {
+                for k in 0..half {
+                    t[k] = each(&t[k], &t[k + half], |a, b| a + b);
+                }
+            }
+            let (mut value, mut slope) = ([0.0; W], [0.0; W]);
+            for l in 0..W {
+                (value[l], slope[l]) = self.term.at::<FMA>(ray, t[0][l]);
+            }
+            gather(&value, &mut sum);
+            for (j, a) in row {
+                madds::<FMA, W>(*a, &slope, &mut self.gradient[*j as usize]);
+            }
+        }
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows() -> Rows {
+        let mut rows = Rows { begin: vec![0], entries: Vec::new() };
+        for ray in 0..30_u32 {
+            for k in 0..ray % 9 {
+                rows.entries.push(((ray * 7 + k * 3) % 20, 0.1 + ((ray + k) % 5) as f32 / 5.0));
+            }
+            rows.begin.push(rows.entries.len());
+        }
+        rows
+    }
+
+    #[test]
+    fn less_one_is_right() {
+        let mut worst = 0.0_f64;
+        for i in (-4000..4000).filter(|i| *i != 0) {
+            let x = i as f32 / 100.0;
+            let exact = f64::from(x).exp_m1();
+            worst = worst.max((f64::from(expm1::<true>(x)) / exact - 1.0).abs());
+        }
+        assert!(worst < 4e-7, "{worst}");
+        let tiny = 1e-6_f32;
+        assert!((expm1::<false>(tiny) - tiny).abs() < 1e-12);
+        assert!(expm1::<true>(f32::MAX).is_finite() && expm1::<true>(-1e30) == -1.0);
+    }
+
+    fn check<R: RayTerm + Sync>(term: &R, exact: impl Fn(usize, f64) -> (f64, f64)) {
+        let rows = rows();
+        let x: Vec<Wide<4>> = (0..20)
+            .map(|j| std::array::from_fn(|l| ((j * 5 + l * 11) as f32).sin() * 0.4))
+            .collect();
+        let mut g = vec![[1.0; 4]; 20];
+        let value = pull(&rows, term, &x, &mut g);
+        for l in 0..4 {
+            let (mut sum, mut slope) = (0.0, vec![1.0; 20]);
+            for ray in 0..rows.len() {
+                let each = rows.row(ray).iter();
+                let t = each.map(|(j, a)| f64::from(*a) * f64::from(x[*j as usize][l])).sum();
+                let (v, d) = exact(ray, t);
+                if !rows.row(ray).is_empty() {
+                    sum += v;
+                }
+                let h = 1e-5;
+                let difference = (exact(ray, t + h).0 - exact(ray, t - h).0) / (2.0 * h);
+                assert!((difference - d).abs() < 1e-6 * (1.0 + d.abs()), "{difference} {d}");
+                for (j, a) in rows.row(ray) {
+                    slope[*j as usize] += f64::from(*a) * d;
+                }
+            }
+            assert!((value[l] - sum).abs() < 1e-5 * (1.0 + sum.abs()), "{} {sum}", value[l]);
+            for (g, s) in g.iter().zip(&slope) {
+                assert!((f64::from(g[l]) - s).abs() < 3e-5 * (1.0 + s.abs()), "{} {s}", g[l]);
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_are_differences() {
+        let offset: Vec<f32> = (0..30).map(|i| (i as f32).cos()).collect();
+        let weight: Vec<f32> = (0..30).map(|i| (i % 4) as f32).collect();
+        check(&NormalTerm { offset: &offset, weight: &weight }, |ray, t| {
+            let (w, r) = (f64::from(weight[ray]), f64::from(offset[ray]) + t);
+            (0.5 * w * r * r, w * r)
+        });
+        let count: Vec<f32> = (0..30).map(|i| (i % 7) as f32 * 10.0).collect();
+        let expected: Vec<f32> = (0..30).map(|i| 5.0 + i as f32).collect();
+        check(&CountTerm { count: &count, expected: &expected }, |ray, t| {
+            let (c, e) = (f64::from(count[ray]), f64::from(expected[ray]));
+            (e * (-t).exp_m1() + c * t, c - e * (-t).exp())
+        });
+    }
+}

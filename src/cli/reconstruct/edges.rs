@@ -1,0 +1,284 @@
+//! `--posterior smoothed_tv`: draws of an image whose edges are kept, by Hamiltonian chains.
+//!
+//! Validated by `tests/cli/edge_posterior.rs`.
+
+use super::posterior::{labels, weights};
+use super::{ReconstructArgs, of_file};
+use crate::cli::folder::{Identity, OutFolder};
+use crate::cli::project::Precision;
+use crate::cli::{Outcome, record, say};
+use anyhow::bail;
+use clap::{Args, ValueHint};
+use microtome_datasets::{Array, TableWriter, Values, content_hash, numbers_hash};
+use microtome_inference::reconstruct::posterior::{
+    ChainSettings, EdgePosterior, EdgePrior, ImageChains, ImageNoise, VoxelRow, chain_table,
+};
+use microtome_models::ct::SetUp;
+use std::path::{Path, PathBuf};
+
+/// Flags of the smoothed total variation.
+#[derive(Debug, Clone, Args)]
+pub(super) struct EdgeFlags {
+    /// smoothed_tv: rounding of the root of the squared differences, 1/mm.
+    #[arg(long, value_name = "E", requires = "posterior")]
+    tv_eps: Option<f64>,
+    /// smoothed_tv: adds (M/2) times the sum of squared voxels, mm²; without it the prior
+    /// is improper.
+    #[arg(long, value_name = "M", requires = "posterior")]
+    prior_ridge: Option<f64>,
+    /// smoothed_tv: chains [default: 4].
+    #[arg(long, value_name = "N", requires = "posterior")]
+    chains: Option<usize>,
+    /// smoothed_tv: draws of the warm-up of each chain [default: 500].
+    #[arg(long, value_name = "N", requires = "posterior")]
+    tune: Option<usize>,
+    /// smoothed_tv: keeps one of N draws [default: 1].
+    #[arg(long, value_name = "N", requires = "posterior")]
+    thin: Option<usize>,
+    /// smoothed_tv: normal (with --sigma or --weights) or poisson (with --counts and --i0).
+    #[arg(long, value_name = "NAME", requires = "posterior")]
+    likelihood: Option<String>,
+    /// Counts of photons in place of the projections, .npy of their shape.
+    #[arg(long, value_name = "FILE", requires_all = ["posterior", "likelihood", "i0"],
+        conflicts_with = "projections", value_hint = ValueHint::FilePath)]
+    pub(super) counts: Option<PathBuf>,
+    /// The expected count of a ray without object.
+    #[arg(long, value_name = "X", requires = "counts")]
+    i0: Option<f64>,
+}
+
+impl EdgeFlags {
+    /// For another prior: none of these may be given.
+    pub(super) fn refuse(&self) -> anyhow::Result<()> {
+        let given = [
+            (self.tv_eps.is_some(), "--tv-eps"),
+            (self.prior_ridge.is_some(), "--prior-ridge"),
+            (self.chains.is_some(), "--chains"),
+            (self.tune.is_some(), "--tune"),
+            (self.thin.is_some(), "--thin"),
+            (self.counts.is_some(), "--counts"),
+            (self.likelihood.as_deref().is_some_and(|l| l != "normal"), "--likelihood poisson"),
+        ];
+        match given.iter().find(|(given, _)| *given) {
+            Some((_, name)) => bail!("{name} goes with --posterior smoothed_tv"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn noise(args: &ReconstructArgs, set_up: &SetUp, y: Vec<f64>) -> anyhow::Result<ImageNoise> {
+    let flags = &args.posterior.edges;
+    match flags.likelihood.as_deref() {
+        None | Some("normal") if flags.counts.is_none() => {
+            Ok(ImageNoise::Normal { weights: weights(args, set_up, y.len())?, projections: y })
+        }
+        Some("poisson") => match (flags.counts.is_some(), flags.i0) {
+            (true, Some(_)) if args.posterior.sigma.is_some() => {
+                bail!("--sigma: the noise of counts is theirs; leave it out")
+            }
+            (true, Some(_)) if args.iterative.weights.is_some() => {
+                bail!("--weights: the noise of counts is theirs; leave them out")
+            }
+            (true, Some(i0)) => Ok(ImageNoise::Poisson { counts: y, i0 }),
+            _ => bail!("--likelihood poisson needs --counts FILE and --i0 X"),
+        },
+        Some("normal") | None => bail!("--counts goes with --likelihood poisson"),
+        Some(other) => bail!("--likelihood {other}: unknown; use normal or poisson"),
+    }
+}
+
+pub(super) fn run(
+    args: &ReconstructArgs,
+    set_up: SetUp,
+    y: Values,
+    precision: Precision,
+) -> anyhow::Result<Outcome> {
+    let started = std::time::Instant::now();
+    let (all, flags, common) = (&args.posterior, &args.posterior.edges, &args.common);
+    if all.prior_weight.is_some() || all.prior_kappa2 != 0.0 || all.evidence {
+        bail!(
+            "--prior-weight, --prior-kappa2 and --evidence go with --posterior gaussian; \
+             smoothed_tv takes --tv-weight, --tv-eps and --prior-ridge"
+        );
+    }
+    let (Some(weight), Some(rounding)) = (args.iterative.tv_weight, flags.tv_eps) else {
+        bail!("--posterior smoothed_tv needs --tv-weight L (mm) and --tv-eps E (1/mm)");
+    };
+    let ridge = flags.prior_ridge.unwrap_or(0.0);
+    let defaults = ChainSettings::default();
+    let settings = ChainSettings {
+        chains: flags.chains.unwrap_or(defaults.chains),
+        tune: flags.tune.unwrap_or(defaults.tune),
+        draws: all.draws.unwrap_or(defaults.draws),
+        thin: flags.thin.unwrap_or(defaults.thin),
+        seed: all.seed,
+    };
+    let shape = set_up.volume.shape();
+    let noise = noise(args, &set_up, y.into_f64())?;
+    let labels = match &all.regions {
+        Some(path) => Some(labels(args, path, &shape)?),
+        None => None,
+    };
+    let spec = serde_json::json!({
+        "posterior": "smoothed_tv", "kind": set_up.kind_name(),
+        "projector": set_up.projector.name(), "shape": shape,
+        "likelihood": flags.likelihood.as_deref().unwrap_or("normal"),
+        "sigma": all.sigma, "i0": flags.i0, "tv_weight": weight, "tv_eps": rounding,
+        "prior_ridge": ridge, "proper_prior": ridge > 0.0,
+        "chains": settings.chains, "tune": settings.tune, "draws": settings.draws,
+        "thin": settings.thin, "seed": settings.seed, "exceed": all.exceed,
+        "precision": if precision == Precision::F32 { "float32" } else { "float64" },
+    });
+    if common.dry_run {
+        say::line(&format!("plan of reconstruct --posterior (nothing is written)\n{spec:#}"));
+        return Ok(Outcome::Done);
+    }
+    let Some(out) = &args.out else { bail!("--out DIR is needed: the folder of the results") };
+    let hashed = match &noise {
+        ImageNoise::Normal { projections, weights } => {
+            [projections, weights].map(|v| numbers_hash(v))
+        }
+        ImageNoise::Poisson { counts, i0 } => [numbers_hash(counts), numbers_hash(&[*i0])],
+    };
+    let hashes = [
+        format!("{set_up:?}"),
+        format!("{hashed:?}"),
+        format!("{:?}", labels.as_deref().map(numbers_hash)),
+        spec.to_string(),
+        crate::cli::input::version().to_string(),
+        crate::cli::input::simd().to_string(),
+    ];
+    let pieces: Vec<&[u8]> = hashes.iter().map(String::as_bytes).collect();
+    let identity = Identity {
+        identity: content_hash(&pieces),
+        job: "posterior".into(),
+        version: crate::cli::input::version().into(),
+        simd_level: crate::cli::input::simd().into(),
+        spec: spec.clone(),
+    };
+    let mut folder = OutFolder::inspect(out, &identity, common.overwrite)?;
+    if out.join("run.json").exists() && !common.overwrite {
+        if !common.quiet {
+            say::line(&format!("{} is finished; nothing to do", out.display()));
+        }
+        return Ok(Outcome::Done);
+    }
+    let transform = set_up.transform()?;
+    let (flag, path) = match &flags.counts {
+        Some(path) => ("counts", path.as_path()),
+        None => ("projections", args.projections_path()),
+    };
+    let posterior = EdgePosterior::new(&transform, noise, EdgePrior { weight, rounding, ridge })
+        .map_err(of_file(flag, path))?;
+    let chains = posterior.sample(&settings)?;
+    let sampled_s = started.elapsed().as_secs_f64();
+    let rows = chains.rows();
+    let regions = labels.map(|l| chains.regions(&l)).unwrap_or_default();
+    let mut found = tell(&chains, &rows, ridge);
+    folder.open(&identity)?;
+    let written = write(out, &shape, chains, &rows, &regions, all.exceed, precision);
+    let outputs = written.inspect_err(|_| folder.undo())?;
+    let mut record = serde_json::json!({
+        "program": "microtome", "version": crate::cli::input::version(), "job": "posterior",
+        "command_line": std::env::args().collect::<Vec<_>>().join(" "),
+        "identity": identity.identity, "seed": settings.seed,
+        "simd_level": crate::cli::input::simd(), "spec": spec, "outputs": outputs,
+        "sampling_wall_s": sampled_s, "wall_s": started.elapsed().as_secs_f64(),
+    });
+    if let (Some(record), Some(found)) = (record.as_object_mut(), found.as_object_mut()) {
+        record.append(found);
+    }
+    record::write_text(&out.join("run.json"), &(serde_json::to_string_pretty(&record)? + "\n"))?;
+    if common.json {
+        say::line(&record.to_string());
+    } else if !common.quiet {
+        say::line(&format!(
+            "the posterior of an image {shape:?} ({} chains of {} draws) in {}",
+            settings.chains,
+            settings.draws,
+            out.display()
+        ));
+        say::line(&format!(
+            "  worst R-hat {:.3}, least bulk ESS {:.0}, {} divergences",
+            record["max_rhat"].as_f64().unwrap_or(f64::NAN),
+            record["min_ess_bulk"].as_f64().unwrap_or(f64::NAN),
+            record["divergences"]
+        ));
+        for warning in record["warnings"].as_array().into_iter().flatten() {
+            say::line(&format!("  warning: {}", warning.as_str().unwrap_or_default()));
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+/// What `run.json` says of the chains.
+fn tell(chains: &ImageChains, rows: &[VoxelRow], ridge: f64) -> serde_json::Value {
+    let rhat = rows.iter().map(|r| r.summary.rhat).filter(|v| v.is_finite()).fold(0.0, f64::max);
+    let ess = rows.iter().map(|r| r.summary.ess_bulk).fold(f64::INFINITY, f64::min);
+    let mut warnings = Vec::new();
+    if rhat > 1.01 {
+        warnings.push(format!("R-hat is {rhat:.3}, above 1.01, in some voxel: draw longer"));
+    }
+    if chains.divergences > 0 {
+        warnings.push(format!("{} trajectories ran away: tune longer", chains.divergences));
+    }
+    if ridge == 0.0 {
+        warnings.push(
+            "the prior is improper: it does not know the level of the image (--prior-ridge)"
+                .to_string(),
+        );
+    }
+    let finite = |v: f64| v.is_finite().then_some(v);
+    serde_json::json!({
+        "exact": false, "max_rhat": finite(rhat), "min_ess_bulk": finite(ess),
+        "divergences": chains.divergences, "acceptance": chains.acceptance,
+        "step": chains.step, "steps_per_draw": chains.steps_per_draw,
+        "ebfmi": finite(chains.ebfmi()), "warnings": warnings,
+    })
+}
+
+/// Writes the results; returns their names.
+fn write(
+    out: &Path,
+    shape: &[usize],
+    chains: ImageChains,
+    rows: &[VoxelRow],
+    regions: &[VoxelRow],
+    exceed: Option<f64>,
+    precision: Precision,
+) -> anyhow::Result<Vec<String>> {
+    let mut names = Vec::new();
+    let mut array = |name: &str, shape: &[usize], values: Values| {
+        names.push(name.to_string());
+        Array { shape: shape.to_vec(), values }.write(&out.join(name))
+    };
+    let typed = |values: Vec<f64>| match precision {
+        Precision::F32 => Values::F32(values.iter().map(|v| *v as f32).collect()),
+        Precision::F64 => Values::F64(values),
+    };
+    array("mean.npy", shape, typed(rows.iter().map(|r| r.summary.mean).collect()))?;
+    array("sd.npy", shape, typed(rows.iter().map(|r| r.summary.sd).collect()))?;
+    array("mcse.npy", shape, typed(rows.iter().map(|r| r.summary.mcse_mean).collect()))?;
+    array("sd_mcse.npy", shape, typed(rows.iter().map(|r| r.summary.mcse_sd).collect()))?;
+    if let Some(limit) = exceed {
+        array("exceedance.npy", shape, typed(chains.exceedance(limit)))?;
+    }
+    let mut of_draws = vec![chains.chains, chains.draws];
+    of_draws.extend(shape);
+    let draws = match precision {
+        Precision::F32 => Values::F32(chains.values),
+        Precision::F64 => Values::F64(chains.values.iter().map(|v| f64::from(*v)).collect()),
+    };
+    array("draws.npy", &of_draws, draws)?;
+    let mut tables = vec![("summary.parquet", chain_table("voxel", rows)?)];
+    if !regions.is_empty() {
+        tables.push(("regions.parquet", chain_table("label", regions)?));
+    }
+    for (name, batch) in tables {
+        let mut writer = TableWriter::create(&out.join(name), batch.schema(), None)?;
+        writer.write(&batch)?;
+        writer.finish()?;
+        names.push(name.to_string());
+    }
+    Ok(names)
+}

@@ -1,0 +1,107 @@
+//! `reconstruct --posterior smoothed_tv`.
+
+use crate::bench::Bench;
+use microtome::datasets::{Array, Values, read_table};
+use std::path::Path;
+
+const GEOMETRY: &str = "kind = \"parallel2d\"\nprojector = \"siddon\"\ndetector = [12]\n\
+    [volume]\nshape = [9, 8]\nvoxel_mm = [1.0, 1.0]\n\
+    [trajectory]\nkind = \"circular\"\nviews = 7\npixel_mm = [1.0]\n";
+
+fn put(bench: &Bench, name: &str, shape: &[usize], value: impl Fn(usize) -> f64) {
+    let n = shape.iter().product::<usize>();
+    let values = Values::F64((0..n).map(value).collect());
+    Array { shape: shape.to_vec(), values }.write(&bench.path(name)).unwrap();
+}
+
+fn read(path: &Path) -> (Vec<usize>, Vec<f64>) {
+    let array = Array::read(path).unwrap();
+    (array.shape, array.values.into_f64())
+}
+
+fn bench() -> Bench {
+    let bench = Bench::new();
+    bench.put("g.toml", GEOMETRY);
+    put(&bench, "y.npy", &[7, 12], |i| ((i * 37 + 11) % 101) as f64 / 30.0);
+    put(&bench, "c.npy", &[7, 12], |i| ((i * 37 + 11) % 101) as f64 * 9.0);
+    put(&bench, "labels.npy", &[9, 8], |i| (i % 3) as f64);
+    bench
+}
+
+const LINE: &str = "reconstruct --geometry g.toml --posterior smoothed_tv --tv-weight 3 \
+    --tv-eps 0.1 --chains 3 --tune 40 --draws 30";
+
+#[test]
+fn a_folder_holds_the_chains() {
+    let bench = bench();
+    let line = format!(
+        "{LINE} --projections y.npy --sigma 0.5 --thin 2 --regions labels.npy --exceed 0.2 \
+         --out post --json"
+    );
+    let json = bench.run(&line).exits(0).json();
+    assert_eq!(json["exact"], false);
+    assert_eq!(json["spec"]["proper_prior"], false);
+    let out = bench.path("post");
+    let (shape, draws) = read(&out.join("draws.npy"));
+    assert_eq!(shape, [3, 15, 9, 8]);
+    let (shape, mean) = read(&out.join("mean.npy"));
+    assert_eq!(shape, [9, 8]);
+    for (j, m) in mean.iter().enumerate() {
+        let sum: f64 = draws.chunks(72).map(|d| d[j]).sum();
+        assert!((sum / 45.0 - m).abs() < 1e-9, "{j}");
+    }
+    for name in ["sd.npy", "mcse.npy", "sd_mcse.npy"] {
+        assert!(read(&out.join(name)).1.iter().all(|v| *v > 0.0), "{name}");
+    }
+    assert!(read(&out.join("exceedance.npy")).1.iter().all(|v| (0.0..=1.0).contains(v)));
+    assert_eq!(read_table(&out.join("summary.parquet")).unwrap()[0].num_rows(), 72);
+    assert_eq!(read_table(&out.join("regions.parquet")).unwrap()[0].num_rows(), 2);
+    // Weights that say the same noise and other threads: the same bits.
+    put(&bench, "w.npy", &[7, 12], |_| 4.0);
+    let same = format!("{LINE} --projections y.npy --weights w.npy --thin 2 --threads 1 --out w");
+    bench.run(&same).exits(0);
+    assert_eq!(read(&bench.path("w").join("draws.npy")).1, draws);
+    bench.run(&line).exits(0);
+    let other = bench.run(&line.replace("--sigma 0.5", "--sigma 0.6")).exits(1);
+    assert!(other.stderr.contains("--overwrite"), "{}", other.stderr);
+}
+
+#[test]
+fn counts_stand_in_for_projections() {
+    let bench = bench();
+    let line = format!(
+        "{LINE} --likelihood poisson --counts c.npy --i0 900 --prior-ridge 0.5 --out post --json"
+    );
+    let json = bench.run(&line).exits(0).json();
+    assert_eq!(json["spec"]["proper_prior"], true);
+    let (shape, draws) = read(&bench.path("post").join("draws.npy"));
+    assert_eq!(shape, [3, 30, 9, 8]);
+    assert!(draws.iter().all(|v| v.is_finite()));
+}
+
+#[test]
+fn wrong_flags_leave_nothing() {
+    let bench = bench();
+    let says = |line: &str, text: &str| {
+        let found = bench.run(&format!("{line} --out post")).exits(1);
+        assert!(found.stderr.starts_with("error: "), "{}", found.stderr);
+        assert!(found.stderr.contains(text), "{}", found.stderr);
+        assert!(!bench.path("post").exists());
+    };
+    let with = |rest: &str| format!("{LINE} --projections y.npy {rest}");
+    says(&with(""), "--sigma");
+    says(&with("--sigma 1 --prior-weight 2"), "--tv-weight");
+    says(&with("--sigma 1 --likelihood cauchy"), "cauchy");
+    says(&with("--likelihood poisson"), "--counts");
+    says(&with("--sigma 1").replace("--tv-eps 0.1", ""), "--tv-eps");
+    says(&with("--sigma 1").replace("--tv-eps 0.1", "--tv-eps 0"), "tv eps");
+    says(&with("--sigma 1").replace("--tune 40", "--tune 2"), "tune");
+    says(&with("--sigma 1").replace("smoothed_tv", "tv"), "smoothed_tv");
+    let gaussian = "reconstruct --projections y.npy --geometry g.toml --posterior gaussian \
+        --sigma 1 --prior-weight 1 --chains 2";
+    says(gaussian, "--chains");
+    put(&bench, "n.npy", &[7, 12], |i| if i == 5 { -1.0 } else { 3.0 });
+    says(&format!("{LINE} --likelihood poisson --counts n.npy --i0 9"), "-1");
+    bench.put("sf.toml", GEOMETRY.replace("siddon", "sf"));
+    says(&with("--sigma 1").replace("g.toml", "sf.toml"), "joseph");
+}
