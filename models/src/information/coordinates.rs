@@ -235,12 +235,4 @@ mod tests {
             }
         }
     }
-
-    #[test]
-    fn a_prior_without_spread_has_no_precision() {
-        let mut spec = crate::ModelSpec::parse("stick + ball").unwrap();
-        spec.prior.insert("ball.lambda_iso".into(), crate::PriorSpec::Normal([1.0, 1e-200]));
-        let local = LocalCoordinates::new(&Model::new(spec).unwrap());
-        assert!(matches!(local.prior_precision(1.0), Err(InformationError::Spread)));
-    }
 }
