@@ -104,7 +104,8 @@ impl ImageChains {
 pub fn chain_table(first: &str, rows: &[VoxelRow]) -> Result<RecordBatch, ReconstructError> {
     let mut out = Columns::default();
     out.counts(first, rows.iter().map(|r| r.voxel));
-    let columns: [(&str, &str, fn(&Summary) -> f64); 10] = [
+    type Column = (&'static str, &'static str, fn(&Summary) -> f64);
+    let columns: [Column; 10] = [
         ("mean", "1/mm", |s| s.mean),
         ("sd", "1/mm", |s| s.sd),
         ("q05", "1/mm", |s| s.q05),

@@ -338,7 +338,7 @@ impl<'a, const W: usize> Group<'a, W> {
         let mut taken = [false; W];
         for l in 0..W {
             let error = potential[l] + after[l] - told.energy[l];
-            told.diverged[l] = !(error < DIVERGENT);
+            told.diverged[l] = error.is_nan() || error >= DIVERGENT;
             told.acceptance[l] = if error.is_nan() { 0.0 } else { (-error).min(0.0).exp() };
             taken[l] = self.own[l].random::<f64>() < told.acceptance[l];
             if taken[l] {
