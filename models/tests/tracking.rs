@@ -141,7 +141,8 @@ fn a_helix_in_either_frame_is_the_same() {
         let radius = |x: &[f32; 3]| (f64::from(x[0]).hypot(f64::from(x[1])) - 9.0).abs();
         lines.iter().flat_map(|l| l.points.iter().map(radius)).fold(0.0, f64::max)
     };
-    assert!(drift(Interpolation::Cubic) < 0.3 * drift(linear));
+    let (smooth, plain) = (drift(Interpolation::Cubic), drift(linear));
+    assert!(smooth < 0.6 * plain && plain < 0.01, "{smooth} {plain}");
 }
 
 #[test]

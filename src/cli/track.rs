@@ -317,10 +317,10 @@ impl TrackArgs {
         if self.samples == 0 || self.candidates == 0 {
             bail!("--samples and --candidates must be at least 1");
         }
-        let probe_mm = self.probe_mm.unwrap_or(3.0 * step_mm);
-        if !(probe_mm > 0.0 && probe_mm.is_finite()) {
-            bail!("--probe-mm {probe_mm}: a length above 0 is needed");
+        if let Some(probe) = self.probe_mm.filter(|p| !(*p > 0.0 && p.is_finite())) {
+            bail!("--probe-mm {probe}: a length above 0 is needed");
         }
+        let probe_mm = self.probe_mm.unwrap_or(3.0 * step_mm);
         Ok(TrackingSpec {
             rule,
             step_mm,

@@ -76,7 +76,7 @@ fn align_finds_poses() {
     let bench = bench();
     let known = format!("{ALIGN} --volume v.npy --out known");
     let json = bench.run(&format!("{known} --json")).exits(0).json();
-    assert_eq!(json["converged"], VIEWS);
+    assert_eq!(json["converged"], VIEWS, "{json}");
     let (_, truth) = poses();
     let found = read(&bench, "known/theta.npy", &[VIEWS, 5]);
     let gap = found.iter().zip(&truth).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs()));

@@ -205,13 +205,13 @@ fn wrong_lines_leave_nothing() {
         ("--method pdhg_tv --model-sd 1", &["--weights"]),
         ("--method pdhg_tv --weights w.npy --model-sd some", &["--model-sd some", "auto"]),
         ("--method sirt --relaxation 2", &["relaxation"]),
-        ("--method sart --subsets 21", &["subsets", "20"]),
+        ("--method os_sart --subsets 21", &["subsets", "20"]),
         ("--method cgls --nonneg", &["cgls", "bounds"]),
         ("--method sirt --relative-change nan", &["--relative-change"]),
         ("--method sirt --discrepancy 1", &["--weights"]),
         ("--method sirt --projections nan.npy", &["nan.npy", "[1, 3]"]),
         ("--method sirt --projections short.npy", &["short.npy", "[20, 23]", "[20, 24]"]),
-        ("--method mlem --projections negative.npy", &["negative.npy", "[1, 3]"]),
+        ("--method mlem --projections negative.npy", &["projections are negative", "[1, 3]"]),
         ("--method sirt --out x.txt", &["--out", ".npy"]),
     ] {
         let mut line = format!("reconstruct --geometry g.toml {flags}");
@@ -220,7 +220,9 @@ fn wrong_lines_leave_nothing() {
                 line.push_str(&format!(" {flag} {value}"));
             }
         }
-        let said = bench.run(&line).exits(1).stderr;
+        let ended = bench.run(&line);
+        assert!(ended.stderr.starts_with("error: "), "{line}: {}", ended.stdout);
+        let said = ended.exits(1).stderr;
         assert!(words.iter().all(|w| said.contains(w)), "{line}: {said}");
         assert_eq!(bench.names("."), before, "{line}");
     }

@@ -64,6 +64,7 @@ fn circles_in_either_frame_are_circles() {
     let voxel = |d: [f64; 3]| [-0.8 * d[0] - 0.6 * d[1], -0.6 * d[0] + 0.8 * d[1], d[2]];
     circles(&bench, "voxel.nii.gz", HarmonicBasis::Descoteaux, voxel);
     circles(&bench, "legacy.nii.gz", HarmonicBasis::DescoteauxLegacy, voxel);
+    mask(&bench, "right.nii.gz", |x| x[0] > CENTRE[0]);
     let mut ends = Vec::new();
     for (name, flags) in [
         ("world", "--basis mrtrix3"),
@@ -74,7 +75,7 @@ fn circles_in_either_frame_are_circles() {
         let fod = if name == "wrong" { "world" } else { name };
         let line = format!(
             "track --fod {fod}.nii.gz {flags} --seeds seeds.nii.gz --n-seeds 60 --rule peak --integrator rk4 \
-             --step-mm 0.5 --max-length-mm 40 --out {name}.trx --json"
+             --step-mm 0.5 --min-length-mm 2 --mask right.nii.gz --out {name}.trx --json"
         );
         let json = bench.run(&line).exits(0).json();
         assert_eq!(json["seeds"], 60);
@@ -94,18 +95,26 @@ fn circles_in_either_frame_are_circles() {
             assert!(drift > 2.0, "{drift}");
             continue;
         }
-        assert_eq!(tracts.n_streamlines(), 60, "{name}");
+        assert!(tracts.n_streamlines() > 20, "{name}");
         assert!(drift < 0.3, "{name}: {drift}");
-        assert!((0..60).all(|i| (tracts.length_mm(i) - 40.0).abs() < 0.1));
-        ends.push(tracts.points);
+        // Half of a circle of 8 to 11 mm and some.
+        let half = |i| (20.0..40.0).contains(&tracts.length_mm(i));
+        assert!((0..tracts.n_streamlines()).all(half), "{name}");
+        ends.push(tracts);
     }
-    // The same field in other axes and bases gives the same streamlines.
+    // The same field in other axes and bases gives the same streamlines, from either end.
     for other in &ends[1..] {
-        let far = ends[0]
-            .iter()
-            .zip(other)
-            .map(|(a, b)| (0..3).map(|i| f64::from(a[i] - b[i]).powi(2)).sum::<f64>().sqrt());
-        assert!(far.fold(0.0, f64::max) < 1e-3);
+        assert_eq!(other.n_streamlines(), ends[0].n_streamlines());
+        for i in 0..other.n_streamlines() {
+            let (a, b) = (ends[0].streamline(i), other.streamline(i));
+            assert_eq!(a.len(), b.len());
+            let gap = |a: &[f32; 3], b: &[f32; 3]| {
+                (0..3).map(|i| f64::from(a[i] - b[i]).powi(2)).sum::<f64>().sqrt()
+            };
+            let same = a.iter().zip(b).map(|(a, b)| gap(a, b)).fold(0.0, f64::max);
+            let turned = a.iter().zip(b.iter().rev()).map(|(a, b)| gap(a, b)).fold(0.0, f64::max);
+            assert!(same.min(turned) < 1e-3, "{i}: {same} {turned}");
+        }
     }
 }
 

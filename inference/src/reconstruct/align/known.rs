@@ -28,6 +28,8 @@ use rayon::prelude::*;
 const MEDIAN: f64 = 0.674_489_750_196_081_7;
 /// Views whose residuals lie so many spreads above the median are outliers.
 const OUTLIER: f64 = 5.0;
+/// Residuals below this part of a view's norm are those of rounding.
+const ROUNDING: f64 = 1e-6;
 
 /// How poses are searched in a known volume.
 #[derive(Clone, Debug, PartialEq)]
@@ -382,19 +384,20 @@ pub fn align_to_volume<T: Real>(
     };
     let all: Vec<_> = (0..model.n_views()).into_par_iter().map(of).collect();
     let mut all = all.into_iter().collect::<Result<Vec<_>, _>>()?;
-    judge(&mut all);
+    let square: f64 = measured.iter().map(|m| m.wide() * m.wide()).sum();
+    judge(&mut all, ROUNDING * (square / model.n_views() as f64).sqrt());
     Ok(all)
 }
 
-/// Marks views whose residuals are far above those of the others.
-fn judge(all: &mut [ViewFit]) {
+/// Marks views whose residuals are far above those of the others, and above rounding.
+fn judge(all: &mut [ViewFit], rounding: f64) {
     let sigmas: Vec<f64> = all.iter().map(|v| (2.0 * v.loss).sqrt()).collect();
     let middle = median(&mut sigmas.clone());
     let mut gaps: Vec<f64> = sigmas.iter().map(|s| (s - middle).abs()).collect();
     let spread = (median(&mut gaps) / MEDIAN).max(0.02 * middle);
     for (view, s) in all.iter_mut().zip(&sigmas) {
         let far = (s - middle) / spread;
-        if far > OUTLIER {
+        if far > OUTLIER && *s > rounding {
             view.status = ViewStatus::Outlier;
             view.weight = (middle / s).powi(2);
         }

@@ -18,7 +18,7 @@
 //! | $\Omega$ | | that of the volume found: an approximation of the total variation |
 //!
 //! Source: Tierney & Kadane 1986, doi:10.1080/01621459.1986.10478240 (Laplace); Papandreou &
-//! Yuille 2010 (perturb and optimise). Validated by `posterior_of_the_pose_covers` and
+//! Yuille 2010 (perturb and optimise). Validated by
 //! `ignored_poses_make_images_too_certain` in `inference/tests/align_posterior.rs`.
 
 use super::super::vector::each2;
