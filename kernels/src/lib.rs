@@ -43,6 +43,7 @@ pub mod streamline;
 pub mod student_t;
 pub mod text;
 pub mod variation;
+pub mod vector;
 pub mod walk;
 
 pub use plan::Plan;

@@ -25,6 +25,7 @@ use crate::model::{FreeKind, Model};
 use crate::tangent::MAX_FRACTIONS;
 use microtome_kernels::exp::exp;
 use microtome_kernels::log::log as ln;
+use microtome_kernels::vector::{dot, normals};
 
 /// A map from unconstrained coordinates to the values of a model.
 #[derive(Debug, Clone)]
@@ -108,17 +109,9 @@ fn axis_radius(q: f64) -> (f64, f64, f64) {
 }
 
 /// An orthonormal frame (e1, e2, m) about a unit vector.
-///
-/// Source: Duff et al. 2017, JCGT 6(1), listing 3.
 pub(crate) fn frame_about(m: [f64; 3]) -> [[f64; 3]; 3] {
-    let sign = 1.0_f64.copysign(m[2]);
-    let a = -1.0 / (sign + m[2]);
-    let b = m[0] * m[1] * a;
-    [[1.0 + sign * m[0] * m[0] * a, sign * b, -sign * m[0]], [b, sign + m[1] * m[1] * a, -m[1]], m]
-}
-
-fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
-    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+    let [u, v] = normals(m);
+    [u, v, m]
 }
 
 impl Chart {

@@ -22,18 +22,7 @@
 //! `matrices_invert_rays` below.
 
 use crate::ray::{Beam, Grid, Panel, Surface, View};
-
-fn minus(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
-    [a[0] - b[0], a[1] - b[1], a[2] - b[2]]
-}
-
-fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
-    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-}
-
-fn cross(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
-    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
-}
+use crate::vector::{cross, dot, minus};
 
 /// A row of the matrix: factors of x, y, z, and the constant.
 pub(super) type Row = [f64; 4];

@@ -15,6 +15,7 @@
 
 use super::medium::{Fate, Medium};
 use super::scene::{Flight, Grid, Scene, Walker};
+use crate::vector::{cross, dot, minus, norm, plus};
 use std::collections::HashMap;
 
 /// Most hits and parts of a flight.
@@ -161,12 +162,12 @@ impl Mesh {
                 high[a] = high[a].max(v[a]);
             }
         }
-        let size = sub(high, low);
+        let size = minus(high, low);
         let extent = norm(size);
         let mut faces = Vec::with_capacity(triangles.len());
         for (i, t) in oriented(&vertices, triangles)?.into_iter().enumerate() {
             let [a, b, c] = t.map(|v| vertices[v]);
-            let n = cross(sub(b, a), sub(c, a));
+            let n = cross(minus(b, a), minus(c, a));
             let twice = norm(n);
             if twice <= 1e-14 * extent * extent {
                 return Err(MeshError::Flat(i));
@@ -183,7 +184,7 @@ impl Mesh {
             [[0, 1, 2].map(|a| of(a, f64::min)), [0, 1, 2].map(|a| of(a, f64::max))]
         };
         let bounds: Vec<[[f64; 3]; 2]> = faces.iter().map(box_of).collect();
-        let mean = bounds.iter().map(|[l, h]| norm(sub(*h, *l))).sum::<f64>() / bounds.len() as f64;
+        let mean = bounds.iter().map(|[l, h]| norm(minus(*h, *l))).sum::<f64>() / bounds.len() as f64;
         if let Some(cell) = cell
             && (0..3).any(|a| !(cell[a] > size[a] * (1.0 + 1e-9) && cell[a].is_finite()))
         {
@@ -269,9 +270,9 @@ impl Mesh {
     pub fn volume_and_area(&self) -> [f64; 2] {
         let (mut volume, mut area) = (0.0, 0.0);
         for f in &self.faces {
-            let [a, b, c] = f.vertices.map(|v| sub(self.vertices[v as usize], self.low));
+            let [a, b, c] = f.vertices.map(|v| minus(self.vertices[v as usize], self.low));
             volume += dot(a, cross(b, c)) / 6.0;
-            area += 0.5 * norm(cross(sub(b, a), sub(c, a)));
+            area += 0.5 * norm(cross(minus(b, a), minus(c, a)));
         }
         [volume, area]
     }
@@ -295,7 +296,7 @@ impl Mesh {
 
     /// Whether the surface or one of its images holds a point.
     pub fn contains(&self, x: [f64; 3]) -> bool {
-        let x = sub(x, self.shift(x));
+        let x = minus(x, self.shift(x));
         let Some(list) = self.columns.at(x) else { return false };
         let mut odd = false;
         for i in list {
@@ -350,7 +351,7 @@ impl Mesh {
                 continue;
             }
             let f = &self.faces[*face as usize];
-            let points = f.vertices.map(|k| sub(self.vertices[k as usize], x));
+            let points = f.vertices.map(|k| minus(self.vertices[k as usize], x));
             let sides = [0, 1, 2].map(|k: usize| {
                 let (a, b) = (k, (k + 1) % 3);
                 let turned = f.vertices[a] > f.vertices[b];
@@ -448,7 +449,7 @@ fn oriented(vertices: &[[f64; 3]], triangles: &[[usize; 3]]) -> Result<Vec<[usiz
         let volume: f64 = members
             .iter()
             .map(|i| {
-                let [a, b, c] = out[*i].map(|v| sub(vertices[v], origin));
+                let [a, b, c] = out[*i].map(|v| minus(vertices[v], origin));
                 dot(a, cross(b, c))
             })
             .sum();
@@ -472,10 +473,10 @@ fn crossing(vertices: &[[f64; 3]], faces: &[Face], grid: &Grid) -> Option<(usize
         if a * b >= 0.0 {
             return false;
         }
-        let (from, along) = (at(p), sub(at(q), at(p)));
+        let (from, along) = (at(p), minus(at(q), at(p)));
         let sides = [0, 1, 2].map(|k: usize| {
             let (u, v) = (f.vertices[k], f.vertices[(k + 1) % 3]);
-            dot(along, cross(sub(at(u), from), sub(at(v), from)))
+            dot(along, cross(minus(at(u), from), minus(at(v), from)))
         });
         sides.iter().all(|e| *e > 0.0) || sides.iter().all(|e| *e < 0.0)
     };
@@ -562,11 +563,11 @@ impl Scene for MeshScene<'_> {
     fn settle(&self, w: &mut Walker) {
         let mesh = self.0;
         let shift = mesh.shift(w.x);
-        let x = sub(w.x, shift);
+        let x = minus(w.x, shift);
         let (middle, free) = mesh.ball(mesh.grid.place(x));
-        let from = sub(x, middle);
+        let from = minus(x, middle);
         if dot(from, from) < free * free {
-            w.centre = add(middle, shift);
+            w.centre = plus(middle, shift);
             w.safe = free * free;
         } else {
             w.centre = w.x;
@@ -581,10 +582,10 @@ impl Scene for MeshScene<'_> {
         for _ in 0..PARTS {
             let mut v = full.map(|v| v * left);
             let shift = mesh.shift(w.x);
-            let x = sub(w.x, shift);
+            let x = minus(w.x, shift);
             let place = mesh.grid.place(x);
             let (middle, free) = mesh.ball(place);
-            let room = if free > 0.0 { free - norm(sub(x, middle)) } else { 0.0 };
+            let room = if free > 0.0 { free - norm(minus(x, middle)) } else { 0.0 };
             let length = norm(v);
             let open = room > mesh.grid.reach;
             let whole = if open { room } else { mesh.grid.reach };
@@ -595,7 +596,7 @@ impl Scene for MeshScene<'_> {
             let side = if w.region == INSIDE { 1.0 } else { -1.0 };
             let met = if open { None } else { mesh.first(place, x, v, side) };
             let Some((t, face)) = met else {
-                w.x = add(w.x, v);
+                w.x = plus(w.x, v);
                 if part >= 1.0 {
                     self.settle(w);
                     return true;
@@ -637,7 +638,7 @@ impl Scene for MeshScene<'_> {
             return true;
         }
         // On the wall to rounding: moved to its side by the slack it must agree.
-        let x = sub(w.x, mesh.shift(w.x));
+        let x = minus(w.x, mesh.shift(w.x));
         let number = mesh.grid.number(mesh.grid.place(x));
         let side = if inside { -2.0 } else { 2.0 };
         mesh.grid.list(number).any(|i| {
@@ -651,22 +652,3 @@ impl Scene for MeshScene<'_> {
     }
 }
 
-fn sub(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
-    [a[0] - b[0], a[1] - b[1], a[2] - b[2]]
-}
-
-fn add(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
-    [a[0] + b[0], a[1] + b[1], a[2] + b[2]]
-}
-
-fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
-    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-}
-
-fn cross(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
-    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
-}
-
-fn norm(a: [f64; 3]) -> f64 {
-    dot(a, a).sqrt()
-}

@@ -13,6 +13,7 @@
 
 use super::medium::{Fate, Medium};
 use super::scene::{Flight, Grid, Scene, Walker};
+use crate::vector::{minus, plus};
 
 /// The region outside of all walls.
 const OUTSIDE: u32 = u32::MAX;
@@ -215,14 +216,14 @@ impl Rounds {
         for (i, w) in self.walls.iter().enumerate() {
             let Some(p) = w.parent else { continue };
             let parent = &self.walls[p];
-            let from = sub(w.centre, parent.centre);
+            let from = minus(w.centre, parent.centre);
             let by = self.dot(&from, &from).sqrt() + w.radius - parent.radius;
             if by > -1e-9 * parent.radius {
                 return Some(Overlap { walls: [i, p], by });
             }
             for k in &self.children[p] {
                 let other = &self.walls[*k as usize];
-                let from = sub(w.centre, other.centre);
+                let from = minus(w.centre, other.centre);
                 let by = w.radius + other.radius - self.dot(&from, &from).sqrt();
                 if *k as usize > i && by > 0.0 {
                     return Some(Overlap { walls: [i, *k as usize], by });
@@ -234,7 +235,7 @@ impl Rounds {
             for i in list.clone() {
                 for j in i + 1..list.end {
                     let (a, b) = (&self.near[i], &self.near[j]);
-                    let from = sub(a.centre, b.centre);
+                    let from = minus(a.centre, b.centre);
                     let by = a.radius + b.radius - self.dot(&from, &from).sqrt();
                     if by > 0.0 {
                         return Some(Overlap { walls: [a.wall as usize, b.wall as usize], by });
@@ -250,25 +251,25 @@ impl Rounds {
 
     /// Position of a point in the cell.
     fn wrapped(&self, x: [f64; 3]) -> [f64; 3] {
-        sub(x, self.grid.shift(x))
+        minus(x, self.grid.shift(x))
     }
 
     fn region_of(&self, x: [f64; 3]) -> u32 {
         let x = self.wrapped(x);
         let number = self.grid.number(self.grid.place(x));
         let holder = self.near[self.grid.list(number)].iter().find(|n| {
-            let from = sub(x, n.centre);
+            let from = minus(x, n.centre);
             self.dot(&from, &from) < n.radius * n.radius
         });
         let Some(holder) = holder else { return OUTSIDE };
-        let from = sub(x, holder.centre);
+        let from = minus(x, holder.centre);
         let mut region = holder.wall;
         let root = self.walls[region as usize].centre;
         let x = [0, 1, 2].map(|a: usize| root[a] + from[a]);
         loop {
             let inner = self.children[region as usize].iter().find(|k| {
                 let w = &self.walls[**k as usize];
-                let from = sub(x, w.centre);
+                let from = minus(x, w.centre);
                 self.dot(&from, &from) < w.radius * w.radius
             });
             match inner {
@@ -299,23 +300,23 @@ impl Rounds {
             let x = self.wrapped(w.x);
             let number = self.grid.number(self.grid.place(x));
             for n in &self.near[self.grid.list(number)] {
-                let from = sub(x, n.centre);
+                let from = minus(x, n.centre);
                 room = room.min(self.dot(&from, &from).sqrt() - n.radius);
             }
         } else {
             let own = &self.walls[w.region as usize];
             let children = &self.children[w.region as usize];
-            let centre = add(own.centre, w.shift);
+            let centre = plus(own.centre, w.shift);
             if children.is_empty() && !exact {
                 w.centre = centre;
                 w.safe = own.radius * own.radius;
                 return;
             }
-            let from = sub(w.x, centre);
+            let from = minus(w.x, centre);
             room = own.radius - self.dot(&from, &from).sqrt();
             for k in children {
                 let inner = &self.walls[*k as usize];
-                let from = sub(w.x, add(inner.centre, w.shift));
+                let from = minus(w.x, plus(inner.centre, w.shift));
                 room = room.min(self.dot(&from, &from).sqrt() - inner.radius);
             }
         }
@@ -329,7 +330,7 @@ impl Rounds {
         let mut limit = 1.0;
         let a = self.dot(v, v);
         let mut outer = |x: &[f64; 3], centre: [f64; 3], radius: f64, wall: u32, by: [f64; 3]| {
-            let from = sub(*x, centre);
+            let from = minus(*x, centre);
             let b = self.dot(&from, v);
             if b >= 0.0 {
                 return;
@@ -342,12 +343,12 @@ impl Rounds {
             let t = ((-b - root.sqrt()) / a).max(0.0);
             if t <= limit {
                 limit = t;
-                found = Some((t, wall, add(centre, by)));
+                found = Some((t, wall, plus(centre, by)));
             }
         };
         if w.region == OUTSIDE {
             let shift = self.grid.shift(w.x);
-            let x = sub(w.x, shift);
+            let x = minus(w.x, shift);
             let number = self.grid.number(self.grid.place(x));
             for n in &self.near[self.grid.list(number)] {
                 outer(&x, n.centre, n.radius, n.wall, shift);
@@ -356,12 +357,12 @@ impl Rounds {
         }
         for k in &self.children[w.region as usize] {
             let inner = &self.walls[*k as usize];
-            outer(&w.x, add(inner.centre, w.shift), inner.radius, *k, [0.0; 3]);
+            outer(&w.x, plus(inner.centre, w.shift), inner.radius, *k, [0.0; 3]);
         }
         let own = &self.walls[w.region as usize];
-        let centre = add(own.centre, w.shift);
-        let from = sub(w.x, centre);
-        let end = add(from, *v);
+        let centre = plus(own.centre, w.shift);
+        let from = minus(w.x, centre);
+        let end = plus(from, *v);
         let square = own.radius * own.radius;
         if self.dot(&end, &end) <= square {
             return found;
@@ -386,7 +387,7 @@ impl Rounds {
         let (index, centre) = hit;
         let wall = &self.walls[index as usize];
         let inside = index == w.region;
-        let from = sub(w.x, centre);
+        let from = minus(w.x, centre);
         let size = self.dot(&from, &from).sqrt();
         let mut n = from.map(|v| v / size);
         n[self.dimensions..].fill(0.0);
@@ -400,7 +401,7 @@ impl Rounds {
             Fate::Through(stretch) => {
                 w.region = behind;
                 // The centre of the wall that was met tells the image.
-                w.shift = if behind == OUTSIDE { [0.0; 3] } else { sub(centre, wall.centre) };
+                w.shift = if behind == OUTSIDE { [0.0; 3] } else { minus(centre, wall.centre) };
                 for v in full.iter_mut() {
                     *v *= stretch;
                 }
@@ -440,14 +441,6 @@ fn place(w: &mut Walker, centre: [f64; 3], n: &[f64; 3], radius: f64, dimensions
     }
 }
 
-fn sub(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
-    [a[0] - b[0], a[1] - b[1], a[2] - b[2]]
-}
-
-fn add(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
-    [a[0] + b[0], a[1] + b[1], a[2] + b[2]]
-}
-
 /// The same walls, measured in two or in three directions.
 pub(crate) struct RoundScene<'a, const N: usize>(pub(crate) &'a Rounds);
 
@@ -484,7 +477,7 @@ impl<const N: usize> Scene for RoundScene<'_, N> {
             }
             match scene.first(w, &v) {
                 None => {
-                    w.x = add(w.x, v);
+                    w.x = plus(w.x, v);
                     if part >= 1.0 {
                         scene.rest(w, false);
                         return true;
@@ -512,16 +505,16 @@ impl<const N: usize> Scene for RoundScene<'_, N> {
             let x = scene.wrapped(w.x);
             let number = scene.grid.number(scene.grid.place(x));
             return scene.near[scene.grid.list(number)].iter().all(|n| {
-                let from = sub(x, n.centre);
+                let from = minus(x, n.centre);
                 scene.dot(&from, &from).sqrt() >= n.radius * (1.0 - near)
             });
         }
         let own = &scene.walls[w.region as usize];
-        let from = sub(w.x, add(own.centre, w.shift));
+        let from = minus(w.x, plus(own.centre, w.shift));
         scene.dot(&from, &from).sqrt() <= own.radius * (1.0 + near)
             && scene.children[w.region as usize].iter().all(|k| {
                 let inner = &scene.walls[*k as usize];
-                let from = sub(w.x, add(inner.centre, w.shift));
+                let from = minus(w.x, plus(inner.centre, w.shift));
                 scene.dot(&from, &from).sqrt() >= inner.radius * (1.0 - near)
             })
     }

@@ -25,6 +25,7 @@
 use super::b_tensor::{ROUNDING, Shape, Symmetric};
 use super::{AcquisitionError, GAMMA_PER_MS_UM};
 use microtome_kernels::correlation::exponential;
+use microtome_kernels::vector::{cross, dot};
 use serde::{Deserialize, Serialize};
 
 /// Largest final moment, relative to the largest one.
@@ -343,10 +344,3 @@ fn largest(gradient: &[[f64; 3]]) -> f64 {
     gradient.iter().map(|g| dot(*g, *g)).fold(0.0, f64::max).sqrt()
 }
 
-fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
-    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-}
-
-fn cross(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
-    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
-}

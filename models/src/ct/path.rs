@@ -12,14 +12,10 @@
 //! `models/tests/trajectories.rs`.
 
 use super::{CtError, Geometry, GeometryKind, cross, norm};
+use microtome_kernels::vector::unit;
 
 /// How near to the z axis, relative, a vector counts as on it.
 const ON_AXIS: f64 = 1e-9;
-
-fn unit(a: [f64; 3]) -> [f64; 3] {
-    let size = norm(a);
-    a.map(|x| x / size)
-}
 
 /// The direction of u: across z and a vector.
 fn across(a: [f64; 3]) -> [f64; 3] {

@@ -26,6 +26,7 @@
 
 use super::SubstrateError;
 use super::tissue::{Files, Numbers, Tissue};
+use microtome_kernels::vector::{cross, unit};
 use microtome_kernels::walk::{self, Membrane, Shape};
 use serde::{Deserialize, Serialize};
 
@@ -333,17 +334,12 @@ pub(super) fn frame(axis: [f64; 3], along: usize) -> Result<[[f64; 3]; 3], Subst
     }
     let least = (0..3).min_by(|&a, &b| n[a].abs().total_cmp(&n[b].abs())).unwrap_or(0);
     let across = cross(n, world[least]);
-    let norm = across.iter().map(|v| v * v).sum::<f64>().sqrt();
-    let u = across.map(|v| v / norm);
+    let u = unit(across);
     let v = cross(n, u);
     let mut out = [n; 3];
     out[(along + 1) % 3] = u;
     out[(along + 2) % 3] = v;
     Ok(out)
-}
-
-fn cross(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
-    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
 }
 
 impl Substrate {

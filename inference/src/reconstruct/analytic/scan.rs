@@ -17,6 +17,7 @@
 use super::super::ReconstructError;
 use microtome_kernels::eigen::eigen_3x3;
 use microtome_kernels::ray::{Beam, View};
+use microtome_kernels::vector::{cross, dot, unit};
 use microtome_models::ct::Geometry;
 use std::f64::consts::{PI, TAU};
 
@@ -30,19 +31,6 @@ const SAME: f64 = 1e-6;
 const OVAL: f64 = 3.0;
 
 pub(super) type Plane = [f64; 2];
-
-pub(super) fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
-    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-}
-
-fn cross(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
-    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
-}
-
-pub(super) fn unit(a: [f64; 3]) -> [f64; 3] {
-    let size = dot(a, a).sqrt();
-    a.map(|x| x / size)
-}
 
 /// Twice the area between two vectors, positive when the second is to the left.
 pub(super) fn turn(a: Plane, b: Plane) -> f64 {

@@ -6,8 +6,9 @@
 use super::super::ReconstructError;
 use super::Number;
 use super::redundancy::{Redundancy, Sharing};
-use super::scan::{Path, Plane, Scan, Shares, dot, turn, unit};
+use super::scan::{Path, Plane, Scan, Shares, turn};
 use microtome_kernels::ray::{Beam, Panel, Surface, View};
+use microtome_kernels::vector::{dot, minus, unit};
 use microtome_models::ct::{Geometry, VolumeGrid};
 use rayon::prelude::*;
 use std::f64::consts::{PI, TAU};
@@ -36,10 +37,6 @@ fn source(view: &View) -> Option<[f64; 3]> {
         Beam::Source(s) => Some(s),
         Beam::Parallel(_) => None,
     }
-}
-
-fn minus(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
-    [a[0] - b[0], a[1] - b[1], a[2] - b[2]]
 }
 
 /// From the source across to the detector.
