@@ -38,7 +38,8 @@ mod rows;
 use crate::ray::{Beam, Grid, Panel, Real, View};
 use crate::simd::{self, Isa, SimdLevel};
 use matrix::Matrix;
-use pack::{Pack, Plain};
+pub(crate) use pack::Pack;
+use pack::Plain;
 
 /// Most bytes of the copies of the projections of a chunk of views.
 const CHUNK_BYTES: usize = 32 << 20;
@@ -74,13 +75,14 @@ impl Sample for f64 {
 }
 
 /// A loop that is compiled for every level.
-trait Loop<T: Sample> {
+pub(crate) trait Loop<T: Sample> {
     /// The body, `#[inline(always)]` so that it takes the instruction set of its caller.
     fn run<P: Pack<Item = T>>(self);
 }
 
+/// Runs a loop with the registers of a level.
 #[allow(unsafe_code)]
-fn at_level<T: Sample, L: Loop<T>>(level: SimdLevel, work: L) {
+pub(crate) fn at_level<T: Sample, L: Loop<T>>(level: SimdLevel, work: L) {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx2,fma")]
     fn avx512<T: Sample, L: Loop<T>>(work: L) {

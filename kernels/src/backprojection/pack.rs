@@ -38,6 +38,10 @@ pub trait Pack: Copy {
     /// Entries `at` and `at + 1` of the table `low, high`; `at` is whole, at least 0 and
     /// less than `2 * LANES - 1`.
     fn pick(low: Self, high: Self, at: Self) -> (Self, Self);
+    /// Entry `at + plus` of the table, modulo its length; `at` is whole.
+    fn pick_one(low: Self, high: Self, at: Self, plus: u8) -> Self;
+    /// The weight of linear interpolation at a distance: `max(1 - |self|, 0)`.
+    fn hat(self) -> Self;
 }
 
 /// Longest stretch of any type.
@@ -137,6 +141,26 @@ macro_rules! plain {
                 }
                 (first, second)
             }
+            #[inline(always)]
+            fn pick_one(low: Self, high: Self, at: Self, plus: u8) -> Self {
+                let mut table = [0.0; 2 * $n];
+                table[..$n].copy_from_slice(&low.0);
+                table[$n..].copy_from_slice(&high.0);
+                let mut out = at;
+                for k in 0..$n {
+                    let i = (at.0[k] as i32).wrapping_add(i32::from(plus)) as usize;
+                    out.0[k] = table[i & (2 * $n - 1)];
+                }
+                out
+            }
+            #[inline(always)]
+            fn hat(self) -> Self {
+                let mut out = self;
+                for k in 0..$n {
+                    out.0[k] = (1.0 - self.0[k].abs()).max(0.0);
+                }
+                out
+            }
         }
     };
 }
@@ -161,7 +185,8 @@ mod x86 {
 
     macro_rules! wide {
         ($item:ty, $register:ty, $n:literal, $count:expr, $set:ident, $load:ident, $store:ident,
-         $add:ident, $sub:ident, $mul:ident, $div:ident, $madd:ident, $floor:ident, $whole:ident, $add_whole:ident, $one:expr, $pick:ident) => {
+         $add:ident, $sub:ident, $mul:ident, $div:ident, $madd:ident, $floor:ident, $whole:ident, $add_whole:ident, $wholes:ident, $pick:ident,
+         $abs:ident, $max:ident) => {
             impl Pack for Wide<$register> {
                 type Item = $item;
                 const LANES: usize = $n;
@@ -222,9 +247,22 @@ mod x86 {
                     // SAFETY: see the head of the module.
                     unsafe {
                         let i = $whole(at.0);
-                        let j = $add_whole(i, $one);
+                        let j = $add_whole(i, $wholes(1));
                         (Self($pick(low.0, i, high.0)), Self($pick(low.0, j, high.0)))
                     }
+                }
+                #[inline(always)]
+                fn pick_one(low: Self, high: Self, at: Self, plus: u8) -> Self {
+                    // SAFETY: see the head of the module.
+                    unsafe {
+                        let i = $add_whole($whole(at.0), $wholes(plus.into()));
+                        Self($pick(low.0, i, high.0))
+                    }
+                }
+                #[inline(always)]
+                fn hat(self) -> Self {
+                    // SAFETY: see the head of the module.
+                    Self(unsafe { $max($sub($set(1.0), $abs(self.0)), $set(0.0)) })
                 }
             }
         };
@@ -246,8 +284,10 @@ mod x86 {
         _mm512_roundscale_ps,
         _mm512_cvttps_epi32,
         _mm512_add_epi32,
-        _mm512_set1_epi32(1),
-        _mm512_permutex2var_ps
+        _mm512_set1_epi32,
+        _mm512_permutex2var_ps,
+        _mm512_abs_ps,
+        _mm512_max_ps
     );
     wide!(
         f64,
@@ -265,7 +305,9 @@ mod x86 {
         _mm512_roundscale_pd,
         _mm512_cvttpd_epi64,
         _mm512_add_epi64,
-        _mm512_set1_epi64(1),
-        _mm512_permutex2var_pd
+        _mm512_set1_epi64,
+        _mm512_permutex2var_pd,
+        _mm512_abs_pd,
+        _mm512_max_pd
     );
 }

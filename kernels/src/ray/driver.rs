@@ -16,11 +16,13 @@
 //! Validated by `threads_change_no_bit`, `bundles_equal_single_rays` and `transposes` below.
 
 use super::brick::{Brick, ZEROS, add, sums_from, sums_of};
+use super::comb::Combs;
 use super::footprint::{Footprint, Joseph, Siddon, TAPS};
 use super::line::{ACROSS, Beam, Bundle, Grid, Panel, Rays, View};
 use super::march::March;
 use super::strip::{Part, Strips};
 use super::{Projector, Real, separable, trilinear};
+use crate::backprojection;
 use crate::lanes::{LaneTask, Lanes, Task, at_level, in_lanes};
 use crate::simd::{self, LANES, SimdLevel, madd};
 use rayon::prelude::*;
@@ -352,7 +354,7 @@ pub fn adjoint<T: Real>(
 }
 
 /// The views of a pass in parts, and these in chunks of at most [`CHUNK_RAYS`].
-fn chunks<'a>(
+fn chunks<'a, T>(
     scene: &'a Scene<'_>,
     chosen: &[bool],
     lane: (usize, bool),
@@ -361,7 +363,8 @@ fn chunks<'a>(
     let mut free = CHUNK_RAYS;
     for (view, rays) in scene.rays.iter().enumerate().filter(|(v, _)| chosen[*v]) {
         let (along_v, regular) = scene.lines(view, lane);
-        let mut part = Part { rays, panel: scene.panel, along_v, regular, begin: 0, end: 0 };
+        let (panel, single) = (scene.panel, size_of::<T>() == size_of::<f32>());
+        let mut part = Part { rays, panel, along_v, regular, single, begin: 0, end: 0 };
         let length = part.length();
         let lines = scene.panel.nu * scene.panel.nv / length;
         while part.begin < lines {
@@ -399,7 +402,7 @@ fn spread<T: Real, F: Footprint, const FLAT: bool>(
         let whole = Brick::whole(grid, main, lane.0, LANES);
         let numbers = |bytes: usize| bytes / size_of::<f64>();
         let bricks = whole.cut(numbers(BRICK_BYTES), BRICK_SLICES);
-        let chunks = chunks(&scene, &chosen, lane);
+        let chunks = chunks::<T>(&scene, &chosen, lane);
         let largest = bricks.iter().map(Brick::len).max().unwrap_or(1);
         for batch in bricks.chunks((numbers(SUMS_BYTES) / largest).max(1)) {
             let mut sums: Vec<(Brick, Vec<f64>)> =
@@ -423,6 +426,9 @@ fn spread<T: Real, F: Footprint, const FLAT: bool>(
                     let from = sums_from(sums);
                     let sums = &mut sums[from..];
                     in_lanes(scene.level, Spread::<FLAT> { strips, brick, sums });
+                    if strips.iter().any(|s| !s.combs.is_empty()) {
+                        backprojection::at_level(scene.level, Combs { strips, brick, sums });
+                    }
                     at_level(
                         scene.level,
                         Singles::<F, FLAT> { strips, brick, sums, rule: PhantomData },
@@ -493,6 +499,7 @@ mod tests {
     use super::*;
     use crate::ray::footprint::Slab;
     use crate::ray::line::Line;
+    use std::f64::consts::PI;
 
     const GRID: Grid = Grid { shape: [21, 37, 18], voxel: [1.0, 0.8, 1.2] };
     const PANEL: Panel = Panel::flat(23, 19);
@@ -673,6 +680,85 @@ mod tests {
     fn bundles_equal_single_rays() {
         compare::<true>();
         compare::<false>();
+    }
+
+    /// A plane of more voxels and rays, which neither run along axes nor lie far apart.
+    fn wide_scene(seed: u64) -> (Grid, Panel, Vec<View>) {
+        let mut of = Numbers(seed + 77);
+        let mut size = |low: f64, high: f64| of.between(low, high, false) as usize;
+        let shape = [size(32.0, 150.0), size(32.0, 150.0), 1];
+        let panel = Panel::flat(size(40.0, 300.0), 1);
+        let grid = Grid { shape, voxel: [of.between(0.7, 1.4, false), 1.0, 1.0] };
+        let far = [90.0, 130.0, 400.0][(seed % 3) as usize];
+        let views = (0..6).map(|i| {
+            let turn = if seed % 4 == 0 { f64::from(i) * PI / 4.0 } else { 7.0 * of.next() };
+            let ((s, c), tilt) = (turn.sin_cos(), 0.6 * of.next() - 0.3);
+            let pitch = of.between(0.3, 2.5, false);
+            let (st, ct) = (turn + tilt).sin_cos();
+            let beam = match (seed + i as u64) % 4 {
+                0 => Beam::Parallel([-s, c, 0.0]),
+                _ => Beam::Source([far * s, -far * c, 0.0]),
+            };
+            View {
+                beam,
+                detector: [-60.0 * s, 60.0 * c, 0.0],
+                u: [pitch * ct, pitch * st, 0.0],
+                v: [0.0, 0.0, 1.0],
+            }
+        });
+        (grid, panel, views.collect())
+    }
+
+    /// How many combs the rays of a scene make.
+    fn combs(grid: &Grid, panel: Panel, views: &[View]) -> usize {
+        let scene = Scene::new::<Joseph, true>(simd::level(), grid, panel, views);
+        let mut count = 0;
+        for main in 0..2 {
+            let lane = scene.lane_axis::<Joseph>(main);
+            let whole = Brick::whole(grid, main, lane.0, LANES);
+            let parts = chunks::<f32>(&scene, &scene.of_main(main), lane);
+            for (_, part) in parts.iter().flatten() {
+                count += Strips::new::<true>(part, &whole, &|_| 1.0).combs.len();
+            }
+        }
+        count
+    }
+
+    #[test]
+    fn combs_equal_single_rays() {
+        let (mut most, mut found) = (0.0_f64, 0);
+        for seed in 0..120 {
+            let (grid, panel, views) = wide_scene(seed);
+            found += combs(&grid, panel, &views);
+            let mut of = Numbers(seed + 5_000_000);
+            // Some rays alone show which voxels they reach.
+            let sparse = seed % 5 == 1;
+            let y: Vec<f32> = (0..views.len() * panel.nu)
+                .map(|_| (of.next() - 0.3, of.next()))
+                .map(|(v, keep)| if sparse && keep < 0.95 { 0.0 } else { v as f32 })
+                .collect();
+            let wide: Vec<f64> = y.iter().map(|v| f64::from(*v)).collect();
+            let mut exact = vec![0.0; grid.len()];
+            spread::<f64, Plain, true>(simd::level(), &grid, panel, &views, &wide, &mut exact);
+            let mut of_levels = Vec::new();
+            for level in SimdLevel::available() {
+                let mut aty = vec![0.0_f32; grid.len()];
+                spread::<f32, Joseph, true>(level, &grid, panel, &views, &y, &mut aty);
+                let aty: Vec<f64> = aty.into_iter().map(f64::from).collect();
+                let gap = apart(&exact, &aty);
+                assert!(gap < 4e-6, "{seed} {level:?} {gap}");
+                // Voxels that no ray reaches have nothing at all.
+                let nothing = exact.iter().zip(&aty).all(|(e, a)| *e != 0.0 || a.abs() < 4e-6);
+                assert!(nothing, "{seed} {level:?}");
+                most = most.max(gap);
+                if level != SimdLevel(crate::simd::Isa::Scalar) {
+                    of_levels.push(aty);
+                }
+            }
+            assert!(of_levels.windows(2).all(|w| w[0] == w[1]), "{seed}");
+        }
+        assert!(found > 300, "{found}");
+        assert!(most > 1e-8, "{most}");
     }
 
     #[test]

@@ -290,6 +290,11 @@ impl Rays {
         axis(self.v).map(|k| (true, k)).or(of_u.map(|k| (false, k)))
     }
 
+    /// Where the source is along two axes; nothing for parallel rays.
+    pub(super) fn source(&self, a: usize, b: usize) -> Option<[f64; 2]> {
+        (!self.parallel).then_some([self.origin[a], self.origin[b]])
+    }
+
     /// Where the pixel of a source's ray is, $i_u = N/D$ with $N$ and $D$ affine in slice
     /// and position across, for a main axis and the other axis of a plane: the
     /// coefficients of 1, slice and position. Nothing for parallel rays and curved detectors.

@@ -23,6 +23,7 @@
 //! `equals_the_reference` and `transposes_on_random_geometries` in `models/tests/ct.rs`.
 
 mod brick;
+mod comb;
 mod driver;
 mod footprint;
 mod line;

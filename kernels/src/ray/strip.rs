@@ -20,6 +20,7 @@
 //! projectors.
 
 use super::brick::Brick;
+use super::comb::{Comb, Teeth};
 use super::footprint::integer;
 use super::line::{ACROSS, Line, Panel, Rays, cut, reach};
 use super::march::{NEAREST, WHOLE};
@@ -67,6 +68,8 @@ pub(super) struct Strips {
     slope: Vec<f64>,
     /// Those in no strip.
     pub(super) single: Vec<(Line, f64)>,
+    /// Strips of 32-bit numbers.
+    pub(super) combs: Vec<Comb>,
 }
 
 /// Neighbouring rays with their values, while they are collected.
@@ -89,6 +92,8 @@ pub(super) struct Part<'a> {
     /// Whether a line of pixels runs along v, where lines may be strips.
     pub(super) along_v: bool,
     pub(super) regular: bool,
+    /// Whether values are 32-bit numbers.
+    pub(super) single: bool,
     pub(super) begin: usize,
     pub(super) end: usize,
 }
@@ -270,26 +275,45 @@ impl Strips {
         let (times, dealt) = (dealt, (dealt as usize).min(n));
         let k = (n - 1) as f64;
         let one = [row.start[n - 1] - row.start[0], row.slope[n - 1] - row.slope[0]].map(|v| v / k);
-        for part in 0..dealt {
-            let last = part + (n - 1 - part) / dealt * dealt;
+        for first_ray in 0..dealt {
+            let last = first_ray + (n - 1 - first_ray) / dealt * dealt;
             let end = |k: usize| [row.start[k], row.slope[k]];
+            let [low, gap] = [end(first_ray), one.map(|v| v * times)];
+            // (k - part) / times of k = n / d.
+            let number = number.map(|[n, d]| {
+                let n = std::array::from_fn(|i| (n[i] - first_ray as f64 * d[i]) / times);
+                [n, d]
+            });
+            if FLAT && part.single {
+                let even = [[-low[0], -low[1], 1.0], [gap[0], gap[1], 0.0]];
+                let teeth = Teeth {
+                    start: &mut row.start.iter().skip(first_ray).step_by(dealt).copied(),
+                    slope: &mut row.slope.iter().skip(first_ray).step_by(dealt).copied(),
+                    values: &mut row.values.iter().skip(first_ray).step_by(dealt).copied(),
+                    rays: (last - first_ray) / dealt + 1,
+                    source: part.rays.source(whole.lane_axis, whole.main),
+                    number: number.unwrap_or(even),
+                    first,
+                    past,
+                };
+                if let Some(comb) = Comb::new(teeth, whole) {
+                    self.combs.push(comb);
+                    continue;
+                }
+            }
             self.strips.push(Strip {
                 at: self.values.len() + PADS[0],
-                ends: [end(part), end(last)],
-                rays: (last - part) / dealt + 1,
-                gap: one.map(|v| v * times),
+                ends: [low, end(last)],
+                rays: (last - first_ray) / dealt + 1,
+                gap,
                 row: row.across,
                 first,
                 past,
-                number: number.map(|[n, d]| {
-                    // (k - part) / times of k = n / d.
-                    let n = std::array::from_fn(|i| (n[i] - part as f64 * d[i]) / times);
-                    [n, d]
-                }),
+                number,
             });
             let padded = |out: &mut Vec<f64>, of: &[f64], pad: f64| {
                 out.extend([pad; PADS[0]]);
-                out.extend(of.iter().skip(part).step_by(dealt));
+                out.extend(of.iter().skip(first_ray).step_by(dealt));
                 out.extend([pad; PADS[1]]);
             };
             padded(&mut self.values, &row.values, 0.0);
