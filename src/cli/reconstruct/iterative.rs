@@ -58,7 +58,7 @@ pub(super) struct IterativeFlags {
     /// Stops when the residual is X times what noise of the variances of --weights leaves.
     #[arg(long, value_name = "X", requires = "weights")]
     discrepancy: Option<f64>,
-    /// Subsets of views of sart, os_sart, osem and the pocs family [default: by the method].
+    /// Subsets of views of os_sart, osem and the pocs family [default: by the method].
     #[arg(long, value_name = "N")]
     subsets: Option<usize>,
     /// Factor of the update of sirt, the sart and the pocs family, below 2 [default: 1].
@@ -92,6 +92,40 @@ impl IterativeFlags {
         ]
         .into_iter()
         .find_map(|(given, name)| given.then_some(name))
+    }
+}
+
+impl IterativeFlags {
+    /// Refuses what the method would leave alone.
+    fn check_taken_by(&self, method: Algorithm) -> anyhow::Result<()> {
+        use Algorithm::{AsdPocs, AwtvPocs, FistaTv, OsSart, Osem, PdhgTv, Sart, Sirt, TvPocs};
+        let all: [(bool, &str, &[Algorithm]); 5] = [
+            (self.tv_weight.is_some(), "--tv-weight", &[FistaTv, PdhgTv]),
+            (self.subsets.is_some(), "--subsets", &[OsSart, Osem, TvPocs, AsdPocs, AwtvPocs]),
+            (
+                self.relaxation.is_some(),
+                "--relaxation",
+                &[Sirt, Sart, OsSart, TvPocs, AsdPocs, AwtvPocs],
+            ),
+            (
+                self.tv_iterations.is_some(),
+                "--tv-iterations",
+                &[TvPocs, AsdPocs, AwtvPocs, FistaTv],
+            ),
+            (self.tv_step.is_some(), "--tv-step", &[TvPocs, AsdPocs, AwtvPocs]),
+        ];
+        for (given, flag, takers) in all {
+            if given && !takers.contains(&method) {
+                let names: Vec<&str> = takers.iter().map(|m| m.name()).collect();
+                let hint = match (flag, method) {
+                    ("--subsets", Sart) => "; sart goes view by view, os_sart by subsets",
+                    _ => "",
+                };
+                let (names, method) = (names.join(", "), method.name());
+                bail!("{flag} is for {names}; --method {method} has none{hint}");
+            }
+        }
+        Ok(())
     }
 }
 
@@ -180,9 +214,7 @@ fn compute<T: Stored>(job: &Job<'_>, method: Algorithm, y: Values) -> anyhow::Re
         tv_step: flags.tv_step.unwrap_or(defaults.tv_step),
         ..defaults
     };
-    if flags.tv_weight.is_some() && !method.takes_tv_weight() {
-        bail!("--tv-weight is for fista_tv and pdhg_tv; --method {} has none", method.name());
-    }
+    flags.check_taken_by(method)?;
     for (flag, value) in
         [("relative-change", flags.relative_change), ("discrepancy", flags.discrepancy)]
     {
