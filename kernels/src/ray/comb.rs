@@ -150,17 +150,24 @@ pub(super) struct Combs<'a> {
     pub(super) sums: &'a mut [f64],
 }
 
-/// A block of voxels in a row.
-#[derive(Clone, Copy, Default)]
+/// The blocks of voxels of a row, a number each.
 struct Numbers {
     /// Number of the first ray of the window.
-    base: i32,
+    base: Vec<i32>,
     /// Most rays within reach of a voxel.
-    taps: i32,
+    taps: Vec<i32>,
     /// Number from the base at the middle, its step and $r$.
-    at: f32,
-    step: f32,
-    bend: f32,
+    at: Vec<f32>,
+    step: Vec<f32>,
+    bend: Vec<f32>,
+}
+
+impl Numbers {
+    fn new(blocks: usize) -> Self {
+        let (whole, part) = (vec![0; blocks], vec![0.0; blocks]);
+        let [at, step, bend] = [part.clone(), part.clone(), part];
+        Self { base: whole.clone(), taps: whole, at, step, bend }
+    }
 }
 
 impl Loop<f32> for Combs<'_> {
@@ -169,7 +176,7 @@ impl Loop<f32> for Combs<'_> {
         let Self { strips, brick, sums } = self;
         let combs: Vec<&Comb> = strips.iter().flat_map(|s| &s.combs).collect();
         let blocks = brick.lanes.div_ceil(BLOCK);
-        let mut numbers = vec![Numbers::default(); blocks];
+        let mut numbers = Numbers::new(blocks);
         let mut part = vec![0.0_f32; SLICES * blocks * BLOCK];
         for combs in combs.chunks(STRIPS) {
             for begin in (brick.begin..brick.end).step_by(SLICES) {
@@ -200,7 +207,7 @@ impl Comb {
         s: f64,
         lanes: usize,
         out: &mut [f32],
-        numbers: &mut [Numbers],
+        numbers: &mut Numbers,
     ) {
         let [low, high] = self.outer(s);
         let from = ((low - 1.0).floor() + 1.0).max(0.0);
@@ -211,19 +218,23 @@ impl Comb {
             return;
         }
         let blocks = from as usize / BLOCK..(past as usize).div_ceil(BLOCK);
-        let numbers = &mut numbers[blocks.clone()];
         let middle = blocks.start as f64 * BLOCK as f64 + (BLOCK - 1) as f64 / 2.0;
-        self.number::<P>(s, middle, numbers);
+        self.number::<P>(s, middle, blocks.len(), numbers);
         let shift = self.origin[0] + s * self.origin[1] - middle;
         let rate = self.rate[0] + s * self.rate[1];
         let (lane, wide) = (P::count().sub(P::splat(7.5)), P::splat(rate as f32));
         let out = &mut out[blocks.start * BLOCK..blocks.end * BLOCK];
         let mut shift = shift;
-        for (block, out) in numbers.iter().zip(out.chunks_exact_mut(BLOCK)) {
-            let (row, first) = ((block.base >> 4) + 1, block.base & 15);
+        let count = blocks.len();
+        let (bases, taps) = (&numbers.base[..count], &numbers.taps[..count]);
+        let (ats, steps, bends) =
+            (&numbers.at[..count], &numbers.step[..count], &numbers.bend[..count]);
+        for (b, out) in out.chunks_exact_mut(BLOCK).take(count).enumerate() {
+            let base = bases[b];
+            let (row, first) = ((base >> 4) + 1, base & 15);
             let Some(anchor) = self.anchors.get(row as usize) else { continue };
             let table = &self.table[row as usize * ENTRIES + first as usize..][..WINDOW];
-            let values = &self.values[(block.base + PAD as i32) as usize..][..WINDOW];
+            let values = &self.values[(base + PAD as i32) as usize..][..WINDOW];
             let about = P::splat((shift + rate * anchor) as f32);
             let window = Window {
                 values: [P::load(values), P::load(&values[BLOCK..])],
@@ -233,13 +244,13 @@ impl Comb {
                 ],
                 lane,
                 at: {
-                    let run = P::splat(1.0).div(lane.madd(P::splat(block.bend), P::splat(1.0)));
-                    let step = lane.mul(P::splat(block.step));
-                    step.madd(run, P::splat(block.at)).floor()
+                    let run = P::splat(1.0).div(lane.madd(P::splat(bends[b]), P::splat(1.0)));
+                    let step = lane.mul(P::splat(steps[b]));
+                    step.madd(run, P::splat(ats[b])).floor()
                 },
             };
             let sum = P::load(out);
-            let sum = match block.taps {
+            let sum = match taps[b] {
                 ..=2 => window.sum::<2>(sum),
                 3 => window.sum::<3>(sum),
                 _ => window.sum::<4>(sum),
@@ -249,14 +260,17 @@ impl Comb {
         }
     }
 
-    /// The numbers of blocks from one with the given middle on.
+    /// The numbers of some blocks from one with the given middle on.
     #[inline(always)]
-    fn number<P: Pack<Item = f32>>(&self, s: f64, middle: f64, blocks: &mut [Numbers]) {
+    fn number<P: Pack<Item = f32>>(&self, s: f64, middle: f64, count: usize, to: &mut Numbers) {
         let [n, d] = self.number.map(|c| c[0] + s * c[1] - c[2]);
         let [by_n, by_d] = self.number.map(|c| c[2]);
         let most = self.rays as f64;
         let half = (BLOCK - 1) as f64 / 2.0;
-        for (b, to) in blocks.iter_mut().enumerate() {
+        let (bases, taps) = (&mut to.base[..count], &mut to.taps[..count]);
+        let (ats, steps, bends) =
+            (&mut to.at[..count], &mut to.step[..count], &mut to.bend[..count]);
+        for b in 0..count {
             let j = middle + (b * BLOCK) as f64;
             let inverse = 1.0 / (d + j * by_d);
             let at = (n + j * by_n) * inverse;
@@ -265,15 +279,13 @@ impl Comb {
             let first = at - half * step / (1.0 - half * bend);
             // mu(j + 2) - mu(j) = 2 kappa / ((1 + r l) (1 + r (l + 2))) is greatest at an end.
             let least = 1.0 - half * bend.abs();
-            let taps = 2.0 * step / (least * (least + 2.0 * bend)) + 2.0 * SLACK;
+            let within = 2.0 * step / (least * (least + 2.0 * bend)) + 2.0 * SLACK;
             let base = ((first - 2.0 * SLACK).floor() + 1.0).max(-(PAD as f64)).min(most);
-            *to = Numbers {
-                base: integer(base),
-                taps: integer(taps.ceil()),
-                at: (at - base - SLACK + 1.0) as f32,
-                step: step as f32,
-                bend: bend as f32,
-            };
+            bases[b] = integer(base);
+            taps[b] = integer(within.ceil());
+            ats[b] = (at - base - SLACK + 1.0) as f32;
+            steps[b] = step as f32;
+            bends[b] = bend as f32;
         }
     }
 }

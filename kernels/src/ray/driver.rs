@@ -2,7 +2,8 @@
 //!
 //! Both have one pass a main axis, which goes through the grid in bricks. Where a line of
 //! pixels runs along an axis of the grid, or everything lies in a plane, Joseph's rule is
-//! done for eight rays (`march.rs`) or eight voxels (`strip.rs`) at once on bricks in
+//! done for eight rays (`march.rs`), eight voxels (`strip.rs`) or, in 32 bits and a plane,
+//! sixteen (`comb.rs`) at once on bricks in
 //! memory of their own; all other rays, one by one (`footprint.rs`).
 //!
 //! In the transpose a task owns a brick: it takes all rays of the main axis in the order of

@@ -6,7 +6,8 @@
 //!
 //! Neither is stored. `footprint.rs` says which voxels a ray meets in a slice across its
 //! main axis, and how much of each; [`forward`] sums over them and [`adjoint`] spreads
-//! over them, so the two are transposes of each other entry by entry, whatever the rays.
+//! over them, so the two are transposes of each other entry by entry, whatever the rays;
+//! in 32 bits, within the rounding of weights (`comb.rs`).
 //!
 //! | symbol | unit | |
 //! |---|---|---|
