@@ -32,8 +32,6 @@ const CLOSEST: f64 = 2.0 / 3.0;
 /// Most rays of a strip within a voxel of another, where they are not equidistant; those
 /// of eight voxels are then among sixteen.
 const MOST_TAPS: f64 = 3.4;
-/// Every so many slices it is found out how close rays are.
-const SAMPLED: usize = 8;
 /// Most strips that neighbouring rays are dealt to.
 const MOST_STRIPS: usize = 8;
 /// How far the number of a ray may be from that of its position.
@@ -260,9 +258,7 @@ impl Strips {
                 let [low, high] = [0, n - 1].map(|k| at(row, k, s as f64));
                 span(low, high, whole.lanes).map_or(0.0, |v| crowd(number, s as f64, v, n))
             };
-            // From slice to slice it changes by less than there is to spare.
-            let some = (first..past).step_by(SAMPLED).chain([past - 1]);
-            some.map(within).fold(0.0, f64::max)
+            (first..past).map(within).fold(0.0, f64::max)
         });
         let dealt = match equidistant {
             true => (CLOSEST / least).ceil(),
