@@ -692,7 +692,8 @@ mod tests {
         let grid = Grid { shape, voxel: [of.between(0.7, 1.4, false), 1.0, 1.0] };
         let far = [90.0, 130.0, 400.0][(seed % 3) as usize];
         let views = (0..6).map(|i| {
-            let turn = if seed % 4 == 0 { f64::from(i) * PI / 4.0 } else { 7.0 * of.next() };
+            let turn =
+                if seed.is_multiple_of(4) { f64::from(i) * PI / 4.0 } else { 7.0 * of.next() };
             let ((s, c), tilt) = (turn.sin_cos(), 0.6 * of.next() - 0.3);
             let pitch = of.between(0.3, 2.5, false);
             let (st, ct) = (turn + tilt).sin_cos();
