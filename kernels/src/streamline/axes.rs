@@ -3,8 +3,8 @@
 //! Values at all axes are one product of a matrix of the terms' values with the terms,
 //! sixteen axes at a time. Validated by `values_are_those_of_the_series` below.
 
-use super::Vec3;
 use crate::sphere_series::{count, pull_back};
+use crate::vector::{Vec3, nearest_axes};
 
 /// Axes of a patch: the width of a vector of single precision.
 pub(crate) const PATCH: usize = 16;
@@ -42,23 +42,7 @@ impl AxisTable {
             list.resize(patches * PATCH, 0.0);
             list
         });
-        let cosine = |a: &Vec3, b: &Vec3| super::dot(*a, *b).abs();
-        let neighbours = axes
-            .iter()
-            .enumerate()
-            .map(|(i, a)| {
-                let mut order: Vec<usize> = (0..axes.len()).filter(|j| *j != i).collect();
-                let nearest = NEIGHBOURS.min(order.len());
-                if nearest > 0 && nearest < order.len() {
-                    order.select_nth_unstable_by(nearest - 1, |j, k| {
-                        cosine(a, &axes[*k]).total_cmp(&cosine(a, &axes[*j]))
-                    });
-                }
-                std::array::from_fn(|k| {
-                    order.get(k).filter(|_| k < nearest).map_or(i, |j| *j) as u32
-                })
-            })
-            .collect();
+        let neighbours = nearest_axes(axes);
         Self { order, axes: axes.to_vec(), components, values, neighbours }
     }
 
@@ -107,13 +91,20 @@ impl AxisTable {
         out[self.axes.len()..].fill(0.0);
     }
 
-    /// Scalar products of a vector with all axes; zeros up to whole patches.
+    /// Calls with every patch: its number and the scalar products of a vector with its axes;
+    /// zeros past the last axis.
     #[inline(always)]
-    pub(crate) fn cosines(&self, d: Vec3, mut each: impl FnMut(usize, f32)) {
+    pub(crate) fn cosines(&self, d: Vec3, mut each: impl FnMut(usize, &[f32; PATCH])) {
         let [dx, dy, dz] = d.map(|v| v as f32);
         let [x, y, z] = &self.components;
-        for (i, ((x, y), z)) in x.iter().zip(y).zip(z).enumerate() {
-            each(i, dx * x + dy * y + dz * z);
+        let patches = x.as_chunks().0.iter().zip(y.as_chunks().0).zip(z.as_chunks().0);
+        for (p, ((x, y), z)) in patches.enumerate() {
+            let (x, y, z): (&[f32; PATCH], &[f32; PATCH], &[f32; PATCH]) = (x, y, z);
+            let mut out = [0.0; PATCH];
+            for i in 0..PATCH {
+                out[i] = dx * x[i] + dy * y[i] + dz * z[i];
+            }
+            each(p, &out);
         }
     }
 
@@ -122,15 +113,9 @@ impl AxisTable {
         self.components[0].len()
     }
 
-    /// Calls with every axis whose positive value no neighbour exceeds.
+    /// Calls with the number of every axis whose positive value no neighbour exceeds.
     #[inline(always)]
-    pub(crate) fn each_maximum(&self, values: &[f32], mut found: impl FnMut(Vec3)) {
-        self.each_maximum_of(values, |i| found(self.axes[i]));
-    }
-
-    /// As [`AxisTable::each_maximum`], with the number of the axis.
-    #[inline(always)]
-    pub(crate) fn each_maximum_of(&self, values: &[f32], mut found: impl FnMut(usize)) {
+    pub(crate) fn each_maximum(&self, values: &[f32], mut found: impl FnMut(usize)) {
         for (i, near) in self.neighbours.iter().enumerate() {
             let v = values[i];
             if v > 0.0

@@ -17,9 +17,10 @@
 //! `kernels/tests/streamlines.rs`.
 
 use super::region::Regions;
-use super::{Chance, Heading, Rule, Scratch, State, Stop, Vec3, along, dot};
+use super::{Chance, Heading, Rule, Scratch, State, Stop, Vec3};
 use crate::lanes::{Task, at_level};
 use crate::simd::SimdLevel;
+use crate::vector::{along, dot};
 use rayon::prelude::*;
 
 /// The method of a step.

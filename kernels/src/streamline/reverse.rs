@@ -17,11 +17,14 @@
 //! `derivatives_of_streamlines_are_those_of_differences` and
 //! `jacobians_of_exact_flows` in `kernels/tests/streamlines.rs`.
 
+use super::functions::Functions;
 use super::lattice::Number;
 use super::march::Limits;
-use super::peak::{PeakRule, bend};
-use super::{Chance, Heading, Rule, Scratch, State, Vec3, along, dot};
+use super::peak::PeakRule;
+use super::{Chance, Heading, Rule, Scratch, State, Vec3};
+use crate::sphere_peak::bend;
 use crate::sphere_series::{jet, pull_back};
+use crate::vector::{along, dot, plus};
 
 /// Derivatives of a direction and its amplitude, rows of the direction first.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -53,17 +56,17 @@ pub trait Differentiable: Rule {
 
 impl<T: Number> Differentiable for PeakRule<'_, T> {
     fn linearise(&self, x: Vec3, _previous: Vec3, heading: &Heading) -> Option<Linear> {
-        let taps = self.field.taps(x)?;
-        let width = self.field.width();
-        let mut terms = vec![0.0; width];
-        self.field.sample::<false>(&taps, &mut terms);
+        let Functions { field, .. } = self.functions;
+        let (order, width) = (self.functions.order(), field.width());
+        let mut terms = Vec::new();
+        let taps = self.functions.sample::<false>(x, &mut terms)?;
         let mut slopes = vec![0.0; 3 * width];
-        self.field.slopes::<false>(&taps, &mut slopes);
+        field.slopes::<false>(&taps, &mut slopes);
         let u = heading.direction;
-        let bend = bend(&jet(self.order, &terms, u), u);
+        let bend = bend(&jet(order, &terms, u), u);
         let mut out = Linear::default();
         for axis in 0..3 {
-            let change = jet(self.order, &slopes[axis * width..], u);
+            let change = jet(order, &slopes[axis * width..], u);
             let g = change.gradient;
             let s = bend.newton([dot(bend.normals[0], g), dot(bend.normals[1], g)])?;
             for (row, out) in out.direction.iter_mut().enumerate() {
@@ -82,18 +85,18 @@ impl<T: Number> Differentiable for PeakRule<'_, T> {
         amplitude: f64,
         gradient: &mut [f64],
     ) {
-        let Some(taps) = self.field.taps(x) else { return };
-        let mut terms = vec![0.0; self.field.width()];
-        self.field.sample::<false>(&taps, &mut terms);
+        let order = self.functions.order();
+        let mut terms = Vec::new();
+        let Some(taps) = self.functions.sample::<false>(x, &mut terms) else { return };
         let u = heading.direction;
-        let bend = bend(&jet(self.order, &terms, u), u);
+        let bend = bend(&jet(order, &terms, u), u);
         let cotangent = [dot(bend.normals[0], direction), dot(bend.normals[1], direction)];
         // The inverse Hessian is symmetric.
         let Some(s) = bend.newton(cotangent) else { return };
         let v = along(along([0.0; 3], s[0], bend.normals[0]), s[1], bend.normals[1]);
         terms.fill(0.0);
-        pull_back(self.order, u, amplitude, v, &mut terms);
-        self.field.spread(&taps, &terms, gradient);
+        pull_back(order, u, amplitude, v, &mut terms);
+        self.functions.field.spread(&taps, &terms, gradient);
     }
 }
 
@@ -166,10 +169,6 @@ fn transposed(m: &[Vec3; 3], v: Vec3) -> Vec3 {
     [0, 1, 2].map(|c| m[0][c] * v[0] + m[1][c] * v[1] + m[2][c] * v[2])
 }
 
-fn sum(a: Vec3, b: Vec3) -> Vec3 {
-    [a[0] + b[0], a[1] + b[1], a[2] + b[2]]
-}
-
 /// The derivatives of the last point and direction with respect to the first, six rows of six;
 /// the first direction is taken as free. `None` where a derivative does not exist.
 pub fn tangent<R: Differentiable>(
@@ -199,11 +198,11 @@ pub fn tangent<R: Differentiable>(
                 let mut end = along(dx, h * weights[0], dk);
                 for (i, a) in nodes.iter().enumerate() {
                     let place = along(dx, h * a, dk);
-                    dk = sum(times(&linear[i].direction, place), times(&linear[i].previous, dk));
+                    dk = plus(times(&linear[i].direction, place), times(&linear[i].previous, dk));
                     end = along(end, h * weights[i + 1], dk);
                 }
                 let last = &linear[nodes.len()];
-                let turned = sum(times(&last.direction, end), times(&last.previous, dk));
+                let turned = plus(times(&last.direction, end), times(&last.previous, dk));
                 [end[0], end[1], end[2], turned[0], turned[1], turned[2]]
             });
         out = std::array::from_fn(|r| columns.map(|column| column[r]));
@@ -234,7 +233,7 @@ pub fn reverse<R: Differentiable>(
     // The survival up to a point holds all amplitudes before it.
     let mut alive = 0.0;
     for k in (0..states.len()).rev() {
-        x = sum(x, cotangents[k].point);
+        x = plus(x, cotangents[k].point);
         alive += cotangents[k].survival;
         let amplitude = alive * survival.slope(states[k].amplitude);
         let inner = match k.checked_sub(1) {
@@ -247,7 +246,7 @@ pub fn reverse<R: Differentiable>(
         let (place, previous, heading) = inner.list.last()?;
         let linear = rule.linearise(*place, *previous, heading)?;
         rule.pull(*place, heading, d, amplitude, gradient);
-        x = along(sum(x, transposed(&linear.direction, d)), amplitude, linear.amplitude);
+        x = along(plus(x, transposed(&linear.direction, d)), amplitude, linear.amplitude);
         let mut dk = transposed(&linear.previous, d);
         if k == 0 {
             return Some((x, dk));
@@ -261,7 +260,7 @@ pub fn reverse<R: Differentiable>(
             rule.pull(*place, heading, dk, 0.0, gradient);
             let there = transposed(&linear.direction, dk);
             dk = along(transposed(&linear.previous, dk), h * a, there);
-            x = sum(x, there);
+            x = plus(x, there);
         }
         d = along(dk, h * weights[0], end);
     }

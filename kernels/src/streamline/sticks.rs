@@ -10,7 +10,8 @@
 //! (stick nearest to the last direction, probabilistic interpolation). Validated by
 //! `sticks_of_one_draw_stay_together` in `kernels/tests/streamlines.rs`.
 
-use super::{Chance, Heading, Rule, Scratch, Stop, Vec3, dot};
+use super::{Chance, Heading, Rule, Scratch, Stop, Vec3};
+use crate::vector::{dot, unit};
 
 /// When another posterior draw is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +79,7 @@ impl Rule for StickRule<'_> {
         for s in sticks {
             let amplitude = f64::from(s[3]);
             if amplitude >= self.threshold {
-                let direction = super::unit([s[0], s[1], s[2]].map(f64::from));
+                let direction = unit([s[0], s[1], s[2]].map(f64::from));
                 out.push(Heading { direction, amplitude });
             }
         }
@@ -103,7 +104,7 @@ impl Rule for StickRule<'_> {
                 continue;
             }
             any = true;
-            let axis = super::unit([s[0], s[1], s[2]].map(f64::from));
+            let axis = unit([s[0], s[1], s[2]].map(f64::from));
             let cosine = dot(axis, previous);
             if best.is_none_or(|(c, _)| cosine.abs() > c) {
                 let sign = 1.0_f64.copysign(cosine);
