@@ -38,7 +38,7 @@ impl Flow {
 }
 
 impl Rule for Flow {
-    fn starts(&self, x: Vec3, _: &mut Scratch, out: &mut Vec<Heading>) {
+    fn starts<const FMA: bool>(&self, x: Vec3, _: &mut Scratch, out: &mut Vec<Heading>) {
         *out = vec![Heading { direction: self.at(x), amplitude: 1.0 }];
     }
 
@@ -414,7 +414,7 @@ fn the_closest_peak_is_taken() {
     let mut chance = Chance::new(0, 0, 0, false);
     // Both maxima, by steepest ascent on a fine grid about them: here their gradient vanishes.
     let mut found = Vec::new();
-    rule.starts([1.0, 0.5, 0.5], &mut scratch, &mut found);
+    rule.starts::<false>([1.0, 0.5, 0.5], &mut scratch, &mut found);
     assert_eq!(found.len(), 2);
     for (peak, axis) in found.iter().zip([A, B]) {
         assert!(peak.direction.iter().zip(axis).map(|(a, b)| a * b).sum::<f64>().abs() > 0.99);
@@ -696,7 +696,7 @@ fn bootstrap_of_exact_signals_is_the_peak() {
     let b = peaks.heading::<false>(x, A, &mut chance, &mut scratch).unwrap();
     assert!(apart(a.direction, b.direction) < 1e-9 && (a.amplitude - b.amplitude).abs() < 1e-9);
     let mut starts = Vec::new();
-    rule.starts(x, &mut scratch, &mut starts);
+    rule.starts::<false>(x, &mut scratch, &mut starts);
     assert!(
         apart(starts[0].direction, b.direction) < 1e-9
             || apart(starts[0].direction.map(|v| -v), b.direction) < 1e-9

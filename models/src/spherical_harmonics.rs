@@ -36,7 +36,7 @@ pub const LMAX_MAX: usize = ORDER_MAX;
 /// assert_eq!(microtome_models::harmonic_count(8), 45);
 /// ```
 pub fn harmonic_count(lmax: usize) -> usize {
-    (lmax + 1) * (lmax + 2) / 2
+    sphere_series::count(lmax)
 }
 
 /// The order that has a number of coefficients; `None` when no even order has.

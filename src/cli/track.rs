@@ -5,6 +5,7 @@
 //! `tests/cli/track.rs`.
 
 mod field;
+mod signals;
 
 use super::config::{self, Setting};
 use super::flags::{AcquisitionFlags, CommonFlags};
@@ -18,6 +19,7 @@ use microtome_datasets::{ImageGeometry, SignalSource};
 use microtome_models::tract::{
     Flag, Integrator, Placement, Region, Regions, Rule, Seeding, Starts, Streamline, TrackingSpec,
 };
+use signals::Followed;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -35,6 +37,7 @@ const LONGEST_SEGMENT_MM: f64 = 10.0;
 #[command(after_help = "\
 Rules:
   peak           the peak that Newton's method finds from the last direction
+  tensor         the first axis of the tensor (--dwi)
   closest        of all peaks, the one nearest to the last direction
   probabilistic  a direction drawn from the field in the cone about the last one
   ifod2          arcs of one step, drawn by the geometric mean of the field along them
@@ -65,15 +68,24 @@ pub(crate) struct TrackArgs {
     /// descoteaux, descoteaux_legacy, FSL gradient tables and posteriors].
     #[arg(long, value_name = "NAME", help_heading = "Field")]
     frame: Option<String>,
-    /// Signals for --model-odf and for the rule bootstrap: an image (i, j, k, measurement).
+    /// Signals for --model-odf and the rules tensor and bootstrap: an image (i, j, k, measurement).
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Field")]
     dwi: Option<PathBuf>,
-    /// Orientation functions of the signals: csa or opdt (one weighted shell).
+    /// Of the signals: csd (FODs by constrained spherical deconvolution), csa or opdt
+    /// (orientation functions of one weighted shell).
     #[arg(long, value_name = "NAME", help_heading = "Field")]
     model_odf: Option<String>,
-    /// Order of the orientation functions, even.
-    #[arg(long, value_name = "L", default_value_t = 4, help_heading = "Field")]
-    sh_order: usize,
+    /// Order of the functions, even [default: 4; csd the highest that the measurements carry, at
+    /// most 8].
+    #[arg(long, value_name = "L", help_heading = "Field")]
+    sh_order: Option<usize>,
+    /// csd: responses that `microtome response` wrote [default: estimated from the voxels of
+    /// --mask, algorithm tournier].
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Field")]
+    response: Option<PathBuf>,
+    /// Streamlines end where the FA of the tensor of --dwi is below this [default: 0.1; csd 0].
+    #[arg(long, value_name = "X", help_heading = "Limits")]
+    fa_threshold: Option<f64>,
     /// Regularisation of the orientation functions (Laplace-Beltrami).
     #[arg(long, value_name = "X", default_value_t = 0.006, help_heading = "Field")]
     sm_lambda: f64,
@@ -113,7 +125,7 @@ pub(crate) struct TrackArgs {
     /// Seed of all random numbers.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Seeds")]
     seed: u64,
-    /// Rule: peak, closest, probabilistic, ifod2, ptt, bootstrap or posterior.
+    /// Rule: peak, closest, tensor, probabilistic, ifod2, ptt, bootstrap or posterior.
     #[arg(long, value_name = "NAME", help_heading = "Steps")]
     rule: String,
     /// Method of a step: euler, midpoint or rk4 (ifod2 and ptt have their own).
@@ -196,12 +208,19 @@ impl TrackArgs {
         let (threads, _) = self.common.start()?;
         let rule = self.rule()?;
         let seed_mask = mask_image("--seeds", &self.seeds)?;
-        let (field, geometry) = self.field(&seed_mask.geometry)?;
+        let Followed { field, geometry, anisotropic } = self.field(&seed_mask.geometry)?;
         let spec = self.spec(rule, &geometry)?;
         let seeding = self.seeding(&seed_mask)?;
-        let regions = self.regions(field.placement())?;
+        let mut regions = self.regions(field.placement())?;
+        if let Some(inside) = anisotropic {
+            let (shape, flag) = (geometry.dims, Flag::Domain);
+            let affine = &geometry.affine;
+            let voxel_from_field =
+                field.placement().voxel_of(affine).context("the affine has no inverse")?;
+            regions.list.push(Region { shape, inside, voxel_from_field, flag });
+        }
         let begin = Instant::now();
-        let run = field.tracking(spec.clone(), self.draw)?;
+        let run = field.tracking(rule, spec.clone(), self.draw)?;
         if let Some(path) = &self.common.save_config {
             config::save(path, settings)?;
         }
@@ -281,7 +300,8 @@ impl TrackArgs {
             ("probabilistic", Rule::Probabilistic),
             ("ifod2", Rule::SecondOrder),
             ("ptt", Rule::ParallelTransport),
-            // What these follow is not a field of functions.
+            ("tensor", Rule::Peak),
+            // Their fields are not functions: of this, only the largest angle counts.
             ("bootstrap", Rule::Closest),
             ("posterior", Rule::Closest),
         ];
@@ -322,7 +342,6 @@ impl TrackArgs {
         }
         let probe_mm = self.probe_mm.unwrap_or(3.0 * step_mm);
         Ok(TrackingSpec {
-            rule,
             step_mm,
             integrator,
             max_angle_deg: self.max_angle_deg.unwrap_or(angle),
@@ -330,7 +349,7 @@ impl TrackArgs {
             min_length_mm: self.min_length_mm,
             threshold: self.threshold.unwrap_or(if self.posterior.is_some() {
                 0.05
-            } else if self.dwi.is_some() {
+            } else if self.dwi.is_some() && self.model_odf.as_deref() != Some("csd") {
                 0.0
             } else {
                 0.1

@@ -3,7 +3,7 @@
 use crate::bench::{Bench, assert_same};
 use microtome::datasets::tracts::read_tracts;
 use microtome::datasets::{ImageGeometry, MapWriter};
-use microtome::models::{HarmonicBasis, SphericalHarmonics, harmonic_count};
+use microtome::models::{HarmonicBasis, SphericalHarmonics, half_sphere, harmonic_count};
 
 const LMAX: usize = 4;
 const DIMS: [usize; 3] = [16, 16, 7];
@@ -146,6 +146,84 @@ fn every_rule_and_format_gives_the_same_for_any_threads() {
     assert_eq!(tracts.per_streamline["seed_point"].values.len(), tracts.n_streamlines());
 }
 
+/// Signals of one fibre along circles, with an FSL gradient table: 6 b = 0 and 45 directions.
+fn fibres(bench: &Bench) {
+    let axes: Vec<[f64; 3]> = half_sphere(45);
+    let all = || [[0.0; 3]; 6].into_iter().chain(axes.iter().copied());
+    let line = |c: usize| all().map(|g| format!("{} ", g[c])).collect::<String>();
+    bench.put("bvec", [0, 1, 2].map(line).join("\n"));
+    let b = |g: &[f64; 3]| if g == &[0.0; 3] { "0 " } else { "1500 " };
+    bench.put("bval", all().map(|g| b(&g)).collect::<String>());
+    let geometry = ImageGeometry::new(DIMS, AFFINE);
+    let mut image = MapWriter::create(&bench.path("dwi.nii.gz"), &geometry, 51).unwrap();
+    for n in 0..geometry.n_voxels() {
+        let x = world(geometry.ijk(n).map(f64::from));
+        let (dx, dy) = (x[0] - CENTRE[0], x[1] - CENTRE[1]);
+        let r = dx.hypot(dy).max(1e-6);
+        // The tangent in voxel axes: the affine's rotation, transposed.
+        let t = [(0.8 * dy - 0.6 * dx) / r, (0.6 * dy + 0.8 * dx) / r, 0.0];
+        let signal = |g: [f64; 3]| {
+            let cosine = g[0] * t[0] + g[1] * t[1] + g[2] * t[2];
+            let size = g[0] * g[0] + g[1] * g[1] + g[2] * g[2];
+            1000.0 * (-1.5 * (0.3 * size + 1.4 * cosine * cosine)).exp()
+        };
+        image.push(n as i64, &all().map(signal).collect::<Vec<_>>()).unwrap();
+    }
+    image.finish().unwrap();
+}
+
+#[test]
+fn fields_of_signals_follow_the_fibre() {
+    let bench = Bench::new();
+    mask(&bench, "seeds.nii.gz", ring);
+    mask(&bench, "disc.nii.gz", |x| {
+        (4.0..14.0).contains(&(x[0] - CENTRE[0]).hypot(x[1] - CENTRE[1]))
+    });
+    fibres(&bench);
+    let track = |flags: &str| {
+        bench.run(&format!(
+            "track --dwi dwi.nii.gz --bval bval --bvec bvec --seeds seeds.nii.gz --n-seeds 40 --mask disc.nii.gz \
+             --integrator rk4 --step-mm 0.5 --min-length-mm 5 --max-length-mm 30 --out out.trx --overwrite \
+             --json {flags}"
+        ))
+    };
+    for flags in [
+        "--rule tensor",
+        "--rule peak --model-odf csd",
+        "--rule closest --model-odf csa",
+        "--rule peak --model-odf opdt",
+        "--rule bootstrap --model-odf csa",
+    ] {
+        let json = track(flags).exits(0).json();
+        let tracts = read_tracts(&bench.path("out.trx")).unwrap();
+        assert!(tracts.n_streamlines() >= 35, "{flags}: {json}");
+        for i in 0..tracts.n_streamlines() {
+            let radius =
+                |x: &[f32; 3]| (f64::from(x[0]) - CENTRE[0]).hypot(f64::from(x[1]) - CENTRE[1]);
+            let points = tracts.streamline(i);
+            let drift = points.iter().map(|x| (radius(x) - radius(&points[0])).abs());
+            let drift = drift.fold(0.0, f64::max);
+            assert!(drift < 0.4, "{flags}: {drift}");
+        }
+    }
+    // One fibre's FA is 0.79; below it streamlines go on, above it there are none.
+    let count = |x: f64| {
+        let ended = track(&format!("--rule tensor --fa-threshold {x}")).exits(0);
+        ended.json()["streamlines"].as_u64().unwrap()
+    };
+    assert!(count(0.7) >= 35);
+    assert_eq!(count(0.85), 0);
+    for (flags, word) in [
+        ("--rule tensor --model-odf csa", "--model-odf"),
+        ("--rule bootstrap --model-odf csd", "csa or opdt"),
+        ("--rule peak", "--model-odf"),
+        ("--rule peak --model-odf csd --response missing.toml", "missing.toml"),
+    ] {
+        let ended = track(flags).exits(1);
+        assert!(ended.stderr.contains(word), "{flags}: {}", ended.stderr);
+    }
+}
+
 #[test]
 fn masks_include_exclude_and_stop() {
     let bench = Bench::new();
@@ -191,6 +269,8 @@ fn wrong_input_of_track_is_named() {
         (good.replace("mrtrix3", "tesseral"), "tesseral"),
         (good.replace("peak", "eudx"), "eudx"),
         (good.replace("--rule peak", "--rule bootstrap"), "--dwi"),
+        (good.replace("--rule peak", "--rule tensor"), "--dwi"),
+        (format!("{good} --fa-threshold 0.2"), "--dwi"),
         (good.replace("--rule peak", "--rule posterior"), "--posterior"),
         (good.replace("fod.nii.gz", "seven.nii.gz"), "7 coefficients"),
         (good.replace("seeds.nii.gz", "empty.nii.gz"), "empty.nii.gz"),

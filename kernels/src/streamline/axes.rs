@@ -91,21 +91,16 @@ impl AxisTable {
         out[self.axes.len()..].fill(0.0);
     }
 
-    /// Calls with every patch: its number and the scalar products of a vector with its axes;
-    /// zeros past the last axis.
+    /// Scalar products of a vector with the axes of a patch; zeros past the last axis.
     #[inline(always)]
-    pub(crate) fn cosines(&self, d: Vec3, mut each: impl FnMut(usize, &[f32; PATCH])) {
+    pub(crate) fn cosines(&self, d: Vec3, patch: usize) -> [f32; PATCH] {
         let [dx, dy, dz] = d.map(|v| v as f32);
-        let [x, y, z] = &self.components;
-        let patches = x.as_chunks().0.iter().zip(y.as_chunks().0).zip(z.as_chunks().0);
-        for (p, ((x, y), z)) in patches.enumerate() {
-            let (x, y, z): (&[f32; PATCH], &[f32; PATCH], &[f32; PATCH]) = (x, y, z);
-            let mut out = [0.0; PATCH];
-            for i in 0..PATCH {
-                out[i] = dx * x[i] + dy * y[i] + dz * z[i];
-            }
-            each(p, &out);
+        let [x, y, z] = [0, 1, 2].map(|c| &self.components[c].as_chunks::<PATCH>().0[patch]);
+        let mut out = [0.0; PATCH];
+        for i in 0..PATCH {
+            out[i] = dx * x[i] + dy * y[i] + dz * z[i];
         }
+        out
     }
 
     /// Number of axes up to whole patches.
@@ -113,20 +108,16 @@ impl AxisTable {
         self.components[0].len()
     }
 
-    /// Calls with the number of every axis whose positive value no neighbour exceeds.
+    /// Whether the value at an axis is positive and no neighbour exceeds it; of equal
+    /// neighbours only the first is.
     #[inline(always)]
-    pub(crate) fn each_maximum(&self, values: &[f32], mut found: impl FnMut(usize)) {
-        for (i, near) in self.neighbours.iter().enumerate() {
-            let v = values[i];
-            if v > 0.0
-                && near.iter().all(|j| {
-                    let other = values[*j as usize];
-                    v > other || (v == other && i as u32 <= *j)
-                })
-            {
-                found(i);
-            }
-        }
+    pub(crate) fn is_maximum(&self, values: &[f32], i: usize) -> bool {
+        let v = values[i];
+        v > 0.0
+            && self.neighbours[i].iter().all(|j| {
+                let other = values[*j as usize];
+                v > other || (v == other && i as u32 <= *j)
+            })
     }
 }
 

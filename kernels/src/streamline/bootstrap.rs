@@ -129,15 +129,16 @@ impl<T: Number> BootstrapRule<'_, T> {
 }
 
 impl<T: Number> Rule for BootstrapRule<'_, T> {
-    fn starts(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>) {
+    #[inline(always)]
+    fn starts<const FMA: bool>(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>) {
         out.clear();
-        let Ok(b0) = self.fit::<false>(x, scratch) else { return };
+        let Ok(b0) = self.fit::<FMA>(x, scratch) else { return };
         let n = self.resampling.measurements;
         let mut v: Vec<f64> =
             scratch.terms[..n].iter().map(|s| s.max(self.resampling.lowest) / b0).collect();
         let mut terms = Vec::new();
-        self.resampling.terms::<false>(&mut v, &mut terms);
-        self.peaks.all::<false>(&terms, &mut scratch.values, out);
+        self.resampling.terms::<FMA>(&mut v, &mut terms);
+        self.peaks.all::<FMA>(&terms, &mut scratch.values, out);
     }
 
     #[inline(always)]

@@ -59,9 +59,9 @@ impl Peaks<'_> {
         // An axis next to a peak has more than half of its height: lower ones need no climb.
         let highest = values.iter().fold(0.0_f32, |m, v| m.max(*v));
         let lowest = 0.5 * self.threshold.max(self.relative * f64::from(highest));
-        axes.each_maximum(values, |i| {
-            if f64::from(values[i]) < lowest {
-                return;
+        for i in 0..axes.axes().len() {
+            if f64::from(values[i]) < lowest || !axes.is_maximum(values, i) {
+                continue;
             }
             if let Some((direction, amplitude)) =
                 climb::<FMA>(axes.order(), terms, axes.axes()[i], TOLERANCE)
@@ -71,7 +71,7 @@ impl Peaks<'_> {
             {
                 out.push(Heading { direction, amplitude });
             }
-        });
+        }
         out.sort_by(|a, b| b.amplitude.total_cmp(&a.amplitude));
         let kept = self.keep(out);
         out.truncate(kept);
@@ -108,9 +108,11 @@ impl Peaks<'_> {
         let values = &scratch.values;
         let peaks = &mut scratch.peaks;
         peaks.clear();
-        axes.each_maximum(values, |i| {
-            peaks.push(Heading { direction: axes.axes()[i], amplitude: f64::from(values[i]) });
-        });
+        for (i, direction) in axes.axes().iter().enumerate() {
+            if axes.is_maximum(values, i) {
+                peaks.push(Heading { direction: *direction, amplitude: f64::from(values[i]) });
+            }
+        }
         peaks.sort_by(|a, b| b.amplitude.total_cmp(&a.amplitude));
         let largest = peaks.first().map(|p| p.amplitude).ok_or(Stop::Direction)?;
         if largest < self.threshold {
@@ -149,10 +151,16 @@ impl<T: Number> Functions<'_, T> {
     }
 
     /// The peaks at a point.
-    pub(crate) fn starts(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>) {
+    #[inline(always)]
+    pub(crate) fn starts<const FMA: bool>(
+        &self,
+        x: Vec3,
+        scratch: &mut Scratch,
+        out: &mut Vec<Heading>,
+    ) {
         out.clear();
-        if self.sample::<false>(x, &mut scratch.terms).is_some() {
-            self.peaks.all::<false>(&scratch.terms, &mut scratch.values, out);
+        if self.sample::<FMA>(x, &mut scratch.terms).is_some() {
+            self.peaks.all::<FMA>(&scratch.terms, &mut scratch.values, out);
         }
     }
 }

@@ -253,7 +253,7 @@ impl<R: Rule> Track<'_, R> {
             }
             return;
         }
-        self.rule.starts(seed.x, scratch, found);
+        self.rule.starts::<FMA>(seed.x, scratch, found);
         match self.starts {
             Starts::All(most) => found.truncate((most.max(1) as usize).min(DIRECTIONS as usize)),
             Starts::Largest => found.truncate(1),

@@ -46,8 +46,9 @@ fn tree_sum(patch: &[f32; PATCH]) -> f32 {
 }
 
 impl<T: Number> Rule for MassRule<'_, T> {
-    fn starts(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>) {
-        self.functions.starts(x, scratch, out);
+    #[inline(always)]
+    fn starts<const FMA: bool>(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>) {
+        self.functions.starts::<FMA>(x, scratch, out);
     }
 
     #[inline(always)]
@@ -76,15 +77,15 @@ impl<T: Number> Rule for MassRule<'_, T> {
         // two levels, in a fixed order.
         let sums = &mut scratch.sums;
         sums.clear();
-        axes.cosines(previous, |p, cosines| {
-            let (out, values) = (&mut weights[p], &values[p]);
+        for (p, (out, values)) in weights.iter_mut().zip(values).enumerate() {
+            let cosines = axes.cosines(previous, p);
             for i in 0..PATCH {
                 let c = cosines[i].abs();
                 let keep = values[i] >= low && c >= cone;
                 out[i] = if keep { values[i] * (1.0 - w + w * c) } else { 0.0 };
             }
             sums.push(tree_sum(out));
-        });
+        }
         let total: f32 = sums.iter().sum();
         if total <= 0.0 {
             return Err(Stop::Angle);
@@ -113,6 +114,9 @@ impl<T: Number> Rule for MassRule<'_, T> {
         let chosen = chosen.ok_or(Stop::Angle)?;
         let axis = axes.axes()[chosen];
         let sign = 1.0_f64.copysign(dot(axis, previous));
-        Ok(Heading { direction: axis.map(|v| sign * v), amplitude: f64::from(scratch.values[chosen]) })
+        Ok(Heading {
+            direction: axis.map(|v| sign * v),
+            amplitude: f64::from(scratch.values[chosen]),
+        })
     }
 }

@@ -176,8 +176,8 @@ pub struct Scratch {
 /// A rule that gives directions.
 pub trait Rule: Sync {
     /// Directions in which a streamline may begin at a point, the best first; antipodes are
-    /// one direction. Once a seed, so that it is compiled for one instruction set.
-    fn starts(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>);
+    /// one direction.
+    fn starts<const FMA: bool>(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>);
 
     /// The direction at a point, given the last one.
     ///

@@ -21,8 +21,9 @@ pub struct PeakRule<'a, T> {
 }
 
 impl<T: Number> Rule for PeakRule<'_, T> {
-    fn starts(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>) {
-        self.functions.starts(x, scratch, out);
+    #[inline(always)]
+    fn starts<const FMA: bool>(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>) {
+        self.functions.starts::<FMA>(x, scratch, out);
     }
 
     #[inline(always)]

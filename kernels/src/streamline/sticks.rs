@@ -73,7 +73,8 @@ impl StickRule<'_> {
 }
 
 impl Rule for StickRule<'_> {
-    fn starts(&self, x: Vec3, _scratch: &mut Scratch, out: &mut Vec<Heading>) {
+    #[inline(always)]
+    fn starts<const FMA: bool>(&self, x: Vec3, _scratch: &mut Scratch, out: &mut Vec<Heading>) {
         out.clear();
         let Ok(sticks) = self.at(x, [0.5; 3], 0.0) else { return };
         for s in sticks {

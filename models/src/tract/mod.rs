@@ -22,6 +22,6 @@ pub use microtome_kernels::streamline::{
     Flag, Integrator, Interpolation, Lattice, Region, Regions, Seed, Starts, Stop, Tracks,
 };
 pub use orientation_function::{OrientationError, OrientationFunctions, OrientationModel};
-pub use placement::Placement;
+pub use placement::{Placement, affine_inverse};
 pub use seeding::Seeding;
 pub use tracking::{Rule, Streamline, Tracking, TrackingError, TrackingSpec};

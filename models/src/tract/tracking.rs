@@ -35,8 +35,6 @@ pub enum Rule {
 /// What a run follows, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrackingSpec {
-    /// The rule over a field.
-    pub rule: Rule,
     /// Step, mm.
     pub step_mm: f64,
     /// The method of a step.
@@ -101,7 +99,7 @@ pub enum TrackingError {
 
 /// What is followed.
 enum Source<'a> {
-    Field(&'a OrientationField),
+    Field { field: &'a OrientationField, rule: Rule },
     Signals { lattice: &'a Lattice<f32>, resampling: &'a Resampling, attempts: u32 },
     Sticks { field: &'a StickField, redraw: Redraw },
 }
@@ -200,10 +198,11 @@ impl<'a> Tracking<'a> {
     /// A number outside of its range.
     pub fn over_field(
         field: &'a OrientationField,
+        rule: Rule,
         spec: TrackingSpec,
     ) -> Result<Self, TrackingError> {
         let placement = field.placement;
-        Self::new(Source::Field(field), field.order, placement, spec)
+        Self::new(Source::Field { field, rule }, field.order, placement, spec)
     }
 
     /// A run over signals whose residuals are resampled at every step; `placement` is that of the
@@ -313,8 +312,8 @@ impl<'a> Tracking<'a> {
             relative: spec.relative_peak,
             cos_separation: spec.min_separation_deg.to_radians().cos(),
         };
-        let field = match &self.source {
-            Source::Field(field) => field,
+        let (field, rule) = match &self.source {
+            Source::Field { field, rule } => (field, *rule),
             Source::Sticks { field, redraw } => {
                 let Some(voxel_from_field) = field.placement.voxel_from_field() else {
                     return Tracks::default();
@@ -343,7 +342,7 @@ impl<'a> Tracking<'a> {
             }
         };
         let functions = Functions { field: &field.lattice, peaks };
-        match spec.rule {
+        match rule {
             Rule::Peak => self.follow(&PeakRule { functions }, seeds, regions),
             Rule::Closest => self.follow(&ClosestRule { functions }, seeds, regions),
             Rule::Probabilistic => {
@@ -356,7 +355,7 @@ impl<'a> Tracking<'a> {
                 self.follow(&rule, seeds, regions)
             }
             Rule::SecondOrder | Rule::ParallelTransport => {
-                let second = spec.rule == Rule::SecondOrder;
+                let second = rule == Rule::SecondOrder;
                 let half = (spec.max_angle_deg.to_radians() / 2.0).sin();
                 let rule = ArcRule {
                     functions,
