@@ -95,7 +95,7 @@ pub(super) fn product(shape: &[usize]) -> usize {
 }
 
 /// Whether a list is 0, 1, ..., n - 1.
-fn is_all(views: &[usize], n: usize) -> bool {
+pub(super) fn is_all(views: &[usize], n: usize) -> bool {
     views.len() == n && views.iter().enumerate().all(|(i, v)| i == *v)
 }
 

@@ -55,9 +55,8 @@ impl Peaks<'_> {
     ) {
         let axes = self.axes;
         out.clear();
-        axes.evaluate::<FMA>(terms, values);
+        let highest = axes.evaluate::<FMA>(terms, values);
         // An axis next to a peak has more than half of its height: lower ones need no climb.
-        let highest = values.iter().fold(0.0_f32, |m, v| m.max(*v));
         let lowest = 0.5 * self.threshold.max(self.relative * f64::from(highest));
         for i in 0..axes.axes().len() {
             if f64::from(values[i]) < lowest || !axes.is_maximum(values, i) {
@@ -104,20 +103,23 @@ impl Peaks<'_> {
         scratch: &mut Scratch,
     ) -> Result<Heading, Stop> {
         let axes = self.axes;
-        axes.evaluate::<FMA>(&scratch.terms, &mut scratch.values);
-        let values = &scratch.values;
+        let largest = axes.evaluate::<FMA>(&scratch.terms, &mut scratch.values);
+        if largest <= 0.0 {
+            return Err(Stop::Direction);
+        }
+        if f64::from(largest) < self.threshold {
+            return Err(Stop::Threshold);
+        }
+        let lowest = self.threshold.max(self.relative * f64::from(largest));
+        let values = &scratch.values[..axes.axes().len()];
         let peaks = &mut scratch.peaks;
         peaks.clear();
-        for (i, direction) in axes.axes().iter().enumerate() {
-            if axes.is_maximum(values, i) {
-                peaks.push(Heading { direction: *direction, amplitude: f64::from(values[i]) });
+        for (i, v) in values.iter().enumerate() {
+            if f64::from(*v) >= lowest && axes.is_maximum(values, i) {
+                peaks.push(Heading { direction: axes.axes()[i], amplitude: f64::from(*v) });
             }
         }
         peaks.sort_by(|a, b| b.amplitude.total_cmp(&a.amplitude));
-        let largest = peaks.first().map(|p| p.amplitude).ok_or(Stop::Direction)?;
-        if largest < self.threshold {
-            return Err(Stop::Threshold);
-        }
         let kept = self.keep(peaks);
         let mut best: Option<(f64, Vec3)> = None;
         for peak in &peaks[..kept] {

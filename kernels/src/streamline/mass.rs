@@ -36,13 +36,15 @@ pub struct MassRule<'a, T> {
 /// The sum of a patch by a fixed tree.
 #[inline(always)]
 fn tree_sum(patch: &[f32; PATCH]) -> f32 {
-    let mut parts = [0.0_f32; 4];
-    for quad in patch.as_chunks::<4>().0 {
-        for (p, v) in parts.iter_mut().zip(quad) {
-            *p += v;
+    let mut sums = *patch;
+    let mut half = PATCH / 2;
+    while half > 0 {
+        for i in 0..half {
+            sums[i] += sums[i + half];
         }
+        half /= 2;
     }
-    (parts[0] + parts[2]) + (parts[1] + parts[3])
+    sums[0]
 }
 
 impl<T: Number> Rule for MassRule<'_, T> {
@@ -61,9 +63,7 @@ impl<T: Number> Rule for MassRule<'_, T> {
     ) -> Result<Heading, Stop> {
         self.functions.sample::<FMA>(x, &mut scratch.terms).ok_or(Stop::Outside)?;
         let axes = self.functions.peaks.axes;
-        axes.evaluate::<FMA>(&scratch.terms, &mut scratch.values);
-        let values = &scratch.values;
-        let largest = values.iter().fold(0.0_f32, |m, v| m.max(*v));
+        let largest = axes.evaluate::<FMA>(&scratch.terms, &mut scratch.values);
         if f64::from(largest) < self.functions.peaks.threshold || largest <= 0.0 {
             return Err(Stop::Threshold);
         }
@@ -72,19 +72,24 @@ impl<T: Number> Rule for MassRule<'_, T> {
         let n = axes.padded();
         scratch.weights.resize(n, 0.0);
         let weights = scratch.weights[..n].as_chunks_mut::<PATCH>().0;
-        let values = values.as_chunks::<PATCH>().0;
+        let values = scratch.values[..n].as_chunks::<PATCH>().0;
+        for (p, (out, values)) in weights.iter_mut().zip(values).enumerate() {
+            let cosines = axes.cosines(previous, p);
+            let mut own = [0.0; PATCH];
+            for i in 0..PATCH {
+                let c = cosines[i].abs();
+                let v = values[i] * (1.0 - w + w * c);
+                let v = if values[i] >= low { v } else { 0.0 };
+                own[i] = if c >= cone { v } else { 0.0 };
+            }
+            *out = own;
+        }
         // Sums of patches, then of the axes of one patch: the cumulative distribution in
         // two levels, in a fixed order.
         let sums = &mut scratch.sums;
-        sums.clear();
-        for (p, (out, values)) in weights.iter_mut().zip(values).enumerate() {
-            let cosines = axes.cosines(previous, p);
-            for i in 0..PATCH {
-                let c = cosines[i].abs();
-                let keep = values[i] >= low && c >= cone;
-                out[i] = if keep { values[i] * (1.0 - w + w * c) } else { 0.0 };
-            }
-            sums.push(tree_sum(out));
+        sums.resize(weights.len(), 0.0);
+        for (s, patch) in sums.iter_mut().zip(&*weights) {
+            *s = tree_sum(patch);
         }
         let total: f32 = sums.iter().sum();
         if total <= 0.0 {
