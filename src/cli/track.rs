@@ -4,6 +4,7 @@
 //! change nothing. Memory holds a group of streamlines, not all of them. Validated by
 //! `tests/cli/track.rs`.
 
+mod connections;
 mod field;
 mod signals;
 
@@ -13,6 +14,7 @@ use super::input::simd;
 use super::{Outcome, say};
 use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
+use connections::Connections;
 use indicatif::{ProgressBar, ProgressStyle};
 use microtome_datasets::tracts::{TractFormat, TractWriter, linearise};
 use microtome_datasets::{ImageGeometry, SignalSource};
@@ -44,7 +46,8 @@ Rules:
   ptt            arcs of a probe longer than a step, drawn by the mean of the field (parallel
                  transport, a probe of no width)
   bootstrap      the closest peak of the orientation function of resampled signals (--dwi)
-  posterior      of the sticks of a posterior draw, the one nearest to the last direction
+  posterior      of the sticks of a posterior draw, the one nearest to the last direction; another
+                 draw at every step, or with --all-draws the same along all streamlines
 
 Example:
   microtome fit --model csd --response response.toml --dwi dwi.nii.gz --bval dwi.bval \\
@@ -101,6 +104,10 @@ pub(crate) struct TrackArgs {
     /// Follows one draw of the whole posterior (counted from 0) instead of another at every step.
     #[arg(long, value_name = "K", requires = "posterior", help_heading = "Field")]
     draw: Option<u32>,
+    /// Follows every draw of the whole posterior, one after the other, from the same seeds: what they
+    /// connect and visit are draws from its posterior.
+    #[arg(long, requires = "posterior", conflicts_with = "draw", help_heading = "Field")]
+    all_draws: bool,
     #[command(flatten)]
     acquisition: AcquisitionFlags,
     /// Between voxels: linear or cubic (B-spline).
@@ -187,7 +194,21 @@ pub(crate) struct TrackArgs {
     /// Leaves out points that lie within this distance of the line through the others, mm.
     #[arg(long, value_name = "MM", help_heading = "Output")]
     linearise_mm: Option<f64>,
-    /// The streamlines: .trx, .tck, .trk or .vtk.
+    /// Streamlines between parcels (both ends inside), .csv or .parquet. With --all-draws .csv has
+    /// the means, .parquet mean, sd, mcse, q05, q50, q95 and p_positive of every pair.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    connectome: Option<PathBuf>,
+    /// Labels of the parcels: an image, 0 is none.
+    #[arg(long, value_name = "LABELS", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    parcels: Option<PathBuf>,
+    /// Names of the parcels, lines `label,name`.
+    #[arg(long, value_name = "CSV", value_hint = ValueHint::FilePath, requires = "parcels", help_heading = "Output")]
+    parcel_names: Option<PathBuf>,
+    /// Streamlines that visit each voxel: an image of two volumes, the number (with --all-draws its
+    /// mean) and its standard error.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    density: Option<PathBuf>,
+    /// The streamlines: .trx, .tck, .trk or .vtk [may be left out with --connectome or --density].
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -220,7 +241,9 @@ impl TrackArgs {
             regions.list.push(Region { shape, inside, voxel_from_field, flag });
         }
         let begin = Instant::now();
-        let run = field.tracking(rule, spec.clone(), self.draw)?;
+        let draws: Vec<Option<u32>> =
+            if self.all_draws { (0..self.draws).map(Some).collect() } else { vec![self.draw] };
+        let first = field.tracking(rule, spec.clone(), draws[0])?;
         if let Some(path) = &self.common.save_config {
             config::save(path, settings)?;
         }
@@ -242,41 +265,72 @@ impl TrackArgs {
                 field.invalid()
             ));
         }
-        let Some(out) = &self.out else {
+        let mut connections = Connections::new(&self, &geometry, draws.len())?;
+        if self.out.is_none() && connections.is_empty() {
             bail!("--out FILE is needed: the streamlines, .trx, .tck, .trk or .vtk")
+        }
+        let mut output = match &self.out {
+            Some(out) => Some(Output::create(
+                out,
+                &geometry,
+                self.linearise_mm,
+                self.all_draws,
+                self.common.overwrite,
+            )?),
+            None => None,
         };
-        let mut output = Output::create(out, &geometry, self.linearise_mm, self.common.overwrite)?;
         let mut progress = Progress::new(self.common.quiet);
-        let mut counts = [0_u64; 4];
+        let (mut counts, mut streamlines) = ([0_u64; 4], 0);
         let mut failure = None;
         let mask_placement = Placement::world(seed_mask.geometry.affine);
-        run.run(&seeding, &mask_placement, &regions, |seen, lines, counted| {
-            counts[0] += counted.tried;
-            counts[1] += counted.steps;
-            counts[2] += counted.short;
-            counts[3] += counted.rejected;
-            let written = lines.iter().try_for_each(|line| output.push(line));
-            progress.show(seen, seeding.len());
-            match written {
-                Ok(()) => true,
-                Err(e) => {
-                    failure = Some(e);
-                    false
+        let (seeds, all) = (seeding.len(), seeding.len() * draws.len() as u64);
+        let mut first = Some(first);
+        for (number, draw) in draws.iter().enumerate() {
+            let run = match first.take() {
+                Some(run) => run,
+                None => field.tracking(rule, spec.clone(), *draw)?,
+            };
+            connections.begin()?;
+            run.run(&seeding, &mask_placement, &regions, |seen, lines, counted| {
+                counts[0] += counted.tried;
+                counts[1] += counted.steps;
+                counts[2] += counted.short;
+                counts[3] += counted.rejected;
+                streamlines += lines.len() as u64;
+                lines.iter().for_each(|line| connections.add(&line.points));
+                let written = output.as_mut().map_or(Ok(()), |output| {
+                    lines.iter().try_for_each(|line| output.push(line, number))
+                });
+                progress.show(number as u64 * seeds + seen, all);
+                match written {
+                    Ok(()) => true,
+                    Err(e) => {
+                        failure = Some(e);
+                        false
+                    }
                 }
+            })?;
+            connections.end();
+            if failure.is_some() {
+                break;
             }
-        })?;
+        }
         progress.finish();
         if let Some(e) = failure {
             return Err(e);
         }
-        let (streamlines, points) = output.finish()?;
+        let points = output.map_or(Ok(0), Output::finish)?;
+        connections.write()?;
+        let files: Vec<&PathBuf> =
+            [&self.out, &self.connectome, &self.density].into_iter().flatten().collect();
         let [tried, steps, short, rejected] = counts;
         let wall = begin.elapsed().as_secs_f64();
         if self.common.json {
             let json = serde_json::json!({
                 "verb": "track", "rule": self.rule, "seeds": seeding.len(), "tried": tried,
                 "streamlines": streamlines, "steps": steps, "points": points, "short": short,
-                "rejected": rejected, "step_mm": spec.step_mm, "wall_s": wall, "out": out,
+                "rejected": rejected, "step_mm": spec.step_mm, "wall_s": wall, "out": self.out,
+                "connectome": self.connectome, "density": self.density, "draws": draws.len(),
                 "simd_level": simd(),
             });
             say::line(&json.to_string());
@@ -287,7 +341,7 @@ impl TrackArgs {
                 seeding.len(),
                 say::number(spec.min_length_mm),
                 say::duration(wall),
-                out.display()
+                files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ")
             ));
         }
         Ok(Outcome::Done)
@@ -440,7 +494,8 @@ struct Output {
     writer: TractWriter,
     columns: bool,
     tolerance_mm: Option<f64>,
-    streamlines: u64,
+    /// Whether every streamline says of which draw it is.
+    draws: bool,
     points: u64,
 }
 
@@ -449,6 +504,7 @@ impl Output {
         out: &Path,
         geometry: &ImageGeometry,
         tolerance_mm: Option<f64>,
+        draws: bool,
         overwrite: bool,
     ) -> anyhow::Result<Self> {
         let format = TractFormat::of(out).context("--out")?;
@@ -463,18 +519,17 @@ impl Output {
         }
         let columns = format.has_columns();
         let (points, lines): (&[_], &[_]) = if columns {
-            (
-                &[("amplitude", 1)],
-                &[("seed", 1), ("seed_point", 1), ("stop_first", 1), ("stop_last", 1)],
-            )
+            let all: &[_] =
+                &[("seed", 1), ("seed_point", 1), ("stop_first", 1), ("stop_last", 1), ("draw", 1)];
+            (&[("amplitude", 1)], &all[..if draws { 5 } else { 4 }])
         } else {
             (&[], &[])
         };
         let writer = TractWriter::create(out, geometry, points, lines)?;
-        Ok(Self { writer, columns, tolerance_mm, streamlines: 0, points: 0 })
+        Ok(Self { writer, columns, tolerance_mm, draws, points: 0 })
     }
 
-    fn push(&mut self, line: &Streamline) -> anyhow::Result<()> {
+    fn push(&mut self, line: &Streamline, draw: usize) -> anyhow::Result<()> {
         let kept: Vec<usize> = match self.tolerance_mm {
             Some(tolerance) => linearise(&line.points, tolerance, LONGEST_SEGMENT_MM),
             None => (0..line.points.len()).collect(),
@@ -486,21 +541,23 @@ impl Output {
             seed_point as f32,
             f32::from(line.stops[0] as u8),
             f32::from(line.stops[1] as u8),
+            draw as f32,
         ];
+        let own = &own[..if self.draws { 5 } else { 4 }];
         if self.columns {
             let amplitudes: Vec<f32> = kept.iter().map(|i| line.amplitudes[*i]).collect();
-            self.writer.push(&points, &amplitudes, &own)?;
+            self.writer.push(&points, &amplitudes, own)?;
         } else {
             self.writer.push(&points, &[], &[])?;
         }
-        self.streamlines += 1;
         self.points += points.len() as u64;
         Ok(())
     }
 
-    fn finish(self) -> anyhow::Result<(u64, u64)> {
+    /// Completes the file; the number of its points.
+    fn finish(self) -> anyhow::Result<u64> {
         self.writer.finish()?;
-        Ok((self.streamlines, self.points))
+        Ok(self.points)
     }
 }
 
