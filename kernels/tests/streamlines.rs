@@ -70,8 +70,6 @@ impl Differentiable for Flow {
         }
         Some(out)
     }
-
-    fn pull(&self, _: Vec3, _: &Heading, _: Vec3, _: f64, _: &mut [f64]) {}
 }
 
 fn limits(step: f64, integrator: Integrator) -> Limits {
@@ -303,9 +301,17 @@ fn derivatives_of_streamlines_are_those_of_differences() {
             let states = path(level(), &rule, &limits, from, start, 9);
             let (_, cotangents) = loss(&states, &survival);
             let mut gradient = vec![0.0; values.len()];
-            let (seed, _) =
-                reverse(&rule, &limits, &states, &cotangents, &survival, start, &mut gradient)
-                    .unwrap();
+            let (seed, _) = reverse(
+                level(),
+                &rule,
+                &limits,
+                &states,
+                &cotangents,
+                &survival,
+                start,
+                &mut gradient,
+            )
+            .unwrap();
             for axis in 0..3 {
                 let at = |h: f64| {
                     let mut x = from;

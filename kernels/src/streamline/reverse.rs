@@ -22,8 +22,10 @@ use super::lattice::Number;
 use super::march::Limits;
 use super::peak::PeakRule;
 use super::{Chance, Heading, Rule, Scratch, State, Vec3};
+use crate::lanes::{Task, at_level};
+use crate::simd::SimdLevel;
 use crate::sphere_peak::bend;
-use crate::sphere_series::{jet, pull_back};
+use crate::sphere_series::{jet, jet_of, pull_back};
 use crate::vector::{along, dot, plus};
 
 /// Derivatives of a direction and its amplitude, rows of the direction first.
@@ -42,16 +44,25 @@ pub trait Differentiable: Rule {
     /// The derivatives at a point where the rule gave `heading`; `None` where there are none.
     fn linearise(&self, x: Vec3, previous: Vec3, heading: &Heading) -> Option<Linear>;
 
-    /// Adds to the gradient with respect to the numbers of the field, given the cotangents of
-    /// direction and amplitude.
-    fn pull(
+    /// Given the cotangents of direction and amplitude: adds to the gradient with respect to the
+    /// numbers of the field, and returns those of position and last direction; `None` where there are
+    /// none. By default by [`Differentiable::linearise`], of a field without numbers.
+    #[allow(clippy::too_many_arguments)]
+    #[inline(always)]
+    fn pull<const FMA: bool>(
         &self,
         x: Vec3,
+        previous: Vec3,
         heading: &Heading,
         direction: Vec3,
         amplitude: f64,
-        gradient: &mut [f64],
-    );
+        _scratch: &mut Scratch,
+        _gradient: &mut [f64],
+    ) -> Option<(Vec3, Vec3)> {
+        let linear = self.linearise(x, previous, heading)?;
+        let place = along(transposed(&linear.direction, direction), amplitude, linear.amplitude);
+        Some((place, transposed(&linear.previous, direction)))
+    }
 }
 
 impl<T: Number> Differentiable for PeakRule<'_, T> {
@@ -77,26 +88,28 @@ impl<T: Number> Differentiable for PeakRule<'_, T> {
         Some(out)
     }
 
-    fn pull(
+    #[inline(always)]
+    fn pull<const FMA: bool>(
         &self,
         x: Vec3,
+        _previous: Vec3,
         heading: &Heading,
         direction: Vec3,
         amplitude: f64,
+        scratch: &mut Scratch,
         gradient: &mut [f64],
-    ) {
+    ) -> Option<(Vec3, Vec3)> {
         let order = self.functions.order();
-        let mut terms = Vec::new();
-        let Some(taps) = self.functions.sample::<false>(x, &mut terms) else { return };
+        let terms = &mut scratch.terms;
+        let taps = self.functions.sample::<FMA>(x, terms)?;
         let u = heading.direction;
-        let bend = bend(&jet(order, &terms, u), u);
-        let cotangent = [dot(bend.normals[0], direction), dot(bend.normals[1], direction)];
+        let bend = bend(&jet_of::<FMA>(order, terms, u), u);
         // The inverse Hessian is symmetric.
-        let Some(s) = bend.newton(cotangent) else { return };
+        let s = bend.newton([dot(bend.normals[0], direction), dot(bend.normals[1], direction)])?;
         let v = along(along([0.0; 3], s[0], bend.normals[0]), s[1], bend.normals[1]);
         terms.fill(0.0);
-        pull_back(order, u, amplitude, v, &mut terms);
-        self.functions.field.spread(&taps, &terms, gradient);
+        pull_back(order, u, amplitude, v, terms);
+        Some((self.functions.field.pull::<FMA>(&taps, terms, gradient), [0.0; 3]))
     }
 }
 
@@ -138,7 +151,8 @@ struct Stages {
     list: Vec<(Vec3, Vec3, Heading)>,
 }
 
-fn stages<R: Rule>(
+#[inline(always)]
+fn stages<R: Rule, const FMA: bool>(
     rule: &R,
     limits: &Limits,
     from: &State,
@@ -152,7 +166,7 @@ fn stages<R: Rule>(
     let mut list = Vec::with_capacity(4);
     for a in nodes {
         let place = along(from.x, h * a, k);
-        let heading = rule.heading::<false>(place, k, &mut chance, scratch).ok()?;
+        let heading = rule.heading::<FMA>(place, k, &mut chance, scratch).ok()?;
         list.push((place, k, heading));
         k = heading.direction;
     }
@@ -184,7 +198,7 @@ pub fn tangent<R: Differentiable>(
         row[i] = 1.0;
     }
     for pair in states.windows(2) {
-        let stages = stages(rule, limits, &pair[0], &pair[1], &mut scratch)?;
+        let stages = stages::<R, false>(rule, limits, &pair[0], &pair[1], &mut scratch)?;
         let linear = stages
             .list
             .iter()
@@ -217,7 +231,9 @@ pub fn tangent<R: Differentiable>(
 ///
 /// # Shapes
 /// `cotangents` has one entry a state; `gradient` as the numbers of the field.
+#[allow(clippy::too_many_arguments)]
 pub fn reverse<R: Differentiable>(
+    level: SimdLevel,
     rule: &R,
     limits: &Limits,
     states: &[State],
@@ -226,43 +242,64 @@ pub fn reverse<R: Differentiable>(
     start: Vec3,
     gradient: &mut [f64],
 ) -> Option<(Vec3, Vec3)> {
-    let h = limits.step;
-    let (nodes, weights) = limits.integrator.table();
-    let mut scratch = Scratch::default();
-    let (mut x, mut d) = ([0.0; 3], [0.0; 3]);
-    // The survival up to a point holds all amplitudes before it.
-    let mut alive = 0.0;
-    for k in (0..states.len()).rev() {
-        x = plus(x, cotangents[k].point);
-        alive += cotangents[k].survival;
-        let amplitude = alive * survival.slope(states[k].amplitude);
-        let inner = match k.checked_sub(1) {
-            Some(before) => stages(rule, limits, &states[before], &states[k], &mut scratch)?,
-            None => {
-                let State { x, direction, amplitude } = states[0];
-                Stages { list: vec![(x, start, Heading { direction, amplitude })] }
-            }
-        };
-        let (place, previous, heading) = inner.list.last()?;
-        let linear = rule.linearise(*place, *previous, heading)?;
-        rule.pull(*place, heading, d, amplitude, gradient);
-        x = along(plus(x, transposed(&linear.direction, d)), amplitude, linear.amplitude);
-        let mut dk = transposed(&linear.previous, d);
-        if k == 0 {
-            return Some((x, dk));
-        }
-        // x' = x + h sum b k: what the new point hands to the inner directions.
-        let end = x;
-        for (i, a) in nodes.iter().enumerate().rev() {
-            let (place, previous, heading) = &inner.list[i];
-            dk = along(dk, h * weights[i + 1], end);
-            let linear = rule.linearise(*place, *previous, heading)?;
-            rule.pull(*place, heading, dk, 0.0, gradient);
-            let there = transposed(&linear.direction, dk);
-            dk = along(transposed(&linear.previous, dk), h * a, there);
+    let reverse = Reverse { rule, limits, states, cotangents, survival, start, gradient };
+    at_level(level, reverse)
+}
+
+struct Reverse<'a, R> {
+    rule: &'a R,
+    limits: &'a Limits,
+    states: &'a [State],
+    cotangents: &'a [Cotangent],
+    survival: &'a Survival,
+    start: Vec3,
+    gradient: &'a mut [f64],
+}
+
+impl<R: Differentiable> Task for Reverse<'_, R> {
+    type Output = Option<(Vec3, Vec3)>;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> Self::Output {
+        let Self { rule, limits, states, cotangents, survival, start, gradient } = self;
+        let h = limits.step;
+        let (nodes, weights) = limits.integrator.table();
+        let mut scratch = Scratch::default();
+        let (mut x, mut d) = ([0.0; 3], [0.0; 3]);
+        // The survival up to a point holds all amplitudes before it.
+        let mut alive = 0.0;
+        for k in (0..states.len()).rev() {
+            x = plus(x, cotangents[k].point);
+            alive += cotangents[k].survival;
+            let amplitude = alive * survival.slope(states[k].amplitude);
+            let inner = match k.checked_sub(1) {
+                Some(before) => {
+                    stages::<R, FMA>(rule, limits, &states[before], &states[k], &mut scratch)?
+                }
+                None => {
+                    let State { x, direction, amplitude } = states[0];
+                    Stages { list: vec![(x, start, Heading { direction, amplitude })] }
+                }
+            };
+            let (place, previous, heading) = inner.list.last()?;
+            let (there, mut dk) =
+                rule.pull::<FMA>(*place, *previous, heading, d, amplitude, &mut scratch, gradient)?;
             x = plus(x, there);
+            if k == 0 {
+                return Some((x, dk));
+            }
+            // x' = x + h sum b k: what the new point hands to the inner directions.
+            let end = x;
+            for (i, a) in nodes.iter().enumerate().rev() {
+                let (place, previous, heading) = &inner.list[i];
+                dk = along(dk, h * weights[i + 1], end);
+                let (there, before) =
+                    rule.pull::<FMA>(*place, *previous, heading, dk, 0.0, &mut scratch, gradient)?;
+                dk = along(before, h * a, there);
+                x = plus(x, there);
+            }
+            d = along(dk, h * weights[0], end);
         }
-        d = along(dk, h * weights[0], end);
+        Some((x, d))
     }
-    Some((x, d))
 }

@@ -211,6 +211,7 @@ impl CustomOp2 for Op {
             } else {
                 let start = graph.placement.field_of_world(graph.directions[n]);
                 let pulled = reverse(
+                    simd::level(),
                     &ready.rule(),
                     &ready.limits,
                     &states,
