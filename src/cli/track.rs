@@ -135,9 +135,10 @@ pub(crate) struct TrackArgs {
     /// Rule: peak, closest, tensor, probabilistic, ifod2, ptt, bootstrap or posterior.
     #[arg(long, value_name = "NAME", help_heading = "Steps")]
     rule: String,
-    /// Method of a step: euler, midpoint or rk4 (ifod2 and ptt have their own).
-    #[arg(long, value_name = "NAME", default_value = "euler", help_heading = "Steps")]
-    integrator: String,
+    /// Method of a step: euler, midpoint or rk4 [default: midpoint for peak, closest and tensor, euler
+    /// for rules that draw; ifod2 and ptt have their own].
+    #[arg(long, value_name = "NAME", help_heading = "Steps")]
+    integrator: Option<String>,
     /// Step, mm [default: half of the smallest edge of a voxel].
     #[arg(long, value_name = "MM", help_heading = "Steps")]
     step_mm: Option<f64>,
@@ -363,9 +364,10 @@ impl TrackArgs {
     }
 
     fn spec(&self, rule: Rule, geometry: &ImageGeometry) -> anyhow::Result<TrackingSpec> {
+        let steady = matches!(self.rule.as_str(), "peak" | "closest" | "tensor");
         let integrator = named(
             "integrator",
-            &self.integrator,
+            self.integrator.as_deref().unwrap_or(if steady { "midpoint" } else { "euler" }),
             &[
                 ("euler", Integrator::Euler),
                 ("midpoint", Integrator::Midpoint),
