@@ -39,6 +39,7 @@ pub mod simd;
 pub mod sinogram;
 pub mod special;
 pub mod sphere_series;
+pub mod spline;
 pub mod streamline;
 pub mod student_t;
 pub mod text;
