@@ -94,8 +94,7 @@ pub fn cholesky_inverse(l: &[f64], n: usize) -> Vec<f64> {
 /// `a` `[n, n]`, result `[n, n]`.
 pub fn invert(a: &[f64], n: usize) -> Option<Vec<f64>> {
     let mut a = a.to_vec();
-    let mut out: Vec<f64> =
-        (0..n * n).map(|i| if i / n == i % n { 1.0 } else { 0.0 }).collect();
+    let mut out: Vec<f64> = (0..n * n).map(|i| if i / n == i % n { 1.0 } else { 0.0 }).collect();
     let largest = a.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
     for j in 0..n {
         let pivot = (j..n).max_by(|x, y| a[x * n + j].abs().total_cmp(&a[y * n + j].abs()))?;

@@ -56,10 +56,7 @@ pub fn normals(n: Vec3) -> [Vec3; 2] {
     let sign = 1.0_f64.copysign(n[2]);
     let a = -1.0 / (sign + n[2]);
     let b = n[0] * n[1] * a;
-    [
-        [1.0 + sign * n[0] * n[0] * a, sign * b, -sign * n[0]],
-        [b, sign + n[1] * n[1] * a, -n[1]],
-    ]
+    [[1.0 + sign * n[0] * n[0] * a, sign * b, -sign * n[0]], [b, sign + n[1] * n[1] * a, -n[1]]]
 }
 
 #[cfg(test)]

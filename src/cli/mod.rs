@@ -54,6 +54,7 @@ mod set_up;
 mod simulate;
 mod slice;
 mod streaming;
+mod sweep;
 mod track;
 mod truth;
 mod verdict;

@@ -184,7 +184,8 @@ impl Mesh {
             [[0, 1, 2].map(|a| of(a, f64::min)), [0, 1, 2].map(|a| of(a, f64::max))]
         };
         let bounds: Vec<[[f64; 3]; 2]> = faces.iter().map(box_of).collect();
-        let mean = bounds.iter().map(|[l, h]| norm(minus(*h, *l))).sum::<f64>() / bounds.len() as f64;
+        let mean =
+            bounds.iter().map(|[l, h]| norm(minus(*h, *l))).sum::<f64>() / bounds.len() as f64;
         if let Some(cell) = cell
             && (0..3).any(|a| !(cell[a] > size[a] * (1.0 + 1e-9) && cell[a].is_finite()))
         {
@@ -651,4 +652,3 @@ impl Scene for MeshScene<'_> {
         })
     }
 }
-
