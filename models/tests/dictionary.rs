@@ -28,15 +28,15 @@ fn acquisition() -> Acquisition {
 fn exact(sweep: &str, substrate: &str) -> DictionaryTable {
     let sweep = SweepSpec::from_toml(sweep).unwrap();
     let sweep = sweep.over(&SubstrateSpec::from_toml(substrate).unwrap()).unwrap();
-    let substrates = sweep.substrates().unwrap().iter().map(|s| s.build().unwrap()).collect();
-    sweep.of(substrates, &acquisition(), true).unwrap().exact(|_| ()).unwrap()
+    let substrates = sweep.substrates(0).unwrap().iter().map(|s| s.build().unwrap()).collect();
+    sweep.of(vec![substrates], &acquisition(), true).unwrap().exact(|_| ()).unwrap()
 }
 
 fn walked(sweep: &str, substrate: &str, walkers: u64, seed: u64) -> DictionaryTable {
     let sweep = SweepSpec::from_toml(sweep).unwrap();
     let sweep = sweep.over(&SubstrateSpec::from_toml(substrate).unwrap()).unwrap();
-    let substrates = sweep.substrates().unwrap().iter().map(|s| s.build().unwrap()).collect();
-    let swept = sweep.of(substrates, &acquisition(), false).unwrap();
+    let substrates = sweep.substrates(0).unwrap().iter().map(|s| s.build().unwrap()).collect();
+    let swept = sweep.of(vec![substrates], &acquisition(), false).unwrap();
     let step = swept.step_ms(None).unwrap();
     swept.walk(walkers, step, seed, |_| ()).unwrap().0
 }
@@ -349,7 +349,7 @@ fn wrong_sweeps_name_the_key() {
         let substrate = SubstrateSpec::from_toml(CYLINDER).unwrap();
         let found = SweepSpec::from_toml(sweep)
             .and_then(|s| s.over(&substrate))
-            .and_then(|s| s.substrates());
+            .and_then(|s| s.substrates(0));
         let error = found.unwrap_err().to_string();
         assert!(words.iter().all(|w| error.contains(w)), "{sweep}: {error}");
     }

@@ -48,16 +48,19 @@ impl SweepRun<'_> {
         let spec = SweepSpec::from_toml(&text).with_context(name)?;
         let substrate = read_substrate_spec(self.substrate)?;
         let sweep = spec.over(&substrate).with_context(name)?;
-        let specs = sweep.substrates().with_context(name)?;
-        let substrates = specs
-            .iter()
-            .map(|s| build_substrate(self.substrate, s))
-            .collect::<Result<Vec<_>, _>>()
-            .with_context(name)?;
         let exact = self.walkers.is_none();
+        let packings = if exact { 1 } else { sweep.packings() };
+        let mut substrates = Vec::with_capacity(packings);
+        for k in 0..packings {
+            let specs = sweep.substrates(k).with_context(name)?;
+            let built: Result<Vec<_>, _> =
+                specs.iter().map(|s| build_substrate(self.substrate, s)).collect();
+            substrates.push(built.with_context(name)?);
+        }
         let identity = {
             let text = format!(
-                "{substrates:?}{spec:?}{:?}{:?}{:?}{}",
+                "{:?}{spec:?}{:?}{:?}{:?}{}",
+                substrates.first(),
                 self.acquisition.shells(),
                 self.walkers,
                 self.step_ms.map(f64::to_bits),

@@ -10,11 +10,13 @@
 //! azimuths = 8                        # directions about the axis at every angle to it
 //! cosines = 12                        # angles to the axis; by b and diffusivity when left out
 //! symmetry = "axial"                  # axial | isotropic; by the kind of substrate
+//! own_packings = true                 # of random packings: one a batch, not the same for all
 //! ```
 //!
 //! Every point of the grid is walked with the same random numbers and the same time step, so
 //! that errors change slowly from point to point and the interpolant is as smooth as the
-//! signal. On every shell the cosines are the positive nodes of a Gauss-Legendre rule, and the
+//! signal. Batches have random packings of their own (`packing_seed` and the number of the
+//! batch), so that the errors are also those of a finite number of packed objects. On every shell the cosines are the positive nodes of a Gauss-Legendre rule, and the
 //! signals are means over azimuths; an isotropic substrate has the mean over all directions.
 //! The number of cosines, $4 + 3\sqrt{bD}$ ($8 + 6.4\sqrt{bD}$ for exact signals), leaves
 //! terms of about 1e-6 (1e-16) out of the series of free diffusion.
@@ -28,6 +30,8 @@ use microtome_kernels::legendre::{gauss_legendre, series_terms};
 use microtome_kernels::vector::normals;
 use serde::{Deserialize, Serialize};
 
+/// The key of the substrate that makes packings differ.
+const PACKING_SEED: &str = "packing_seed";
 /// Most points of a grid.
 const POINTS: usize = 100_000;
 
@@ -108,11 +112,13 @@ pub struct SweepOptions {
     /// The symmetry, where the kind of substrate does not tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub symmetry: Option<Symmetry>,
+    /// Whether every batch has a random packing of its own.
+    pub own_packings: bool,
 }
 
 impl Default for SweepOptions {
     fn default() -> Self {
-        Self { batches: 16, azimuths: 8, cosines: None, symmetry: None }
+        Self { batches: 16, azimuths: 8, cosines: None, symmetry: None, own_packings: true }
     }
 }
 
@@ -145,7 +151,8 @@ pub struct Sweep {
 #[derive(Debug)]
 pub struct Swept {
     table: DictionaryTable,
-    substrates: Vec<Substrate>,
+    /// `[packing][point]`.
+    substrates: Vec<Vec<Substrate>>,
     sequence: Sequence,
     /// Share of every measurement in its entry.
     weights: Vec<(usize, f64)>,
@@ -294,14 +301,28 @@ impl Sweep {
         self.options.batches
     }
 
-    /// The substrates of all points, the last parameter fastest.
+    /// Different packings of every point: one a batch, or one where nothing is packed at
+    /// random.
+    pub fn packings(&self) -> usize {
+        let shape = &self.substrate.substrate;
+        let random = shape.count.is_some() && shape.objects.is_none();
+        let seeds = self.varied.iter().flat_map(|v| &v.keys).any(|k| k.ends_with(PACKING_SEED));
+        if random && self.options.own_packings && !seeds { self.options.batches } else { 1 }
+    }
+
+    /// The substrates of all points in one of the packings, the last parameter fastest.
     ///
     /// # Errors
     /// A key that the substrate can't have.
-    pub fn substrates(&self) -> Result<Vec<SubstrateSpec>, DictionaryError> {
+    pub fn substrates(&self, packing: usize) -> Result<Vec<SubstrateSpec>, DictionaryError> {
         let axes: Vec<DictionaryAxis> = self.varied.iter().map(|v| v.axis.clone()).collect();
         let grid = DictionaryTable { axes, ..DictionaryTable::default() };
-        let text = toml::Value::try_from(&self.substrate)
+        let mut substrate = self.substrate.clone();
+        if self.packings() > 1 {
+            let seed = substrate.substrate.packing_seed.unwrap_or(0);
+            substrate.substrate.packing_seed = Some(seed.wrapping_add(packing as u64));
+        }
+        let text = toml::Value::try_from(&substrate)
             .map_err(|e| wrong(format!("the substrate can't be written: {e}")))?;
         (0..self.points())
             .map(|point| {
@@ -320,22 +341,26 @@ impl Sweep {
             .collect()
     }
 
-    /// Makes a sweep of the substrates of [`Sweep::substrates`], built, and the shells of an
-    /// acquisition.
+    /// Makes a sweep of the substrates of [`Sweep::substrates`], built, `[packing][point]`, and
+    /// the shells of an acquisition.
     ///
     /// # Errors
     /// An acquisition without weighting by pulses.
     pub fn of(
         &self,
-        substrates: Vec<Substrate>,
+        substrates: Vec<Vec<Substrate>>,
         acquisition: &Acquisition,
         exact: bool,
     ) -> Result<Swept, DictionaryError> {
         if !acquisition.waveforms().is_empty() || !acquisition.is_linear() {
             return Err(wrong("a dictionary is of pairs of pulses along one direction; waveforms and b-tensors have none".into()));
         }
-        let largest =
-            substrates.iter().flat_map(|s| s.media()).map(|m| m.diffusivity).fold(0.0, f64::max);
+        let largest = substrates
+            .iter()
+            .flatten()
+            .flat_map(|s| s.media())
+            .map(|m| m.diffusivity)
+            .fold(0.0, f64::max);
         let axis = match self.substrate.substrate.axis {
             Some(v) => {
                 let norm = v.iter().map(|x| x * x).sum::<f64>().sqrt();
@@ -413,7 +438,7 @@ fn set(table: &mut toml::Value, key: &str, x: f64) -> Result<(), DictionaryError
     for part in path.split('.') {
         at = at.get_mut(part).ok_or_else(missing)?;
     }
-    let whole = ["count", "packing_seed"].contains(&last) && x.fract() == 0.0;
+    let whole = ["count", PACKING_SEED].contains(&last) && x.fract() == 0.0;
     let value = if whole { toml::Value::Integer(x as i64) } else { toml::Value::Float(x) };
     at.as_table_mut().ok_or_else(missing)?.insert(last.to_string(), value);
     Ok(())
@@ -436,7 +461,7 @@ impl Swept {
     /// Those of [`Simulation::new`].
     pub fn step_ms(&self, given: Option<f64>) -> Result<f64, DictionaryError> {
         let mut least = f64::INFINITY;
-        for s in &self.substrates {
+        for s in self.substrates.iter().flatten() {
             let simulation = Simulation::new(s.clone(), &self.sequence, given, 1, 0);
             least = least.min(simulation.map_err(|e| wrong(e.to_string()))?.time_step().ms);
         }
@@ -451,8 +476,8 @@ impl Swept {
         mut self,
         mut observe: impl FnMut(Observation),
     ) -> Result<DictionaryTable, DictionaryError> {
-        let of = self.substrates.len();
-        for (done, s) in self.substrates.iter().enumerate() {
+        let of = self.table.points();
+        for (done, s) in self.substrates.iter().take(1).flatten().enumerate() {
             observe(Observation { done, of });
             let signals = exact_signals(s, &self.sequence).map_err(|e| wrong(e.to_string()))?;
             let total = signals.rows.iter().filter(|r| r.compartment == TOTAL);
@@ -482,15 +507,19 @@ impl Swept {
         mut observe: impl FnMut(Observation),
     ) -> Result<(DictionaryTable, u64), DictionaryError> {
         let (count, entries) = (self.batches, self.table.entries());
-        let of = self.substrates.len() * count;
-        let size = self.substrates.len() * entries;
+        let points = self.table.points();
+        let of = points * count;
         let each = walkers.div_ceil(count as u64);
-        let mut batches = vec![Vec::with_capacity(size); count];
-        let mut imaginary = vec![Vec::with_capacity(size); count];
+        let mut batches = vec![Vec::with_capacity(points * entries); count];
+        let mut imaginary = batches.clone();
         let mut steps = 0;
-        for (point, s) in self.substrates.iter().enumerate() {
+        for point in 0..points {
             for k in 0..count {
                 observe(Observation { done: point * count + k, of });
+                let Some(s) = self.substrates.iter().cycle().nth(k).and_then(|p| p.get(point))
+                else {
+                    return Err(wrong(format!("{points} substrates are needed a packing")));
+                };
                 let seed = batch_seed(seed, k);
                 let walk = Simulation::new(s.clone(), &self.sequence, Some(step_ms), each, seed)
                     .map_err(|e| wrong(e.to_string()))?;
