@@ -149,7 +149,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let search =
                 SearchSpec { sampler: SampleMethod::Auto, draws: 250, ..SearchSpec::default() };
             let fitter = Fitter::new(&lowered, &scheme, FitOptions::default());
-            let mut sampler = Sampler::new(fitter, SampleOptions::of(&search));
+            let mut sampler = Sampler::with_options(fitter, SampleOptions::of(&search));
             for (scale, clean) in SCALES.iter().zip(&truths) {
                 let clean = clean.as_ref().map_err(|e| e.to_string())?;
                 let (mut error, mut spread, mut inside) = (0.0, 0.0, 0);

@@ -88,7 +88,7 @@ pub struct CompartmentSpec {
     /// The file of a `dictionary`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
-    /// How many principal parts of the errors of a `dictionary` are parameters; 0 takes its
+    /// How many parts of the errors of a `dictionary` are parameters; 0 takes its
     /// signals for exact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_modes: Option<usize>,
@@ -161,12 +161,7 @@ impl CompartmentSpec {
             Some(table) if of_dictionary => {
                 Arc::new(DictionaryTissue::new(table.clone())) as Arc<dyn Compartment>
             }
-            None if of_dictionary => {
-                return Err(refused(
-                    "file",
-                    "it names the table of signals (`microtome simulate --sweep` writes one), which has not been read; write kind = \"dictionary\" and file = \"signals.parquet\" in a model file, or --model dictionary:signals.parquet",
-                ));
-            }
+            None if of_dictionary => return Err(SpecError::NoDictionary),
             _ => find(&self.kind)?,
         };
         if let Some([first, second]) = &self.of {
@@ -373,6 +368,23 @@ pub enum SpecError {
         /// Why.
         reason: String,
     },
+    /// A dictionary without its table.
+    #[error(
+        "compartment kind `dictionary` needs its `file`, a table of `microtome simulate --sweep`: write file = \"signals.parquet\" under it in a model file, or --model dictionary:signals.parquet"
+    )]
+    NoDictionary,
+    /// A dictionary whose table is another one.
+    #[error(
+        "{file} is not the table that the model was written with (`content` is {given}, that of the file {found}); take the old file, or remove the line"
+    )]
+    Content {
+        /// The file.
+        file: String,
+        /// As given.
+        given: String,
+        /// That of the file.
+        found: String,
+    },
     /// Not valid TOML, or an unknown key.
     #[error("model file: {message}")]
     Toml {
@@ -459,7 +471,7 @@ impl ModelSpec {
     }
 
     /// Gives every `dictionary` its table: `read` is called with the file as written and the
-    /// number of principal parts of its errors. The specification then says what was read
+    /// number of parts of its errors. The specification then says what was read
     /// ([`Dictionary::content`]).
     ///
     /// # Errors
@@ -472,17 +484,9 @@ impl ModelSpec {
         for c in self.compartments.iter_mut().filter(|c| c.kind == DICTIONARY) {
             let Some(file) = &c.file else { continue };
             let found = read(file, c.error_modes)?;
-            if c.content.as_ref().is_some_and(|hash| hash != found.content()) {
-                return Err(SpecError::Modifier {
-                    kind: DICTIONARY.into(),
-                    modifier: "content".into(),
-                    reason: format!(
-                        "{} is another file now, of content {}; take the old file, or remove this line",
-                        file.display(),
-                        found.content()
-                    ),
-                }
-                .into());
+            if let Some(given) = c.content.take().filter(|hash| hash != found.content()) {
+                let (file, found) = (file.display().to_string(), found.content().to_string());
+                return Err(SpecError::Content { file, given, found }.into());
             }
             c.content = Some(found.content().to_string());
             c.dictionary = Some(Arc::new(found));

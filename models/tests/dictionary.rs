@@ -169,7 +169,7 @@ fn exact_twin_equals_cylinder_exact() {
     let dictionary = Dictionary::new(&table, None, "x").unwrap();
     assert_eq!((dictionary.error_modes(), dictionary.largest_se()), (0, 0.0));
     let left_out = dictionary.left_out().iter().map(|e| e.largest).fold(0.0, f64::max);
-    assert!((1e-6..2e-3).contains(&left_out), "{left_out:e}");
+    assert!((1e-6..0.05).contains(&left_out), "{left_out:e}");
     let ours = Arc::new(model(ALONE, &dictionary).unwrap());
     let text = "[[compartment]]\nkind = \"cylinder_exact\"\n[link]\n\
         \"cylinder_exact.lambda_perp_intrinsic\" = { equal = \"cylinder_exact.lambda_par\" }\n";
@@ -193,7 +193,7 @@ fn exact_twin_equals_cylinder_exact() {
     assert!(between > 1e-8 && between < left_out, "{between:e} {left_out:e}");
 }
 
-/// The principal parts hold the variance of the batches, and the walked signals agree with the
+/// The parts hold the variance of the batches, and the walked signals agree with the
 /// exact ones within their errors.
 #[test]
 fn errors_of_walks_are_known() {
@@ -217,7 +217,7 @@ fn errors_of_walks_are_known() {
     // The errors are one another's: their mean square is wide about 1.
     assert!((0.2..3.5).contains(&square), "{square}");
     let dictionary = Dictionary::new(&walk, None, "x").unwrap();
-    assert!(dictionary.held() > 0.8 && dictionary.error_modes() <= 6);
+    assert!(dictionary.held() > 0.8 && dictionary.error_modes() <= 8);
     let (width, modes) = (dictionary.width(), dictionary.error_modes());
     let (mut value, mut slope) = (vec![0.0; width], vec![0.0; (1 + modes) * width]);
     let mut held = 0.0;
@@ -235,7 +235,7 @@ fn errors_of_walks_are_known() {
         }
     }
     let total: f64 = walk.se.iter().map(|s| s * s).sum();
-    assert!((held / total - 1.0).abs() < 1e-9, "{held} {total}");
+    assert!((held / total - dictionary.held()).abs() < 1e-9, "{held} {total}");
     // The same walkers at every radius: neighbours are off together.
     let n = walk.entries();
     let (mut product, mut squares) = (0.0, [0.0; 2]);
@@ -305,7 +305,7 @@ fn wrong_models_name_the_key() {
     fails("[[compartment]]\nkind = \"dictionary\"\n", &["`file`", "--sweep"]);
     fails("[[compartment]]\nkind = \"ball\"\nfile = \"a\"\n", &["`file`", "dictionary"]);
     fails("[[compartment]]\nkind = \"ball\"\nerror_modes = 1\n", &["`error_modes`"]);
-    fails(&format!("{ALONE}content = \"other\"\n"), &["d.parquet", "another file"]);
+    fails(&format!("{ALONE}content = \"other\"\n"), &["d.parquet", "`content` is other"]);
     let below = format!("{ALONE}[range]\n\"dictionary.radius\" = [0.1, 3.0]\n");
     fails(&below, &["dictionary.radius", "0.5"]);
     fails(&format!("{ALONE}[link]\n\"dictionary.radius\" = {{ fixed = 9.0 }}\n"), &["radius", "9"]);

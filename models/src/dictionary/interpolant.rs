@@ -1,13 +1,4 @@
-//! Splines through a table, with the principal parts of its errors.
-//!
-//! Batches $y_b$ of walkers, $b = 1\ldots B$, of mean $\bar y$ give the covariance of the mean
-//!
-//! $$C = X^TX,\qquad X_b = \frac{y_b - \bar y}{\sqrt{B(B-1)}},$$
-//!
-//! over all points and entries together, so that errors which move a whole shell, or the
-//! signals of all radii, are one number. With the eigenvectors $v_j$ of the small matrix
-//! $XX^T$ the parts are $X^Tv_j$. The first ones that hold 99 % of the variance are kept,
-//! [`super::ERROR_MODES`] at most, and stretched so that they hold all of it.
+//! Splines through a table and through the parts of its errors.
 //!
 //! *Leaving nodes out.* For every parameter of four nodes and more, the spline through the
 //! grid without one inner node, at that node, is off by an error that bounds that of the
@@ -15,15 +6,11 @@
 //!
 //! Validated by `models/tests/dictionary.rs`.
 
-use super::ERROR_MODES;
 use super::table::{DictionaryAxis, DictionaryError, DictionaryTable};
 use microtome_kernels::dense::invert;
-use microtome_kernels::eigen::eigen_symmetric;
 use microtome_kernels::legendre::even_polynomials;
 use microtome_kernels::spline::{GridSpline, SplineAxis};
 
-/// Share of the variance of the errors that the principal parts hold.
-const HELD: f64 = 0.99;
 /// b-values and times are those of the dictionary to this share.
 const SAME: f64 = 1e-6;
 
@@ -68,13 +55,13 @@ pub struct Dictionary {
 impl Dictionary {
     /// The interpolant of a table.
     ///
-    /// `error_modes` is the number of principal parts of the errors; the rule above where it is
-    /// `None`, and 0 takes the signals for exact. `content` identifies the table (a hash of its
+    /// `error_modes` is the number of parts of the errors; enough for 99 % of their variance and
+    /// [`super::ERROR_MODES`] at most where it is `None`, and 0 takes the signals for exact. `content` identifies the table (a hash of its
     /// file).
     ///
     /// # Errors
     /// A table whose numbers do not fit together; cosines that do not determine a series;
-    /// more principal parts than batches less one.
+    /// more parts of the errors than batches less one.
     pub fn new(
         table: &DictionaryTable,
         error_modes: Option<usize>,
@@ -83,7 +70,7 @@ impl Dictionary {
         table.check()?;
         let wrong = |what: String| DictionaryError { what };
         let entries = table.entries();
-        let (parts, held) = principal_parts(table, error_modes)?;
+        let (parts, held) = super::error_modes::error_modes(table, error_modes)?;
         let mut layers = table.signal.clone();
         for part in &parts {
             layers.extend_from_slice(part);
@@ -140,13 +127,12 @@ impl Dictionary {
         self.axial
     }
 
-    /// Number of principal parts of the errors.
+    /// Number of parts of the errors.
     pub fn error_modes(&self) -> usize {
         self.spline.layers() - 1
     }
 
-    /// The share of the variance of the errors that the principal parts held before they were
-    /// stretched to hold all of it; 1 without errors.
+    /// The share of the variance of the errors that the parts hold; 1 without errors.
     pub fn held(&self) -> f64 {
         self.held
     }
@@ -217,70 +203,6 @@ fn rounded(ms: f64) -> f64 {
 
 fn axes_of(axes: &[DictionaryAxis]) -> Option<Vec<SplineAxis>> {
     axes.iter().map(|a| SplineAxis::new(&a.nodes)).collect()
-}
-
-/// The principal parts of the errors, `[mode][grid, entry]`, and the share they held.
-fn principal_parts(
-    table: &DictionaryTable,
-    most: Option<usize>,
-) -> Result<(Vec<Vec<f64>>, f64), DictionaryError> {
-    let b = table.batches.len();
-    if let Some(n) = most.filter(|n| *n > b.saturating_sub(1)) {
-        return Err(DictionaryError {
-            what: format!(
-                "error_modes = {n}; {b} batches of walkers tell of {} at most",
-                b.saturating_sub(1)
-            ),
-        });
-    }
-    if b < 2 || most == Some(0) {
-        return Ok((Vec::new(), 1.0));
-    }
-    let scale = 1.0 / ((b * (b - 1)) as f64).sqrt();
-    let size = table.signal.len();
-    let mut mean = vec![0.0; size];
-    for batch in &table.batches {
-        for (m, v) in mean.iter_mut().zip(batch) {
-            *m += v / b as f64;
-        }
-    }
-    let rows: Vec<Vec<f64>> = table
-        .batches
-        .iter()
-        .map(|batch| batch.iter().zip(&mean).map(|(v, m)| scale * (v - m)).collect())
-        .collect();
-    let mut gram = vec![0.0; b * b];
-    for i in 0..b {
-        for j in 0..=i {
-            let sum: f64 = rows[i].iter().zip(&rows[j]).map(|(x, y)| x * y).sum();
-            gram[i * b + j] = sum;
-            gram[j * b + i] = sum;
-        }
-    }
-    let (values, vectors) = eigen_symmetric(&gram, b);
-    let total: f64 = values.iter().map(|v| v.max(0.0)).sum();
-    if total <= 0.0 {
-        return Ok((Vec::new(), 1.0));
-    }
-    let (mut kept, mut held) = (0, 0.0);
-    while kept < most.unwrap_or(ERROR_MODES).min(b - 1)
-        && (most.is_some() || held < HELD * total)
-        && values[kept] > 0.0
-    {
-        held += values[kept];
-        kept += 1;
-    }
-    let stretch = (total / held).sqrt();
-    let parts = (0..kept).map(|k| {
-        let mut part = vec![0.0; size];
-        for (row, v) in rows.iter().zip(&vectors[k * b..]) {
-            for (p, x) in part.iter_mut().zip(row) {
-                *p += stretch * v * x;
-            }
-        }
-        part
-    });
-    Ok((parts.collect(), held / total))
 }
 
 /// The errors at inner nodes that are left out, one after another.

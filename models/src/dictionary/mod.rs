@@ -11,14 +11,15 @@
 //!
 //! The errors of the simulation are not independent from measurement to measurement, as all
 //! come from the same walkers. Their covariance is known from batches of walkers, and its
-//! principal parts $c^{(j)}$ are parameters `error_j` of the compartment with a standard
+//! parts $c^{(j)}$ are parameters `error_j` of the compartment with a standard
 //! normal prior: whatever the noise of the data, the posterior and the fit count what the
 //! simulation does not know.
 //!
 //! | module | idea |
 //! |---|---|
 //! | `table` | signals on a grid, as they are simulated or read |
-//! | `interpolant` | splines through a table, the principal parts of its errors, errors of interpolation |
+//! | `error_modes` | the parts of the errors that count |
+//! | `interpolant` | splines through a table and these parts, errors of interpolation |
 //! | `tissue` | a dictionary as a compartment |
 //! | `sweep` | which parameters of a substrate vary, and where they are simulated |
 //!
@@ -26,12 +27,13 @@
 //! |---|---|
 //! | $\theta$ | parameters of the substrate, in the units of their names |
 //! | $s, k$ | shell, half the order |
-//! | $z_j$ | how far the simulation is off along a principal part of its errors |
+//! | $z_j$ | how far the simulation is off along a part of its errors |
 //!
-//! Source: the principal parts are those of Kennedy & O'Hagan 2001, doi:10.1111/1467-9868.00294,
-//! sec. 4 in spirit (an uncertain simulator inside a likelihood). Validated by
+//! Source: an uncertain simulator inside a likelihood: Kennedy & O'Hagan 2001,
+//! doi:10.1111/1467-9868.00294, sec. 4. Validated by
 //! `models/tests/dictionary.rs` and `inference/tests/dictionary.rs`.
 
+mod error_modes;
 mod interpolant;
 mod sweep;
 mod table;
@@ -44,5 +46,5 @@ pub use tissue::DictionaryTissue;
 
 /// The name of the kind in model files and expressions.
 pub const DICTIONARY: &str = "dictionary";
-/// Most principal parts of the errors of a simulation that a model has when it is not told.
-pub const ERROR_MODES: usize = 6;
+/// Most parts of the errors of a simulation that a model has when it is not told.
+pub const ERROR_MODES: usize = 8;

@@ -6,7 +6,7 @@
 //! name = "radius"                     # left out: the last word of the key without its unit
 //! values = [0.5, 1.0, 2.0, 3.0]       # or from, to, count and spacing = "linear" | "log"
 //! [sweep]
-//! batches = 16                        # independent batches of walkers
+//! batches = 24                        # independent batches of walkers
 //! azimuths = 8                        # directions about the axis at every angle to it
 //! cosines = 12                        # angles to the axis; by b and diffusivity when left out
 //! symmetry = "axial"                  # axial | isotropic; by the kind of substrate
@@ -118,7 +118,7 @@ pub struct SweepOptions {
 
 impl Default for SweepOptions {
     fn default() -> Self {
-        Self { batches: 16, azimuths: 8, cosines: None, symmetry: None, own_packings: true }
+        Self { batches: 24, azimuths: 8, cosines: None, symmetry: None, own_packings: true }
     }
 }
 

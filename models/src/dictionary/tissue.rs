@@ -20,8 +20,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 pub struct DictionaryTissue {
     dictionary: Arc<Dictionary>,
     parameters: Vec<ParameterSpec>,
-    /// Why it has no signal for other shells.
-    refusal: &'static str,
+    /// The shells in words.
+    shells: String,
 }
 
 /// The one copy of a text that lives as long as the program: names of parameters that only a
@@ -63,14 +63,11 @@ impl DictionaryTissue {
             domain: [f64::NEG_INFINITY, f64::INFINITY],
             default: Some(0.0),
             period: None,
-            meaning: "error of the simulation along a principal part, in its standard deviations",
+            meaning: "error of the simulation along a part of it, in its standard deviations",
         });
         let parameters = of_grid.chain(of_errors).collect();
-        let refusal = kept(&format!(
-            "was simulated for other shells (s/mm2, ms): {}",
-            dictionary.shells_in_words()
-        ));
-        Self { dictionary, parameters, refusal }
+        let shells = dictionary.shells_in_words();
+        Self { dictionary, parameters, shells }
     }
 
     fn series(&self, shells: &[Shell]) -> ZonalSeries {
@@ -107,7 +104,13 @@ impl Compartment for DictionaryTissue {
             Some("was simulated for pairs of pulses, not for free waveforms")
         } else if shell.b > 0.0 && shell.delta_ms.is_some() && self.dictionary.find(shell).is_none()
         {
-            Some(self.refusal)
+            // As many texts as there are shells.
+            Some(kept(&format!(
+                "was simulated for other pulses than delta = {} ms, Delta = {} ms at this b; its shells (s/mm2, ms) are {}",
+                shell.delta_ms.unwrap_or(0.0),
+                shell.big_delta_ms.unwrap_or(0.0),
+                self.shells
+            )))
         } else {
             None
         }
