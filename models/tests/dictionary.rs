@@ -1,5 +1,5 @@
 //! Simulated dictionaries against what they interpolate.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 use microtome_models::dictionary::{
     Dictionary, DictionaryAxis, DictionaryShell, DictionaryTable, SweepSpec,
@@ -197,31 +197,31 @@ fn exact_twin_equals_cylinder_exact() {
 /// exact ones within their errors.
 #[test]
 fn errors_of_walks_are_known() {
-    let sweep = "[[parameter]]\nkey = \"substrate.radius_um\"\nvalues = [1.0, 2.0, 3.0]\n\
+    let sweep = "[[parameter]]\nkey = \"substrate.radius_um\"\nvalues = [2.0, 3.0, 4.0]\n\
         [sweep]\nbatches = 24\nazimuths = 4\ncosines = 10\n";
-    let walk = walked(sweep, CYLINDER, 4800, 3);
+    let walk = walked(sweep, CYLINDER, 1200, 3);
     assert_eq!((walk.batches.len(), walk.points()), (24, 3));
     let truth = exact(sweep, CYLINDER);
+    let scores = |walk: &DictionaryTable| -> Vec<f64> {
+        let pairs = walk.signal.iter().zip(&truth.signal).zip(&walk.se);
+        pairs.map(|((w, t), se)| (w - t) / se).collect()
+    };
+    let z = scores(&walk);
+    // The errors of one walk are one another's, so it takes several for their mean square.
     let mut square = 0.0;
-    let z: Vec<f64> = walk
-        .signal
-        .iter()
-        .zip(&truth.signal)
-        .zip(&walk.se)
-        .map(|((w, t), se)| (w - t) / se)
-        .collect();
-    for z in &z {
-        assert!(z.abs() < 5.0, "{z}");
-        square += z * z / walk.signal.len() as f64;
+    for seed in 0..8 {
+        let z = scores(&walked(sweep, CYLINDER, 1200, 100 + seed));
+        assert!(z.iter().all(|z| z.abs() < 6.0), "{z:?}");
+        square += z.iter().map(|z| z * z).sum::<f64>() / (8 * z.len()) as f64;
     }
-    // The errors are one another's: their mean square is wide about 1.
-    assert!((0.2..3.5).contains(&square), "{square}");
+    println!("mean square of the scores {square:.2}");
+    assert!((0.4..2.2).contains(&square), "{square}");
     let dictionary = Dictionary::new(&walk, None, "x").unwrap();
     assert!(dictionary.held() > 0.8 && dictionary.error_modes() <= 8);
     let (width, modes) = (dictionary.width(), dictionary.error_modes());
     let (mut value, mut slope) = (vec![0.0; width], vec![0.0; (1 + modes) * width]);
     let mut held = 0.0;
-    for radius in [1.0, 2.0, 3.0] {
+    for radius in [2.0, 3.0, 4.0] {
         dictionary.coefficients(&[radius], &vec![0.0; modes], &mut value, &mut slope);
         for part in slope[width..].chunks(width) {
             for s in part.chunks(10) {
@@ -247,8 +247,8 @@ fn errors_of_walks_are_known() {
     let correlation = product / (squares[0] * squares[1]).sqrt();
     assert!(correlation > 0.5, "{correlation}");
     // Other walkers for another seed, the same for the same.
-    assert_eq!(walked(sweep, CYLINDER, 4800, 3), walk);
-    assert_ne!(walked(sweep, CYLINDER, 4800, 4).signal, walk.signal);
+    assert_eq!(walked(sweep, CYLINDER, 1200, 3), walk);
+    assert_ne!(walked(sweep, CYLINDER, 1200, 4).signal, walk.signal);
 }
 
 /// Spheres have no axis: the mean over directions is one number a shell.
