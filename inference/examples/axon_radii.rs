@@ -1,7 +1,7 @@
 //! Posteriors of axon radii from packed cylinders with gamma-distributed radii: by a dictionary
 //! of simulated packings, and by the Gaussian phase approximation.
 //!
-//! `cargo run --release -p microtome-inference --example axon_radii -- [WALKERS] [VOXELS]`
+//! `cargo run --release -p microtome-inference --example axon_radii -- [WALKERS] [VOXELS] [MODELS]`
 //!
 //! Water inside of packed cylinders, radii of a gamma density of shape 5 (known) and scale β, D = 2
 //! µm²/ms. Pulses of 10 ms at two separations, 30 directions each, in two protocols: 80 mT/m
@@ -10,6 +10,8 @@
 //! dictionary has 11 values of β; its batches of WALKERS/16 walkers a point have packings of 400
 //! cylinders. Printed for every model: the mean error of the posterior mean of β, its posterior
 //! standard deviation, and how many of the 90 % intervals hold the truth.
+//!
+//! MODELS is a list such as `dictionary,gpd` (all when left out; `gpd` takes longest).
 //!
 //! | model | |
 //! |---|---|
@@ -115,6 +117,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let mut number = |default: u64| arguments.next().map_or(Ok(default), |a| a.parse::<u64>());
     let (walkers, voxels) = (number(16_000)?, number(40)?);
+    let wanted = arguments.next().unwrap_or_else(|| "dictionary,no_error,gpd".into());
     let (acquisition, strengths) = acquisition()?;
     let table = dictionary(&acquisition, walkers)?;
     let read = |modes: Option<usize>| Dictionary::new(&table, modes, "study");
@@ -123,7 +126,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("left out along {}: {:.1e} at most, rms {:.1e}", e.parameter, e.largest, e.rms);
     }
     println!(
-        "largest standard error {:.4}, {} principal parts hold {:.3} of the variance",
+        "largest standard error {:.4}, {} parts hold {:.3} of the variance",
         full.largest_se(),
         full.error_modes(),
         full.held()
@@ -135,6 +138,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             (0..strengths.len()).filter(|i| [0.0, strength].contains(&strengths[*i])).collect();
         let part = acquisition.subset(&chosen);
         for (name, modes) in [("dictionary", None), ("no_error", Some(0)), ("gpd", None)] {
+            if !wanted.split(',').any(|w| w == name) {
+                continue;
+            }
             let mut spec = match name {
                 "gpd" => ModelSpec::from_toml(GPD)?,
                 _ => ModelSpec::parse("dictionary:study")?,

@@ -111,6 +111,8 @@ fn errors_of_walkers_are_sampled() {
     let mean = errors.iter().sum::<f64>() / errors.len() as f64;
     let sd = (errors.iter().map(|e| (e - mean).powi(2)).sum::<f64>() / errors.len() as f64).sqrt();
     assert!((0.05..1.3).contains(&sd) && mean.abs() < 6.0, "{mean} {sd}");
+    // Little noise: the errors of the walkers are what is left.
+    let fit = fit.replace("0.01", "0.002");
     bench.run(&format!("fit --model dictionary:d.parquet {fit} --out g")).exits(0);
     let with = column(&bench, "g/fit.parquet", "dictionary.radius.sd");
     bench.put(
@@ -119,7 +121,7 @@ fn errors_of_walkers_are_sampled() {
     );
     bench.run(&format!("fit --model m.toml {fit} --out q")).exits(0);
     let without = column(&bench, "q/fit.parquet", "dictionary.radius.sd");
-    assert!(with.iter().zip(&without).all(|(a, b)| *a > 1.05 * b), "{with:?} {without:?}");
+    assert!(with.iter().zip(&without).all(|(a, b)| *a > 1.1 * b), "{with:?} {without:?}");
     // `predict` takes the errors as 0 where they are left out.
     bench.put(
         "r.csv",
