@@ -5,7 +5,7 @@
 //!
 //! A substrate that is simulated over a grid of parameters θ, at a few angles to its axis on
 //! every shell of an acquisition, becomes a compartment like any other: a Legendre series a
-//! shell ([`crate::zonal`]) whose coefficients are splines through the grid
+//! shell ([`crate::ZonalSeries`]) whose coefficients are splines through the grid
 //! ([`microtome_kernels::spline`]). So its axis is free, and it can be dispersed, linked and
 //! composed. It knows the shells that were simulated, and no others.
 //!
