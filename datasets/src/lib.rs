@@ -18,6 +18,7 @@
 //! | [`parcels`] | labels of nodes, matrices of connectivity |
 //! | [`mesh`] | triangle meshes |
 //! | [`substrate`] | substrates of simulations |
+//! | [`dictionary`] | simulated dictionaries |
 //! | [`phantom`] | structures with known truth, noise |
 //! | [`demo`] | the embedded demonstration block |
 //!
@@ -31,6 +32,7 @@ mod checkpoint;
 pub mod csv_table;
 pub mod demo;
 pub mod deviations;
+pub mod dictionary;
 mod draws;
 mod error;
 pub mod frames;
@@ -69,6 +71,7 @@ pub use array_file::{ArrayFormat, StagedArray, stage_array, write_array};
 pub use checkpoint::Checkpoint;
 pub use csv_table::ParameterTable;
 pub use deviations::GradientDeviations;
+pub use dictionary::{read_dictionary, read_dictionary_table, write_dictionary};
 pub use draws::DrawFiles;
 pub use error::{DatasetError, Result};
 pub use frames::{FrameOptions, Frames, RawLayout};
@@ -88,7 +91,7 @@ pub use scan::Scan;
 pub use scheme::{SchemeFile, read_scheme};
 pub use set_up::{read_projections, read_set_up, read_weights};
 pub use signals::{Rows, SignalSource};
-pub use substrate::read_substrate;
+pub use substrate::{build_substrate, read_substrate, read_substrate_spec};
 pub use table::{TableReader, TableWriter, read_table, write_table};
 pub use tracts::{
     TractColumn, TractDensity, TractFormat, TractWriter, Tractogram, VoxelPath, linearise,

@@ -20,8 +20,24 @@ use crate::text::read_text;
 /// A file that cannot be read, and whatever is wrong with the substrate; the message names
 /// the file.
 pub fn read_substrate(path: &Path) -> Result<Substrate> {
+    build_substrate(path, &read_substrate_spec(path)?)
+}
+
+/// Reads a substrate as written.
+///
+/// # Errors
+/// A file that cannot be read or is no substrate.
+pub fn read_substrate_spec(path: &Path) -> Result<SubstrateSpec> {
     let wrong = |e: SubstrateError| DatasetError::format(path, e.to_string());
-    let spec = SubstrateSpec::from_toml(&read_text(path)?).map_err(wrong)?;
+    SubstrateSpec::from_toml(&read_text(path)?).map_err(wrong)
+}
+
+/// Builds a substrate with the files that it names, `path` being where it was written.
+///
+/// # Errors
+/// As [`read_substrate`].
+pub fn build_substrate(path: &Path, spec: &SubstrateSpec) -> Result<Substrate> {
+    let wrong = |e: SubstrateError| DatasetError::format(path, e.to_string());
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut files = Files::default();
     if let Some(name) = &spec.substrate.file {

@@ -87,6 +87,40 @@ pub fn cholesky_inverse(l: &[f64], n: usize) -> Vec<f64> {
     out
 }
 
+/// The inverse of any square matrix, by elimination with the largest pivot of a column;
+/// `None` where it has none to rounding.
+///
+/// # Shapes
+/// `a` `[n, n]`, result `[n, n]`.
+pub fn invert(a: &[f64], n: usize) -> Option<Vec<f64>> {
+    let mut a = a.to_vec();
+    let mut out: Vec<f64> = (0..n * n).map(|i| if i / n == i % n { 1.0 } else { 0.0 }).collect();
+    let largest = a.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+    for j in 0..n {
+        let pivot = (j..n).max_by(|x, y| a[x * n + j].abs().total_cmp(&a[y * n + j].abs()))?;
+        let p = a[pivot * n + j];
+        if !(p.is_finite() && p.abs() > 1e-13 * largest) {
+            return None;
+        }
+        for k in 0..n {
+            a.swap(j * n + k, pivot * n + k);
+            out.swap(j * n + k, pivot * n + k);
+            a[j * n + k] /= p;
+            out[j * n + k] /= p;
+        }
+        for i in (0..n).filter(|&i| i != j) {
+            let factor = a[i * n + j];
+            if factor != 0.0 {
+                for k in 0..n {
+                    a[i * n + k] -= factor * a[j * n + k];
+                    out[i * n + k] -= factor * out[j * n + k];
+                }
+            }
+        }
+    }
+    Some(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,5 +139,20 @@ mod tests {
         }
         let mut singular = [1.0, 1.0, 1.0, 1.0];
         assert!(!cholesky(&mut singular, 2, 1e-12));
+    }
+
+    #[test]
+    fn inverses_of_any_matrix() {
+        let a = [0.0, 2.0, 1.0, 1.0, -1.0, 0.5, 3.0, 0.0, 1.0];
+        let inverse = invert(&a, 3).unwrap_or_default();
+        assert_eq!(inverse.len(), 9);
+        for i in 0..3 {
+            for j in 0..3 {
+                let sum: f64 = (0..3).map(|k| a[i * 3 + k] * inverse[k * 3 + j]).sum();
+                let truth = if i == j { 1.0 } else { 0.0 };
+                assert!((sum - truth).abs() < 1e-14, "{i} {j} {sum}");
+            }
+        }
+        assert!(invert(&[1.0, 2.0, 2.0, 4.0], 2).is_none());
     }
 }

@@ -40,6 +40,7 @@ pub mod sinogram;
 pub mod special;
 pub mod sphere_peak;
 pub mod sphere_series;
+pub mod spline;
 pub mod streamline;
 pub mod student_t;
 pub mod text;

@@ -189,6 +189,7 @@ impl Compiler<'_> {
                 // A prior or a range of the user frees a parameter that has a default.
                 let freed =
                     self.spec.prior.contains_key(&full) || self.spec.range.contains_key(&full);
+                let freed = freed || parameter.is_nuisance();
                 match (self.spec.link.get(&full), parameter.default.filter(|_| !freed)) {
                     (None, Some(value)) => {
                         self.scalars.insert(full, Source::Fixed(value));
@@ -255,7 +256,9 @@ impl Compiler<'_> {
         // density is not periodic.
         let restricted = self.spec.prior.contains_key(full) || self.spec.range.contains_key(full);
         let period = if restricted { None } else { parameter.period };
-        self.push(full, FreeKind::Scalar { period }, 1, parameter, None)
+        let nuisance = parameter.is_nuisance() && !restricted;
+        let prior = nuisance.then_some(PriorSpec::Normal([0.0, 1.0]));
+        self.push(full, FreeKind::Scalar { period }, 1, parameter, prior)
     }
 
     /// Appends a free block with its range and prior.
@@ -288,6 +291,7 @@ impl Compiler<'_> {
             (None, None) => parameter.range,
         };
         let scalar = matches!(kind, FreeKind::Scalar { .. } | FreeKind::Scale);
+        let nuisance = scalar && default_prior.is_some();
         let prior = match prior_spec.or(default_prior) {
             Some(spec) if scalar => Some(Prior::new(&spec, range)),
             None if matches!(kind, FreeKind::Scalar { .. }) => {
@@ -309,6 +313,7 @@ impl Compiler<'_> {
             scale: typical(parameter.scale, range),
             unit: parameter.unit,
             prior,
+            nuisance,
         });
         self.next += len;
         Ok(())

@@ -13,6 +13,7 @@ pub mod ct;
 mod cumulant;
 mod curvature;
 mod deconvolution;
+pub mod dictionary;
 pub mod dispersion;
 mod evaluate;
 mod exchange;

@@ -146,6 +146,9 @@ pub struct Free {
     pub unit: Unit,
     /// The prior; `None` for axes, fractions, and an `s0` whose prior depends on the data.
     pub prior: Option<Prior>,
+    /// Whether it is a nuisance with a standard normal prior that fits count, too
+    /// ([`crate::ParameterSpec::is_nuisance`]).
+    pub nuisance: bool,
 }
 
 /// One column of the results.

@@ -7,6 +7,8 @@ use serde::Serialize;
 pub enum Unit {
     /// Diffusivity, µm²/ms (= 1e-9 m²/s = 1e-3 mm²/s).
     SquareMicrometrePerMillisecond,
+    /// Permeability, µm/ms (= 1e-3 m/s).
+    MicrometrePerMillisecond,
     /// Length, µm.
     Micrometre,
     /// Time, ms.
@@ -26,6 +28,7 @@ impl Unit {
     pub fn symbol(self) -> &'static str {
         match self {
             Unit::SquareMicrometrePerMillisecond => "um^2/ms",
+            Unit::MicrometrePerMillisecond => "um/ms",
             Unit::Millisecond => "ms",
             Unit::Micrometre => "um",
             Unit::SquareMicrometre => "um^2",
@@ -43,7 +46,8 @@ pub struct ParameterSpec {
     pub name: &'static str,
     /// Unit.
     pub unit: Unit,
-    /// Default range: support of the default (uniform) prior and bounds of a fit.
+    /// Default range: support of the default (uniform) prior and bounds of a fit. Without
+    /// ends the parameter is a [nuisance](ParameterSpec::is_nuisance).
     pub range: [f64; 2],
     /// A typical size, for starts and reports.
     pub scale: f64,
@@ -55,6 +59,15 @@ pub struct ParameterSpec {
     pub period: Option<f64>,
     /// What it means.
     pub meaning: &'static str,
+}
+
+impl ParameterSpec {
+    /// Whether this is an error of known size in its own standard deviations, such as that of
+    /// a simulation: a parameter without a range. It is free although it has a default, has a
+    /// standard normal prior, and fits count this prior too.
+    pub fn is_nuisance(&self) -> bool {
+        self.range == [f64::NEG_INFINITY, f64::INFINITY]
+    }
 }
 
 /// The domain of what must be greater than zero, such as a size.

@@ -78,6 +78,15 @@ pub enum PooledError {
         /// The other.
         b: String,
     },
+    /// Errors of a simulation, which all voxels have in common.
+    #[error(
+        "`{name}` is an error of a simulation, the same in all voxels, and no population of them; \
+         take error_modes = 0 for the dictionary in the model file, or --prior independent"
+    )]
+    Nuisance {
+        /// The parameter.
+        name: String,
+    },
     /// Axes and angles only.
     #[error("the model has no free scalar, fraction or scale to pool; take --prior independent")]
     Nothing,
@@ -138,11 +147,14 @@ impl PooledSpace {
     /// priors of `s0` and σ.
     ///
     /// # Errors
-    /// A model with exchangeable compartments or with nothing to pool; a prior that
-    /// can't be.
+    /// A model with exchangeable compartments, with errors of a simulation, or with nothing to
+    /// pool; a prior that can't be.
     pub fn new(model: &Model, free_sigma: bool, mean_b0: &[f64]) -> Result<Self, PooledError> {
         if let Some((a, b)) = exchangeable(model) {
             return Err(PooledError::Exchangeable { a, b });
+        }
+        if let Some(free) = model.free().iter().find(|f| f.nuisance) {
+            return Err(PooledError::Nuisance { name: free.name.clone() });
         }
         let n = mean_b0.len().max(1) as f64;
         let ln_b0 = mean_b0.iter().map(|b| b.ln()).sum::<f64>() / n;

@@ -11,6 +11,7 @@
 use crate::compartment::{Compartment, by_kind};
 use crate::cumulant::Expansion;
 use crate::deconvolution::DeconvolutionSpec;
+use crate::dictionary::{DICTIONARY, Dictionary, DictionaryTissue};
 use crate::dispersion::{BinghamDispersed, WatsonDispersed};
 use crate::exchange::Karger;
 use crate::link::LinkSpec;
@@ -22,6 +23,7 @@ use crate::size_distribution::GammaSizes;
 use crate::spherical_mean::SphericalMean;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A composed model, as written.
@@ -83,6 +85,19 @@ pub struct CompartmentSpec {
     /// Dispersion of the axis.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dispersion: Option<Dispersion>,
+    /// The file of a `dictionary`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// How many parts of the errors of a `dictionary` are parameters; 0 takes its
+    /// signals for exact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_modes: Option<usize>,
+    /// What identifies the file of a `dictionary`: filled in when it is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+    /// The `dictionary` itself, once it is read: [`ModelSpec::attach`].
+    #[serde(skip)]
+    pub dictionary: Option<Arc<Dictionary>>,
 }
 
 /// The distribution of the axes of a compartment.
@@ -133,7 +148,22 @@ impl CompartmentSpec {
         };
         let find =
             |kind: &str| by_kind(kind).ok_or_else(|| refused("kind", "it is not registered"));
-        let mut kind = find(&self.kind)?;
+        let of_dictionary = self.kind == DICTIONARY;
+        let key = [
+            ("file", self.file.is_some()),
+            ("error_modes", self.error_modes.is_some()),
+            ("content", self.content.is_some()),
+        ];
+        if let Some((key, _)) = key.iter().find(|(_, given)| *given && !of_dictionary) {
+            return Err(refused(key, "only a `dictionary` has it"));
+        }
+        let mut kind = match &self.dictionary {
+            Some(table) if of_dictionary => {
+                Arc::new(DictionaryTissue::new(table.clone())) as Arc<dyn Compartment>
+            }
+            None if of_dictionary => return Err(SpecError::NoDictionary),
+            _ => find(&self.kind)?,
+        };
         if let Some([first, second]) = &self.of {
             check_kind(first)?;
             check_kind(second)?;
@@ -338,6 +368,23 @@ pub enum SpecError {
         /// Why.
         reason: String,
     },
+    /// A dictionary without its table.
+    #[error(
+        "compartment kind `dictionary` needs its `file`, a table of `microtome simulate --sweep`: write file = \"signals.parquet\" under it in a model file, or --model dictionary:signals.parquet"
+    )]
+    NoDictionary,
+    /// A dictionary whose table is another one.
+    #[error(
+        "{file} is not the table that the model was written with (`content` is {given}, that of the file {found}); take the old file, or remove the line"
+    )]
+    Content {
+        /// The file.
+        file: String,
+        /// As given.
+        given: String,
+        /// That of the file.
+        found: String,
+    },
     /// Not valid TOML, or an unknown key.
     #[error("model file: {message}")]
     Toml {
@@ -367,6 +414,14 @@ impl ModelSpec {
         let mut compartments = Vec::new();
         for term in text.split('+') {
             let kind = term.trim();
+            if let Some(file) = kind.strip_prefix(OF_FILE) {
+                compartments.push(CompartmentSpec {
+                    kind: DICTIONARY.into(),
+                    file: Some(PathBuf::from(file.trim())),
+                    ..CompartmentSpec::default()
+                });
+                continue;
+            }
             if kind.is_empty() {
                 return Err(SpecError::EmptyTerm { expression: expression.to_string() });
             }
@@ -398,7 +453,10 @@ impl ModelSpec {
             return Err(SpecError::Toml { message: "there is no [[compartment]]".into() });
         }
         for c in &spec.compartments {
-            c.build()?;
+            // The file of a dictionary is read later.
+            if c.kind != DICTIONARY || c.file.is_none() {
+                c.build()?;
+            }
         }
         Ok(spec)
     }
@@ -410,6 +468,31 @@ impl ModelSpec {
     /// As [`CompartmentSpec::build`].
     pub fn build(&self, compartment: &CompartmentSpec) -> Result<Arc<dyn Compartment>, SpecError> {
         if self.spherical_mean { compartment.build_mean() } else { compartment.build() }
+    }
+
+    /// Gives every `dictionary` its table: `read` is called with the file as written and the
+    /// number of parts of its errors. The specification then says what was read
+    /// ([`Dictionary::content`]).
+    ///
+    /// # Errors
+    /// Those of `read`; a file of other content than the specification says; compartments that
+    /// cannot be built of it.
+    pub fn attach<E: From<SpecError>>(
+        &mut self,
+        mut read: impl FnMut(&Path, Option<usize>) -> Result<Dictionary, E>,
+    ) -> Result<(), E> {
+        for c in self.compartments.iter_mut().filter(|c| c.kind == DICTIONARY) {
+            let Some(file) = &c.file else { continue };
+            let found = read(file, c.error_modes)?;
+            if let Some(given) = c.content.take().filter(|hash| hash != found.content()) {
+                let (file, found) = (file.display().to_string(), found.content().to_string());
+                return Err(SpecError::Content { file, given, found }.into());
+            }
+            c.content = Some(found.content().to_string());
+            c.dictionary = Some(Arc::new(found));
+            c.build()?;
+        }
+        Ok(())
     }
 
     /// Whether this is one tensor with all parameters free: what log-linear fits know.
@@ -439,8 +522,11 @@ impl ModelSpec {
     }
 }
 
+/// What stands before the file of a dictionary in an expression.
+const OF_FILE: &str = "dictionary:";
+
 fn check_kind(kind: &str) -> Result<(), SpecError> {
-    if by_kind(kind).is_some() {
+    if kind == DICTIONARY || by_kind(kind).is_some() {
         return Ok(());
     }
     let register = crate::compartment::register();

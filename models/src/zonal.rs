@@ -56,7 +56,11 @@ impl ZonalSeries {
 
     fn with_most(shells: &[Shell], parameters: usize, most: usize) -> Self {
         let b = shells.iter().map(|s| s.b).fold(0.0, f64::max);
-        let stride = (series_terms(DIFFUSIVITY * b) + 4).min(most);
+        Self::of_length(shells, parameters, (series_terms(DIFFUSIVITY * b) + 4).min(most))
+    }
+
+    /// Room for series of so many terms at most.
+    pub(crate) fn of_length(shells: &[Shell], parameters: usize, stride: usize) -> Self {
         Self {
             stride,
             terms: vec![1; shells.len()],

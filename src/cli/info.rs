@@ -105,6 +105,7 @@ fn compartment(kind: &dyn Compartment) -> (String, Value) {
     }
     for p in kind.parameters() {
         let prior = match p.default {
+            Some(_) if p.is_nuisance() => "standard normal".into(),
             Some(value) => format!("fixed at {value}"),
             None if p.period.is_some() => "uniform on the circle".into(),
             None => "uniform on the range".into(),

@@ -55,6 +55,7 @@ mod set_up;
 mod simulate;
 mod slice;
 mod streaming;
+mod sweep;
 mod track;
 mod truth;
 mod verdict;

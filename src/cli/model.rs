@@ -2,7 +2,7 @@
 
 use super::flags::ModelFlags;
 use anyhow::{Context, bail};
-use microtome_datasets::read_responses;
+use microtome_datasets::{read_dictionary, read_responses};
 use microtome_models::{
     DeconvolutionError, DeconvolutionSpec, ModelSpec, NoiseError, NoiseKind, NoiseSpec, SIDE_LOBES,
 };
@@ -108,7 +108,8 @@ pub(crate) fn read(text: &str) -> anyhow::Result<NamedModel> {
     let path = Path::new(text);
     let is_file = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("toml"));
     if !is_file {
-        let spec = ModelSpec::parse(text).map_err(|e| anyhow::anyhow!("--model: {e}"))?;
+        let mut spec = ModelSpec::parse(text).map_err(|e| anyhow::anyhow!("--model: {e}"))?;
+        dictionaries(&mut spec, "--model", Path::new(""))?;
         return Ok(NamedModel {
             spec,
             text: text.into(),
@@ -118,10 +119,19 @@ pub(crate) fn read(text: &str) -> anyhow::Result<NamedModel> {
     }
     let content = std::fs::read_to_string(path)
         .with_context(|| format!("{text}: cannot read the model file"))?;
-    let spec = ModelSpec::from_toml(&content).map_err(|e| anyhow::anyhow!("{text}: {e}"))?;
+    let mut spec = ModelSpec::from_toml(&content).map_err(|e| anyhow::anyhow!("{text}: {e}"))?;
+    dictionaries(&mut spec, text, path.parent().unwrap_or(Path::new("")))?;
     let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
     Ok(NamedModel { spec, text: text.into(), label: label(&stem), folder })
+}
+
+/// Reads the dictionaries that a model names, relative to a folder.
+fn dictionaries(spec: &mut ModelSpec, text: &str, folder: &Path) -> anyhow::Result<()> {
+    spec.attach(|file, modes| -> anyhow::Result<_> {
+        Ok(read_dictionary(&folder.join(file), modes)?)
+    })
+    .with_context(|| text.to_string())
 }
 
 /// Lower-case letters and digits, as BIDS labels are.

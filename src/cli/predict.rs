@@ -254,8 +254,13 @@ pub(super) fn with_given_defaults(spec: &ModelSpec, table: &ParameterTable) -> M
         let Ok(kind) = spec.build(c) else { continue };
         for p in kind.parameters().iter().filter(|p| p.default.is_some()) {
             let full = format!("{name}.{}", p.name);
-            if table.column(&full).is_some() && !spec.link.contains_key(&full) {
+            if spec.link.contains_key(&full) {
+                continue;
+            }
+            if table.column(&full).is_some() {
                 out.link.insert(full, LinkSpec::Fixed(FixedValue::File(PathBuf::new())));
+            } else if let Some(value) = p.default.filter(|_| p.is_nuisance()) {
+                out.link.insert(full, LinkSpec::Fixed(FixedValue::Number(value)));
             }
         }
     }

@@ -8,6 +8,7 @@
 use super::config::{self, Setting};
 use super::flags::{AcquisitionFlags, CommonFlags};
 use super::input::{simd, version};
+use super::sweep::{IDENTITY, SweepRun};
 use super::{Outcome, say, walk_tables};
 use anyhow::{Context, bail};
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
@@ -25,9 +26,6 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// What a table was made of, in its metadata.
-const IDENTITY: &str = "microtome.identity";
 
 /// Walks spins through a substrate and writes their complex signals.
 ///
@@ -72,6 +70,8 @@ Example:
   microtome simulate --substrate axon.toml --scheme scheme.csv --walkers 100000 --out signals.parquet
 
   microtome simulate --substrate pore.toml --scheme scheme.csv --exact --out signals.parquet
+  microtome simulate --substrate axon.toml --sweep sweep.toml --scheme scheme.csv --walkers 20000 \\
+    --out dictionary.parquet
 
 Carslaw & Jaeger 1959, Conduction of Heat in Solids, section 14.2 (walls);
 Salmon et al. 2011, doi:10.1145/2063384.2063405 (random numbers). docs/simulation.md.")]
@@ -94,6 +94,10 @@ pub(crate) struct SimulateArgs {
     /// Stop when no standard error over all walkers is above this; --walkers is then the most.
     #[arg(long, value_name = "SE", help_heading = "Walk")]
     target_se: Option<f64>,
+    /// A grid of substrate parameters, TOML: writes a dictionary, the signals of every point on
+    /// the shells of the acquisition, for --model dictionary:R.parquet. docs/dictionary.md.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["target_se", "trajectories", "phases"])]
+    sweep: Option<PathBuf>,
     /// Positions of the first walkers at every step, .parquet: walker, step, time_ms, x_um,
     /// y_um, z_um.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Walk")]
@@ -117,6 +121,9 @@ pub(crate) struct SimulateArgs {
 impl SimulateArgs {
     pub(crate) fn run(self, settings: &[Setting]) -> anyhow::Result<Outcome> {
         let (threads, _) = self.common.start()?;
+        if let Some(sweep) = &self.sweep {
+            return self.run_sweep(sweep, threads, settings);
+        }
         let substrate = read_substrate(&self.substrate)?;
         let sequence = self.sequence()?;
         let identity = self.identity(&substrate, &sequence);
@@ -269,6 +276,35 @@ impl SimulateArgs {
             ));
         }
         Ok(Outcome::Done)
+    }
+
+    /// Signals over a grid.
+    fn run_sweep(
+        &self,
+        sweep: &Path,
+        threads: usize,
+        settings: &[Setting],
+    ) -> anyhow::Result<Outcome> {
+        if self.acquisition.waveform.is_some() {
+            bail!("--waveform does not go with --sweep: a dictionary is of pairs of pulses");
+        }
+        let scheme = self.acquisition.read()?;
+        if let Some(path) = &self.common.save_config {
+            config::save(path, settings)?;
+        }
+        let run = SweepRun {
+            substrate: &self.substrate,
+            sweep,
+            acquisition: &scheme.acquisition,
+            walkers: if self.exact { None } else { self.walkers },
+            step_ms: self.step_ms,
+            seed: self.seed,
+            threads,
+            dry_run: self.common.dry_run,
+            quiet: self.common.quiet,
+            json: self.common.json,
+        };
+        run.run(self.out.as_deref(), |out, identity| is_done(out, identity, self.common.overwrite))
     }
 
     /// The gradients: pulses of an acquisition, or a waveform as it stands.

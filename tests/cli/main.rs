@@ -15,6 +15,7 @@ mod ct;
 mod ct_setups;
 mod cumulants;
 mod design;
+mod dictionary;
 mod edge_posterior;
 mod encoding;
 mod folders;

@@ -33,7 +33,7 @@ use super::log_tensor::log_tensor;
 use microtome_kernels::eigen::eigen_3x3;
 use microtome_kernels::normal::normal_equations;
 use microtome_models::{
-    Acquisition, B0_MAX_MS_PER_UM2, Evaluator, FreeKind, Lowered, ModelError, half_sphere,
+    Acquisition, B0_MAX_MS_PER_UM2, Evaluator, Free, FreeKind, Lowered, ModelError, half_sphere,
 };
 
 /// b-values beyond this bend away from a tensor.
@@ -113,12 +113,14 @@ impl StartScheme {
         // have modes at the bounds as well.
         let spec = model.spec();
         let bent = spec.spherical_mean
-            || spec
-                .compartments
-                .iter()
-                .any(|c| c.size_distribution.is_some() || c.kind == "karger");
+            || spec.compartments.iter().any(|c| {
+                c.size_distribution.is_some() || ["karger", "dictionary"].contains(&c.kind.as_str())
+            });
         let one_mode = axes.len() <= 1 && compartments <= 2 && !bent;
-        let scalars = model.free().iter().filter(|f| matches!(f.kind, FreeKind::Scalar { .. }));
+        let scalars = model
+            .free()
+            .iter()
+            .filter(|f| matches!(f.kind, FreeKind::Scalar { .. }) && !f.nuisance);
         let many = axes.len() >= 3 || (axes.len() == 2 && scalars.count() >= SEARCHED_SCALARS);
         let (tensor, used) = tensor_design(acquisition);
         Ok(Self {
@@ -315,8 +317,8 @@ impl StartScheme {
     ) -> Vec<Vec<f64>> {
         let Some(centre) = self.points.first() else { return Vec::new() };
         let free = self.ranking.model.free().iter();
-        let scalars: Vec<_> =
-            free.filter(|f| f.kind == FreeKind::Scalar { period: None }).take(CORNERS).collect();
+        let moves = |f: &&Free| f.kind == FreeKind::Scalar { period: None } && !f.nuisance;
+        let scalars: Vec<_> = free.filter(moves).take(CORNERS).collect();
         let corner = |k: usize| {
             let mut x = centre.clone();
             for (i, f) in scalars.iter().enumerate() {
@@ -523,6 +525,7 @@ fn points(lowered: &Lowered, linear_amplitudes: bool) -> Vec<Vec<f64>> {
     let mut dimensions = 0;
     for free in model.free() {
         dimensions += match &free.kind {
+            FreeKind::Scalar { .. } if free.nuisance => 0,
             FreeKind::Scalar { .. } => 1,
             FreeKind::Fractions { .. } if !linear_amplitudes => free.len - 1,
             _ => 0,
@@ -546,6 +549,7 @@ fn points(lowered: &Lowered, linear_amplitudes: bool) -> Vec<Vec<f64>> {
         let mut x = vec![0.0; model.values()];
         for free in model.free() {
             match &free.kind {
+                FreeKind::Scalar { .. } if free.nuisance => x[free.at] = 0.0,
                 FreeKind::Scalar { period: Some(p) } => x[free.at] = p * next(),
                 FreeKind::Scalar { period: None } => {
                     let (low, high) = middle(free.range, free.scale);

@@ -18,6 +18,11 @@
 //! $n - p$ does for Gaussian noise: of $\psi = -\partial\ln p/\partial y$ the sum
 //! $\sum d\,\psi(d)$ over residuals loses $1 + \mathrm E[d\psi'']/2\mathrm E[\psi']$ a parameter.
 //!
+//! Nuisances $z$ of a model (the errors of a simulation in their standard deviations) have
+//! a standard normal prior that the fit counts: it adds $-z^2/2$ to the likelihood, so that
+//! the other estimates and their errors are those of the marginal likelihood of a normal
+//! approximation. They are not among the p parameters.
+//!
 //! Source: Sijbers et al. 1998, doi:10.1109/42.712125 (Rician maximum
 //! likelihood); Lange, Little & Taylor 1989, doi:10.1080/01621459.1989.10478852
 //! (Student-t); Efron & Hinkley 1978, doi:10.1093/biomet/65.3.457 (observed information).
@@ -100,6 +105,7 @@ pub struct Fitter {
     ranking: Evaluator,
     scheme: StartScheme,
     tangent: Tangent,
+    nuisances: Vec<usize>,
     options: FitOptions,
     y: Vec<f64>,
     scratch: Scratch,
@@ -134,6 +140,8 @@ struct Run {
 struct NegativeLogLikelihood<'a> {
     evaluator: &'a mut Evaluator,
     tangent: &'a Tangent,
+    /// Values with a standard normal prior that counts.
+    nuisances: &'a [usize],
     y: &'a [f64],
     mask: &'a [f64],
     noise: NoiseKind,
@@ -196,7 +204,14 @@ impl Objective for NegativeLogLikelihood<'_> {
         normal_equations(jacobian, &s.curvature, &s.score, &mut s.normal, &mut s.right);
         self.tangent.basis(x, &mut s.basis);
         project(&s.normal, &s.right, &s.basis, gradient, hessian);
-        -value
+        // Errors of a simulation have a known size: half of their square is counted, too.
+        let mut cost = -value;
+        for &(at, i, _) in s.basis.iter().filter(|entry| self.nuisances.contains(&entry.0)) {
+            cost += 0.5 * x[at] * x[at];
+            gradient[i] += x[at];
+            hessian[i * self.tangent.dim() + i] += 1.0;
+        }
+        cost
     }
 
     fn retract(&self, x: &[f64], step: &mut [f64], out: &mut [f64]) {
@@ -248,6 +263,7 @@ impl Fitter {
                 basis: Vec::new(),
             },
             tangent,
+            nuisances: lowered.model.free().iter().filter(|f| f.nuisance).map(|f| f.at).collect(),
             ends: None,
         }
     }
@@ -332,7 +348,7 @@ impl Fitter {
         {
             best = self.tried_at_corners(best, y, first_noise, guess);
         }
-        let parameters = self.tangent.dim() + usize::from(sigma.is_none());
+        let parameters = self.tangent.dim() - self.nuisances.len() + usize::from(sigma.is_none());
         let sigma = match sigma {
             Some(s) => {
                 if rough {
@@ -511,6 +527,7 @@ impl Fitter {
         let objective = NegativeLogLikelihood {
             evaluator: &mut self.evaluator,
             tangent: &self.tangent,
+            nuisances: &self.nuisances,
             y: &self.y,
             mask: plan.mask(),
             noise,
@@ -536,7 +553,7 @@ impl Fitter {
     /// Degrees of freedom left for the noise.
     fn residual_freedom(&self) -> f64 {
         let n = self.evaluator.lowered().plan.measurements();
-        (n.saturating_sub(self.tangent.dim())).max(1) as f64
+        (n + self.nuisances.len()).saturating_sub(self.tangent.dim()).max(1) as f64
     }
 
     /// The root mean square of the residuals a degree of freedom.
@@ -632,6 +649,7 @@ impl Fitter {
             let mut objective = NegativeLogLikelihood {
                 evaluator: &mut self.evaluator,
                 tangent: &self.tangent,
+                nuisances: &self.nuisances,
                 y: &self.y,
                 mask: plan.mask(),
                 noise,
@@ -677,7 +695,7 @@ impl Fitter {
         let dim = self.tangent.dim();
         let (mut gradient, mut hessian) = (vec![0.0; dim], vec![0.0; dim * dim]);
         // About the signal itself, noise tells of σ and of the signal apart.
-        let sigma_is_estimated = parameters > dim && noise.coils().is_some();
+        let sigma_is_estimated = parameters > dim - self.nuisances.len() && noise.coils().is_some();
         // The observed information itself; with the floor of the steps where noise
         // leaves it without an inverse.
         let mut cost = f64::NAN;
@@ -687,6 +705,7 @@ impl Fitter {
             let mut objective = NegativeLogLikelihood {
                 evaluator: &mut self.evaluator,
                 tangent: &self.tangent,
+                nuisances: &self.nuisances,
                 y: &self.y,
                 mask: plan.mask(),
                 noise,

@@ -26,7 +26,7 @@
 
 use super::nuts::NutsOptions;
 use crate::axial::principal_axis;
-use microtome_models::{FreeKind, Model, SampleMethod, SearchSpec};
+use microtome_models::{Free, FreeKind, Model, SampleMethod, SearchSpec};
 
 /// A 5 % quantile of a fraction below this has vanished.
 const VANISHING: f64 = 0.02;
@@ -88,7 +88,9 @@ fn proposals(stored: usize) -> usize {
 
 /// The free scalars of a model, and the standard deviation at which each is open.
 pub(super) fn open_scalars(model: &Model) -> Vec<(usize, f64)> {
-    let scalars = model.free().iter().filter(|f| f.kind == FreeKind::Scalar { period: None });
+    // Errors of a simulation are known by their prior alone, and their posterior is normal.
+    let moves = |f: &&Free| f.kind == FreeKind::Scalar { period: None } && !f.nuisance;
+    let scalars = model.free().iter().filter(moves);
     scalars.filter_map(|f| Some((f.at, OPEN_SHARE * f.prior.as_ref()?.sd()))).collect()
 }
 
