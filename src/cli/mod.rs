@@ -15,6 +15,7 @@ mod blocks;
 mod compare;
 mod completions;
 mod config;
+mod counting;
 mod criteria;
 mod demo;
 mod demo_ct;
@@ -58,6 +59,7 @@ mod track;
 mod truth;
 mod verdict;
 mod voxelwise;
+mod walk_state;
 mod walk_tables;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
