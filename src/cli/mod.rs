@@ -55,6 +55,7 @@ mod set_up;
 mod simulate;
 mod slice;
 mod streaming;
+mod substrates;
 mod track;
 mod truth;
 mod verdict;

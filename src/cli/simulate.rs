@@ -11,7 +11,7 @@ use super::counting::Counting;
 use super::flags::{AcquisitionFlags, CommonFlags};
 use super::input::{simd, version};
 use super::walk_state::WalkState;
-use super::{Outcome, say, voxelwise, walk_tables};
+use super::{Outcome, say, substrates, voxelwise, walk_tables};
 use anyhow::{Context, bail};
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
@@ -20,7 +20,8 @@ use microtome_datasets::{
     TableReader, content_hash, read_substrate, read_waveform_samples, write_table,
 };
 use microtome_models::substrate::{
-    Estimate, Parameter, Row, Sequence, Signals, Simulation, Substrate, TOTAL, exact_signals,
+    Estimate, Parameter, Row, Sequence, Signals, Simulation, Substrate, SubstrateSpec, TOTAL,
+    exact_signals,
 };
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -87,13 +88,17 @@ Example:
 Carslaw & Jaeger 1959, Conduction of Heat in Solids, section 14.2 (walls);
 Salmon et al. 2011, doi:10.1145/2063384.2063405 (random numbers). docs/simulation.md.")]
 pub(crate) struct SimulateArgs {
-    /// The substrate, TOML.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    /// The substrate, TOML; or one of axons, myelinated_axons, beaded_axon, undulating_axon,
+    /// cells, exchanging_cells, relaxing_pore.
+    #[arg(long, value_name = "FILE|NAME", value_hint = ValueHint::FilePath)]
     substrate: PathBuf,
+    /// Only print the TOML of a substrate by name, to be changed.
+    #[arg(long, help_heading = "Walk")]
+    print_substrate: bool,
     #[command(flatten)]
     acquisition: AcquisitionFlags,
     /// Number of walkers.
-    #[arg(long, value_name = "N", required_unless_present = "exact", help_heading = "Walk")]
+    #[arg(long, value_name = "N", required_unless_present_any = ["exact", "print_substrate"], help_heading = "Walk")]
     walkers: Option<u64>,
     /// No walkers: exact signals of free diffusion, planes (with membranes), one cylinder,
     /// sphere or capped cylinder, by their modes. Standard errors and walkers are 0.
@@ -161,9 +166,29 @@ impl SimulateArgs {
         Parameter::ALL.into_iter().filter(|p| asked.contains(p)).collect()
     }
 
+    /// The text of a substrate that is given by name.
+    fn named(&self) -> Option<&'static str> {
+        self.substrate.to_str().and_then(substrates::named)
+    }
+
     pub(crate) fn run(self, settings: &[Setting]) -> anyhow::Result<Outcome> {
         let (threads, _) = self.common.start()?;
-        let substrate = read_substrate(&self.substrate)?;
+        // A file goes before a name.
+        let text = if self.substrate.exists() { None } else { self.named() };
+        if self.print_substrate {
+            let Some(text) = text else {
+                bail!(
+                    "--print-substrate: {} is no name of a substrate; see --help",
+                    self.substrate.display()
+                )
+            };
+            say::line(text.trim_end());
+            return Ok(Outcome::Done);
+        }
+        let substrate = match text {
+            Some(text) => SubstrateSpec::from_toml(text).and_then(|s| s.build())?,
+            None => read_substrate(&self.substrate)?,
+        };
         let sequence = self.sequence()?;
         let identity = self.identity(&substrate, &sequence);
         if self.exact {

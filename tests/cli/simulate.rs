@@ -308,3 +308,29 @@ fn axons_and_turning_gradients() {
     let off = exact[0].2[0] - walked[0].2[0];
     assert!(off.abs() < 3.5 * walked[0].2[2], "{off} {walked:?}");
 }
+
+/// Substrates of common studies by name, and their texts as files.
+#[test]
+fn substrates_by_name() {
+    let bench = bench();
+    let names = [
+        "axons",
+        "myelinated_axons",
+        "beaded_axon",
+        "undulating_axon",
+        "cells",
+        "exchanging_cells",
+        "relaxing_pore",
+    ];
+    let line = "simulate --scheme s.csv --walkers 64 --step-ms 0.5";
+    for name in names {
+        let json = bench.run(&format!("{line} --substrate {name} --out {name}.parquet --json"));
+        assert_eq!(json.exits(0).json()["escaped"], 0, "{name}");
+        let text = bench.run(&format!("simulate --substrate {name} --print-substrate")).exits(0);
+        bench.put("own.toml", text.stdout.as_str());
+        bench.run(&format!("{line} --substrate own.toml --out own.parquet --overwrite")).exits(0);
+        assert_eq!(rows(&bench, "own.parquet"), rows(&bench, &format!("{name}.parquet")));
+    }
+    let unknown = bench.run("simulate --substrate rocks --print-substrate").exits(1);
+    assert!(unknown.stderr.contains("rocks"), "{}", unknown.stderr);
+}
