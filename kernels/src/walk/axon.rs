@@ -33,7 +33,7 @@ const PARTS: u32 = 2000;
 const STEPS: u32 = 100;
 /// F at a hit, in squares of the radius.
 const CLOSE: f64 = 1e-13;
-/// Shortest step of the search, in flights.
+/// Shortest step of the search away from the wall, in flights.
 const LEAST: f64 = 1e-9;
 /// Most beads in the stretch that walkers start in.
 const BEADS: u32 = 64;
@@ -152,7 +152,8 @@ impl Axon {
                 return Some((t, true));
             }
             let h = (df + (df * df + 2.0 * most * f).sqrt()) / most;
-            t += h.max(LEAST);
+            // On the wall and on its way in a walker moves.
+            t += if df > 0.0 { h.max(LEAST) } else { h };
             if t >= 1.0 || t.is_nan() {
                 return None;
             }
