@@ -3,12 +3,12 @@
 //! truth and writes its middle slice as a PNG.
 #![allow(clippy::print_stdout)]
 
-mod common;
+mod scenes;
 
-use common::{Result, balls, head, show};
 use microtome::inference::reconstruct::*;
 use microtome::kernels::ray::Projector;
 use microtome::models::ct::{GeometryKind, RayTransform, TrajectorySpec, VolumeGrid};
+use scenes::{Result, balls, head, show};
 use std::ops::ControlFlow;
 
 /// Parallel beams: filtered backprojection and SIRT.

@@ -4,14 +4,14 @@
 //! truth and writes its middle slice as a PNG.
 #![allow(clippy::print_stdout)]
 
-mod common;
+mod scenes;
 
-use common::{Result, balls, head, show};
 use microtome::inference::reconstruct::*;
 use microtome::kernels::ray::Projector;
 use microtome::models::ct::{
     Geometry, GeometryKind, RayTransform, TrajectoryKind, TrajectorySpec, VolumeGrid,
 };
+use scenes::{Result, balls, head, show};
 use std::f64::consts::TAU;
 use std::ops::ControlFlow;
 

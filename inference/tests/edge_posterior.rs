@@ -26,20 +26,25 @@ fn normals(seed: u64, n: usize) -> Vec<f64> {
     (0..n).map(|_| StandardNormal.sample(&mut rng)).collect()
 }
 
-/// A square on a ground, and its projections with noise.
-fn normal_data(a: &RayTransform, n: usize, sigma: f64) -> ImageNoise {
+/// Projections of a square on a ground, with noise.
+fn noisy(a: &RayTransform, n: usize, sigma: f64) -> Vec<f64> {
     let inside = |i: usize| (n / 4..n / 2).contains(&(i / n)) && (n / 4..n / 2).contains(&(i % n));
     let x: Vec<f64> = (0..n * n).map(|i| if inside(i) { 1.0 } else { 0.2 }).collect();
     let mut projections = a.apply(&x).unwrap();
     let noise = normals(3, projections.len());
     projections.iter_mut().zip(&noise).for_each(|(y, e)| *y += sigma * e);
+    projections
+}
+
+fn normal_data(a: &RayTransform, n: usize, sigma: f64) -> ImageNoise {
+    let projections = noisy(a, n, sigma);
     let weights = vec![1.0 / (sigma * sigma); projections.len()];
     ImageNoise::Normal { projections, weights }
 }
 
 /// Counts of some hundred photons: the expected ones with some rounding.
 fn count_data(a: &RayTransform, n: usize) -> ImageNoise {
-    let ImageNoise::Normal { projections, .. } = normal_data(a, n, 0.01) else { unreachable!() };
+    let projections = noisy(a, n, 0.01);
     let noise = normals(5, projections.len());
     let count = |(y, e): (&f64, &f64)| {
         let expected = 400.0 * (-0.3 * y).exp();

@@ -38,6 +38,7 @@ pub mod rows;
 pub mod simd;
 pub mod sinogram;
 pub mod special;
+pub mod sphere_peak;
 pub mod sphere_series;
 pub mod streamline;
 pub mod student_t;

@@ -6,9 +6,9 @@ use microtome_kernels::simd::{self, SimdLevel};
 use microtome_kernels::sphere_series::{count, pull_back, value};
 use microtome_kernels::streamline::{
     ArcMean, ArcRule, AxisTable, BootstrapRule, Chance, ClosestRule, Cotangent, Differentiable,
-    Flag, Heading, Integrator, Lattice, Limits, Linear, MassRule, PeakRule, Redraw, Region,
-    Regions, Resampling, Rule, Scratch, Seed, Starts, State, StickRule, Stop, Survival, Vec3, path,
-    reverse, tangent, track,
+    Flag, Functions, Heading, Integrator, Lattice, Limits, Linear, MassRule, PeakRule, Peaks,
+    Redraw, Region, Regions, Resampling, Rule, Scratch, Seed, Starts, State, StickRule, Stop,
+    Survival, Vec3, path, reverse, tangent, track,
 };
 
 fn level() -> SimdLevel {
@@ -38,7 +38,7 @@ impl Flow {
 }
 
 impl Rule for Flow {
-    fn starts(&self, x: Vec3, _: &mut Scratch, out: &mut Vec<Heading>) {
+    fn starts<const FMA: bool>(&self, x: Vec3, _: &mut Scratch, out: &mut Vec<Heading>) {
         *out = vec![Heading { direction: self.at(x), amplitude: 1.0 }];
     }
 
@@ -70,8 +70,6 @@ impl Differentiable for Flow {
         }
         Some(out)
     }
-
-    fn pull(&self, _: Vec3, _: &Heading, _: Vec3, _: f64, _: &mut [f64]) {}
 }
 
 fn limits(step: f64, integrator: Integrator) -> Limits {
@@ -258,15 +256,12 @@ fn lattice(values: Vec<f64>, cubic: bool) -> Lattice<f64> {
     if cubic { plain.cubic(|v| v) } else { plain }
 }
 
+fn peaks(axes: &AxisTable, threshold: f64, relative: f64, cos_separation: f64) -> Peaks<'_> {
+    Peaks { axes, threshold, relative, cos_separation }
+}
+
 fn peak<'a>(field: &'a Lattice<f64>, axes: &'a AxisTable) -> PeakRule<'a, f64> {
-    PeakRule {
-        field,
-        order: axes.order(),
-        threshold: 0.05,
-        axes,
-        relative: 0.1,
-        cos_separation: 0.9,
-    }
+    PeakRule { functions: Functions { field, peaks: peaks(axes, 0.05, 0.1, 0.9) } }
 }
 
 /// A loss of points and log survival, and what it says of each point.
@@ -306,9 +301,17 @@ fn derivatives_of_streamlines_are_those_of_differences() {
             let states = path(level(), &rule, &limits, from, start, 9);
             let (_, cotangents) = loss(&states, &survival);
             let mut gradient = vec![0.0; values.len()];
-            let (seed, _) =
-                reverse(&rule, &limits, &states, &cotangents, &survival, start, &mut gradient)
-                    .unwrap();
+            let (seed, _) = reverse(
+                level(),
+                &rule,
+                &limits,
+                &states,
+                &cotangents,
+                &survival,
+                start,
+                &mut gradient,
+            )
+            .unwrap();
             for axis in 0..3 {
                 let at = |h: f64| {
                     let mut x = from;
@@ -411,18 +414,13 @@ fn the_closest_peak_is_taken() {
     let field = constant(&terms);
     let table = AxisTable::new(8, &axes());
     let rule = ClosestRule {
-        field: &field,
-        order: 8,
-        axes: &table,
-        threshold: 0.1,
-        relative: 0.25,
-        cos_separation: 0.9,
+        functions: Functions { field: &field, peaks: peaks(&table, 0.1, 0.25, 0.9) },
     };
     let mut scratch = Scratch::default();
     let mut chance = Chance::new(0, 0, 0, false);
     // Both maxima, by steepest ascent on a fine grid about them: here their gradient vanishes.
     let mut found = Vec::new();
-    rule.starts([1.0, 0.5, 0.5], &mut scratch, &mut found);
+    rule.starts::<false>([1.0, 0.5, 0.5], &mut scratch, &mut found);
     assert_eq!(found.len(), 2);
     for (peak, axis) in found.iter().zip([A, B]) {
         assert!(peak.direction.iter().zip(axis).map(|(a, b)| a * b).sum::<f64>().abs() > 0.99);
@@ -451,14 +449,10 @@ fn draws_follow_the_values_in_the_cone() {
     for angular_weight in [0.0, 0.8] {
         let cos_cone = 50_f64.to_radians().cos();
         let rule = MassRule {
-            field: &field,
-            order: 8,
-            axes: &table,
-            threshold: 0.1,
+            functions: Functions { field: &field, peaks: peaks(&table, 0.1, 0.25, 0.9) },
             part: 0.05,
             cos_cone,
             angular_weight,
-            start: [0.25, 0.9],
         };
         let previous = {
             let v = [0.9, 0.3, 0.4];
@@ -519,16 +513,12 @@ fn arcs_follow_a_straight_field_and_are_drawn_by_weight() {
     let table = AxisTable::new(8, &axes());
     for (mean, probe) in [(ArcMean::Geometric, 0.5), (ArcMean::Arithmetic, 1.5)] {
         let rule = ArcRule {
-            field: &field,
-            order: 8,
-            axes: &table,
-            threshold: 0.05,
+            functions: Functions { field: &field, peaks: peaks(&table, 0.05, 0.25, 0.9) },
             probe,
             samples: 4,
             mean,
             candidates: 64,
             curvature: 1.0,
-            start: [0.25, 0.9],
         };
         let limits = limits(0.5, Integrator::Euler);
         let mut scratch = Scratch::default();
@@ -568,14 +558,8 @@ fn regions_stop_and_exclude() {
     let identity = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
     let field = Lattice::new([40, 1, 1], 16, values, identity).unwrap();
     let table = AxisTable::new(4, &axes());
-    let rule = PeakRule {
-        field: &field,
-        order: 4,
-        threshold: 0.1,
-        axes: &table,
-        relative: 0.1,
-        cos_separation: 0.9,
-    };
+    let rule =
+        PeakRule { functions: Functions { field: &field, peaks: peaks(&table, 0.1, 0.1, 0.9) } };
     let mask = |range: std::ops::Range<usize>, flag| Region {
         shape: [40, 1, 1],
         inside: (0..40).map(|i| range.contains(&i)).collect(),
@@ -705,30 +689,20 @@ fn bootstrap_of_exact_signals_is_the_peak() {
     let rule = BootstrapRule {
         field: &field,
         resampling: &resampling,
-        order: 4,
-        axes: &table,
-        threshold: 0.1,
-        relative: 0.25,
-        cos_separation: 0.9,
+        peaks: peaks(&table, 0.1, 0.25, 0.9),
         cos_angle: 0.5,
         attempts: 5,
     };
     let plain = constant_rule(&terms);
-    let peaks = PeakRule {
-        field: &plain,
-        order: 4,
-        threshold: 0.1,
-        axes: &table,
-        relative: 0.25,
-        cos_separation: 0.9,
-    };
+    let peaks =
+        PeakRule { functions: Functions { field: &plain, peaks: peaks(&table, 0.1, 0.25, 0.9) } };
     let (mut scratch, mut chance) = (Scratch::default(), Chance::new(1, 0, 0, false));
     let x = [1.0, 0.5, 0.5];
     let a = rule.heading::<false>(x, A, &mut chance, &mut scratch).unwrap();
     let b = peaks.heading::<false>(x, A, &mut chance, &mut scratch).unwrap();
     assert!(apart(a.direction, b.direction) < 1e-9 && (a.amplitude - b.amplitude).abs() < 1e-9);
     let mut starts = Vec::new();
-    rule.starts(x, &mut scratch, &mut starts);
+    rule.starts::<false>(x, &mut scratch, &mut starts);
     assert!(
         apart(starts[0].direction, b.direction) < 1e-9
             || apart(starts[0].direction.map(|v| -v), b.direction) < 1e-9
@@ -745,14 +719,10 @@ fn levels_and_threads_agree() {
     let values: Vec<f64> = curved(8);
     let field = lattice(values, false);
     let rule = MassRule {
-        field: &field,
-        order: 8,
-        axes: &table,
-        threshold: 0.05,
+        functions: Functions { field: &field, peaks: peaks(&table, 0.05, 0.25, 0.9) },
         part: 0.05,
         cos_cone: 0.7,
         angular_weight: 0.0,
-        start: [0.25, 0.9],
     };
     let seeds: Vec<Seed> = (0..100)
         .map(|n| Seed { x: [1.0 + 0.03 * n as f64, 0.2, 0.3], number: n, direction: None })

@@ -8,6 +8,7 @@
 //! Source: González 2010, doi:10.1007/s11004-009-9257-x, eq. 1 and 2 (here on one
 //! half). Validated by `axes_are_apart_and_leave_no_holes` below.
 
+pub use microtome_kernels::vector::nearest_axes as neighbours;
 use std::f64::consts::PI;
 
 /// Unit vectors that cover the upper half-sphere evenly.
@@ -37,19 +38,6 @@ pub fn in_patches(axes: &[[f64; 3]], size: usize) -> Vec<[f64; 3]> {
         left = rest;
     }
     out
-}
-
-/// The `K` nearest axes of every axis, the nearest first.
-pub fn neighbours<const K: usize>(axes: &[[f64; 3]]) -> Vec<[u32; K]> {
-    let cosine = |a: &[f64; 3], b: &[f64; 3]| (a[0] * b[0] + a[1] * b[1] + a[2] * b[2]).abs();
-    axes.iter()
-        .enumerate()
-        .map(|(i, a)| {
-            let mut order: Vec<usize> = (0..axes.len()).filter(|j| *j != i).collect();
-            order.sort_by(|&j, &k| cosine(a, &axes[k]).total_cmp(&cosine(a, &axes[j])));
-            std::array::from_fn(|k| order.get(k).map_or(i, |j| *j) as u32)
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@
 //! Driscoll & Healy 1994, doi:10.1006/aama.1994.1008, theorem 1 (convolution).
 //! Validated by `golden_table_of_scipy` in `tests/spherical_harmonics.rs`.
 
+use microtome_kernels::sphere_peak;
 use microtome_kernels::sphere_series::{self, COUNT_MAX, ORDER_MAX, position};
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +36,7 @@ pub const LMAX_MAX: usize = ORDER_MAX;
 /// assert_eq!(microtome_models::harmonic_count(8), 45);
 /// ```
 pub fn harmonic_count(lmax: usize) -> usize {
-    (lmax + 1) * (lmax + 2) / 2
+    sphere_series::count(lmax)
 }
 
 /// The order that has a number of coefficients; `None` when no even order has.
@@ -306,6 +307,12 @@ impl Series {
     /// The value in a direction.
     pub fn value(&self, n: [f64; 3]) -> f64 {
         sphere_series::value(self.lmax, &self.terms, n)
+    }
+
+    /// The peak that Newton's method climbs to from a direction, and the value there; `None` where
+    /// there is none. A step shorter than `tolerance` (rad) is the last.
+    pub fn peak(&self, from: [f64; 3], tolerance: f64) -> Option<([f64; 3], f64)> {
+        sphere_peak::climb::<false>(self.lmax, &self.terms, from, tolerance)
     }
 
     /// Value and derivatives in a direction.

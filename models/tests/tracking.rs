@@ -16,9 +16,8 @@ const DIMS: [usize; 3] = [16, 16, 24];
 const AFFINE: [[f64; 4]; 4] =
     [[-2.0, 0.0, 0.0, 15.0], [0.0, 2.0, 0.0, -15.0], [0.0, 0.0, 2.0, -20.0], [0.0, 0.0, 0.0, 1.0]];
 
-fn spec(rule: Rule) -> TrackingSpec {
+fn spec() -> TrackingSpec {
     TrackingSpec {
-        rule,
         step_mm: 0.5,
         integrator: Integrator::RungeKutta,
         max_angle_deg: 60.0,
@@ -73,9 +72,14 @@ fn helices(
     OrientationField::from_harmonics(DIMS, &values, basis, placement, interpolation).unwrap()
 }
 
-fn follow(field: &OrientationField, spec: TrackingSpec, seeding: &Seeding) -> Vec<Streamline> {
+fn follow(
+    field: &OrientationField,
+    rule: Rule,
+    spec: TrackingSpec,
+    seeding: &Seeding,
+) -> Vec<Streamline> {
     let mut all = Vec::new();
-    let run = Tracking::over_field(field, spec).unwrap();
+    let run = Tracking::over_field(field, rule, spec).unwrap();
     run.run(seeding, &Placement::world(AFFINE), &Regions::default(), |_, lines, _| {
         all.extend(lines);
         true
@@ -103,7 +107,8 @@ fn a_helix_in_either_frame_is_the_same() {
         ..world
     };
     let linear = Interpolation::Linear;
-    let lines = follow(&helices(HarmonicBasis::Mrtrix3, world, linear), spec(Rule::Peak), &ring());
+    let lines =
+        follow(&helices(HarmonicBasis::Mrtrix3, world, linear), Rule::Peak, spec(), &ring());
     assert_eq!(lines.len(), 12);
     for line in &lines {
         let seed = line.points[line.seed_point as usize];
@@ -123,7 +128,7 @@ fn a_helix_in_either_frame_is_the_same() {
         );
     }
     for basis in [HarmonicBasis::Descoteaux, HarmonicBasis::DescoteauxLegacy] {
-        let other = follow(&helices(basis, voxel, linear), spec(Rule::Peak), &ring());
+        let other = follow(&helices(basis, voxel, linear), Rule::Peak, spec(), &ring());
         assert_eq!(other.len(), lines.len());
         for (a, b) in lines.iter().zip(&other) {
             // The peaks of a seed may come in another order or sign: as a set of points.
@@ -137,7 +142,7 @@ fn a_helix_in_either_frame_is_the_same() {
     // Between voxels the spline is closer to the smooth field than the hat.
     let drift = |interpolation| {
         let field = helices(HarmonicBasis::Mrtrix3, world, interpolation);
-        let lines = follow(&field, spec(Rule::Peak), &ring());
+        let lines = follow(&field, Rule::Peak, spec(), &ring());
         let radius = |x: &[f32; 3]| (f64::from(x[0]).hypot(f64::from(x[1])) - 9.0).abs();
         lines.iter().flat_map(|l| l.points.iter().map(radius)).fold(0.0, f64::max)
     };
@@ -162,7 +167,7 @@ fn tensors_are_followed_along_their_first_axis() {
     }
     let field =
         OrientationField::from_tensors(DIMS, &tensors, world, Interpolation::Linear).unwrap();
-    let lines = follow(&field, spec(Rule::Peak), &ring());
+    let lines = follow(&field, Rule::Peak, spec(), &ring());
     assert_eq!(lines.len(), 12);
     for line in &lines {
         assert!(
@@ -246,9 +251,9 @@ fn orientation_functions_peak_along_the_fibre() {
             min_length_mm: 0.3,
             max_length_mm: 20.0,
             threshold: 0.0,
-            ..spec(Rule::Closest)
+            ..spec()
         };
-        let lines = follow(&field, spec, &seeding);
+        let lines = follow(&field, Rule::Peak, spec, &seeding);
         // The main peak is the fibre; its line is straight.
         let ends = (lines[0].points[0], *lines[0].points.last().unwrap());
         let d: Vec<f64> = (0..3).map(|i| f64::from(ends.1[i] - ends.0[i])).collect();
@@ -328,9 +333,12 @@ fn wrong_fields_and_numbers_are_named() {
     )
     .unwrap();
     assert_eq!((field.invalid(), field.order(), field.coefficients()), (1, 2, 6));
-    let wrong = TrackingSpec { step_mm: f64::NAN, ..spec(Rule::Peak) };
-    assert!(matches!(Tracking::over_field(&field, wrong), Err(TrackingError::Range { .. })));
-    let run = Tracking::over_field(&field, spec(Rule::Peak)).unwrap();
+    let wrong = TrackingSpec { step_mm: f64::NAN, ..spec() };
+    assert!(matches!(
+        Tracking::over_field(&field, Rule::Peak, wrong),
+        Err(TrackingError::Range { .. })
+    ));
+    let run = Tracking::over_field(&field, Rule::Peak, spec()).unwrap();
     let none = run.run(&Seeding::Points(vec![]), &world, &Regions::default(), |_, _, _| true);
     assert_eq!(none, Err(TrackingError::NoSeeds));
     let few = acquisition().subset(&(0..20).collect::<Vec<_>>());

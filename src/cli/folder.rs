@@ -184,6 +184,7 @@ fn is_ours(name: &str) -> bool {
             "mean.npy",
             "sd.npy",
             "sd_mcse.npy",
+            "mcse.npy",
             "draws.npy",
             "exceedance.npy",
             "regions.parquet",

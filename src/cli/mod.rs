@@ -32,6 +32,7 @@ mod frame;
 mod growing;
 mod info;
 mod input;
+mod job;
 mod maps;
 mod merge;
 mod model;

@@ -12,7 +12,7 @@ use microtome_datasets::{SignalSource, mrtrix_response_text, responses_text};
 use microtome_inference::deconvolution::{ResponseEstimator, Screen, TissueVoxels, classify};
 use microtome_models::{BLOCK_ROWS, LMAX_MAX, Responses, TissueResponse};
 use rayon::prelude::*;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Estimates the responses of tissues for `fit --model csd`.
 ///
@@ -62,7 +62,7 @@ pub(crate) struct ResponseArgs {
 }
 
 /// Voxels of white matter, grey matter and fluid that made the responses.
-type Counts = Vec<(&'static str, usize)>;
+pub(crate) type Counts = Vec<(&'static str, usize)>;
 
 impl ResponseArgs {
     pub(crate) fn run(self, settings: &[Setting]) -> anyhow::Result<Outcome> {
@@ -103,7 +103,13 @@ impl ResponseArgs {
         let Some(out) = &self.out else {
             bail!("--out FILE is needed: the responses, a TOML file")
         };
-        let (responses, counts) = self.estimate(&estimator, &source)?;
+        let estimate = Estimate {
+            algorithm: &self.algorithm,
+            lmax: self.lmax,
+            number: self.number,
+            of: &self.dwi,
+        };
+        let (responses, counts) = estimate.run(&estimator, &source)?;
         responses.check().context("the estimated response is of no use; is the mask right?")?;
         let words: Vec<String> = counts.iter().map(|(t, n)| format!("{n} voxels of {t}")).collect();
         let remark =
@@ -126,8 +132,23 @@ impl ResponseArgs {
         }
         Ok(Outcome::Done)
     }
+}
 
-    fn estimate(
+/// How responses are estimated.
+pub(crate) struct Estimate<'a> {
+    /// tournier, fa or dhollander.
+    pub(crate) algorithm: &'a str,
+    /// Highest order of the response of fibres.
+    pub(crate) lmax: usize,
+    /// Single-fibre voxels.
+    pub(crate) number: usize,
+    /// The file of the signals, for messages.
+    pub(crate) of: &'a Path,
+}
+
+impl Estimate<'_> {
+    /// The responses, and the voxels that made them.
+    pub(crate) fn run(
         &self,
         estimator: &ResponseEstimator,
         source: &SignalSource,
@@ -149,7 +170,7 @@ impl ResponseArgs {
         if candidates.is_empty() {
             bail!(
                 "{}: no voxel looks like white matter (FA above 0.2, positive signals); check the mask, the b-values and the b-vectors",
-                self.dwi.display()
+                self.of.display()
             );
         }
         let read = |rows: &[usize]| -> anyhow::Result<Vec<Vec<f64>>> {
@@ -174,7 +195,7 @@ impl ResponseArgs {
                 if rows.is_empty() {
                     bail!(
                         "{}: no voxel looks like {name}; give a larger mask, or use --algorithm tournier (fibres only)",
-                        self.dwi.display()
+                        self.of.display()
                     );
                 }
                 let voxels = read(rows)?;

@@ -4,7 +4,9 @@
 //! change nothing. Memory holds a group of streamlines, not all of them. Validated by
 //! `tests/cli/track.rs`.
 
+mod connections;
 mod field;
+mod signals;
 
 use super::config::{self, Setting};
 use super::counting::Counting;
@@ -13,11 +15,13 @@ use super::input::simd;
 use super::{Outcome, say};
 use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
+use connections::Connections;
 use microtome_datasets::tracts::{TractFormat, TractWriter, linearise};
 use microtome_datasets::{ImageGeometry, SignalSource};
 use microtome_models::tract::{
     Flag, Integrator, Placement, Region, Regions, Rule, Seeding, Starts, Streamline, TrackingSpec,
 };
+use signals::Followed;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -34,13 +38,15 @@ const LONGEST_SEGMENT_MM: f64 = 10.0;
 #[command(after_help = "\
 Rules:
   peak           the peak that Newton's method finds from the last direction
+  tensor         the first axis of the tensor (--dwi)
   closest        of all peaks, the one nearest to the last direction
   probabilistic  a direction drawn from the field in the cone about the last one
   ifod2          arcs of one step, drawn by the geometric mean of the field along them
   ptt            arcs of a probe longer than a step, drawn by the mean of the field (parallel
                  transport, a probe of no width)
   bootstrap      the closest peak of the orientation function of resampled signals (--dwi)
-  posterior      of the sticks of a posterior draw, the one nearest to the last direction
+  posterior      of the sticks of a posterior draw, the one nearest to the last direction; another
+                 draw at every step, or with --all-draws the same along all streamlines
 
 Example:
   microtome fit --model csd --response response.toml --dwi dwi.nii.gz --bval dwi.bval \\
@@ -64,15 +70,24 @@ pub(crate) struct TrackArgs {
     /// descoteaux, descoteaux_legacy, FSL gradient tables and posteriors].
     #[arg(long, value_name = "NAME", help_heading = "Field")]
     frame: Option<String>,
-    /// Signals for --model-odf and for the rule bootstrap: an image (i, j, k, measurement).
+    /// Signals for --model-odf and the rules tensor and bootstrap: an image (i, j, k, measurement).
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Field")]
     dwi: Option<PathBuf>,
-    /// Orientation functions of the signals: csa or opdt (one weighted shell).
+    /// Of the signals: csd (FODs by constrained spherical deconvolution), csa or opdt
+    /// (orientation functions of one weighted shell).
     #[arg(long, value_name = "NAME", help_heading = "Field")]
     model_odf: Option<String>,
-    /// Order of the orientation functions, even.
-    #[arg(long, value_name = "L", default_value_t = 4, help_heading = "Field")]
-    sh_order: usize,
+    /// Order of the functions, even [default: 4; csd the highest that the measurements carry, at
+    /// most 8].
+    #[arg(long, value_name = "L", help_heading = "Field")]
+    sh_order: Option<usize>,
+    /// csd: responses that `microtome response` wrote [default: estimated from the voxels of
+    /// --mask, algorithm tournier].
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Field")]
+    response: Option<PathBuf>,
+    /// Streamlines end where the FA of the tensor of --dwi is below this [default: 0.1; csd 0].
+    #[arg(long, value_name = "X", help_heading = "Limits")]
+    fa_threshold: Option<f64>,
     /// Regularisation of the orientation functions (Laplace-Beltrami).
     #[arg(long, value_name = "X", default_value_t = 0.006, help_heading = "Field")]
     sm_lambda: f64,
@@ -88,6 +103,10 @@ pub(crate) struct TrackArgs {
     /// Follows one draw of the whole posterior (counted from 0) instead of another at every step.
     #[arg(long, value_name = "K", requires = "posterior", help_heading = "Field")]
     draw: Option<u32>,
+    /// Follows every draw of the whole posterior, one after the other, from the same seeds: what they
+    /// connect and visit are draws from its posterior.
+    #[arg(long, requires = "posterior", conflicts_with = "draw", help_heading = "Field")]
+    all_draws: bool,
     #[command(flatten)]
     acquisition: AcquisitionFlags,
     /// Between voxels: linear or cubic (B-spline).
@@ -112,12 +131,13 @@ pub(crate) struct TrackArgs {
     /// Seed of all random numbers.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Seeds")]
     seed: u64,
-    /// Rule: peak, closest, probabilistic, ifod2, ptt, bootstrap or posterior.
+    /// Rule: peak, closest, tensor, probabilistic, ifod2, ptt, bootstrap or posterior.
     #[arg(long, value_name = "NAME", help_heading = "Steps")]
     rule: String,
-    /// Method of a step: euler, midpoint or rk4 (ifod2 and ptt have their own).
-    #[arg(long, value_name = "NAME", default_value = "euler", help_heading = "Steps")]
-    integrator: String,
+    /// Method of a step: euler, midpoint or rk4 [default: midpoint for peak, closest and tensor, euler
+    /// for rules that draw; ifod2 and ptt have their own].
+    #[arg(long, value_name = "NAME", help_heading = "Steps")]
+    integrator: Option<String>,
     /// Step, mm [default: half of the smallest edge of a voxel].
     #[arg(long, value_name = "MM", help_heading = "Steps")]
     step_mm: Option<f64>,
@@ -174,7 +194,21 @@ pub(crate) struct TrackArgs {
     /// Leaves out points that lie within this distance of the line through the others, mm.
     #[arg(long, value_name = "MM", help_heading = "Output")]
     linearise_mm: Option<f64>,
-    /// The streamlines: .trx, .tck, .trk or .vtk.
+    /// Streamlines between parcels (both ends inside), .csv or .parquet. With --all-draws .csv has
+    /// the means, .parquet mean, sd, mcse, q05, q50, q95 and p_positive of every pair.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    connectome: Option<PathBuf>,
+    /// Labels of the parcels: an image, 0 is none.
+    #[arg(long, value_name = "LABELS", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    parcels: Option<PathBuf>,
+    /// Names of the parcels, lines `label,name`.
+    #[arg(long, value_name = "CSV", value_hint = ValueHint::FilePath, requires = "parcels", help_heading = "Output")]
+    parcel_names: Option<PathBuf>,
+    /// Streamlines that visit each voxel: an image of two volumes, the number (with --all-draws its
+    /// mean) and its standard error.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    density: Option<PathBuf>,
+    /// The streamlines: .trx, .tck, .trk or .vtk [may be left out with --connectome or --density].
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -195,12 +229,21 @@ impl TrackArgs {
         let (threads, _) = self.common.start()?;
         let rule = self.rule()?;
         let seed_mask = mask_image("--seeds", &self.seeds)?;
-        let (field, geometry) = self.field(&seed_mask.geometry)?;
+        let Followed { field, geometry, anisotropic } = self.field(&seed_mask.geometry)?;
         let spec = self.spec(rule, &geometry)?;
         let seeding = self.seeding(&seed_mask)?;
-        let regions = self.regions(field.placement())?;
+        let mut regions = self.regions(field.placement())?;
+        if let Some(inside) = anisotropic {
+            let (shape, flag) = (geometry.dims, Flag::Domain);
+            let affine = &geometry.affine;
+            let voxel_from_field =
+                field.placement().voxel_of(affine).context("the affine has no inverse")?;
+            regions.list.push(Region { shape, inside, voxel_from_field, flag });
+        }
         let begin = Instant::now();
-        let run = field.tracking(spec.clone(), self.draw)?;
+        let draws: Vec<Option<u32>> =
+            if self.all_draws { (0..self.draws).map(Some).collect() } else { vec![self.draw] };
+        let first = field.tracking(rule, spec.clone(), draws[0])?;
         if let Some(path) = &self.common.save_config {
             config::save(path, settings)?;
         }
@@ -222,41 +265,72 @@ impl TrackArgs {
                 field.invalid()
             ));
         }
-        let Some(out) = &self.out else {
+        let mut connections = Connections::new(&self, &geometry, draws.len())?;
+        if self.out.is_none() && connections.is_empty() {
             bail!("--out FILE is needed: the streamlines, .trx, .tck, .trk or .vtk")
+        }
+        let mut output = match &self.out {
+            Some(out) => Some(Output::create(
+                out,
+                &geometry,
+                self.linearise_mm,
+                self.all_draws,
+                self.common.overwrite,
+            )?),
+            None => None,
         };
-        let mut output = Output::create(out, &geometry, self.linearise_mm, self.common.overwrite)?;
         let mut progress = Counting::new("track", "seeds", self.common.quiet);
-        let mut counts = [0_u64; 4];
+        let (mut counts, mut streamlines) = ([0_u64; 4], 0);
         let mut failure = None;
         let mask_placement = Placement::world(seed_mask.geometry.affine);
-        run.run(&seeding, &mask_placement, &regions, |seen, lines, counted| {
-            counts[0] += counted.tried;
-            counts[1] += counted.steps;
-            counts[2] += counted.short;
-            counts[3] += counted.rejected;
-            let written = lines.iter().try_for_each(|line| output.push(line));
-            progress.show(seen, seeding.len());
-            match written {
-                Ok(()) => true,
-                Err(e) => {
-                    failure = Some(e);
-                    false
+        let (seeds, all) = (seeding.len(), seeding.len() * draws.len() as u64);
+        let mut first = Some(first);
+        for (number, draw) in draws.iter().enumerate() {
+            let run = match first.take() {
+                Some(run) => run,
+                None => field.tracking(rule, spec.clone(), *draw)?,
+            };
+            connections.begin()?;
+            run.run(&seeding, &mask_placement, &regions, |seen, lines, counted| {
+                counts[0] += counted.tried;
+                counts[1] += counted.steps;
+                counts[2] += counted.short;
+                counts[3] += counted.rejected;
+                streamlines += lines.len() as u64;
+                lines.iter().for_each(|line| connections.add(&line.points));
+                let written = output.as_mut().map_or(Ok(()), |output| {
+                    lines.iter().try_for_each(|line| output.push(line, number))
+                });
+                progress.show(number as u64 * seeds + seen, all);
+                match written {
+                    Ok(()) => true,
+                    Err(e) => {
+                        failure = Some(e);
+                        false
+                    }
                 }
+            })?;
+            connections.end();
+            if failure.is_some() {
+                break;
             }
-        })?;
+        }
         progress.finish();
         if let Some(e) = failure {
             return Err(e);
         }
-        let (streamlines, points) = output.finish()?;
+        let points = output.map_or(Ok(0), Output::finish)?;
+        connections.write()?;
+        let files: Vec<&PathBuf> =
+            [&self.out, &self.connectome, &self.density].into_iter().flatten().collect();
         let [tried, steps, short, rejected] = counts;
         let wall = begin.elapsed().as_secs_f64();
         if self.common.json {
             let json = serde_json::json!({
                 "verb": "track", "rule": self.rule, "seeds": seeding.len(), "tried": tried,
                 "streamlines": streamlines, "steps": steps, "points": points, "short": short,
-                "rejected": rejected, "step_mm": spec.step_mm, "wall_s": wall, "out": out,
+                "rejected": rejected, "step_mm": spec.step_mm, "wall_s": wall, "out": self.out,
+                "connectome": self.connectome, "density": self.density, "draws": draws.len(),
                 "simd_level": simd(),
             });
             say::line(&json.to_string());
@@ -267,7 +341,7 @@ impl TrackArgs {
                 seeding.len(),
                 say::number(spec.min_length_mm),
                 say::duration(wall),
-                out.display()
+                files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ")
             ));
         }
         Ok(Outcome::Done)
@@ -280,7 +354,8 @@ impl TrackArgs {
             ("probabilistic", Rule::Probabilistic),
             ("ifod2", Rule::SecondOrder),
             ("ptt", Rule::ParallelTransport),
-            // What these follow is not a field of functions.
+            ("tensor", Rule::Peak),
+            // Their fields are not functions: of this, only the largest angle counts.
             ("bootstrap", Rule::Closest),
             ("posterior", Rule::Closest),
         ];
@@ -288,9 +363,10 @@ impl TrackArgs {
     }
 
     fn spec(&self, rule: Rule, geometry: &ImageGeometry) -> anyhow::Result<TrackingSpec> {
+        let steady = matches!(self.rule.as_str(), "peak" | "closest" | "tensor");
         let integrator = named(
             "integrator",
-            &self.integrator,
+            self.integrator.as_deref().unwrap_or(if steady { "midpoint" } else { "euler" }),
             &[
                 ("euler", Integrator::Euler),
                 ("midpoint", Integrator::Midpoint),
@@ -321,7 +397,6 @@ impl TrackArgs {
         }
         let probe_mm = self.probe_mm.unwrap_or(3.0 * step_mm);
         Ok(TrackingSpec {
-            rule,
             step_mm,
             integrator,
             max_angle_deg: self.max_angle_deg.unwrap_or(angle),
@@ -329,7 +404,7 @@ impl TrackArgs {
             min_length_mm: self.min_length_mm,
             threshold: self.threshold.unwrap_or(if self.posterior.is_some() {
                 0.05
-            } else if self.dwi.is_some() {
+            } else if self.dwi.is_some() && self.model_odf.as_deref() != Some("csd") {
                 0.0
             } else {
                 0.1
@@ -420,7 +495,8 @@ struct Output {
     writer: TractWriter,
     columns: bool,
     tolerance_mm: Option<f64>,
-    streamlines: u64,
+    /// Whether every streamline says of which draw it is.
+    draws: bool,
     points: u64,
 }
 
@@ -429,6 +505,7 @@ impl Output {
         out: &Path,
         geometry: &ImageGeometry,
         tolerance_mm: Option<f64>,
+        draws: bool,
         overwrite: bool,
     ) -> anyhow::Result<Self> {
         let format = TractFormat::of(out).context("--out")?;
@@ -443,18 +520,17 @@ impl Output {
         }
         let columns = format.has_columns();
         let (points, lines): (&[_], &[_]) = if columns {
-            (
-                &[("amplitude", 1)],
-                &[("seed", 1), ("seed_point", 1), ("stop_first", 1), ("stop_last", 1)],
-            )
+            let all: &[_] =
+                &[("seed", 1), ("seed_point", 1), ("stop_first", 1), ("stop_last", 1), ("draw", 1)];
+            (&[("amplitude", 1)], &all[..if draws { 5 } else { 4 }])
         } else {
             (&[], &[])
         };
         let writer = TractWriter::create(out, geometry, points, lines)?;
-        Ok(Self { writer, columns, tolerance_mm, streamlines: 0, points: 0 })
+        Ok(Self { writer, columns, tolerance_mm, draws, points: 0 })
     }
 
-    fn push(&mut self, line: &Streamline) -> anyhow::Result<()> {
+    fn push(&mut self, line: &Streamline, draw: usize) -> anyhow::Result<()> {
         let kept: Vec<usize> = match self.tolerance_mm {
             Some(tolerance) => linearise(&line.points, tolerance, LONGEST_SEGMENT_MM),
             None => (0..line.points.len()).collect(),
@@ -466,20 +542,22 @@ impl Output {
             seed_point as f32,
             f32::from(line.stops[0] as u8),
             f32::from(line.stops[1] as u8),
+            draw as f32,
         ];
+        let own = &own[..if self.draws { 5 } else { 4 }];
         if self.columns {
             let amplitudes: Vec<f32> = kept.iter().map(|i| line.amplitudes[*i]).collect();
-            self.writer.push(&points, &amplitudes, &own)?;
+            self.writer.push(&points, &amplitudes, own)?;
         } else {
             self.writer.push(&points, &[], &[])?;
         }
-        self.streamlines += 1;
         self.points += points.len() as u64;
         Ok(())
     }
 
-    fn finish(self) -> anyhow::Result<(u64, u64)> {
+    /// Completes the file; the number of its points.
+    fn finish(self) -> anyhow::Result<u64> {
         self.writer.finish()?;
-        Ok((self.streamlines, self.points))
+        Ok(self.points)
     }
 }

@@ -1,7 +1,7 @@
 //! `align --derivatives`, and `pose5` in the other verbs.
 
 use crate::bench::Bench;
-use microtome::datasets::{Array, Values};
+use microtome::datasets::Array;
 use std::path::Path;
 
 const POSE: &str = "kind = \"pose5\"\nposes = \"theta.npy\"\ndetector = [6, 7]\n\
@@ -15,17 +15,12 @@ fn golden(name: &str) -> Vec<f64> {
     line.split(',').skip(1).map(|v| v.parse().unwrap()).collect()
 }
 
-fn put(bench: &Bench, name: &str, shape: &[usize], values: Vec<f64>) {
-    let array = Array { shape: shape.to_vec(), values: Values::F64(values) };
-    array.write(&bench.path(name)).unwrap();
-}
-
 fn bench() -> Bench {
     let bench = Bench::new();
     bench.put("g.toml", POSE);
-    put(&bench, "theta.npy", &[3, 5], golden("theta"));
-    put(&bench, "v.npy", &[5, 7, 6], golden("volume"));
-    put(&bench, "m.npy", &[3, 6, 7], golden("measured"));
+    bench.put_array("theta.npy", &[3, 5], golden("theta"));
+    bench.put_array("v.npy", &[5, 7, 6], golden("volume"));
+    bench.put_array("m.npy", &[3, 6, 7], golden("measured"));
     bench
 }
 
@@ -63,7 +58,7 @@ fn derivatives_equal_the_table() {
     assert!(gap(&bench.path("d/normal.npy"), &[3, 5, 5], &normal) < 1e-11);
     // The same again changes nothing; something else needs --overwrite.
     bench.run(&format!("{ALIGN} --out d --threads 3")).exits(0);
-    put(&bench, "m.npy", &[3, 6, 7], vec![0.0; 126]);
+    bench.put_array("m.npy", &[3, 6, 7], vec![0.0; 126]);
     let refused = bench.run(&format!("{ALIGN} --out d")).exits(1);
     assert!(refused.stderr.contains("--overwrite"), "{}", refused.stderr);
     bench.run(&format!("{ALIGN} --out d --overwrite")).exits(0);
@@ -82,7 +77,7 @@ fn pose5_projects_and_spreads() {
     bench.put("g.toml", POSE.replace("step_mm", "mask = \"k.npy\"\nstep_mm"));
     let mut mask = vec![1.0; 42];
     mask[5] = 0.0;
-    put(&bench, "k.npy", &[6, 7], mask);
+    bench.put_array("k.npy", &[6, 7], mask);
     bench.run("project --volume v.npy --geometry g.toml --out q.npy").exits(0);
     let mut expected = golden("projections");
     (0..3).for_each(|view| expected[42 * view + 5] = 0.0);
@@ -125,9 +120,9 @@ fn wrong_poses_are_refused_by_the_word_at_fault() {
     says(&POSE.replace("[6, 7]\npixel", "[7]\npixel"), "[nv, nu]");
     says(&POSE.replace("theta.npy", "m.npy"), "m.npy");
     says(&POSE.replace("theta.npy", "loss.npy"), "loss.npy");
-    put(&bench, "theta.npy", &[3, 4], vec![0.0; 12]);
+    bench.put_array("theta.npy", &[3, 4], vec![0.0; 12]);
     says(POSE, "rows of 5 numbers");
-    put(&bench, "theta.npy", &[3, 5], vec![f64::NAN; 15]);
+    bench.put_array("theta.npy", &[3, 5], vec![f64::NAN; 15]);
     says(POSE, "alpha is NaN");
     bench.put("g.toml", POSE);
     let bare = "align --volume v.npy --geometry g.toml --projections m.npy --out d";

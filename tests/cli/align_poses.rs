@@ -1,7 +1,7 @@
 //! `align` without `--derivatives`: poses in a known volume, and with an unknown one.
 
 use crate::bench::Bench;
-use microtome::datasets::{Array, Values};
+use microtome::datasets::Array;
 
 const N: usize = 12;
 const VIEWS: usize = 16;
@@ -11,10 +11,6 @@ fn set_up(poses: &str) -> String {
         "kind = \"pose5\"\nposes = \"{poses}\"\ndetector = [{N}, {N}]\npixel_mm = [1.0, 1.0]\n\
          [volume]\nshape = [{N}, {N}, {N}]\nvoxel_mm = [1.0, 1.0, 1.0]\n"
     )
-}
-
-fn put(bench: &Bench, name: &str, shape: &[usize], values: Vec<f64>) {
-    Array { shape: shape.to_vec(), values: Values::F64(values) }.write(&bench.path(name)).unwrap();
 }
 
 fn volume() -> Vec<f64> {
@@ -56,9 +52,9 @@ fn bench() -> Bench {
     let (start, truth) = poses();
     bench.put("start.toml", set_up("start.npy"));
     bench.put("truth.toml", set_up("truth.npy"));
-    put(&bench, "start.npy", &[VIEWS, 5], start);
-    put(&bench, "truth.npy", &[VIEWS, 5], truth);
-    put(&bench, "v.npy", &[N, N, N], volume());
+    bench.put_array("start.npy", &[VIEWS, 5], start);
+    bench.put_array("truth.npy", &[VIEWS, 5], truth);
+    bench.put_array("v.npy", &[N, N, N], volume());
     bench.run("project --volume v.npy --geometry truth.toml --out m.npy").exits(0);
     bench
 }
@@ -131,7 +127,7 @@ fn align_finds_the_axis() {
             blob(1.0, -2.0, 4.0) + 0.8 * blob(-5.0, 3.0, 1.8) - 0.5 * blob(4.0, 4.0, 1.5)
         })
         .collect();
-    put(&bench, "v.npy", &[24, 24], slice);
+    bench.put_array("v.npy", &[24, 24], slice);
     bench
         .run("project --volume v.npy --geometry off.toml --projector trilinear --out m.npy")
         .exits(0);
@@ -163,7 +159,7 @@ fn wrong_alignments_are_refused() {
     says("align --geometry start.toml --projections v.npy", "v.npy");
     says(&format!("{ALIGN} --volume m.npy"), "m.npy");
     says(&format!("{ALIGN} --derivatives"), "--volume");
-    put(&bench, "zero.npy", &[VIEWS, N, N], vec![0.0; VIEWS * N * N]);
+    bench.put_array("zero.npy", &[VIEWS, N, N], vec![0.0; VIEWS * N * N]);
     says("align --geometry start.toml --projections zero.npy", "all 0");
     let plan = bench.run(&format!("{ALIGN} --out none --dry-run")).exits(0);
     assert!(plan.stdout.contains("unknowns") && !bench.path("none").exists());

@@ -1,7 +1,7 @@
 //! A folder with small synthetic data, and the binary.
 
 use microtome::datasets::phantom::add_gaussian_noise;
-use microtome::datasets::{Matrix, write_matrix};
+use microtome::datasets::{Array, Matrix, Values, write_matrix};
 use microtome::kernels::philox::PhiloxRng;
 use microtome::prelude::*;
 use std::path::{Path, PathBuf};
@@ -87,6 +87,23 @@ impl Bench {
 
     pub(crate) fn put(&self, name: &str, content: impl AsRef<[u8]>) {
         std::fs::write(self.path(name), content).unwrap();
+    }
+
+    /// Writes an array of 64-bit numbers.
+    pub(crate) fn put_array(&self, name: &str, shape: &[usize], values: Vec<f64>) {
+        let array = Array { shape: shape.to_vec(), values: Values::F64(values) };
+        array.write(&self.path(name)).unwrap();
+    }
+
+    /// As [`Bench::put_array`], number by number.
+    pub(crate) fn put_values(&self, name: &str, shape: &[usize], value: impl Fn(usize) -> f64) {
+        self.put_array(name, shape, (0..shape.iter().product()).map(value).collect());
+    }
+
+    /// Shape and numbers of an array; an absolute path stands for itself.
+    pub(crate) fn array(&self, name: impl AsRef<Path>) -> (Vec<usize>, Vec<f64>) {
+        let array = Array::read(&self.path("").join(name)).unwrap();
+        (array.shape, array.values.into_f64())
     }
 
     pub(crate) fn read(&self, name: &str) -> Vec<u8> {

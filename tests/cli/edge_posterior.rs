@@ -1,30 +1,18 @@
 //! `reconstruct --posterior smoothed_tv`.
 
 use crate::bench::Bench;
-use microtome::datasets::{Array, Values, read_table};
-use std::path::Path;
+use microtome::datasets::read_table;
 
 const GEOMETRY: &str = "kind = \"parallel2d\"\nprojector = \"siddon\"\ndetector = [12]\n\
     [volume]\nshape = [9, 8]\nvoxel_mm = [1.0, 1.0]\n\
     [trajectory]\nkind = \"circular\"\nviews = 7\npixel_mm = [1.0]\n";
 
-fn put(bench: &Bench, name: &str, shape: &[usize], value: impl Fn(usize) -> f64) {
-    let n = shape.iter().product::<usize>();
-    let values = Values::F64((0..n).map(value).collect());
-    Array { shape: shape.to_vec(), values }.write(&bench.path(name)).unwrap();
-}
-
-fn read(path: &Path) -> (Vec<usize>, Vec<f64>) {
-    let array = Array::read(path).unwrap();
-    (array.shape, array.values.into_f64())
-}
-
 fn bench() -> Bench {
     let bench = Bench::new();
     bench.put("g.toml", GEOMETRY);
-    put(&bench, "y.npy", &[7, 12], |i| ((i * 37 + 11) % 101) as f64 / 30.0);
-    put(&bench, "c.npy", &[7, 12], |i| ((i * 37 + 11) % 101) as f64 * 9.0);
-    put(&bench, "labels.npy", &[9, 8], |i| (i % 3) as f64);
+    bench.put_values("y.npy", &[7, 12], |i| ((i * 37 + 11) % 101) as f64 / 30.0);
+    bench.put_values("c.npy", &[7, 12], |i| ((i * 37 + 11) % 101) as f64 * 9.0);
+    bench.put_values("labels.npy", &[9, 8], |i| (i % 3) as f64);
     bench
 }
 
@@ -42,25 +30,25 @@ fn a_folder_holds_the_chains() {
     assert_eq!(json["exact"], false);
     assert_eq!(json["spec"]["proper_prior"], false);
     let out = bench.path("post");
-    let (shape, draws) = read(&out.join("draws.npy"));
+    let (shape, draws) = bench.array(out.join("draws.npy"));
     assert_eq!(shape, [3, 15, 9, 8]);
-    let (shape, mean) = read(&out.join("mean.npy"));
+    let (shape, mean) = bench.array(out.join("mean.npy"));
     assert_eq!(shape, [9, 8]);
     for (j, m) in mean.iter().enumerate() {
         let sum: f64 = draws.chunks(72).map(|d| d[j]).sum();
         assert!((sum / 45.0 - m).abs() < 1e-9, "{j}");
     }
     for name in ["sd.npy", "mcse.npy", "sd_mcse.npy"] {
-        assert!(read(&out.join(name)).1.iter().all(|v| *v > 0.0), "{name}");
+        assert!(bench.array(out.join(name)).1.iter().all(|v| *v > 0.0), "{name}");
     }
-    assert!(read(&out.join("exceedance.npy")).1.iter().all(|v| (0.0..=1.0).contains(v)));
+    assert!(bench.array(out.join("exceedance.npy")).1.iter().all(|v| (0.0..=1.0).contains(v)));
     assert_eq!(read_table(&out.join("summary.parquet")).unwrap()[0].num_rows(), 72);
     assert_eq!(read_table(&out.join("regions.parquet")).unwrap()[0].num_rows(), 2);
     // Weights that say the same noise and other threads: the same bits.
-    put(&bench, "w.npy", &[7, 12], |_| 4.0);
+    bench.put_values("w.npy", &[7, 12], |_| 4.0);
     let same = format!("{LINE} --projections y.npy --weights w.npy --thin 2 --threads 1 --out w");
     bench.run(&same).exits(0);
-    assert_eq!(read(&bench.path("w").join("draws.npy")).1, draws);
+    assert_eq!(bench.array(bench.path("w").join("draws.npy")).1, draws);
     bench.run(&line).exits(0);
     let other = bench.run(&line.replace("--sigma 0.5", "--sigma 0.6")).exits(1);
     assert!(other.stderr.contains("--overwrite"), "{}", other.stderr);
@@ -74,7 +62,7 @@ fn counts_stand_in_for_projections() {
     );
     let json = bench.run(&line).exits(0).json();
     assert_eq!(json["spec"]["proper_prior"], true);
-    let (shape, draws) = read(&bench.path("post").join("draws.npy"));
+    let (shape, draws) = bench.array(bench.path("post").join("draws.npy"));
     assert_eq!(shape, [3, 30, 9, 8]);
     assert!(draws.iter().all(|v| v.is_finite()));
 }
@@ -100,7 +88,7 @@ fn wrong_flags_leave_nothing() {
     let gaussian = "reconstruct --projections y.npy --geometry g.toml --posterior gaussian \
         --sigma 1 --prior-weight 1 --chains 2";
     says(gaussian, "--chains");
-    put(&bench, "n.npy", &[7, 12], |i| if i == 5 { -1.0 } else { 3.0 });
+    bench.put_values("n.npy", &[7, 12], |i| if i == 5 { -1.0 } else { 3.0 });
     says(&format!("{LINE} --likelihood poisson --counts n.npy --i0 9"), "-1");
     bench.put("sf.toml", GEOMETRY.replace("siddon", "sf"));
     says(&with("--sigma 1").replace("g.toml", "sf.toml"), "joseph");

@@ -1,29 +1,18 @@
 //! `reconstruct --posterior`.
 
 use crate::bench::Bench;
-use microtome::datasets::{Array, Values, read_table};
+use microtome::datasets::read_table;
 use std::path::{Path, PathBuf};
 
 const GEOMETRY: &str = "kind = \"parallel2d\"\nprojector = \"siddon\"\ndetector = [12]\n\
     [volume]\nshape = [9, 8]\nvoxel_mm = [1.0, 1.0]\n\
     [trajectory]\nkind = \"circular\"\nviews = 7\npixel_mm = [1.0]\n";
 
-fn put(bench: &Bench, name: &str, shape: &[usize], value: impl Fn(usize) -> f64) {
-    let n = shape.iter().product::<usize>();
-    let values = Values::F64((0..n).map(value).collect());
-    Array { shape: shape.to_vec(), values }.write(&bench.path(name)).unwrap();
-}
-
-fn read(path: &Path) -> (Vec<usize>, Vec<f64>) {
-    let array = Array::read(path).unwrap();
-    (array.shape, array.values.into_f64())
-}
-
 fn bench() -> Bench {
     let bench = Bench::new();
     bench.put("g.toml", GEOMETRY);
-    put(&bench, "y.npy", &[7, 12], |i| ((i * 37 + 11) % 101) as f64 / 30.0);
-    put(&bench, "labels.npy", &[9, 8], |i| (i % 3) as f64);
+    bench.put_values("y.npy", &[7, 12], |i| ((i * 37 + 11) % 101) as f64 / 30.0);
+    bench.put_values("labels.npy", &[9, 8], |i| (i % 3) as f64);
     bench
 }
 
@@ -40,19 +29,19 @@ fn a_folder_holds_the_posterior() {
     assert_eq!(json["exact"], true);
     assert!(json["log_evidence"].as_f64().unwrap().is_finite());
     let out = bench.path("post");
-    let (shape, mean) = read(&out.join("mean.npy"));
+    let (shape, mean) = bench.array(out.join("mean.npy"));
     assert_eq!(shape, [9, 8]);
-    assert_eq!(read(&out.join("draws.npy")).0, [5, 9, 8]);
-    assert!(read(&out.join("sd_mcse.npy")).1.iter().all(|v| *v == 0.0));
-    assert!(read(&out.join("exceedance.npy")).1.iter().all(|v| (0.0..=1.0).contains(v)));
+    assert_eq!(bench.array(out.join("draws.npy")).0, [5, 9, 8]);
+    assert!(bench.array(out.join("sd_mcse.npy")).1.iter().all(|v| *v == 0.0));
+    assert!(bench.array(out.join("exceedance.npy")).1.iter().all(|v| (0.0..=1.0).contains(v)));
     let summary = &read_table(&out.join("summary.parquet")).unwrap()[0];
     assert_eq!(summary.num_rows(), 72);
     assert_eq!(read_table(&out.join("regions.parquet")).unwrap()[0].num_rows(), 2);
     // Weights that say the same noise give the same bits, and threads change none.
-    put(&bench, "w.npy", &[7, 12], |_| 4.0);
+    bench.put_values("w.npy", &[7, 12], |_| 4.0);
     bench.run(&format!("{LINE} --weights w.npy --threads 1 --out same")).exits(0);
-    assert_eq!(read(&bench.path("same").join("mean.npy")).1, mean);
-    let draws = |name: &str| read(&bench.path(name).join("draws.npy")).1;
+    assert_eq!(bench.array(bench.path("same").join("mean.npy")).1, mean);
+    let draws = |name: &str| bench.array(bench.path(name).join("draws.npy")).1;
     assert_eq!(draws("same"), draws("post"));
     // Again: nothing to do. Another specification: refused, nothing touched.
     bench.run(&line).exits(0);
@@ -84,9 +73,9 @@ fn wrong_posteriors_leave_nothing() {
     says("--sigma 1 --prior-weight 1 --evidence", "--prior-kappa2");
     says("--sigma 1 --prior-weight 1 --draws 1", "--draws 1");
     says("--sigma 1 --prior-weight 1 --regions y.npy", "y.npy");
-    put(&bench, "half.npy", &[9, 8], |_| 0.5);
+    bench.put_values("half.npy", &[9, 8], |_| 0.5);
     says("--sigma 1 --prior-weight 1 --regions half.npy", "0.5");
-    put(&bench, "nan.npy", &[7, 12], |i| if i == 3 { f64::NAN } else { 1.0 });
+    bench.put_values("nan.npy", &[7, 12], |i| if i == 3 { f64::NAN } else { 1.0 });
     says("--weights nan.npy --prior-weight 1", "not finite");
     let unknown = "reconstruct --projections y.npy --geometry g.toml --posterior tv --out post";
     assert!(bench.run(unknown).exits(1).stderr.contains("--posterior tv"));
@@ -113,7 +102,7 @@ fn equals_the_reference() {
         ),
     );
     let (sigma, weight) = (meta["sigma"].as_f64().unwrap(), meta["lam"].as_f64().unwrap());
-    put(&bench, "labels.npy", &[40, 40], |i| {
+    bench.put_values("labels.npy", &[40, 40], |i| {
         f64::from(u8::from((10..20).contains(&(i / 40)) && (10..20).contains(&(i % 40))))
     });
     let json = bench
@@ -127,7 +116,7 @@ fn equals_the_reference() {
         .json();
     let out = bench.path("post");
     let close = |found: &Path, expected: &str, tolerance: f64| {
-        let (found, expected) = (read(found).1, read(&folder.join(expected)).1);
+        let (found, expected) = (bench.array(found).1, bench.array(folder.join(expected)).1);
         for (f, e) in found.iter().zip(&expected) {
             assert!((f - e).abs() < tolerance, "{f} {e}");
         }

@@ -1,9 +1,11 @@
 //! Streamlines from files to files: axes, places, columns, threads, messages.
 
 use crate::bench::{Bench, assert_same};
+use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use microtome::datasets::tracts::read_tracts;
-use microtome::datasets::{ImageGeometry, MapWriter};
-use microtome::models::{HarmonicBasis, SphericalHarmonics, harmonic_count};
+use microtome::datasets::{ImageGeometry, MapWriter, SignalSource, read_table, write_table};
+use microtome::models::{HarmonicBasis, SphericalHarmonics, half_sphere, harmonic_count};
+use std::sync::Arc;
 
 const LMAX: usize = 4;
 const DIMS: [usize; 3] = [16, 16, 7];
@@ -146,6 +148,193 @@ fn every_rule_and_format_gives_the_same_for_any_threads() {
     assert_eq!(tracts.per_streamline["seed_point"].values.len(), tracts.n_streamlines());
 }
 
+/// Signals of one fibre along circles, with an FSL gradient table: 6 b = 0 and 45 directions.
+fn fibres(bench: &Bench) {
+    let axes: Vec<[f64; 3]> = half_sphere(45);
+    let all = || [[0.0; 3]; 6].into_iter().chain(axes.iter().copied());
+    let line = |c: usize| all().map(|g| format!("{} ", g[c])).collect::<String>();
+    bench.put("bvec", [0, 1, 2].map(line).join("\n"));
+    let b = |g: &[f64; 3]| if g == &[0.0; 3] { "0 " } else { "1500 " };
+    bench.put("bval", all().map(|g| b(&g)).collect::<String>());
+    let geometry = ImageGeometry::new(DIMS, AFFINE);
+    let mut image = MapWriter::create(&bench.path("dwi.nii.gz"), &geometry, 51).unwrap();
+    for n in 0..geometry.n_voxels() {
+        let x = world(geometry.ijk(n).map(f64::from));
+        let (dx, dy) = (x[0] - CENTRE[0], x[1] - CENTRE[1]);
+        let r = dx.hypot(dy).max(1e-6);
+        // The tangent in voxel axes: the affine's rotation, transposed.
+        let t = [(0.8 * dy - 0.6 * dx) / r, (0.6 * dy + 0.8 * dx) / r, 0.0];
+        let signal = |g: [f64; 3]| {
+            let cosine = g[0] * t[0] + g[1] * t[1] + g[2] * t[2];
+            let size = g[0] * g[0] + g[1] * g[1] + g[2] * g[2];
+            1000.0 * (-1.5 * (0.3 * size + 1.4 * cosine * cosine)).exp()
+        };
+        image.push(n as i64, &all().map(signal).collect::<Vec<_>>()).unwrap();
+    }
+    image.finish().unwrap();
+}
+
+#[test]
+fn fields_of_signals_follow_the_fibre() {
+    let bench = Bench::new();
+    mask(&bench, "seeds.nii.gz", ring);
+    mask(&bench, "disc.nii.gz", |x| {
+        (4.0..14.0).contains(&(x[0] - CENTRE[0]).hypot(x[1] - CENTRE[1]))
+    });
+    fibres(&bench);
+    let track = |flags: &str| {
+        bench.run(&format!(
+            "track --dwi dwi.nii.gz --bval bval --bvec bvec --seeds seeds.nii.gz --n-seeds 40 --mask disc.nii.gz \
+             --integrator rk4 --step-mm 0.5 --min-length-mm 5 --max-length-mm 30 --out out.trx --overwrite \
+             --json {flags}"
+        ))
+    };
+    for flags in [
+        "--rule tensor",
+        "--rule peak --model-odf csd",
+        "--rule closest --model-odf csa",
+        "--rule peak --model-odf opdt",
+        "--rule bootstrap --model-odf csa",
+    ] {
+        let json = track(flags).exits(0).json();
+        let tracts = read_tracts(&bench.path("out.trx")).unwrap();
+        assert!(tracts.n_streamlines() >= 35, "{flags}: {json}");
+        for i in 0..tracts.n_streamlines() {
+            let radius =
+                |x: &[f32; 3]| (f64::from(x[0]) - CENTRE[0]).hypot(f64::from(x[1]) - CENTRE[1]);
+            let points = tracts.streamline(i);
+            let drift = points.iter().map(|x| (radius(x) - radius(&points[0])).abs());
+            let drift = drift.fold(0.0, f64::max);
+            assert!(drift < 0.4, "{flags}: {drift}");
+        }
+    }
+    // One fibre's FA is 0.79; below it streamlines go on, above it there are none.
+    let count = |x: f64| {
+        let ended = track(&format!("--rule tensor --fa-threshold {x}")).exits(0);
+        ended.json()["streamlines"].as_u64().unwrap()
+    };
+    assert!(count(0.7) >= 35);
+    assert_eq!(count(0.85), 0);
+    for (flags, word) in [
+        ("--rule tensor --model-odf csa", "--model-odf"),
+        ("--rule bootstrap --model-odf csd", "csa or opdt"),
+        ("--rule peak", "--model-odf"),
+        ("--rule peak --model-odf csd --response missing.toml", "missing.toml"),
+    ] {
+        let ended = track(flags).exits(1);
+        assert!(ended.stderr.contains(word), "{flags}: {}", ended.stderr);
+    }
+}
+
+/// A posterior of one stick in every voxel: in draw d it is turned by d degrees about z from the
+/// first voxel axis.
+fn posterior(bench: &Bench, draws: usize) {
+    let geometry = ImageGeometry::new(DIMS, AFFINE);
+    let n = geometry.n_voxels() * draws;
+    let angle = |row: usize| (row % draws) as f64 * std::f64::consts::PI / 180.0;
+    let column = |value: &dyn Fn(usize) -> f64| {
+        Arc::new(Float64Array::from((0..n).map(value).collect::<Vec<_>>())) as ArrayRef
+    };
+    let voxel = Int64Array::from((0..n).map(|r| (r / draws) as i64).collect::<Vec<_>>());
+    let batch = RecordBatch::try_from_iter([
+        ("voxel", Arc::new(voxel) as ArrayRef),
+        ("stick.mu_x", column(&|r| angle(r).cos())),
+        ("stick.mu_y", column(&|r| angle(r).sin())),
+        ("stick.mu_z", column(&|_| 0.0)),
+        ("stick.fraction", column(&|_| 0.6)),
+    ])
+    .unwrap();
+    write_table(&bench.path("posterior.parquet"), batch.schema(), &[batch]).unwrap();
+}
+
+#[test]
+fn draws_of_a_field_give_the_posterior_of_connections() {
+    let bench = Bench::new();
+    let draws = 8;
+    posterior(&bench, draws);
+    // Two parcels at the ends of the first voxel axis, seeds in the middle between them.
+    let geometry = ImageGeometry::new(DIMS, AFFINE);
+    let mut image = MapWriter::create(&bench.path("labels.nii.gz"), &geometry, 1).unwrap();
+    let mut seeds = MapWriter::create(&bench.path("seeds.nii.gz"), &geometry, 1).unwrap();
+    for n in 0..geometry.n_voxels() {
+        let [i, j, _] = geometry.ijk(n);
+        let label = if i < 2 {
+            1.0
+        } else if i > 13 {
+            2.0
+        } else {
+            0.0
+        };
+        image.push(n as i64, &[label]).unwrap();
+        seeds.push(n as i64, &[f64::from(u8::from(i == 7 && (7..9).contains(&j)))]).unwrap();
+    }
+    image.finish().unwrap();
+    seeds.finish().unwrap();
+    bench.put("names.csv", "label,name\n1,left\n2,right\n");
+    let line = "track --posterior posterior.parquet --rule posterior --seeds seeds.nii.gz --n-seeds 30 --step-mm 0.5 \
+                --min-length-mm 2 --draws 8 --json";
+    let out = "--all-draws --parcels labels.nii.gz --parcel-names names.csv --connectome c.parquet \
+               --density v.nii.gz --out t.trx";
+    let json = bench.run(&format!("{line} {out}")).exits(0).json();
+    assert_eq!(json["draws"], 8);
+    assert_eq!(json["streamlines"], 240);
+    let tracts = read_tracts(&bench.path("t.trx")).unwrap();
+    let draw = &tracts.per_streamline["draw"].values;
+    assert_eq!(draw.iter().filter(|d| **d == 3.0).count(), 30);
+    // By hand: of every draw, the streamlines with one end in each parcel.
+    let end = |x: &[f32; 3]| {
+        let x = x.map(f64::from);
+        ((x[0] - AFFINE[0][3]) * -0.8 + (x[1] - AFFINE[1][3]) * -0.6) / 2.0
+    };
+    let count = |d: usize| {
+        (0..tracts.n_streamlines())
+            .filter(|s| draw[*s] == d as f32)
+            .filter(|s| {
+                let points = tracts.streamline(*s);
+                let mut ends = [end(&points[0]), end(&points[points.len() - 1])];
+                ends.sort_by(f64::total_cmp);
+                ends[0] < 1.5 && ends[1] > 13.5
+            })
+            .count() as f64
+    };
+    let counts: Vec<f64> = (0..draws).map(count).collect();
+    let mean = counts.iter().sum::<f64>() / 8.0;
+    assert!(counts[0] == 30.0 && mean > 0.0, "{counts:?}");
+    let rows = read_table(&bench.path("c.parquet")).unwrap();
+    let number = |name: &str, row: usize| {
+        let column = rows[0].column_by_name(name).unwrap();
+        column.as_any().downcast_ref::<Float64Array>().unwrap().value(row)
+    };
+    for row in [1, 2] {
+        assert!((number("mean", row) - mean).abs() < 1e-12);
+        let square: f64 = counts.iter().map(|c| (c - mean).powi(2)).sum();
+        assert!((number("sd", row) - (square / 7.0).sqrt()).abs() < 1e-12);
+        let positive = counts.iter().filter(|c| **c > 0.0).count() as f64 / 8.0;
+        assert_eq!(number("p_positive", row), positive);
+    }
+    assert_eq!(number("mean", 0), 0.0);
+    // The seeds' voxels are visited by all streamlines of every draw, without spread.
+    let map = SignalSource::open(&bench.path("v.nii.gz"), None).unwrap();
+    let values = map.read_rows(0..map.n_rows()).unwrap().signals;
+    let most = values.chunks(2).map(|v| v[0]).fold(0.0, f64::max);
+    assert!(most <= 30.0 && most > 1.0);
+    assert!(values.chunks(2).any(|v| v[1] > 0.0));
+    // One draw is one matrix.
+    bench.run(&format!("{line} --draw 0 --parcels labels.nii.gz --connectome c.csv")).exits(0);
+    let text = String::from_utf8(bench.read("c.csv")).unwrap();
+    assert_eq!(text, "node,1,2\n1,0.0,30.0\n2,30.0,0.0\n");
+    for (flags, word) in [
+        ("--all-draws --connectome d.parquet", "--parcels"),
+        ("--parcels labels.nii.gz --connectome d.txt", ".csv or .parquet"),
+        ("--parcels labels.nii.gz --connectome c.csv", "--overwrite"),
+        ("--density d.png", "--density"),
+        ("", "--out"),
+    ] {
+        let ended = bench.run(&format!("{line} {flags}")).exits(1);
+        assert!(ended.stderr.contains(word), "{flags}: {}", ended.stderr);
+    }
+}
+
 #[test]
 fn masks_include_exclude_and_stop() {
     let bench = Bench::new();
@@ -191,6 +380,8 @@ fn wrong_input_of_track_is_named() {
         (good.replace("mrtrix3", "tesseral"), "tesseral"),
         (good.replace("peak", "eudx"), "eudx"),
         (good.replace("--rule peak", "--rule bootstrap"), "--dwi"),
+        (good.replace("--rule peak", "--rule tensor"), "--dwi"),
+        (format!("{good} --fa-threshold 0.2"), "--dwi"),
         (good.replace("--rule peak", "--rule posterior"), "--posterior"),
         (good.replace("fod.nii.gz", "seven.nii.gz"), "7 coefficients"),
         (good.replace("seeds.nii.gz", "empty.nii.gz"), "empty.nii.gz"),

@@ -8,30 +8,10 @@
 //! `tests/files/tracts.rs`.
 
 use crate::geometry::nearest_orthogonal;
+pub(crate) use microtome_models::tract::affine_inverse as inverse;
 
 /// The upper three rows of a homogeneous matrix.
 pub(crate) type Affine = [[f64; 4]; 3];
-
-/// The upper rows of the inverse; `None` where there is none.
-pub(crate) fn inverse(a: &[[f64; 4]; 4]) -> Option<Affine> {
-    let cofactor = |i: usize, j: usize| {
-        let (p, q, r, s) = ((i + 1) % 3, (i + 2) % 3, (j + 1) % 3, (j + 2) % 3);
-        a[p][r] * a[q][s] - a[p][s] * a[q][r]
-    };
-    let det: f64 = (0..3).map(|j| a[0][j] * cofactor(0, j)).sum();
-    let scale: f64 =
-        (0..3).map(|j| a.iter().take(3).map(|row| row[j] * row[j]).sum::<f64>().sqrt()).product();
-    // Columns that are parallel to rounding have no inverse either.
-    if !(det.is_finite() && det.abs() > 1e-12 * scale) {
-        return None;
-    }
-    let mut out = [[0.0; 4]; 3];
-    for (i, row) in out.iter_mut().enumerate() {
-        let [x, y, z] = [0, 1, 2].map(|j| cofactor(j, i) / det);
-        *row = [x, y, z, -(x * a[0][3] + y * a[1][3] + z * a[2][3])];
-    }
-    out.iter().flatten().all(|v| v.is_finite()).then_some(out)
-}
 
 /// A point through an affine map.
 pub(crate) fn apply(a: &Affine, p: [f64; 3]) -> [f64; 3] {

@@ -1,15 +1,11 @@
 //! Peaks of a function on the sphere.
 //!
-//! The local maxima among 300 directions are refined by Newton's method on the
-//! sphere: with the gradient $g$ and the second derivatives $K$ of the polynomial
-//! of the harmonics and the tangent basis $E$ of $n$,
+//! The local maxima among 300 directions are refined by Newton's method on the sphere
+//! (`microtome_kernels::sphere_peak`).
 //!
-//! $$\delta = -\left(E^T K E - (n\cdot g)\,I\right)^{-1} E^T g,\qquad n \leftarrow \frac{n + E\delta}{|n + E\delta|}.$$
-//!
-//! Source: Absil, Mahony & Sepulchre 2008, *Optimization Algorithms on Matrix
-//! Manifolds*, sec. 6.4.1 (Newton's method on the sphere); Jeurissen et al. 2013,
-//! doi:10.1002/hbm.22099 (peaks of fibre orientation distributions by Newton's method).
-//! Validated by `crossings_are_found_to_a_degree` in `tests/deconvolution.rs`.
+//! Source: Jeurissen et al. 2013, doi:10.1002/hbm.22099 (peaks of fibre orientation
+//! distributions by Newton's method). Validated by `crossings_are_found_to_a_degree` in
+//! `tests/deconvolution.rs`.
 
 use super::nonnegative::NEIGHBOURS;
 use microtome_models::{Series, SphericalHarmonics};
@@ -20,10 +16,8 @@ pub const PEAKS: usize = 3;
 const RELATIVE: f64 = 0.1;
 /// Two maxima whose axes have a larger cosine are one (15 degrees).
 const SAME: f64 = 0.965_925_826_289_068_3;
-/// Longest Newton step, rad.
-const LONGEST: f64 = 0.2;
-/// Step at which the search ends, rad.
-const SHORTEST: f64 = 1e-7;
+/// A step shorter than this is the last, rad: the next would be its square.
+const SHORTEST: f64 = 1e-4;
 
 /// Peaks, the largest first.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -96,7 +90,7 @@ impl PeakFinder {
             if out.axis[..out.count].iter().any(|a| cosine(a, &start) > SAME) {
                 continue;
             }
-            let (axis, value) = climb(&series, start);
+            let Some((axis, value)) = series.peak(start, SHORTEST) else { continue };
             let mut at = out.count;
             for k in (0..out.count).rev() {
                 if cosine(&axis, &out.axis[k]) > SAME {
@@ -115,58 +109,4 @@ impl PeakFinder {
         let least = RELATIVE * out.value[0];
         out.count = out.value[..out.count].iter().filter(|v| **v >= least).count();
     }
-}
-
-/// The maximum near a direction and the value there.
-fn climb(series: &Series, start: [f64; 3]) -> ([f64; 3], f64) {
-    let mut n = start;
-    for _ in 0..12 {
-        let jet = series.jet(n);
-        let (e, f) = tangents(n);
-        let dot = |a: [f64; 3], b: [f64; 3]| a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
-        let [xx, yy, zz, xy, xz, yz] = jet.hessian;
-        let times = |v: [f64; 3]| {
-            [
-                xx * v[0] + xy * v[1] + xz * v[2],
-                xy * v[0] + yy * v[1] + yz * v[2],
-                xz * v[0] + yz * v[1] + zz * v[2],
-            ]
-        };
-        let radial = dot(n, jet.gradient);
-        let (ge, gf) = (dot(e, jet.gradient), dot(f, jet.gradient));
-        let (ke, kf) = (times(e), times(f));
-        let (a, b, c) = (dot(e, ke) - radial, dot(e, kf), dot(f, kf) - radial);
-        let determinant = a * c - b * b;
-        let (mut de, mut df) = if determinant > 0.0 && a < 0.0 {
-            ((b * gf - c * ge) / determinant, (b * ge - a * gf) / determinant)
-        } else {
-            // Not concave here: uphill.
-            (ge, gf)
-        };
-        let length = (de * de + df * df).sqrt();
-        if determinant <= 0.0 || a >= 0.0 || length > LONGEST {
-            let scale = if length > 0.0 { LONGEST.min(0.05_f64.max(length)) / length } else { 0.0 };
-            (de, df) = (de * scale, df * scale);
-        }
-        let moved = [0, 1, 2].map(|i| n[i] + e[i] * de + f[i] * df);
-        let norm = dot(moved, moved).sqrt();
-        n = moved.map(|v| v / norm);
-        if length < SHORTEST {
-            break;
-        }
-        // Quadratic convergence: after a step this short the next is below rounding.
-        if length < 1e-4 && determinant > 0.0 && a < 0.0 {
-            break;
-        }
-    }
-    (n, series.value(n))
-}
-
-/// Two unit vectors across a direction and each other.
-fn tangents(n: [f64; 3]) -> ([f64; 3], [f64; 3]) {
-    // Duff et al. 2017, Building an orthonormal basis, revisited.
-    let sign = 1.0_f64.copysign(n[2]);
-    let a = -1.0 / (sign + n[2]);
-    let b = n[0] * n[1] * a;
-    ([1.0 + sign * n[0] * n[0] * a, sign * b, -sign * n[0]], [b, sign + n[1] * n[1] * a, -n[1]])
 }

@@ -20,7 +20,7 @@ use super::design::Deconvolver;
 use super::nonnegative::{NEIGHBOURS, NonNegative};
 use crate::InferenceError;
 use crate::dense::{cholesky, cholesky_solve};
-use crate::fit::log_tensor;
+use crate::fit::LogTensor;
 use microtome_kernels::eigen::eigen_3x3;
 use microtome_kernels::legendre::even_polynomials;
 use microtome_models::{
@@ -29,8 +29,6 @@ use microtome_models::{
 };
 use std::f64::consts::PI;
 
-/// Tensors are fitted up to this b, ms/µm², where there are enough directions.
-const TENSOR_B: f64 = 1.5;
 /// Voxels above this FA count as white matter.
 const WHITE_FA: f64 = 0.2;
 /// Most rounds of the refinement.
@@ -54,10 +52,7 @@ pub struct Screen {
 pub struct ResponseEstimator {
     acquisition: Acquisition,
     shells: BShells,
-    /// Measurements of the tensor fit.
-    fitted: Vec<usize>,
-    /// Tensor and ln S0 from log signals `[7, fitted]`.
-    inverse: Vec<f64>,
+    tensor: LogTensor,
 }
 
 impl ResponseEstimator {
@@ -78,15 +73,10 @@ impl ResponseEstimator {
             )
             .into());
         }
-        let b = acquisition.b_ms_per_um2();
-        let low: Vec<usize> = (0..b.len()).filter(|i| b[*i] <= TENSOR_B).collect();
-        let lowest = shells.b[1];
-        let weighted = low.iter().filter(|i| b[**i] > 0.5 * lowest).count();
-        let fitted = if weighted >= 6 { low } else { (0..b.len()).collect() };
-        let Some(inverse) = log_tensor(acquisition, &fitted) else {
+        let Some(tensor) = LogTensor::new(acquisition) else {
             return Err(wrong("cannot be estimated: the directions do not determine a tensor (6 or more are needed)").into());
         };
-        Ok(Self { acquisition: acquisition.clone(), shells, fitted, inverse })
+        Ok(Self { acquisition: acquisition.clone(), shells, tensor })
     }
 
     /// The shells of the acquisition.
@@ -96,15 +86,7 @@ impl ResponseEstimator {
 
     /// Looks at a voxel; `None` where signals are not positive.
     pub fn screen(&self, signals: &[f64]) -> Option<Screen> {
-        if !self.fitted.iter().all(|i| signals[*i] > 0.0 && signals[*i].is_finite()) {
-            return None;
-        }
-        let logs: Vec<f64> = self.fitted.iter().map(|i| signals[*i].ln()).collect();
-        let d: Vec<f64> = self
-            .inverse
-            .chunks_exact(logs.len())
-            .map(|row| row.iter().zip(&logs).map(|(a, b)| a * b).sum())
-            .collect();
+        let d = self.tensor.fit(signals)?;
         let (values, vectors) =
             eigen_3x3([[d[0], d[3], d[4]], [d[3], d[1], d[5]], [d[4], d[5], d[2]]]);
         let fa = TensorMeasure::Fa.evaluate(values).0;

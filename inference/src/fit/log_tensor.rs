@@ -48,6 +48,44 @@ pub(crate) fn log_tensor(acquisition: &Acquisition, measurements: &[usize]) -> O
     Some(out)
 }
 
+/// Tensors are fitted up to this b, ms/µm², where there are enough directions.
+const LARGEST_B: f64 = 1.5;
+
+/// The tensor of a voxel from the logarithms of its signals.
+#[derive(Debug, Clone)]
+pub struct LogTensor {
+    /// Measurements of the fit: those of low b if six of them are weighted, else all.
+    fitted: Vec<usize>,
+    /// Tensor and ln S0 from log signals `[7, fitted]`.
+    inverse: Vec<f64>,
+}
+
+impl LogTensor {
+    /// Prepares the fit; `None` where the directions do not determine a tensor.
+    pub fn new(acquisition: &Acquisition) -> Option<Self> {
+        let b = acquisition.b_ms_per_um2();
+        let low: Vec<usize> = (0..b.len()).filter(|i| b[*i] <= LARGEST_B).collect();
+        let lowest = b.iter().copied().filter(|b| *b > 0.05).fold(f64::INFINITY, f64::min);
+        let weighted = low.iter().filter(|i| b[**i] > 0.5 * lowest).count();
+        let fitted = if weighted >= 6 { low } else { (0..b.len()).collect() };
+        let inverse = log_tensor(acquisition, &fitted)?;
+        Some(Self { fitted, inverse })
+    }
+
+    /// xx, yy, zz, xy, xz, yz in µm²/ms; `None` where a signal is not positive.
+    pub fn fit(&self, signals: &[f64]) -> Option<[f64; 6]> {
+        if !self.fitted.iter().all(|i| signals[*i] > 0.0 && signals[*i].is_finite()) {
+            return None;
+        }
+        let logs: Vec<f64> = self.fitted.iter().map(|i| signals[*i].ln()).collect();
+        let mut rows = self.inverse.chunks_exact(logs.len());
+        Some(std::array::from_fn(|_| {
+            let row = rows.next().unwrap_or_default();
+            row.iter().zip(&logs).map(|(a, b)| a * b).sum()
+        }))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

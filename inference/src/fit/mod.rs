@@ -10,7 +10,7 @@ mod voxel;
 
 pub use lm::{LevenbergMarquardt, Objective, step};
 pub use log_linear::{LogLinear, LogLinearFitter};
-pub(crate) use log_tensor::log_tensor;
+pub use log_tensor::LogTensor;
 pub use start::StartScheme;
 pub use status::Status;
 pub use voxel::{FitOptions, Fitter, VoxelFit};

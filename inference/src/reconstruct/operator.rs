@@ -11,7 +11,7 @@
 //! | $r_s, c_s$ | mm | sums of rows and columns |
 //!
 //! [`RayTransform`] is one; a user's own projector is another: the methods know nothing
-//! else. Validated by `a_users_operator_gives_the_same_bits` in `inference/tests/reconstruct.rs`.
+//! else. Validated by `every_method_on_a_users_operator` in `inference/tests/reconstruct/`.
 
 use super::ReconstructError;
 use microtome_kernels::ray::Real;
@@ -95,7 +95,7 @@ pub(super) fn product(shape: &[usize]) -> usize {
 }
 
 /// Whether a list is 0, 1, ..., n - 1.
-fn is_all(views: &[usize], n: usize) -> bool {
+pub(super) fn is_all(views: &[usize], n: usize) -> bool {
     views.len() == n && views.iter().enumerate().all(|(i, v)| i == *v)
 }
 

@@ -22,12 +22,12 @@
 //! doi:10.1109/TMI.2020.3034038, eq. 5 to 9. Validated by
 //! `arcs_follow_a_straight_field_and_are_drawn_by_weight` in `kernels/tests/streamlines.rs`.
 
-use super::axes::AxisTable;
-use super::lattice::{Lattice, Number};
+use super::functions::Functions;
+use super::lattice::Number;
 use super::march::Limits;
-use super::peak::peaks_of;
-use super::{Chance, Heading, Rule, Scratch, State, Stop, Vec3, along, normals, unit};
+use super::{Chance, Heading, Rule, Scratch, State, Stop, Vec3};
 use crate::sphere_series::value;
+use crate::vector::{along, normals, unit};
 
 /// How an arc is weighed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,14 +41,8 @@ pub enum ArcMean {
 /// A field of functions on the sphere along which arcs are drawn.
 #[derive(Clone, Debug)]
 pub struct ArcRule<'a, T> {
-    /// Collected terms in every voxel.
-    pub field: &'a Lattice<T>,
-    /// Order of the functions.
-    pub order: usize,
-    /// Where peaks are looked for at the seed.
-    pub axes: &'a AxisTable,
-    /// Lowest value.
-    pub threshold: f64,
+    /// The field; its lowest value is the threshold of the peaks.
+    pub functions: Functions<'a, T>,
     /// Length over which an arc is weighed, mm.
     pub probe: f64,
     /// Samples along it, the last at its end.
@@ -59,8 +53,6 @@ pub struct ArcRule<'a, T> {
     pub candidates: usize,
     /// Largest curvature, 1/mm.
     pub curvature: f64,
-    /// Peaks at the seed: part of the largest, cosine of the separation.
-    pub start: [f64; 2],
 }
 
 /// Point and direction of an arc.
@@ -87,7 +79,7 @@ impl<T: Number> ArcRule<'_, T> {
         t: Vec3,
         n: Vec3,
         kappa: f64,
-        terms: &mut [f64],
+        terms: &mut Vec<f64>,
     ) -> f64 {
         let mut total = match self.mean {
             ArcMean::Geometric => 1.0,
@@ -96,11 +88,12 @@ impl<T: Number> ArcRule<'_, T> {
         for i in 1..=self.samples {
             let s = self.probe * i as f64 / self.samples as f64;
             let (place, direction) = on_arc(x, t, n, kappa, s);
-            let Some(taps) = self.field.taps(place) else { return 0.0 };
-            self.field.sample::<FMA>(&taps, terms);
-            let v = value(self.order, terms, direction);
+            if self.functions.sample::<FMA>(place, terms).is_none() {
+                return 0.0;
+            }
+            let v = value(self.functions.order(), terms, direction);
             match self.mean {
-                ArcMean::Geometric if v < self.threshold || v <= 0.0 => return 0.0,
+                ArcMean::Geometric if v < self.functions.peaks.threshold || v <= 0.0 => return 0.0,
                 ArcMean::Geometric => total *= v,
                 ArcMean::Arithmetic => total += v.max(0.0),
             }
@@ -109,20 +102,16 @@ impl<T: Number> ArcRule<'_, T> {
             ArcMean::Geometric => total.powf(1.0 / self.samples as f64),
             ArcMean::Arithmetic => {
                 let mean = total / self.samples as f64;
-                if mean < self.threshold { 0.0 } else { mean }
+                if mean < self.functions.peaks.threshold { 0.0 } else { mean }
             }
         }
     }
 }
 
 impl<T: Number> Rule for ArcRule<'_, T> {
-    fn starts(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>) {
-        out.clear();
-        let Some(taps) = self.field.taps(x) else { return };
-        scratch.terms.resize(self.field.width(), 0.0);
-        self.field.sample::<false>(&taps, &mut scratch.terms);
-        let rule = [self.threshold, self.start[0], self.start[1]];
-        peaks_of::<false>(self.order, &scratch.terms, self.axes, rule, &mut scratch.values, out);
+    #[inline(always)]
+    fn starts<const FMA: bool>(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>) {
+        self.functions.starts::<FMA>(x, scratch, out);
     }
 
     #[inline(always)]
@@ -133,11 +122,9 @@ impl<T: Number> Rule for ArcRule<'_, T> {
         _chance: &mut Chance,
         scratch: &mut Scratch,
     ) -> Result<Heading, Stop> {
-        let taps = self.field.taps(x).ok_or(Stop::Outside)?;
-        scratch.terms.resize(self.field.width(), 0.0);
-        self.field.sample::<FMA>(&taps, &mut scratch.terms);
-        let amplitude = value(self.order, &scratch.terms, previous);
-        if amplitude < self.threshold {
+        self.functions.sample::<FMA>(x, &mut scratch.terms).ok_or(Stop::Outside)?;
+        let amplitude = value(self.functions.order(), &scratch.terms, previous);
+        if amplitude < self.functions.peaks.threshold {
             return Err(Stop::Threshold);
         }
         Ok(Heading { direction: previous, amplitude })
@@ -157,7 +144,6 @@ impl<T: Number> Rule for ArcRule<'_, T> {
         let [pick, _] = chance.pair();
         let golden = std::f64::consts::PI * (3.0 - 5.0_f64.sqrt());
         let n = self.candidates.max(1);
-        scratch.terms.resize(self.field.width(), 0.0);
         scratch.arcs.clear();
         let mut total = 0.0;
         for j in 0..n {

@@ -1,13 +1,16 @@
 //! Axes that cover the sphere, and functions of the sphere there.
 //!
-//! Values at all axes are one product of a matrix of the terms' values with the terms,
-//! sixteen axes at a time. Validated by `values_are_those_of_the_series` below.
+//! Values at all axes are one product of a matrix of the terms' values with the terms, many
+//! axes at a time: as many sums as hide the latency of a fused multiply-add. Validated by `values_are_those_of_the_series` below.
 
-use super::Vec3;
 use crate::sphere_series::{count, pull_back};
+use crate::vector::{Vec3, nearest_axes};
 
 /// Axes of a patch: the width of a vector of single precision.
 pub(crate) const PATCH: usize = 16;
+/// Axes whose sums are independent of each other in one loop over the terms.
+const BLOCK: usize = SUMS * PATCH;
+const SUMS: usize = 8;
 const NEIGHBOURS: usize = 6;
 
 /// Axes of the half-sphere with the values of all terms of an order.
@@ -15,50 +18,43 @@ const NEIGHBOURS: usize = 6;
 pub struct AxisTable {
     order: usize,
     axes: Vec<Vec3>,
-    /// x, y, z of every axis; zeros up to whole patches.
+    /// x, y, z of every axis; zeros up to whole blocks.
     components: [Vec<f32>; 3],
-    /// `[patch][term][axis]`.
+    /// `[block][term][axis]`.
     values: Vec<f32>,
     /// The axes about each axis.
     neighbours: Vec<[u32; NEIGHBOURS]>,
 }
 
+/// sums + t row.
+#[inline(always)]
+fn add_row<const FMA: bool>(t: f32, row: &[f32; PATCH], mut sums: [f32; PATCH]) -> [f32; PATCH] {
+    for (s, v) in sums.iter_mut().zip(row) {
+        *s = if FMA { t.mul_add(*v, *s) } else { t * v + *s };
+    }
+    sums
+}
+
 impl AxisTable {
     /// Axes (unit vectors of one half-sphere) for functions of an order.
     pub fn new(order: usize, axes: &[Vec3]) -> Self {
-        let patches = axes.len().div_ceil(PATCH);
+        let blocks = axes.len().div_ceil(BLOCK);
         let terms = count(order);
-        let mut values = vec![0.0; patches * terms * PATCH];
+        let mut values = vec![0.0; blocks * terms * BLOCK];
         let mut row = vec![0.0; terms];
         for (i, n) in axes.iter().enumerate() {
             row.fill(0.0);
             pull_back(order, *n, 1.0, [0.0; 3], &mut row);
             for (t, v) in row.iter().enumerate() {
-                values[(i / PATCH * terms + t) * PATCH + i % PATCH] = *v as f32;
+                values[(i / BLOCK * terms + t) * BLOCK + i % BLOCK] = *v as f32;
             }
         }
         let components = [0, 1, 2].map(|c| {
             let mut list: Vec<f32> = axes.iter().map(|n| n[c] as f32).collect();
-            list.resize(patches * PATCH, 0.0);
+            list.resize(blocks * BLOCK, 0.0);
             list
         });
-        let cosine = |a: &Vec3, b: &Vec3| super::dot(*a, *b).abs();
-        let neighbours = axes
-            .iter()
-            .enumerate()
-            .map(|(i, a)| {
-                let mut order: Vec<usize> = (0..axes.len()).filter(|j| *j != i).collect();
-                let nearest = NEIGHBOURS.min(order.len());
-                if nearest > 0 && nearest < order.len() {
-                    order.select_nth_unstable_by(nearest - 1, |j, k| {
-                        cosine(a, &axes[*k]).total_cmp(&cosine(a, &axes[*j]))
-                    });
-                }
-                std::array::from_fn(|k| {
-                    order.get(k).filter(|_| k < nearest).map_or(i, |j| *j) as u32
-                })
-            })
-            .collect();
+        let neighbours = nearest_axes(axes);
         Self { order, axes: axes.to_vec(), components, values, neighbours }
     }
 
@@ -72,76 +68,71 @@ impl AxisTable {
         &self.axes
     }
 
-    /// Values at all axes, zeros up to whole patches.
+    /// Values at all axes, zeros up to whole blocks; returns the largest, or 0.
     #[inline(always)]
-    pub(crate) fn evaluate<const FMA: bool>(&self, terms: &[f64], out: &mut Vec<f32>) {
+    pub(crate) fn evaluate<const FMA: bool>(&self, terms: &[f64], out: &mut Vec<f32>) -> f32 {
         let count = count(self.order);
         let mut single = [0.0_f32; crate::sphere_series::COUNT_MAX];
         for (s, t) in single.iter_mut().zip(&terms[..count]) {
             *s = *t as f32;
         }
-        out.resize(self.components[0].len(), 0.0);
-        let patches = self.values.chunks_exact(count * PATCH);
-        for (out, patch) in out.as_chunks_mut::<PATCH>().0.iter_mut().zip(patches) {
-            // Two sums, so that one product need not wait for the last.
-            let mut sums = [[0.0_f32; PATCH]; 2];
-            let rows = patch.as_chunks::<PATCH>().0;
-            let pairs = rows.as_chunks::<2>();
-            for (rows, t) in pairs.0.iter().zip(single.as_chunks::<2>().0) {
-                for h in 0..2 {
-                    for (s, v) in sums[h].iter_mut().zip(&rows[h]) {
-                        *s = if FMA { t[h].mul_add(*v, *s) } else { t[h] * v + *s };
-                    }
-                }
+        out.resize(self.padded(), 0.0);
+        let mut largest = [0.0_f32; PATCH];
+        let blocks = self.values.chunks_exact(count * BLOCK);
+        for (out, block) in out.as_chunks_mut::<BLOCK>().0.iter_mut().zip(blocks) {
+            // Passed by value, sums stay in registers.
+            let mut sums = [[0.0_f32; PATCH]; SUMS];
+            for (row, t) in block.as_chunks::<BLOCK>().0.iter().zip(&single) {
+                let [a, b, c, d, e, f, g, h] = sums;
+                let row = row.as_chunks::<PATCH>().0;
+                sums = [
+                    add_row::<FMA>(*t, &row[0], a),
+                    add_row::<FMA>(*t, &row[1], b),
+                    add_row::<FMA>(*t, &row[2], c),
+                    add_row::<FMA>(*t, &row[3], d),
+                    add_row::<FMA>(*t, &row[4], e),
+                    add_row::<FMA>(*t, &row[5], f),
+                    add_row::<FMA>(*t, &row[6], g),
+                    add_row::<FMA>(*t, &row[7], h),
+                ];
             }
-            if let Some(row) = pairs.1.first() {
-                let t = single[count - 1];
-                for (s, v) in sums[0].iter_mut().zip(row) {
-                    *s = if FMA { t.mul_add(*v, *s) } else { t * v + *s };
+            for (out, sums) in out.as_chunks_mut::<PATCH>().0.iter_mut().zip(sums) {
+                *out = sums;
+                for (l, v) in largest.iter_mut().zip(sums) {
+                    *l = if v > *l { v } else { *l };
                 }
-            }
-            for (i, o) in out.iter_mut().enumerate() {
-                *o = sums[0][i] + sums[1][i];
             }
         }
-        out[self.axes.len()..].fill(0.0);
+        largest.iter().fold(0.0, |m, v| if *v > m { *v } else { m })
     }
 
-    /// Scalar products of a vector with all axes; zeros up to whole patches.
+    /// Scalar products of a vector with the axes of a patch; zeros past the last axis.
     #[inline(always)]
-    pub(crate) fn cosines(&self, d: Vec3, mut each: impl FnMut(usize, f32)) {
+    pub(crate) fn cosines(&self, d: Vec3, patch: usize) -> [f32; PATCH] {
         let [dx, dy, dz] = d.map(|v| v as f32);
-        let [x, y, z] = &self.components;
-        for (i, ((x, y), z)) in x.iter().zip(y).zip(z).enumerate() {
-            each(i, dx * x + dy * y + dz * z);
+        let [x, y, z] = [0, 1, 2].map(|c| &self.components[c].as_chunks::<PATCH>().0[patch]);
+        let mut out = [0.0; PATCH];
+        for i in 0..PATCH {
+            out[i] = dx * x[i] + dy * y[i] + dz * z[i];
         }
+        out
     }
 
-    /// Number of axes up to whole patches.
+    /// Number of axes up to whole blocks.
     pub(crate) fn padded(&self) -> usize {
         self.components[0].len()
     }
 
-    /// Calls with every axis whose positive value no neighbour exceeds.
+    /// Whether the value at an axis is positive and no neighbour exceeds it; of equal
+    /// neighbours only the first is.
     #[inline(always)]
-    pub(crate) fn each_maximum(&self, values: &[f32], mut found: impl FnMut(Vec3)) {
-        self.each_maximum_of(values, |i| found(self.axes[i]));
-    }
-
-    /// As [`AxisTable::each_maximum`], with the number of the axis.
-    #[inline(always)]
-    pub(crate) fn each_maximum_of(&self, values: &[f32], mut found: impl FnMut(usize)) {
-        for (i, near) in self.neighbours.iter().enumerate() {
-            let v = values[i];
-            if v > 0.0
-                && near.iter().all(|j| {
-                    let other = values[*j as usize];
-                    v > other || (v == other && i as u32 <= *j)
-                })
-            {
-                found(i);
-            }
-        }
+    pub(crate) fn is_maximum(&self, values: &[f32], i: usize) -> bool {
+        let v = values[i];
+        v > 0.0
+            && self.neighbours[i].iter().all(|j| {
+                let other = values[*j as usize];
+                v > other || (v == other && i as u32 <= *j)
+            })
     }
 }
 
@@ -164,7 +155,7 @@ mod tests {
             let terms: Vec<f64> = (0..count(order)).map(|i| (i as f64 * 0.7).sin()).collect();
             let mut out = Vec::new();
             table.evaluate::<false>(&terms, &mut out);
-            assert_eq!(out.len(), 48);
+            assert_eq!(out.len(), BLOCK);
             for (i, n) in axes.iter().enumerate() {
                 assert!((f64::from(out[i]) - value(order, &terms, *n)).abs() < 2e-6);
             }

@@ -20,13 +20,12 @@
 //! Aja-Fernández 2010, doi:10.1016/j.neuroimage.2009.11.066, eq. 20 (OPDT). Validated by
 //! `bootstrap_of_exact_signals_is_the_peak` in `kernels/tests/streamlines.rs`.
 
-use super::axes::AxisTable;
-use super::closest::closest;
+use super::functions::Peaks;
 use super::lattice::{Lattice, Number};
-use super::peak::peaks_of;
-use super::{Chance, Heading, Rule, Scratch, Stop, Vec3, dot};
+use super::{Chance, Heading, Rule, Scratch, Stop, Vec3};
 use crate::log::log_plain;
 use crate::simd::madd;
+use crate::vector::dot;
 
 /// Smallest and largest relative signal of the constant solid angle function.
 const CLAMP: [f64; 2] = [0.001, 0.999];
@@ -59,16 +58,8 @@ pub struct BootstrapRule<'a, T> {
     pub field: &'a Lattice<T>,
     /// From signals to functions.
     pub resampling: &'a Resampling,
-    /// Order of the functions.
-    pub order: usize,
-    /// Where peaks are looked for.
-    pub axes: &'a AxisTable,
-    /// Lowest amplitude of a peak.
-    pub threshold: f64,
-    /// Lowest part of the largest peak.
-    pub relative: f64,
-    /// Largest cosine between two peaks.
-    pub cos_separation: f64,
+    /// Peaks of the functions.
+    pub peaks: Peaks<'a>,
     /// Largest angle of a step, by its cosine.
     pub cos_angle: f64,
     /// How often residuals are drawn where there is no peak in the cone.
@@ -138,16 +129,16 @@ impl<T: Number> BootstrapRule<'_, T> {
 }
 
 impl<T: Number> Rule for BootstrapRule<'_, T> {
-    fn starts(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>) {
+    #[inline(always)]
+    fn starts<const FMA: bool>(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>) {
         out.clear();
-        let Ok(b0) = self.fit::<false>(x, scratch) else { return };
+        let Ok(b0) = self.fit::<FMA>(x, scratch) else { return };
         let n = self.resampling.measurements;
         let mut v: Vec<f64> =
             scratch.terms[..n].iter().map(|s| s.max(self.resampling.lowest) / b0).collect();
         let mut terms = Vec::new();
-        self.resampling.terms::<false>(&mut v, &mut terms);
-        let rule = [self.threshold, self.relative, self.cos_separation];
-        peaks_of::<false>(self.order, &terms, self.axes, rule, &mut scratch.values, out);
+        self.resampling.terms::<FMA>(&mut v, &mut terms);
+        self.peaks.all::<FMA>(&terms, &mut scratch.values, out);
     }
 
     #[inline(always)]
@@ -173,8 +164,7 @@ impl<T: Number> Rule for BootstrapRule<'_, T> {
                 }
             }
             self.resampling.terms::<FMA>(drawn, &mut scratch.terms);
-            let rule = [self.threshold, self.relative, self.cos_separation];
-            match closest::<FMA>(self.order, self.axes, rule, previous, scratch) {
+            match self.peaks.closest::<FMA>(previous, scratch) {
                 Ok(peak) if dot(peak.direction, previous) >= self.cos_angle => return Ok(peak),
                 Ok(_) => why = Stop::Angle,
                 Err(stop) => why = stop,

@@ -11,7 +11,7 @@
 //! Unser 1999, doi:10.1109/79.799930, eq. 8 (cubic B-spline). Validated by the tests below.
 
 use super::Vec3;
-use crate::simd::madd;
+use crate::simd::{madd, tree_sum};
 
 /// A stored number.
 pub trait Number: Copy + Send + Sync + Into<f64> + 'static {}
@@ -190,15 +190,41 @@ impl<T: Number> Lattice<T> {
         });
     }
 
-    /// The transpose of [`Lattice::sample`]: adds to the gradient with respect to the
-    /// stored numbers.
-    pub(crate) fn spread(&self, taps: &Taps, terms: &[f64], gradient: &mut [f64]) {
-        self.each(taps, |offset, [a, b, c]| {
-            let weight = taps.weight[0][a] * taps.weight[1][b] * taps.weight[2][c];
-            for (g, t) in gradient[offset..offset + self.width].iter_mut().zip(terms) {
-                *g += weight * t;
+    /// The derivatives of the product of the numbers at a point with `terms`: adds those with
+    /// respect to the stored numbers to the gradient, and returns those with respect to the point.
+    #[inline(always)]
+    pub(crate) fn pull<const FMA: bool>(
+        &self,
+        taps: &Taps,
+        terms: &[f64],
+        gradient: &mut [f64],
+    ) -> Vec3 {
+        let n = if self.interpolation == Interpolation::Linear { 2 } else { 4 };
+        let (w, s) = (&taps.weight, &taps.slope);
+        let mut own = [0.0; 3];
+        for c in 0..n {
+            for b in 0..n {
+                for a in 0..n {
+                    let at = taps.offset[0][a] + taps.offset[1][b] + taps.offset[2][c];
+                    let weight = w[0][a] * w[1][b] * w[2][c];
+                    let (values, out) =
+                        (&self.values[at..at + self.width], &mut gradient[at..at + self.width]);
+                    let mut sums = [0.0; 8];
+                    let blocks = values.as_chunks::<8>().0.iter().zip(terms.as_chunks::<8>().0);
+                    for ((values, terms), out) in blocks.zip(out.as_chunks_mut::<8>().0) {
+                        for i in 0..8 {
+                            sums[i] = madd::<FMA>(values[i].into(), terms[i], sums[i]);
+                            out[i] = madd::<FMA>(weight, terms[i], out[i]);
+                        }
+                    }
+                    let product = tree_sum(&sums);
+                    own[0] += product * s[0][a] * w[1][b] * w[2][c];
+                    own[1] += product * w[0][a] * s[1][b] * w[2][c];
+                    own[2] += product * w[0][a] * w[1][b] * s[2][c];
+                }
             }
-        });
+        }
+        [0, 1, 2].map(|axis| (0..3).map(|r| own[r] * self.voxel_from_field[r][axis]).sum())
     }
 }
 
@@ -304,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn slopes_are_those_of_differences_and_spread_is_the_transpose() {
+    fn slopes_are_those_of_differences_and_pull_is_the_transpose() {
         for lattice in [lattice(), lattice().cubic(|v| v)] {
             for x in [[0.3, 0.4, 0.5], [-3.9, 0.1, -1.3], [1.2, 2.9, 1.1]] {
                 let taps = lattice.taps(x).unwrap();
@@ -326,10 +352,14 @@ mod tests {
                 lattice.sample::<false>(&taps, &mut sample);
                 let terms = [0.3, -0.7, 1.1, 0.2, -0.4, 0.9, -1.3, 0.6];
                 let mut gradient = vec![0.0; lattice.values.len()];
-                lattice.spread(&taps, &terms, &mut gradient);
+                let own = lattice.pull::<false>(&taps, &terms, &mut gradient);
                 let a: f64 = sample.iter().zip(&terms).map(|(a, b)| a * b).sum();
                 let b: f64 = gradient.iter().zip(&lattice.values).map(|(a, b)| a * b).sum();
                 assert!((a - b).abs() < 1e-13);
+                for axis in 0..3 {
+                    let slope: f64 = (0..8).map(|c| slopes[8 * axis + c] * terms[c]).sum();
+                    assert!((slope - own[axis]).abs() < 1e-12);
+                }
             }
         }
     }

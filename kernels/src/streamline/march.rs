@@ -17,9 +17,10 @@
 //! `kernels/tests/streamlines.rs`.
 
 use super::region::Regions;
-use super::{Chance, Heading, Rule, Scratch, State, Stop, Vec3, along, dot};
+use super::{Chance, Heading, Rule, Scratch, State, Stop, Vec3};
 use crate::lanes::{Task, at_level};
 use crate::simd::SimdLevel;
+use crate::vector::{along, dot};
 use rayon::prelude::*;
 
 /// The method of a step.
@@ -252,7 +253,7 @@ impl<R: Rule> Track<'_, R> {
             }
             return;
         }
-        self.rule.starts(seed.x, scratch, found);
+        self.rule.starts::<FMA>(seed.x, scratch, found);
         match self.starts {
             Starts::All(most) => found.truncate((most.max(1) as usize).min(DIRECTIONS as usize)),
             Starts::Largest => found.truncate(1),

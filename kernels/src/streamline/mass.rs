@@ -14,40 +14,43 @@
 //! Garyfallidis et al. 2014, doi:10.3389/fninf.2014.00008 (the cone). Validated by
 //! `draws_follow_the_values_in_the_cone` in `kernels/tests/streamlines.rs`.
 
-use super::axes::AxisTable;
-use super::lattice::{Lattice, Number};
-use super::peak::peaks_of;
-use super::{Chance, Heading, Rule, Scratch, Stop, Vec3, dot};
+use super::axes::PATCH;
+use super::functions::Functions;
+use super::lattice::Number;
+use super::{Chance, Heading, Rule, Scratch, Stop, Vec3};
+use crate::vector::dot;
 
 /// A field of functions on the sphere of which directions are drawn.
 #[derive(Clone, Debug)]
 pub struct MassRule<'a, T> {
-    /// Collected terms in every voxel.
-    pub field: &'a Lattice<T>,
-    /// Order of the functions.
-    pub order: usize,
-    /// The directions.
-    pub axes: &'a AxisTable,
-    /// The largest value is at least this.
-    pub threshold: f64,
+    /// The field; the largest value is at least the threshold of its peaks.
+    pub functions: Functions<'a, T>,
     /// Values below this part of the largest are nothing.
     pub part: f64,
     /// Cosine of the cone.
     pub cos_cone: f64,
     /// Angular weight.
     pub angular_weight: f64,
-    /// Peaks at the seed: part of the largest, cosine of the separation.
-    pub start: [f64; 2],
+}
+
+/// The sum of a patch by a fixed tree.
+#[inline(always)]
+fn tree_sum(patch: &[f32; PATCH]) -> f32 {
+    let mut sums = *patch;
+    let mut half = PATCH / 2;
+    while half > 0 {
+        for i in 0..half {
+            sums[i] += sums[i + half];
+        }
+        half /= 2;
+    }
+    sums[0]
 }
 
 impl<T: Number> Rule for MassRule<'_, T> {
-    fn starts(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>) {
-        out.clear();
-        let Some(taps) = self.field.taps(x) else { return };
-        scratch.terms.resize(self.field.width(), 0.0);
-        self.field.sample::<false>(&taps, &mut scratch.terms);
-        let rule = [self.threshold, self.start[0], self.start[1]];
-        peaks_of::<false>(self.order, &scratch.terms, self.axes, rule, &mut scratch.values, out);
+    #[inline(always)]
+    fn starts<const FMA: bool>(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>) {
+        self.functions.starts::<FMA>(x, scratch, out);
     }
 
     #[inline(always)]
@@ -58,53 +61,50 @@ impl<T: Number> Rule for MassRule<'_, T> {
         chance: &mut Chance,
         scratch: &mut Scratch,
     ) -> Result<Heading, Stop> {
-        let taps = self.field.taps(x).ok_or(Stop::Outside)?;
-        scratch.terms.resize(self.field.width(), 0.0);
-        self.field.sample::<FMA>(&taps, &mut scratch.terms);
-        self.axes.evaluate::<FMA>(&scratch.terms, &mut scratch.values);
-        let values = &mut scratch.values;
-        let largest = values.iter().fold(0.0_f32, |m, v| m.max(*v));
-        if f64::from(largest) < self.threshold || largest <= 0.0 {
+        self.functions.sample::<FMA>(x, &mut scratch.terms).ok_or(Stop::Outside)?;
+        let axes = self.functions.peaks.axes;
+        let largest = axes.evaluate::<FMA>(&scratch.terms, &mut scratch.values);
+        if f64::from(largest) < self.functions.peaks.threshold || largest <= 0.0 {
             return Err(Stop::Threshold);
         }
         let low = (self.part as f32 * largest).max(f32::MIN_POSITIVE);
         let (cone, w) = (self.cos_cone as f32, self.angular_weight as f32);
-        let n = self.axes.padded();
+        let n = axes.padded();
         scratch.weights.resize(n, 0.0);
-        let weights = &mut scratch.weights[..n];
-        self.axes.cosines(previous, |i, cosine| {
-            let c = cosine.abs();
-            let v = values[i];
-            let keep = v >= low && c >= cone;
-            weights[i] = if keep { v * (1.0 - w + w * c) } else { 0.0 };
-        });
+        let weights = scratch.weights[..n].as_chunks_mut::<PATCH>().0;
+        let values = scratch.values[..n].as_chunks::<PATCH>().0;
+        for (p, (out, values)) in weights.iter_mut().zip(values).enumerate() {
+            let cosines = axes.cosines(previous, p);
+            let mut own = [0.0; PATCH];
+            for i in 0..PATCH {
+                let c = cosines[i].abs();
+                let v = values[i] * (1.0 - w + w * c);
+                let v = if values[i] >= low { v } else { 0.0 };
+                own[i] = if c >= cone { v } else { 0.0 };
+            }
+            *out = own;
+        }
         // Sums of patches, then of the axes of one patch: the cumulative distribution in
         // two levels, in a fixed order.
-        let patches = weights.as_chunks::<{ super::axes::PATCH }>().0;
-        let sum = |patch: &[f32; super::axes::PATCH]| {
-            let mut parts = [0.0_f32; 4];
-            for quad in patch.as_chunks::<4>().0 {
-                for (p, v) in parts.iter_mut().zip(quad) {
-                    *p += v;
-                }
-            }
-            (parts[0] + parts[2]) + (parts[1] + parts[3])
-        };
-        let total: f32 = patches.iter().map(sum).sum();
+        let sums = &mut scratch.sums;
+        sums.resize(weights.len(), 0.0);
+        for (s, patch) in sums.iter_mut().zip(&*weights) {
+            *s = tree_sum(patch);
+        }
+        let total: f32 = sums.iter().sum();
         if total <= 0.0 {
             return Err(Stop::Angle);
         }
         let mut left = (chance.pair()[0] * f64::from(total)) as f32;
         let mut chosen = None;
-        'search: for (p, patch) in patches.iter().enumerate() {
-            let own = sum(patch);
-            if left >= own {
+        'search: for ((p, patch), own) in weights.iter().enumerate().zip(&*sums) {
+            if left >= *own {
                 left -= own;
                 continue;
             }
             for (i, v) in patch.iter().enumerate() {
                 if *v > 0.0 {
-                    chosen = Some(p * super::axes::PATCH + i);
+                    chosen = Some(p * PATCH + i);
                     if left < *v {
                         break 'search;
                     }
@@ -114,10 +114,14 @@ impl<T: Number> Rule for MassRule<'_, T> {
             break;
         }
         // Rounding may leave a rest at the very end: then the last axis with a weight.
-        let chosen = chosen.or_else(|| weights.iter().rposition(|v| *v > 0.0));
+        let flat = weights.as_flattened();
+        let chosen = chosen.or_else(|| flat.iter().rposition(|v| *v > 0.0));
         let chosen = chosen.ok_or(Stop::Angle)?;
-        let axis = self.axes.axes()[chosen];
+        let axis = axes.axes()[chosen];
         let sign = 1.0_f64.copysign(dot(axis, previous));
-        Ok(Heading { direction: axis.map(|v| sign * v), amplitude: f64::from(values[chosen]) })
+        Ok(Heading {
+            direction: axis.map(|v| sign * v),
+            amplitude: f64::from(scratch.values[chosen]),
+        })
     }
 }

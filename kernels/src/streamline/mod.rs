@@ -12,6 +12,7 @@
 //! |---|---|
 //! | `lattice` | numbers on a grid, by trilinear or cubic B-spline interpolation |
 //! | `region` | masks |
+//! | `functions` | functions on the sphere on a lattice, and which of their maxima are peaks |
 //! | `peak` | the peak of the field that the streamline came to, by Newton's method |
 //! | `axes` | directions of the sphere in patches; values and peaks there |
 //! | `closest`, `mass` | the peak nearest to the last direction; a draw from the cone about it |
@@ -30,6 +31,7 @@ mod arc;
 mod axes;
 mod bootstrap;
 mod closest;
+mod functions;
 mod lattice;
 mod march;
 mod mass;
@@ -42,47 +44,17 @@ pub use arc::{ArcMean, ArcRule};
 pub use axes::AxisTable;
 pub use bootstrap::{BootstrapRule, Resampling};
 pub use closest::ClosestRule;
+pub use functions::{Functions, Peaks};
 pub use lattice::{Interpolation, Lattice, Number};
 pub use march::{Integrator, Limits, Line, Seed, Starts, Tracks, path, track};
 pub use mass::MassRule;
-pub use peak::{PeakRule, find_peaks};
+pub use peak::PeakRule;
 pub use region::{Flag, Region, Regions};
 pub use reverse::{Cotangent, Differentiable, Linear, Survival, reverse, tangent};
 pub use sticks::{Redraw, StickRule};
 
 use crate::philox::{Philox, uniform_pair};
-
-/// A point or vector.
-pub type Vec3 = [f64; 3];
-
-/// Scalar product.
-#[inline(always)]
-pub(crate) fn dot(a: Vec3, b: Vec3) -> f64 {
-    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-}
-
-/// a + s b.
-#[inline(always)]
-pub(crate) fn along(a: Vec3, s: f64, b: Vec3) -> Vec3 {
-    [a[0] + s * b[0], a[1] + s * b[1], a[2] + s * b[2]]
-}
-
-/// The unit vector; not finite for a zero vector.
-#[inline(always)]
-pub(crate) fn unit(a: Vec3) -> Vec3 {
-    let r = dot(a, a).sqrt();
-    [a[0] / r, a[1] / r, a[2] / r]
-}
-
-/// Two unit vectors that are normal to a unit vector and to each other
-/// (Duff et al. 2017, Journal of Computer Graphics Techniques 6(1), listing 3).
-#[inline(always)]
-pub(crate) fn normals(n: Vec3) -> [Vec3; 2] {
-    let sign = 1.0_f64.copysign(n[2]);
-    let a = -1.0 / (sign + n[2]);
-    let b = n[0] * n[1] * a;
-    [[1.0 + sign * n[0] * n[0] * a, sign * b, -sign * n[0]], [b, sign + n[1] * n[1] * a, -n[1]]]
-}
+pub use crate::vector::Vec3;
 
 /// Why a half of a streamline ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,6 +163,8 @@ pub struct Scratch {
     pub(crate) values: Vec<f32>,
     /// Weights of directions.
     pub(crate) weights: Vec<f32>,
+    /// Sums of the weights of patches.
+    pub(crate) sums: Vec<f32>,
     /// Peaks.
     pub(crate) peaks: Vec<Heading>,
     /// Arcs: weight, curvature, normal.
@@ -202,8 +176,8 @@ pub struct Scratch {
 /// A rule that gives directions.
 pub trait Rule: Sync {
     /// Directions in which a streamline may begin at a point, the best first; antipodes are
-    /// one direction. Once a seed, so that it is compiled for one instruction set.
-    fn starts(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>);
+    /// one direction.
+    fn starts<const FMA: bool>(&self, x: Vec3, scratch: &mut Scratch, out: &mut Vec<Heading>);
 
     /// The direction at a point, given the last one.
     ///

@@ -17,11 +17,16 @@
 //! `derivatives_of_streamlines_are_those_of_differences` and
 //! `jacobians_of_exact_flows` in `kernels/tests/streamlines.rs`.
 
+use super::functions::Functions;
 use super::lattice::Number;
 use super::march::Limits;
-use super::peak::{PeakRule, bend};
-use super::{Chance, Heading, Rule, Scratch, State, Vec3, along, dot};
-use crate::sphere_series::{jet, pull_back};
+use super::peak::PeakRule;
+use super::{Chance, Heading, Rule, Scratch, State, Vec3};
+use crate::lanes::{Task, at_level};
+use crate::simd::SimdLevel;
+use crate::sphere_peak::bend;
+use crate::sphere_series::{jet, jet_of, pull_back};
+use crate::vector::{along, dot, plus};
 
 /// Derivatives of a direction and its amplitude, rows of the direction first.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -39,31 +44,40 @@ pub trait Differentiable: Rule {
     /// The derivatives at a point where the rule gave `heading`; `None` where there are none.
     fn linearise(&self, x: Vec3, previous: Vec3, heading: &Heading) -> Option<Linear>;
 
-    /// Adds to the gradient with respect to the numbers of the field, given the cotangents of
-    /// direction and amplitude.
-    fn pull(
+    /// Given the cotangents of direction and amplitude: adds to the gradient with respect to the
+    /// numbers of the field, and returns those of position and last direction; `None` where there are
+    /// none. By default by [`Differentiable::linearise`], of a field without numbers.
+    #[allow(clippy::too_many_arguments)]
+    #[inline(always)]
+    fn pull<const FMA: bool>(
         &self,
         x: Vec3,
+        previous: Vec3,
         heading: &Heading,
         direction: Vec3,
         amplitude: f64,
-        gradient: &mut [f64],
-    );
+        _scratch: &mut Scratch,
+        _gradient: &mut [f64],
+    ) -> Option<(Vec3, Vec3)> {
+        let linear = self.linearise(x, previous, heading)?;
+        let place = along(transposed(&linear.direction, direction), amplitude, linear.amplitude);
+        Some((place, transposed(&linear.previous, direction)))
+    }
 }
 
 impl<T: Number> Differentiable for PeakRule<'_, T> {
     fn linearise(&self, x: Vec3, _previous: Vec3, heading: &Heading) -> Option<Linear> {
-        let taps = self.field.taps(x)?;
-        let width = self.field.width();
-        let mut terms = vec![0.0; width];
-        self.field.sample::<false>(&taps, &mut terms);
+        let Functions { field, .. } = self.functions;
+        let (order, width) = (self.functions.order(), field.width());
+        let mut terms = Vec::new();
+        let taps = self.functions.sample::<false>(x, &mut terms)?;
         let mut slopes = vec![0.0; 3 * width];
-        self.field.slopes::<false>(&taps, &mut slopes);
+        field.slopes::<false>(&taps, &mut slopes);
         let u = heading.direction;
-        let bend = bend(&jet(self.order, &terms, u), u);
+        let bend = bend(&jet(order, &terms, u), u);
         let mut out = Linear::default();
         for axis in 0..3 {
-            let change = jet(self.order, &slopes[axis * width..], u);
+            let change = jet(order, &slopes[axis * width..], u);
             let g = change.gradient;
             let s = bend.newton([dot(bend.normals[0], g), dot(bend.normals[1], g)])?;
             for (row, out) in out.direction.iter_mut().enumerate() {
@@ -74,26 +88,28 @@ impl<T: Number> Differentiable for PeakRule<'_, T> {
         Some(out)
     }
 
-    fn pull(
+    #[inline(always)]
+    fn pull<const FMA: bool>(
         &self,
         x: Vec3,
+        _previous: Vec3,
         heading: &Heading,
         direction: Vec3,
         amplitude: f64,
+        scratch: &mut Scratch,
         gradient: &mut [f64],
-    ) {
-        let Some(taps) = self.field.taps(x) else { return };
-        let mut terms = vec![0.0; self.field.width()];
-        self.field.sample::<false>(&taps, &mut terms);
+    ) -> Option<(Vec3, Vec3)> {
+        let order = self.functions.order();
+        let terms = &mut scratch.terms;
+        let taps = self.functions.sample::<FMA>(x, terms)?;
         let u = heading.direction;
-        let bend = bend(&jet(self.order, &terms, u), u);
-        let cotangent = [dot(bend.normals[0], direction), dot(bend.normals[1], direction)];
+        let bend = bend(&jet_of::<FMA>(order, terms, u), u);
         // The inverse Hessian is symmetric.
-        let Some(s) = bend.newton(cotangent) else { return };
+        let s = bend.newton([dot(bend.normals[0], direction), dot(bend.normals[1], direction)])?;
         let v = along(along([0.0; 3], s[0], bend.normals[0]), s[1], bend.normals[1]);
         terms.fill(0.0);
-        pull_back(self.order, u, amplitude, v, &mut terms);
-        self.field.spread(&taps, &terms, gradient);
+        pull_back(order, u, amplitude, v, terms);
+        Some((self.functions.field.pull::<FMA>(&taps, terms, gradient), [0.0; 3]))
     }
 }
 
@@ -135,7 +151,8 @@ struct Stages {
     list: Vec<(Vec3, Vec3, Heading)>,
 }
 
-fn stages<R: Rule>(
+#[inline(always)]
+fn stages<R: Rule, const FMA: bool>(
     rule: &R,
     limits: &Limits,
     from: &State,
@@ -149,7 +166,7 @@ fn stages<R: Rule>(
     let mut list = Vec::with_capacity(4);
     for a in nodes {
         let place = along(from.x, h * a, k);
-        let heading = rule.heading::<false>(place, k, &mut chance, scratch).ok()?;
+        let heading = rule.heading::<FMA>(place, k, &mut chance, scratch).ok()?;
         list.push((place, k, heading));
         k = heading.direction;
     }
@@ -164,10 +181,6 @@ fn times(m: &[Vec3; 3], v: Vec3) -> Vec3 {
 
 fn transposed(m: &[Vec3; 3], v: Vec3) -> Vec3 {
     [0, 1, 2].map(|c| m[0][c] * v[0] + m[1][c] * v[1] + m[2][c] * v[2])
-}
-
-fn sum(a: Vec3, b: Vec3) -> Vec3 {
-    [a[0] + b[0], a[1] + b[1], a[2] + b[2]]
 }
 
 /// The derivatives of the last point and direction with respect to the first, six rows of six;
@@ -185,7 +198,7 @@ pub fn tangent<R: Differentiable>(
         row[i] = 1.0;
     }
     for pair in states.windows(2) {
-        let stages = stages(rule, limits, &pair[0], &pair[1], &mut scratch)?;
+        let stages = stages::<R, false>(rule, limits, &pair[0], &pair[1], &mut scratch)?;
         let linear = stages
             .list
             .iter()
@@ -199,11 +212,11 @@ pub fn tangent<R: Differentiable>(
                 let mut end = along(dx, h * weights[0], dk);
                 for (i, a) in nodes.iter().enumerate() {
                     let place = along(dx, h * a, dk);
-                    dk = sum(times(&linear[i].direction, place), times(&linear[i].previous, dk));
+                    dk = plus(times(&linear[i].direction, place), times(&linear[i].previous, dk));
                     end = along(end, h * weights[i + 1], dk);
                 }
                 let last = &linear[nodes.len()];
-                let turned = sum(times(&last.direction, end), times(&last.previous, dk));
+                let turned = plus(times(&last.direction, end), times(&last.previous, dk));
                 [end[0], end[1], end[2], turned[0], turned[1], turned[2]]
             });
         out = std::array::from_fn(|r| columns.map(|column| column[r]));
@@ -218,7 +231,9 @@ pub fn tangent<R: Differentiable>(
 ///
 /// # Shapes
 /// `cotangents` has one entry a state; `gradient` as the numbers of the field.
+#[allow(clippy::too_many_arguments)]
 pub fn reverse<R: Differentiable>(
+    level: SimdLevel,
     rule: &R,
     limits: &Limits,
     states: &[State],
@@ -227,43 +242,64 @@ pub fn reverse<R: Differentiable>(
     start: Vec3,
     gradient: &mut [f64],
 ) -> Option<(Vec3, Vec3)> {
-    let h = limits.step;
-    let (nodes, weights) = limits.integrator.table();
-    let mut scratch = Scratch::default();
-    let (mut x, mut d) = ([0.0; 3], [0.0; 3]);
-    // The survival up to a point holds all amplitudes before it.
-    let mut alive = 0.0;
-    for k in (0..states.len()).rev() {
-        x = sum(x, cotangents[k].point);
-        alive += cotangents[k].survival;
-        let amplitude = alive * survival.slope(states[k].amplitude);
-        let inner = match k.checked_sub(1) {
-            Some(before) => stages(rule, limits, &states[before], &states[k], &mut scratch)?,
-            None => {
-                let State { x, direction, amplitude } = states[0];
-                Stages { list: vec![(x, start, Heading { direction, amplitude })] }
+    let reverse = Reverse { rule, limits, states, cotangents, survival, start, gradient };
+    at_level(level, reverse)
+}
+
+struct Reverse<'a, R> {
+    rule: &'a R,
+    limits: &'a Limits,
+    states: &'a [State],
+    cotangents: &'a [Cotangent],
+    survival: &'a Survival,
+    start: Vec3,
+    gradient: &'a mut [f64],
+}
+
+impl<R: Differentiable> Task for Reverse<'_, R> {
+    type Output = Option<(Vec3, Vec3)>;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> Self::Output {
+        let Self { rule, limits, states, cotangents, survival, start, gradient } = self;
+        let h = limits.step;
+        let (nodes, weights) = limits.integrator.table();
+        let mut scratch = Scratch::default();
+        let (mut x, mut d) = ([0.0; 3], [0.0; 3]);
+        // The survival up to a point holds all amplitudes before it.
+        let mut alive = 0.0;
+        for k in (0..states.len()).rev() {
+            x = plus(x, cotangents[k].point);
+            alive += cotangents[k].survival;
+            let amplitude = alive * survival.slope(states[k].amplitude);
+            let inner = match k.checked_sub(1) {
+                Some(before) => {
+                    stages::<R, FMA>(rule, limits, &states[before], &states[k], &mut scratch)?
+                }
+                None => {
+                    let State { x, direction, amplitude } = states[0];
+                    Stages { list: vec![(x, start, Heading { direction, amplitude })] }
+                }
+            };
+            let (place, previous, heading) = inner.list.last()?;
+            let (there, mut dk) =
+                rule.pull::<FMA>(*place, *previous, heading, d, amplitude, &mut scratch, gradient)?;
+            x = plus(x, there);
+            if k == 0 {
+                return Some((x, dk));
             }
-        };
-        let (place, previous, heading) = inner.list.last()?;
-        let linear = rule.linearise(*place, *previous, heading)?;
-        rule.pull(*place, heading, d, amplitude, gradient);
-        x = along(sum(x, transposed(&linear.direction, d)), amplitude, linear.amplitude);
-        let mut dk = transposed(&linear.previous, d);
-        if k == 0 {
-            return Some((x, dk));
+            // x' = x + h sum b k: what the new point hands to the inner directions.
+            let end = x;
+            for (i, a) in nodes.iter().enumerate().rev() {
+                let (place, previous, heading) = &inner.list[i];
+                dk = along(dk, h * weights[i + 1], end);
+                let (there, before) =
+                    rule.pull::<FMA>(*place, *previous, heading, dk, 0.0, &mut scratch, gradient)?;
+                dk = along(before, h * a, there);
+                x = plus(x, there);
+            }
+            d = along(dk, h * weights[0], end);
         }
-        // x' = x + h sum b k: what the new point hands to the inner directions.
-        let end = x;
-        for (i, a) in nodes.iter().enumerate().rev() {
-            let (place, previous, heading) = &inner.list[i];
-            dk = along(dk, h * weights[i + 1], end);
-            let linear = rule.linearise(*place, *previous, heading)?;
-            rule.pull(*place, heading, dk, 0.0, gradient);
-            let there = transposed(&linear.direction, dk);
-            dk = along(transposed(&linear.previous, dk), h * a, there);
-            x = sum(x, there);
-        }
-        d = along(dk, h * weights[0], end);
+        Some((x, d))
     }
-    Some((x, d))
 }

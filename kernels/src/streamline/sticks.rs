@@ -10,7 +10,8 @@
 //! (stick nearest to the last direction, probabilistic interpolation). Validated by
 //! `sticks_of_one_draw_stay_together` in `kernels/tests/streamlines.rs`.
 
-use super::{Chance, Heading, Rule, Scratch, Stop, Vec3, dot};
+use super::{Chance, Heading, Rule, Scratch, Stop, Vec3};
+use crate::vector::{dot, unit};
 
 /// When another posterior draw is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,13 +73,14 @@ impl StickRule<'_> {
 }
 
 impl Rule for StickRule<'_> {
-    fn starts(&self, x: Vec3, _scratch: &mut Scratch, out: &mut Vec<Heading>) {
+    #[inline(always)]
+    fn starts<const FMA: bool>(&self, x: Vec3, _scratch: &mut Scratch, out: &mut Vec<Heading>) {
         out.clear();
         let Ok(sticks) = self.at(x, [0.5; 3], 0.0) else { return };
         for s in sticks {
             let amplitude = f64::from(s[3]);
             if amplitude >= self.threshold {
-                let direction = super::unit([s[0], s[1], s[2]].map(f64::from));
+                let direction = unit([s[0], s[1], s[2]].map(f64::from));
                 out.push(Heading { direction, amplitude });
             }
         }
@@ -103,7 +105,7 @@ impl Rule for StickRule<'_> {
                 continue;
             }
             any = true;
-            let axis = super::unit([s[0], s[1], s[2]].map(f64::from));
+            let axis = unit([s[0], s[1], s[2]].map(f64::from));
             let cosine = dot(axis, previous);
             if best.is_none_or(|(c, _)| cosine.abs() > c) {
                 let sign = 1.0_f64.copysign(cosine);

@@ -343,4 +343,3 @@ fn fast(duration: &[f64], g: &[f64]) -> Steps {
 fn largest(gradient: &[[f64; 3]]) -> f64 {
     gradient.iter().map(|g| dot(*g, *g)).fold(0.0, f64::max).sqrt()
 }
-

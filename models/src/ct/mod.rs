@@ -65,4 +65,3 @@ pub use volume::VolumeGrid;
 pub use voxel_driven::VoxelDriven;
 
 use microtome_kernels::vector::{cross, dot, minus, norm};
-

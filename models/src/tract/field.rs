@@ -43,6 +43,11 @@ pub enum FieldError {
     Affine,
 }
 
+/// The largest number by its absolute value.
+fn greatest(values: &[f32]) -> f64 {
+    values.iter().fold(0.0, |m, v| f64::max(m, f64::from(v.abs())))
+}
+
 /// A function on the sphere in every voxel.
 #[derive(Clone, Debug)]
 pub struct OrientationField {
@@ -98,18 +103,7 @@ impl OrientationField {
                 *o = *t as f32;
             }
         }
-        let rows = placement.voxel_from_field().ok_or(FieldError::Affine)?;
-        let found = values.len();
-        let lattice = Lattice::new(shape, width, values, rows).ok_or(FieldError::Shape {
-            found,
-            shape,
-            width,
-        })?;
-        let lattice = match interpolation {
-            Interpolation::Linear => lattice,
-            Interpolation::Cubic => lattice.cubic(|v| v as f32),
-        };
-        Ok(Self { lattice, order, placement, invalid, largest })
+        Self::new(shape, order, values, placement, interpolation, invalid, largest)
     }
 
     /// From tensors xx, yy, zz, xy, xz, yz in every voxel.
@@ -138,19 +132,8 @@ impl OrientationField {
                 values.extend([0.0; 8]);
             }
         }
-        let largest = values.iter().fold(0.0_f64, |m, v| m.max(f64::from(v.abs())));
-        let rows = placement.voxel_from_field().ok_or(FieldError::Affine)?;
-        let found = tensors.len();
-        let lattice = Lattice::new(shape, 8, values, rows).ok_or(FieldError::Shape {
-            found,
-            shape,
-            width: 6,
-        })?;
-        let lattice = match interpolation {
-            Interpolation::Linear => lattice,
-            Interpolation::Cubic => lattice.cubic(|v| v as f32),
-        };
-        Ok(Self { lattice, order: 2, placement, invalid, largest })
+        let largest = greatest(&values);
+        Self::new(shape, 2, values, placement, interpolation, invalid, largest)
     }
 
     /// From the terms that the kernel reads, filled up to a multiple of 8 a voxel.
@@ -160,16 +143,29 @@ impl OrientationField {
         values: Vec<f32>,
         placement: Placement,
     ) -> Result<Self, FieldError> {
+        let largest = greatest(&values);
+        Self::new(shape, order, values, placement, Interpolation::Linear, 0, largest)
+    }
+
+    fn new(
+        shape: [usize; 3],
+        order: usize,
+        values: Vec<f32>,
+        placement: Placement,
+        interpolation: Interpolation,
+        invalid: usize,
+        largest: f64,
+    ) -> Result<Self, FieldError> {
         let width = harmonic_count(order).next_multiple_of(8);
-        let largest = values.iter().fold(0.0_f64, |m, v| m.max(f64::from(v.abs())));
         let rows = placement.voxel_from_field().ok_or(FieldError::Affine)?;
         let found = values.len();
-        let lattice = Lattice::new(shape, width, values, rows).ok_or(FieldError::Shape {
-            found,
-            shape,
-            width,
-        })?;
-        Ok(Self { lattice, order, placement, invalid: 0, largest })
+        let lattice = Lattice::new(shape, width, values, rows);
+        let lattice = lattice.ok_or(FieldError::Shape { found, shape, width })?;
+        let lattice = match interpolation {
+            Interpolation::Linear => lattice,
+            Interpolation::Cubic => lattice.cubic(|v| v as f32),
+        };
+        Ok(Self { lattice, order, placement, invalid, largest })
     }
 
     /// The highest order of the harmonics.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `placement` | voxels, world and the axes of directions |
 //! | `field` | functions on the sphere in every voxel |
+//! | `graph` | streamlines as a Candle op |
 //! | `orientation_function` | orientation functions of signals: constant solid angle, orientation probability |
 //! | `seeding` | seeds in masks |
 //! | `tracking` | what a run follows, and all its streamlines in order |
@@ -12,6 +13,7 @@
 //! `models/tests/tracking.rs`.
 
 mod field;
+pub mod graph;
 mod orientation_function;
 mod placement;
 mod seeding;
@@ -19,9 +21,9 @@ mod tracking;
 
 pub use field::{FieldError, OrientationField, StickField};
 pub use microtome_kernels::streamline::{
-    Flag, Integrator, Interpolation, Lattice, Region, Regions, Seed, Starts, Stop, Tracks,
+    Flag, Integrator, Interpolation, Lattice, Region, Regions, Seed, Starts, Stop, Survival, Tracks,
 };
 pub use orientation_function::{OrientationError, OrientationFunctions, OrientationModel};
-pub use placement::Placement;
+pub use placement::{Placement, affine_inverse};
 pub use seeding::Seeding;
 pub use tracking::{Rule, Streamline, Tracking, TrackingError, TrackingSpec};

@@ -30,7 +30,7 @@ impl Placement {
 
     /// Voxel coordinates from field coordinates; `None` where the affine has no inverse.
     pub fn voxel_from_field(&self) -> Option<[[f64; 4]; 3]> {
-        let inverse = voxel_from_world(&self.world_from_voxel)?;
+        let inverse = affine_inverse(&self.world_from_voxel)?;
         let r = &self.world_from_field;
         Some(inverse.map(|row| {
             let [x, y, z] = [0, 1, 2].map(|c| (0..3).map(|k| row[k] * r[k][c]).sum::<f64>());
@@ -63,22 +63,24 @@ impl Placement {
     }
 }
 
-/// The inverse of an affine, by cofactors.
-fn voxel_from_world(a: &[[f64; 4]; 4]) -> Option<[[f64; 4]; 3]> {
+/// The upper three rows of the inverse of an affine, by cofactors; `None` where its columns are
+/// parallel to rounding or not finite.
+pub fn affine_inverse(a: &[[f64; 4]; 4]) -> Option<[[f64; 4]; 3]> {
     let cofactor = |i: usize, j: usize| {
         let (r, s, c, d) = ((i + 1) % 3, (i + 2) % 3, (j + 1) % 3, (j + 2) % 3);
         a[r][c] * a[s][d] - a[r][d] * a[s][c]
     };
     let determinant: f64 = (0..3).map(|j| a[0][j] * cofactor(0, j)).sum();
     let size: f64 = (0..3).map(|j| (0..3).map(|i| a[i][j] * a[i][j]).sum::<f64>().sqrt()).product();
-    if !(determinant.is_finite() && determinant.abs() > 1e-9 * size) {
+    if !(determinant.is_finite() && determinant.abs() > 1e-12 * size) {
         return None;
     }
-    Some([0, 1, 2].map(|i| {
+    let out = [0, 1, 2].map(|i| {
         let row = [0, 1, 2].map(|j| cofactor(j, i) / determinant);
         let shift: f64 = (0..3).map(|k| row[k] * a[k][3]).sum();
         [row[0], row[1], row[2], -shift]
-    }))
+    });
+    out.iter().flatten().all(|v| v.is_finite()).then_some(out)
 }
 
 #[cfg(test)]

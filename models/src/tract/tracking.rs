@@ -9,9 +9,9 @@ use super::{Placement, Seeding};
 use crate::half_sphere::{half_sphere, in_patches};
 use microtome_kernels::simd;
 use microtome_kernels::streamline::{
-    ArcMean, ArcRule, AxisTable, BootstrapRule, ClosestRule, Integrator, Lattice, Limits, MassRule,
-    PeakRule, Redraw, Regions, Resampling, Rule as KernelRule, Seed, Starts, StickRule, Stop,
-    Tracks, track,
+    ArcMean, ArcRule, AxisTable, BootstrapRule, ClosestRule, Functions, Integrator, Lattice,
+    Limits, MassRule, PeakRule, Peaks, Redraw, Regions, Resampling, Rule as KernelRule, Seed,
+    Starts, StickRule, Stop, Tracks, track,
 };
 
 /// Seeds that are followed at once: enough work for all threads, little enough to hold.
@@ -35,8 +35,6 @@ pub enum Rule {
 /// What a run follows, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrackingSpec {
-    /// The rule over a field.
-    pub rule: Rule,
     /// Step, mm.
     pub step_mm: f64,
     /// The method of a step.
@@ -101,8 +99,8 @@ pub enum TrackingError {
 
 /// What is followed.
 enum Source<'a> {
-    Field(&'a OrientationField),
-    Signals { lattice: &'a Lattice<f32>, resampling: &'a Resampling, order: usize, attempts: u32 },
+    Field { field: &'a OrientationField, rule: Rule },
+    Signals { lattice: &'a Lattice<f32>, resampling: &'a Resampling, attempts: u32 },
     Sticks { field: &'a StickField, redraw: Redraw },
 }
 
@@ -200,10 +198,11 @@ impl<'a> Tracking<'a> {
     /// A number outside of its range.
     pub fn over_field(
         field: &'a OrientationField,
+        rule: Rule,
         spec: TrackingSpec,
     ) -> Result<Self, TrackingError> {
         let placement = field.placement;
-        Self::new(Source::Field(field), field.order, placement, spec)
+        Self::new(Source::Field { field, rule }, field.order, placement, spec)
     }
 
     /// A run over signals whose residuals are resampled at every step; `placement` is that of the
@@ -219,7 +218,7 @@ impl<'a> Tracking<'a> {
         attempts: u32,
         spec: TrackingSpec,
     ) -> Result<Self, TrackingError> {
-        let source = Source::Signals { lattice, resampling, order, attempts };
+        let source = Source::Signals { lattice, resampling, attempts };
         Self::new(source, order, placement, spec)
     }
 
@@ -307,11 +306,14 @@ impl<'a> Tracking<'a> {
 
     fn group(&self, seeds: &[Seed], regions: &Regions) -> Tracks {
         let spec = &self.spec;
-        let (threshold, relative) = (spec.threshold, spec.relative_peak);
-        let cos_separation = spec.min_separation_deg.to_radians().cos();
-        let axes = &self.axes;
-        let field = match &self.source {
-            Source::Field(field) => field,
+        let peaks = Peaks {
+            axes: &self.axes,
+            threshold: spec.threshold,
+            relative: spec.relative_peak,
+            cos_separation: spec.min_separation_deg.to_radians().cos(),
+        };
+        let (field, rule) = match &self.source {
+            Source::Field { field, rule } => (field, *rule),
             Source::Sticks { field, redraw } => {
                 let Some(voxel_from_field) = field.placement.voxel_from_field() else {
                     return Tracks::default();
@@ -323,65 +325,45 @@ impl<'a> Tracking<'a> {
                     sticks: &field.sticks,
                     draws: field.draws,
                     count: field.count,
-                    threshold,
+                    threshold: spec.threshold,
                     redraw: *redraw,
                 };
                 return self.follow(&rule, seeds, regions);
             }
-            Source::Signals { lattice, resampling, order, attempts } => {
+            Source::Signals { lattice, resampling, attempts } => {
                 let rule = BootstrapRule {
                     field: *lattice,
                     resampling,
-                    order: *order,
-                    axes,
-                    threshold,
-                    relative,
-                    cos_separation,
+                    peaks,
                     cos_angle: self.limits.cos_angle,
                     attempts: *attempts,
                 };
                 return self.follow(&rule, seeds, regions);
             }
         };
-        let (order, field) = (field.order, &field.lattice);
-        match spec.rule {
-            Rule::Peak => self.follow(
-                &PeakRule { field, order, threshold, axes, relative, cos_separation },
-                seeds,
-                regions,
-            ),
-            Rule::Closest => self.follow(
-                &ClosestRule { field, order, axes, threshold, relative, cos_separation },
-                seeds,
-                regions,
-            ),
+        let functions = Functions { field: &field.lattice, peaks };
+        match rule {
+            Rule::Peak => self.follow(&PeakRule { functions }, seeds, regions),
+            Rule::Closest => self.follow(&ClosestRule { functions }, seeds, regions),
             Rule::Probabilistic => {
                 let rule = MassRule {
-                    field,
-                    order,
-                    axes,
-                    threshold,
+                    functions,
                     part: spec.part,
                     cos_cone: self.limits.cos_angle,
                     angular_weight: spec.angular_weight,
-                    start: [relative, cos_separation],
                 };
                 self.follow(&rule, seeds, regions)
             }
             Rule::SecondOrder | Rule::ParallelTransport => {
-                let second = spec.rule == Rule::SecondOrder;
+                let second = rule == Rule::SecondOrder;
                 let half = (spec.max_angle_deg.to_radians() / 2.0).sin();
                 let rule = ArcRule {
-                    field,
-                    order,
-                    axes,
-                    threshold,
+                    functions,
                     probe: if second { spec.step_mm } else { spec.probe_mm },
                     samples: spec.samples.max(1),
                     mean: if second { ArcMean::Geometric } else { ArcMean::Arithmetic },
                     candidates: spec.candidates,
                     curvature: 2.0 * half / spec.step_mm,
-                    start: [relative, cos_separation],
                 };
                 self.follow(&rule, seeds, regions)
             }

@@ -3,12 +3,12 @@
 //! Validated by `tests/cli/align_poses.rs`.
 
 use super::{AlignArgs, Stored};
-use crate::cli::folder::{Identity, OutFolder};
+use crate::cli::job::Job;
 use crate::cli::project::Precision;
-use crate::cli::{Outcome, config, input, record, say};
+use crate::cli::{Outcome, config, record, say};
 use anyhow::{Context, bail};
 use clap::Args;
-use microtome_datasets::{Array, TableWriter, Values, content_hash, numbers_hash};
+use microtome_datasets::{Array, TableWriter, Values, numbers_hash};
 use microtome_inference::reconstruct::align::{
     Hidden, JointRow, JointSettings, KnownSettings, Loss, MotionPrior, Unknowns, ViewFit,
     align_jointly, align_to_volume, joint_table, pose_table,
@@ -126,7 +126,6 @@ fn search<T: Stored>(
 }
 
 pub(super) fn run(args: &AlignArgs, set_up: &SetUp, threads: usize) -> anyhow::Result<Outcome> {
-    let started = std::time::Instant::now();
     let (flags, common) = (&args.poses, &args.common);
     let named = || args.geometry.display().to_string();
     let (model, thetas) = set_up.pose_model().with_context(named)?;
@@ -171,38 +170,17 @@ pub(super) fn run(args: &AlignArgs, set_up: &SetUp, threads: usize) -> anyhow::R
     }
     let Some(out) = &args.out else { bail!("--out DIR is needed, a folder") };
     let hash = |a: &Array| format!("{:?}", numbers_hash(&a.values.clone().into_f64()));
-    let hashes = [
-        format!("{set_up:?}"),
-        hash(&measured),
-        volume.as_ref().map(hash).unwrap_or_default(),
-        spec.to_string(),
-        input::version().to_string(),
-        input::simd().to_string(),
-    ];
-    let pieces: Vec<&[u8]> = hashes.iter().map(String::as_bytes).collect();
-    let identity = Identity {
-        identity: content_hash(&pieces),
-        job: "align".into(),
-        version: input::version().into(),
-        simd_level: input::simd().into(),
-        spec: spec.clone(),
-    };
-    let mut folder = OutFolder::inspect(out, &identity, common.overwrite)?;
-    if out.join("run.json").exists() && !common.overwrite {
-        if !common.quiet {
-            say::line(&format!("{} is finished; nothing to do", out.display()));
-        }
+    let content =
+        [format!("{set_up:?}"), hash(&measured), volume.as_ref().map(hash).unwrap_or_default()];
+    let Some(job) = Job::begin("align", out, &content, &spec, common)? else {
         return Ok(Outcome::Done);
-    }
+    };
     let (volume, measured) = (volume.map(|v| v.values), measured.values);
     let found = match precision {
         Precision::F32 => search::<f32>(&model, &thetas, volume, measured, &unknowns, flags),
         Precision::F64 => search::<f64>(&model, &thetas, volume, measured, &unknowns, flags),
     };
     let found = found.with_context(named)?;
-    folder.open(&identity)?;
-    let written = write(args, out, set_up, &model, &found);
-    let outputs = written.inspect_err(|_| folder.undo())?;
     let counts = |word: &str| found.views.iter().filter(|v| v.status.name() == word).count();
     let mut notes: Vec<String> = unknowns.fixed().to_vec();
     if !found.hidden.is_empty() {
@@ -219,11 +197,8 @@ pub(super) fn run(args: &AlignArgs, set_up: &SetUp, threads: usize) -> anyhow::R
                 .to_string(),
         );
     }
-    let json = serde_json::json!({
-        "program": "microtome", "verb": "align", "version": input::version(), "job": "align",
-        "command_line": std::env::args().collect::<Vec<_>>().join(" "),
-        "identity": identity.identity, "simd_level": input::simd(), "spec": spec,
-        "outputs": outputs, "wall_s": started.elapsed().as_secs_f64(),
+    let more = serde_json::json!({
+        "verb": "align",
         "loss": found.views.iter().map(|v| v.loss).sum::<f64>(),
         "converged": counts("converged"), "outliers": counts("outlier"),
         "singular": counts("singular"),
@@ -231,7 +206,7 @@ pub(super) fn run(args: &AlignArgs, set_up: &SetUp, threads: usize) -> anyhow::R
             .collect::<Vec<_>>(),
         "gauge": {"hidden": found.hidden, "directions": hidden.names.len(), "notes": notes},
     });
-    record::write_text(&out.join("run.json"), &(serde_json::to_string_pretty(&json)? + "\n"))?;
+    let json = job.write(|out| write(args, out, set_up, &model, &found), more)?;
     if common.json {
         say::line(&json.to_string());
     } else if !common.quiet {

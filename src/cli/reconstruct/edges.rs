@@ -4,12 +4,12 @@
 
 use super::posterior::{labels, weights};
 use super::{ReconstructArgs, of_file};
-use crate::cli::folder::{Identity, OutFolder};
+use crate::cli::job::Job;
 use crate::cli::project::Precision;
-use crate::cli::{Outcome, record, say};
+use crate::cli::{Outcome, say};
 use anyhow::bail;
 use clap::{Args, ValueHint};
-use microtome_datasets::{Array, TableWriter, Values, content_hash, numbers_hash};
+use microtome_datasets::{Array, TableWriter, Values, numbers_hash};
 use microtome_inference::reconstruct::posterior::{
     ChainSettings, EdgePosterior, EdgePrior, ImageChains, ImageNoise, VoxelRow, chain_table,
 };
@@ -93,7 +93,6 @@ pub(super) fn run(
     y: Values,
     precision: Precision,
 ) -> anyhow::Result<Outcome> {
-    let started = std::time::Instant::now();
     let (all, flags, common) = (&args.posterior, &args.posterior.edges, &args.common);
     if all.prior_weight.is_some() || all.prior_kappa2 != 0.0 || all.evidence {
         bail!(
@@ -140,29 +139,14 @@ pub(super) fn run(
         }
         ImageNoise::Poisson { counts, i0 } => [numbers_hash(counts), numbers_hash(&[*i0])],
     };
-    let hashes = [
+    let content = [
         format!("{set_up:?}"),
         format!("{hashed:?}"),
         format!("{:?}", labels.as_deref().map(numbers_hash)),
-        spec.to_string(),
-        crate::cli::input::version().to_string(),
-        crate::cli::input::simd().to_string(),
     ];
-    let pieces: Vec<&[u8]> = hashes.iter().map(String::as_bytes).collect();
-    let identity = Identity {
-        identity: content_hash(&pieces),
-        job: "posterior".into(),
-        version: crate::cli::input::version().into(),
-        simd_level: crate::cli::input::simd().into(),
-        spec: spec.clone(),
-    };
-    let mut folder = OutFolder::inspect(out, &identity, common.overwrite)?;
-    if out.join("run.json").exists() && !common.overwrite {
-        if !common.quiet {
-            say::line(&format!("{} is finished; nothing to do", out.display()));
-        }
+    let Some(job) = Job::begin("posterior", out, &content, &spec, common)? else {
         return Ok(Outcome::Done);
-    }
+    };
     let transform = set_up.transform()?;
     let (flag, path) = match &flags.counts {
         Some(path) => ("counts", path.as_path()),
@@ -171,24 +155,14 @@ pub(super) fn run(
     let posterior = EdgePosterior::new(&transform, noise, EdgePrior { weight, rounding, ridge })
         .map_err(of_file(flag, path))?;
     let chains = posterior.sample(&settings)?;
-    let sampled_s = started.elapsed().as_secs_f64();
+    let sampled_s = job.seconds();
     let rows = chains.rows();
     let regions = labels.map(|l| chains.regions(&l)).unwrap_or_default();
     let mut found = tell(&chains, &rows, ridge);
-    folder.open(&identity)?;
-    let written = write(out, &shape, chains, &rows, &regions, all.exceed, precision);
-    let outputs = written.inspect_err(|_| folder.undo())?;
-    let mut record = serde_json::json!({
-        "program": "microtome", "version": crate::cli::input::version(), "job": "posterior",
-        "command_line": std::env::args().collect::<Vec<_>>().join(" "),
-        "identity": identity.identity, "seed": settings.seed,
-        "simd_level": crate::cli::input::simd(), "spec": spec, "outputs": outputs,
-        "sampling_wall_s": sampled_s, "wall_s": started.elapsed().as_secs_f64(),
-    });
-    if let (Some(record), Some(found)) = (record.as_object_mut(), found.as_object_mut()) {
-        record.append(found);
-    }
-    record::write_text(&out.join("run.json"), &(serde_json::to_string_pretty(&record)? + "\n"))?;
+    found["seed"] = settings.seed.into();
+    found["sampling_wall_s"] = sampled_s.into();
+    let record =
+        job.write(|out| write(out, &shape, chains, &rows, &regions, all.exceed, precision), found)?;
     if common.json {
         say::line(&record.to_string());
     } else if !common.quiet {

@@ -4,12 +4,12 @@
 //! optimise. Validated by `tests/cli/image_posterior.rs`.
 
 use super::{ReconstructArgs, of_file};
-use crate::cli::folder::{Identity, OutFolder};
+use crate::cli::job::Job;
 use crate::cli::project::Precision;
-use crate::cli::{Outcome, record, say};
+use crate::cli::{Outcome, say};
 use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
-use microtome_datasets::{Array, TableWriter, Values, content_hash, numbers_hash};
+use microtome_datasets::{Array, TableWriter, Values, numbers_hash};
 use microtome_inference::reconstruct::posterior::{
     DENSE_VOXELS, DensePosterior, DrawSettings, GaussianImage, ImageSummary, SampledPosterior,
     region_table, summary_table,
@@ -82,7 +82,6 @@ pub(super) fn run(
         "smoothed_tv" => return super::edges::run(args, set_up, y, precision),
         _ => bail!("--posterior {prior}: unknown; use gaussian or smoothed_tv"),
     }
-    let started = std::time::Instant::now();
     let (flags, common) = (&args.posterior, &args.common);
     let n_draws = flags.draws.unwrap_or(100);
     let y = y.into_f64();
@@ -128,29 +127,14 @@ pub(super) fn run(
     }
     let Some(out) = &args.out else { bail!("--out DIR is needed: the folder of the results") };
     let transform = set_up.clone().transform()?;
-    let hashes = [
+    let content = [
         format!("{set_up:?}"),
         format!("{:?} {:?}", numbers_hash(&y), numbers_hash(&weights)),
         format!("{:?}", labels.as_deref().map(numbers_hash)),
-        spec.to_string(),
-        crate::cli::input::version().to_string(),
-        crate::cli::input::simd().to_string(),
     ];
-    let pieces: Vec<&[u8]> = hashes.iter().map(String::as_bytes).collect();
-    let identity = Identity {
-        identity: content_hash(&pieces),
-        job: "posterior".into(),
-        version: crate::cli::input::version().into(),
-        simd_level: crate::cli::input::simd().into(),
-        spec: spec.clone(),
-    };
-    let mut folder = OutFolder::inspect(out, &identity, common.overwrite)?;
-    if out.join("run.json").exists() && !common.overwrite {
-        if !common.quiet {
-            say::line(&format!("{} is finished; nothing to do", out.display()));
-        }
+    let Some(job) = Job::begin("posterior", out, &content, &spec, common)? else {
         return Ok(Outcome::Done);
-    }
+    };
     let image = GaussianImage::new(&transform, &y, weights, field)
         .map_err(of_file("projections", args.projections_path()))?;
     let found = if exact {
@@ -158,21 +142,9 @@ pub(super) fn run(
     } else {
         sampled(&image, flags, n_draws, labels.as_deref())?
     };
-    folder.open(&identity)?;
-    let written = write(out, &shape, &found, flags, precision);
-    let outputs = written.inspect_err(|_| folder.undo())?;
-    let mut record = serde_json::json!({
-        "program": "microtome", "version": crate::cli::input::version(), "job": "posterior",
-        "command_line": std::env::args().collect::<Vec<_>>().join(" "),
-        "identity": identity.identity, "seed": flags.seed,
-        "simd_level": crate::cli::input::simd(), "spec": spec, "outputs": outputs,
-        "wall_s": started.elapsed().as_secs_f64(),
-    });
-    if let (Some(record), serde_json::Value::Object(more)) = (record.as_object_mut(), &found.record)
-    {
-        record.extend(more.clone());
-    }
-    record::write_text(&out.join("run.json"), &(serde_json::to_string_pretty(&record)? + "\n"))?;
+    let mut more = found.record.clone();
+    more["seed"] = flags.seed.into();
+    let record = job.write(|out| write(out, &shape, &found, flags, precision), more)?;
     if common.json {
         say::line(&record.to_string());
     } else if !common.quiet {

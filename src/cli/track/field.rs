@@ -2,14 +2,15 @@
 
 use super::TrackArgs;
 use super::named;
+use super::signals::Followed;
 use crate::cli::frame::{floats, integers};
 use anyhow::{Context, bail};
 use microtome_datasets::{
     ImageGeometry, SignalSource, TableReader, world_from_fsl, world_from_voxel_axes,
 };
 use microtome_models::tract::{
-    Interpolation, OrientationField, OrientationFunctions, OrientationModel, Placement, StickField,
-    Tracking, TrackingError, TrackingSpec,
+    Interpolation, OrientationField, OrientationFunctions, Placement, Rule, StickField, Tracking,
+    TrackingError, TrackingSpec,
 };
 use microtome_models::{HarmonicBasis, harmonic_order};
 use std::path::Path;
@@ -58,14 +59,16 @@ impl Field {
         }
     }
 
-    /// The run over it; `draw` is the posterior draw of the whole field.
+    /// The run over it; `rule` is that of a field of functions, `draw` the posterior draw of the
+    /// whole field.
     pub(crate) fn tracking(
         &self,
+        rule: Rule,
         spec: TrackingSpec,
         draw: Option<u32>,
     ) -> Result<Tracking<'_>, TrackingError> {
         match self {
-            Field::Functions(field) => Tracking::over_field(field, spec),
+            Field::Functions(field) => Tracking::over_field(field, rule, spec),
             Field::Signals { functions, lattice, placement } => Tracking::over_signals(
                 lattice,
                 **placement,
@@ -80,8 +83,8 @@ impl Field {
 }
 
 impl TrackArgs {
-    /// The field and the grid of its image; `grid` is that of the seeds.
-    pub(super) fn field(&self, grid: &ImageGeometry) -> anyhow::Result<(Field, ImageGeometry)> {
+    /// The field, the grid of its image and where it is anisotropic; `grid` is that of the seeds.
+    pub(super) fn field(&self, grid: &ImageGeometry) -> anyhow::Result<Followed> {
         let given = [&self.fod, &self.dwi, &self.posterior].map(Option::is_some);
         match given.iter().filter(|g| **g).count() {
             0 => bail!(
@@ -97,14 +100,25 @@ impl TrackArgs {
         if self.rule == "bootstrap" && self.dwi.is_none() {
             bail!("--rule bootstrap resamples signals: it needs --dwi and the acquisition");
         }
-        if let Some(path) = &self.posterior {
-            return Ok((Field::Sticks(Box::new(self.sticks(path, grid)?)), grid.clone()));
+        if self.rule == "tensor" && self.dwi.is_none() {
+            bail!(
+                "--rule tensor follows the tensor of signals: it needs --dwi and the acquisition"
+            );
         }
         if let Some(path) = &self.dwi {
             return self.of_signals(path);
         }
-        let path = self.fod.as_deref().context("--fod")?;
-        self.of_coefficients(path)
+        if self.fa_threshold.is_some() {
+            bail!(
+                "--fa-threshold: the FA is that of the tensor of signals, which --dwi gives; use --mask or --stop"
+            );
+        }
+        let (field, geometry) = if let Some(path) = &self.posterior {
+            (Field::Sticks(Box::new(self.sticks(path, grid)?)), grid.clone())
+        } else {
+            self.of_coefficients(self.fod.as_deref().context("--fod")?)?
+        };
+        Ok(Followed { field, geometry, anisotropic: None })
     }
 
     /// A field of harmonic coefficients.
@@ -154,82 +168,16 @@ impl TrackArgs {
         Ok((Field::Functions(Box::new(field)), geometry))
     }
 
-    fn interpolation(&self) -> anyhow::Result<Interpolation> {
+    pub(super) fn interpolation(&self) -> anyhow::Result<Interpolation> {
         let list = [("linear", Interpolation::Linear), ("cubic", Interpolation::Cubic)];
         named("interpolation", &self.interpolation, &list)
     }
 
-    fn in_world(&self, by_default: bool) -> anyhow::Result<bool> {
+    pub(super) fn in_world(&self, by_default: bool) -> anyhow::Result<bool> {
         match &self.frame {
             None => Ok(by_default),
             Some(name) => named("frame", name, &[("world", true), ("voxel", false)]),
         }
-    }
-
-    /// Orientation functions or tensors of signals, or what resamples the signals.
-    fn of_signals(&self, path: &Path) -> anyhow::Result<(Field, ImageGeometry)> {
-        let scheme = self.acquisition.read()?;
-        let source = SignalSource::open(path, None)?;
-        let Some(geometry) = source.geometry().cloned() else {
-            bail!("--dwi {}: an image (.nii, .nii.gz) is needed", path.display())
-        };
-        let (found, expected) = (source.n_measurements(), scheme.acquisition.len());
-        if found != expected {
-            bail!(
-                "{} has {found} measurements a voxel, but {} has {expected}; image and acquisition must \
-                 come from the same scan",
-                path.display(),
-                scheme.file.display()
-            );
-        }
-        let mut placement = Placement::world(geometry.affine);
-        // A gradient table of FSL is in its own voxel axes, a scheme in those it says: world.
-        if !self.in_world(self.acquisition.scheme.is_some())? {
-            placement.world_from_field = world_from_fsl(&geometry.affine)?;
-        }
-        let Some(model) = &self.model_odf else {
-            bail!(
-                "--model-odf NAME is needed with --dwi: csa or opdt (for FODs run fit --model csd and give --fod)"
-            )
-        };
-        if model == "csd" {
-            bail!(
-                "--model-odf csd: run microtome response and microtome fit --model csd, and give the \
-                 FODs that they write: --fod DIR/fod.nii.gz --basis mrtrix3"
-            );
-        }
-        let list = [("csa", OrientationModel::SolidAngle), ("opdt", OrientationModel::Probability)];
-        let model = named("model-odf", model, &list)?;
-        let functions = OrientationFunctions::new(
-            &scheme.acquisition,
-            model,
-            self.sh_order,
-            self.sm_lambda,
-            self.min_signal,
-        )
-        .with_context(|| scheme.file.display().to_string())?;
-        if self.rule == "bootstrap" {
-            let width = functions.signal_width();
-            let mut values = vec![0.0; geometry.n_voxels() * width];
-            let mut rows = values.chunks_exact_mut(width);
-            each_row(&source, |signals| {
-                if let Some(row) = rows.next() {
-                    functions.signals(signals, row);
-                }
-            })?;
-            let lattice = Box::new(functions.signal_lattice(geometry.dims, values, &placement)?);
-            let functions = Box::new(functions);
-            let placement = Box::new(placement);
-            return Ok((Field::Signals { functions, lattice, placement }, geometry));
-        }
-        let mut values = Vec::new();
-        let mut terms = Vec::new();
-        each_row(&source, |signals| {
-            functions.terms(signals, &mut terms);
-            values.extend(terms.iter().map(|t| *t as f32));
-        })?;
-        let field = functions.field(geometry.dims, values, placement)?;
-        Ok((Field::Functions(Box::new(field)), geometry))
     }
 
     /// Posterior draws of sticks from the table that `sample` writes.
@@ -325,7 +273,7 @@ impl TrackArgs {
 }
 
 /// Calls with the signals of every voxel, i fastest.
-fn each_row(source: &SignalSource, mut row: impl FnMut(&[f64])) -> anyhow::Result<()> {
+pub(super) fn each_row(source: &SignalSource, mut row: impl FnMut(&[f64])) -> anyhow::Result<()> {
     for first in (0..source.n_rows()).step_by(ROWS) {
         let rows = source.read_rows(first..(first + ROWS).min(source.n_rows()))?;
         rows.signals.chunks_exact(source.n_measurements()).for_each(&mut row);

@@ -4,6 +4,7 @@
 //! uses, so that image and poses are of one model. Validated by
 //! `methods_take_posed_views` in `inference/tests/align.rs`.
 
+use super::super::operator::is_all;
 use super::super::{ReconstructError, ViewOperator};
 use microtome_kernels::ray::Real;
 use microtome_models::ct::{PoseModel, batch_forward_project};
@@ -30,10 +31,6 @@ impl<'a> PosedViews<'a> {
         let thetas = views.iter().flat_map(|v| self.thetas[v * n..(v + 1) * n].to_vec()).collect();
         Ok((model, thetas))
     }
-
-    fn is_all(&self, views: &[usize]) -> bool {
-        views.len() == self.model.n_views() && views.iter().enumerate().all(|(i, v)| i == *v)
-    }
 }
 
 impl<T: Real> ViewOperator<T> for PosedViews<'_> {
@@ -59,7 +56,7 @@ impl<T: Real> ViewOperator<T> for PosedViews<'_> {
         volume: &[T],
         projections: &mut [T],
     ) -> Result<(), ReconstructError> {
-        let y = if self.is_all(views) {
+        let y = if is_all(views, self.model.n_views()) {
             batch_forward_project(self.model, self.thetas, volume)?
         } else {
             let (model, thetas) = self.some(views)?;
@@ -75,7 +72,7 @@ impl<T: Real> ViewOperator<T> for PosedViews<'_> {
         projections: &[T],
         volume: &mut [T],
     ) -> Result<(), ReconstructError> {
-        if self.is_all(views) {
+        if is_all(views, self.model.n_views()) {
             return Ok(self.model.back(self.thetas, projections, volume)?);
         }
         let (model, thetas) = self.some(views)?;

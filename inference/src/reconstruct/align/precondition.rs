@@ -3,26 +3,23 @@
 //! $$A^TWA + \lambda\nabla^T\Omega\nabla \approx
 //!   C^T\operatorname{diag}(d + \lambda\bar\omega\,q)\,C$$
 //!
-//! $d$ is estimated with one vector of random signs and averaged over bands of the frequency
-//! across and along z: a scan about z sees low frequencies across z best. $q$ are the
+//! $d$ is estimated with one vector of random signs (`probe`) and averaged over bands of the
+//! frequency across and along z: a scan about z sees low frequencies across z best. $q$ are the
 //! eigenvalues of the Laplacian.
 //!
-//! Source: Bekas, Kokiopoulou & Saad 2007, doi:10.1016/j.apnum.2007.01.003; Fessler & Booth
-//! 1999, doi:10.1109/83.760336. Validated by `poses_and_volume_are_found` in
+//! Source: Fessler & Booth 1999, doi:10.1109/83.760336. Validated by `poses_and_volume_are_found` in
 //! `inference/tests/align.rs`.
 
 use super::super::posterior::cosine::CosineTransform;
+use super::super::posterior::probe::banded_diagonal;
 use super::AlignError;
 use microtome_kernels::difference::laplacian_eigenvalues;
-use microtome_kernels::philox::Philox;
 use microtome_kernels::ray::Real;
 
 /// Bands across and along z.
 const BANDS: [usize; 2] = [40, 6];
 /// The least eigenvalue, as a part of the largest.
 const FLOOR: f64 = 1e-4;
-/// Stream of the random signs.
-const STREAM: u8 = 91;
 
 /// An approximate inverse.
 pub(super) struct Preconditioner {
@@ -56,33 +53,15 @@ impl Preconditioner {
     ) -> Result<Self, AlignError> {
         let n: usize = shape.iter().product();
         let transform = CosineTransform::new(shape);
-        let philox = Philox::new(0);
-        let sign = |i: usize| {
-            let word = philox.block(0, 0, (i / 128) as u64, STREAM)[i / 32 % 4];
-            if word >> (i % 32) & 1 == 0 { 1.0 } else { -1.0 }
-        };
-        let mut x: Vec<f64> = (0..n).map(sign).collect();
-        transform.inverse(&mut x);
-        let narrow: Vec<T> = x.iter().map(|v| T::narrow(*v)).collect();
-        let made = multiply(&narrow)?;
-        x.iter_mut().zip(&made).for_each(|(x, m)| *x = m.wide());
-        transform.forward(&mut x);
-        let count = BANDS[0] * BANDS[1];
-        let (mut sums, mut counts) = (vec![0.0; count], vec![0.0_f64; count]);
-        for (i, v) in x.iter().enumerate() {
-            let band = bands(i, shape);
-            sums[band] += sign(i) * v;
-            counts[band] += 1.0;
-        }
+        let of: Vec<usize> = (0..n).map(|i| bands(i, shape)).collect();
+        let probed = banded_diagonal(&transform, 1, &of, BANDS[0] * BANDS[1], |x, out| {
+            let narrow: Vec<T> = x.iter().map(|v| T::narrow(*v)).collect();
+            out.iter_mut().zip(multiply(&narrow)?).for_each(|(o, m)| *o = m.wide());
+            Ok::<(), AlignError>(())
+        })?;
         let prior = laplacian_eigenvalues(shape);
-        let mut values: Vec<f64> = prior
-            .iter()
-            .enumerate()
-            .map(|(i, q)| {
-                let band = bands(i, shape);
-                (sums[band] / counts[band].max(1.0)).max(0.0) + smoothing * q
-            })
-            .collect();
+        let mut values: Vec<f64> =
+            prior.iter().zip(&of).map(|(q, band)| probed[*band] + smoothing * q).collect();
         let largest = values.iter().fold(1e-300_f64, |m, v| m.max(*v));
         values.iter_mut().for_each(|v| *v = 1.0 / v.max(FLOOR * largest));
         Ok(Self { transform, inverse: values })

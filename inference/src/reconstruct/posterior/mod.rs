@@ -34,6 +34,7 @@ mod dense;
 mod draws;
 mod edges;
 mod gaussian;
+pub(super) mod probe;
 mod spectrum;
 mod summary;
 mod trajectory;

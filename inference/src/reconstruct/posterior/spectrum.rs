@@ -2,17 +2,15 @@
 //!
 //! $q$ are the eigenvalues of $Q$, which is diagonal there exactly. $A^TWA$ is nearly so
 //! (a blur that falls like one over the frequency); its diagonal is estimated by random
-//! signs $s$ in the space of the coefficients, $d = \overline{s \cdot C A^TWA\,C^T s}$,
-//! and averaged over coefficients of nearly equal frequency.
+//! signs (`probe`) and averaged over coefficients of nearly equal frequency.
 //!
-//! Source: Bekas, Kokiopoulou & Saad 2007, doi:10.1016/j.apnum.2007.01.003 (the estimator);
-//! Fessler & Booth 1999, doi:10.1109/83.760336 (circulant preconditioners in tomography).
+//! Source: Fessler & Booth 1999, doi:10.1109/83.760336 (circulant preconditioners in tomography).
 //! Validated by `preconditioner_saves_iterations` below.
 
 use super::super::ReconstructError;
 use super::cosine::CosineTransform;
 use super::gaussian::GaussianImage;
-use microtome_kernels::philox::Philox;
+use super::probe::banded_diagonal;
 
 /// Random vectors of signs.
 const PROBES: u32 = 6;
@@ -20,8 +18,6 @@ const PROBES: u32 = 6;
 const BANDS: usize = 48;
 /// The least eigenvalue, as a part of the largest.
 const FLOOR: f64 = 1e-9;
-/// Stream of the random signs.
-const STREAM: u8 = 90;
 
 /// A matrix that is diagonal in the DCT.
 pub(super) struct Spectrum {
@@ -38,32 +34,11 @@ impl Spectrum {
         let shape = field.shape();
         let n = field.len();
         let transform = CosineTransform::new(shape);
-        let philox = Philox::new(0);
-        let mut diagonal = vec![0.0; n];
-        for probe in 0..PROBES {
-            let sign = |i: usize| {
-                let word = philox.block(probe, 0, (i / 128) as u64, STREAM)[i / 32 % 4];
-                if word >> (i % 32) & 1 == 0 { 1.0 } else { -1.0 }
-            };
-            let mut x: Vec<f64> = (0..n).map(sign).collect();
-            transform.inverse(&mut x);
-            let mut out = vec![0.0; n];
-            image.add_data_precision(&x, &mut out)?;
-            transform.forward(&mut out);
-            diagonal
-                .iter_mut()
-                .zip(&out)
-                .enumerate()
-                .for_each(|(i, (d, o))| *d += sign(i) * o / f64::from(PROBES));
-        }
         let bands: Vec<usize> = (0..n).map(|i| band(i, shape)).collect();
-        let (mut sum, mut count) = ([0.0; BANDS], [0.0_f64; BANDS]);
-        for (d, b) in diagonal.iter().zip(&bands) {
-            sum[*b] += d;
-            count[*b] += 1.0;
-        }
-        let data: Vec<f64> =
-            bands.iter().map(|b| (sum[*b] / count[*b].max(1.0)).max(0.0)).collect();
+        let probed = banded_diagonal(&transform, PROBES, &bands, BANDS, |x, out| {
+            image.add_data_precision(x, out)
+        })?;
+        let data: Vec<f64> = bands.iter().map(|b| probed[*b]).collect();
         let inverse = inverse_of(&data, &field.eigenvalues());
         Ok(Self { transform, data, inverse })
     }
