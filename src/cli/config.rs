@@ -179,8 +179,14 @@ pub(crate) fn settings(verb: &str, matches: &ArgMatches) -> anyhow::Result<Vec<S
             }
             continue;
         }
-        if let Some(value) = matches.get_raw(id).and_then(Iterator::last) {
-            let value = value.to_string_lossy().into_owned();
+        let values = matches.get_raw(id).into_iter().flatten();
+        let words: Vec<String> = values.map(|v| v.to_string_lossy().into_owned()).collect();
+        // All parts of a list; of a flag that is given twice the last.
+        let value = match arg.get_value_delimiter() {
+            Some(mark) => words.join(&mark.to_string()),
+            None => words.last().cloned().unwrap_or_default(),
+        };
+        if !words.is_empty() {
             let kind = if is_path(name, arg, &value) {
                 Kind::Path
             } else if value.parse::<f64>().is_ok() {

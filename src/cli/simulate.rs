@@ -5,33 +5,44 @@
 //! existing table of the same simulation is left as it is. Validated by
 //! `tests/cli/simulate.rs`.
 
+use super::blocks::STOP;
 use super::config::{self, Setting};
+use super::counting::Counting;
 use super::flags::{AcquisitionFlags, CommonFlags};
 use super::input::{simd, version};
 use super::sweep::{IDENTITY, SweepRun};
-use super::{Outcome, say, walk_tables};
+use super::walk_state::WalkState;
+use super::{Outcome, say, substrates, voxelwise, walk_tables};
 use anyhow::{Context, bail};
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
-use clap::{Args, ValueHint};
-use indicatif::{ProgressBar, ProgressStyle};
+use clap::{Args, ValueEnum, ValueHint};
 use microtome_datasets::{
     TableReader, content_hash, read_substrate, read_waveform_samples, write_table,
 };
 use microtome_models::substrate::{
-    Observed, Sequence, Signals, Simulation, Substrate, TOTAL, exact_signals,
+    Estimate, Parameter, Row, Sequence, Signals, Simulation, Substrate, SubstrateSpec, TOTAL,
+    exact_signals,
 };
 use std::collections::HashMap;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+
+/// Between two times that the sums so far are kept.
+const KEEP: Duration = Duration::from_millis(250);
 
 /// Walks spins through a substrate and writes their complex signals.
 ///
 /// Writes one row a (measurement, compartment) with the columns measurement, compartment
 /// (all = every walker), signal_real, signal_imag, se_real, se_imag, walkers. Signals are
 /// relative to the magnetisation at the start; surface relaxation and T2 are not divided out.
+/// With --derivatives also signal_real.d_X, signal_imag.d_X, se_real.d_X, se_imag.d_X for each
+/// parameter X.
+///
+/// Ctrl-C (exit 130) and kills keep the sums so far in OUT.walk; the same line goes on from
+/// there, to the same bytes.
 ///
 /// Pulse pairs are played on [0, delta] and [Delta, Delta + delta] and read at
 /// Delta + delta; waveforms are read at their end.
@@ -60,6 +71,8 @@ S.toml:
   cylinder, sphere radius_um, cell_um
   ellipsoid        semi_axes_um = [x, y, z]
   capped_cylinder  radius_um, length_um
+  axon             radius_um; beading (0 to 1), beading_period_um; undulation_um,
+                     undulation_period_um: a tube with r = radius (1 + beading cos(2 pi z / period))
   annuli           radii_um = [inner, ..., outer], cell_um
   cylinders        count, volume_fraction, radius_um or gamma_shape and gamma_scale_um
   spheres            (min_radius_um, max_radius_um), packing_seed, g_ratio;
@@ -76,17 +89,21 @@ Example:
 Carslaw & Jaeger 1959, Conduction of Heat in Solids, section 14.2 (walls);
 Salmon et al. 2011, doi:10.1145/2063384.2063405 (random numbers). docs/simulation.md.")]
 pub(crate) struct SimulateArgs {
-    /// The substrate, TOML.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    /// The substrate, TOML; or one of axons, myelinated_axons, beaded_axon, undulating_axon,
+    /// cells, exchanging_cells, relaxing_pore.
+    #[arg(long, value_name = "FILE|NAME", value_hint = ValueHint::FilePath)]
     substrate: PathBuf,
+    /// Only print the TOML of a substrate by name, to be changed.
+    #[arg(long, help_heading = "Walk")]
+    print_substrate: bool,
     #[command(flatten)]
     acquisition: AcquisitionFlags,
     /// Number of walkers.
-    #[arg(long, value_name = "N", required_unless_present = "exact", help_heading = "Walk")]
+    #[arg(long, value_name = "N", required_unless_present_any = ["exact", "print_substrate"], help_heading = "Walk")]
     walkers: Option<u64>,
     /// No walkers: exact signals of free diffusion, planes (with membranes), one cylinder,
     /// sphere or capped cylinder, by their modes. Standard errors and walkers are 0.
-    #[arg(long, conflicts_with_all = ["walkers", "step_ms", "target_se", "trajectories", "phases"], help_heading = "Walk")]
+    #[arg(long, conflicts_with_all = ["walkers", "step_ms", "target_se", "trajectories", "phases", "derivatives", "resume"], help_heading = "Walk")]
     exact: bool,
     /// Longest step in time, ms; by the rules of docs/simulation.md when left out.
     #[arg(long, value_name = "MS", help_heading = "Walk")]
@@ -96,8 +113,19 @@ pub(crate) struct SimulateArgs {
     target_se: Option<f64>,
     /// A grid of substrate parameters, TOML: writes a dictionary, the signals of every point on
     /// the shells of the acquisition, for --model dictionary:R.parquet. docs/dictionary.md.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["target_se", "trajectories", "phases"])]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["target_se", "trajectories", "phases", "derivatives"])]
     sweep: Option<PathBuf>,
+    /// Derivatives of the signals along the same paths, by names with commas. radius: all
+    /// lengths of the shape grow in proportion, per um of its radius (planes: of separation_um,
+    /// ellipsoid: of the first semi-axis). diffusivity: per um2/ms. amplitude: of a factor on
+    /// all gradients. Of free, planes, cylinder, sphere, ellipsoid and capped_cylinder with
+    /// walls that mirror and nothing else.
+    #[arg(long, value_name = "X,X", value_delimiter = ',', help_heading = "Walk")]
+    derivatives: Vec<Slope>,
+    /// Go on from OUT.walk only where it is of this very line, and say so where it is not.
+    /// (Without: a file of this line is gone on from, another one replaced.)
+    #[arg(long, help_heading = "Walk")]
+    resume: bool,
     /// Positions of the first walkers at every step, .parquet: walker, step, time_ms, x_um,
     /// y_um, z_um.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Walk")]
@@ -118,13 +146,57 @@ pub(crate) struct SimulateArgs {
     common: CommonFlags,
 }
 
+/// What signals can be differentiated by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Slope {
+    Radius,
+    Diffusivity,
+    Amplitude,
+}
+
+impl Slope {
+    fn parameter(self) -> Parameter {
+        match self {
+            Self::Radius => Parameter::Radius,
+            Self::Diffusivity => Parameter::Diffusivity,
+            Self::Amplitude => Parameter::Amplitude,
+        }
+    }
+}
+
 impl SimulateArgs {
+    /// In the order of [`Parameter::ALL`], each once.
+    fn parameters(&self) -> Vec<Parameter> {
+        let asked: Vec<Parameter> = self.derivatives.iter().map(|d| d.parameter()).collect();
+        Parameter::ALL.into_iter().filter(|p| asked.contains(p)).collect()
+    }
+
+    /// The text of a substrate that is given by name.
+    fn named(&self) -> Option<&'static str> {
+        self.substrate.to_str().and_then(substrates::named)
+    }
+
     pub(crate) fn run(self, settings: &[Setting]) -> anyhow::Result<Outcome> {
         let (threads, _) = self.common.start()?;
         if let Some(sweep) = &self.sweep {
             return self.run_sweep(sweep, threads, settings);
         }
-        let substrate = read_substrate(&self.substrate)?;
+        // A file goes before a name.
+        let text = if self.substrate.exists() { None } else { self.named() };
+        if self.print_substrate {
+            let Some(text) = text else {
+                bail!(
+                    "--print-substrate: {} is no name of a substrate; see --help",
+                    self.substrate.display()
+                )
+            };
+            say::line(text.trim_end());
+            return Ok(Outcome::Done);
+        }
+        let substrate = match text {
+            Some(text) => SubstrateSpec::from_toml(text).and_then(|s| s.build())?,
+            None => read_substrate(&self.substrate)?,
+        };
         let sequence = self.sequence()?;
         let identity = self.identity(&substrate, &sequence);
         if self.exact {
@@ -133,6 +205,10 @@ impl SimulateArgs {
         let walkers = self.walkers.unwrap_or(0);
         let simulation = Simulation::new(substrate, &sequence, self.step_ms, walkers, self.seed)
             .context("--walkers and --step-ms")?;
+        let parameters = self.parameters();
+        let simulation = simulation
+            .with_derivatives(&parameters)
+            .with_context(|| format!("{} with --derivatives", self.substrate.display()))?;
         if let Some(path) = &self.common.save_config {
             config::save(path, settings)?;
         }
@@ -162,16 +238,16 @@ impl SimulateArgs {
             if !self.common.quiet {
                 say::line(&format!("{} holds this simulation already", out.display()));
             }
+            WalkState::beside(out, &identity).clear()?;
             return Ok(Outcome::Done);
         }
         if let Some(text) = &warning {
             say::note(&format!("warning: {text}"));
         }
         let begin = Instant::now();
-        let mut progress = Progress::new(self.common.quiet);
-        let target = self.target_se.unwrap_or(0.0);
-        let signals = simulation.run_to(target, |seen| progress.show(seen));
-        progress.finish();
+        let Some(signals) = self.walked(&simulation, out, &identity)? else {
+            return Ok(Outcome::Interrupted);
+        };
         if self.target_se.is_some_and(|t| largest_se(&signals) > t) {
             say::note(&format!(
                 "warning: the largest standard error is {} after all walkers, above --target-se; give more walkers",
@@ -190,7 +266,7 @@ impl SimulateArgs {
                 signals.escaped
             ));
         }
-        let (schema, batch) = table(&signals, &identity, step.ms, self.seed)?;
+        let (schema, batch) = table(&signals, &identity, step.ms, self.seed, &parameters)?;
         let kept = 0..self.keep_walkers.min(walkers);
         if let Some(path) = &self.trajectories {
             let (schema, batch) = walk_tables::trajectories(&simulation, kept.clone())?;
@@ -201,6 +277,7 @@ impl SimulateArgs {
             write_table(path, schema, &[batch])?;
         }
         write_table(out, schema, &[batch])?;
+        WalkState::beside(out, &identity).clear()?;
         if self.common.json {
             let json = serde_json::json!({
                 "verb": "simulate", "measurements": sequence.len(),
@@ -224,6 +301,48 @@ impl SimulateArgs {
             ));
         }
         Ok(Outcome::Done)
+    }
+
+    /// Walks, from where an earlier run of this line was stopped; `None` when this one is.
+    fn walked(
+        &self,
+        simulation: &Simulation,
+        out: &Path,
+        identity: &str,
+    ) -> anyhow::Result<Option<Signals>> {
+        voxelwise::catch_interrupts()?;
+        let state = WalkState::beside(out, identity);
+        let found = state.begin(self.resume)?;
+        let mut progress = Counting::new("simulate", "walkers", self.common.quiet);
+        if let Some(tally) = &found {
+            progress.found(tally.all_walkers());
+            if !self.common.quiet {
+                say::note(&format!("simulate: goes on after {} walkers", tally.all_walkers()));
+            }
+        }
+        let (mut kept, mut failed, mut stopped) = (Instant::now(), None, false);
+        let tally = simulation.walk_from(found, self.target_se.unwrap_or(0.0), |seen, tally| {
+            progress.show(seen.walkers, seen.of);
+            stopped = STOP.load(Ordering::Relaxed) && seen.walkers < seen.of;
+            if stopped || kept.elapsed() >= KEEP {
+                failed = state.keep(tally).err();
+                kept = Instant::now();
+            }
+            !stopped && failed.is_none()
+        });
+        progress.finish();
+        if let Some(e) = failed {
+            return Err(e);
+        }
+        if stopped {
+            say::note(&format!(
+                "interrupted after {} walkers, which are kept in {}; the same line resumes",
+                tally.all_walkers(),
+                state.path().display()
+            ));
+            return Ok(None);
+        }
+        Ok(Some(simulation.signals(&tally)))
     }
 
     /// Signals by modes.
@@ -257,7 +376,7 @@ impl SimulateArgs {
         let begin = Instant::now();
         let signals = exact_signals(substrate, sequence)
             .with_context(|| format!("{} with --exact", self.substrate.display()))?;
-        let (schema, batch) = table(&signals, identity, 0.0, self.seed)?;
+        let (schema, batch) = table(&signals, identity, 0.0, self.seed, &[])?;
         write_table(out, schema, &[batch])?;
         let elapsed = begin.elapsed().as_secs_f64();
         if self.common.json {
@@ -329,8 +448,12 @@ impl SimulateArgs {
     fn identity(&self, substrate: &Substrate, sequence: &Sequence) -> String {
         let step = self.step_ms.map_or("automatic".into(), |s| s.to_bits().to_string());
         let text = format!(
-            "{substrate:?}{sequence:?}{:?} {} {step} {:?} {}",
-            self.walkers, self.seed, self.target_se, self.exact
+            "{substrate:?}{sequence:?}{:?} {} {step} {:?} {} {:?}",
+            self.walkers,
+            self.seed,
+            self.target_se,
+            self.exact,
+            self.parameters()
         );
         content_hash(&[text.as_bytes(), version().as_bytes(), simd().as_bytes()])
     }
@@ -394,6 +517,7 @@ fn table(
     identity: &str,
     step_ms: f64,
     seed: u64,
+    parameters: &[Parameter],
 ) -> anyhow::Result<(Arc<Schema>, RecordBatch)> {
     let rows = &signals.rows;
     let metadata = HashMap::from([
@@ -405,8 +529,12 @@ fn table(
         ("microtome.walker_steps".to_string(), signals.walker_steps.to_string()),
         ("microtome.escaped".to_string(), signals.escaped.to_string()),
     ]);
-    let number = |name: &str| {
-        let unit = HashMap::from([("unit".to_string(), "relative to the start".to_string())]);
+    let number = |name: &str, over: &str| {
+        let text = match over {
+            "" => "relative to the start".to_string(),
+            over => format!("relative to the start/({over})"),
+        };
+        let unit = HashMap::from([("unit".to_string(), text)]);
         Field::new(name, DataType::Float64, false).with_metadata(unit)
     };
     let names = ["signal_real", "signal_imag", "se_real", "se_imag"];
@@ -414,13 +542,16 @@ fn table(
         Field::new("measurement", DataType::Int64, false),
         Field::new("compartment", DataType::Utf8, false),
     ];
-    fields.extend(names.map(number));
+    fields.extend(names.map(|name| number(name, "")));
     fields.push(Field::new("walkers", DataType::Int64, false));
+    for p in parameters {
+        fields.extend(names.map(|n| number(&format!("{n}.d_{}", p.name()), p.unit())));
+    }
     let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
-    let column = |of: fn(&microtome_models::substrate::Row) -> f64| -> ArrayRef {
+    let column = |of: fn(&Row) -> f64| -> ArrayRef {
         Arc::new(rows.iter().map(of).collect::<Float64Array>())
     };
-    let columns: Vec<ArrayRef> = vec![
+    let mut columns: Vec<ArrayRef> = vec![
         Arc::new(rows.iter().map(|r| r.measurement as i64).collect::<Int64Array>()),
         Arc::new(rows.iter().map(|r| Some(r.compartment)).collect::<StringArray>()),
         column(|r| r.signal.real),
@@ -429,55 +560,16 @@ fn table(
         column(|r| r.signal.se_imaginary),
         Arc::new(rows.iter().map(|r| r.walkers as i64).collect::<Int64Array>()),
     ];
+    let missing = || anyhow::anyhow!("a row has no derivatives");
+    for p in 0..parameters.len() {
+        let slopes: Option<Vec<&Estimate>> = rows.iter().map(|r| r.derivatives.get(p)).collect();
+        let slopes = slopes.ok_or_else(missing)?;
+        let parts: [fn(&Estimate) -> f64; 4] =
+            [|s| s.real, |s| s.imaginary, |s| s.se_real, |s| s.se_imaginary];
+        for part in parts {
+            columns.push(Arc::new(slopes.iter().map(|s| part(s)).collect::<Float64Array>()));
+        }
+    }
     let batch = RecordBatch::try_new(schema.clone(), columns)?;
     Ok((schema, batch))
-}
-
-/// A bar on a terminal, else a line every ten seconds.
-struct Progress {
-    bar: Option<ProgressBar>,
-    begin: Instant,
-    last: Instant,
-    quiet: bool,
-}
-
-impl Progress {
-    fn new(quiet: bool) -> Self {
-        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| ProgressBar::new(0));
-        if let (Some(bar), Ok(style)) =
-            (&bar, ProgressStyle::with_template("simulate [{bar:24}] {msg}"))
-        {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        Self { bar, begin: Instant::now(), last: Instant::now(), quiet }
-    }
-
-    fn show(&mut self, seen: Observed) {
-        if self.quiet || seen.walkers == 0 {
-            return;
-        }
-        let elapsed = self.begin.elapsed().as_secs_f64();
-        let left = elapsed * (seen.of as f64 / seen.walkers as f64 - 1.0);
-        let text = format!(
-            "{} of {} walkers, {} elapsed, {} left",
-            seen.walkers,
-            seen.of,
-            say::duration(elapsed),
-            say::duration(left)
-        );
-        if let Some(bar) = &self.bar {
-            bar.set_length(seen.of);
-            bar.set_position(seen.walkers);
-            bar.set_message(text);
-        } else if self.last.elapsed() >= Duration::from_secs(10) {
-            self.last = Instant::now();
-            say::note(&format!("simulate: {text}"));
-        }
-    }
-
-    fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
 }

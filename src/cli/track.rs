@@ -9,22 +9,21 @@ mod field;
 mod signals;
 
 use super::config::{self, Setting};
+use super::counting::Counting;
 use super::flags::{AcquisitionFlags, CommonFlags};
 use super::input::simd;
 use super::{Outcome, say};
 use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
 use connections::Connections;
-use indicatif::{ProgressBar, ProgressStyle};
 use microtome_datasets::tracts::{TractFormat, TractWriter, linearise};
 use microtome_datasets::{ImageGeometry, SignalSource};
 use microtome_models::tract::{
     Flag, Integrator, Placement, Region, Regions, Rule, Seeding, Starts, Streamline, TrackingSpec,
 };
 use signals::Followed;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Longest segment of a linearised streamline, mm.
 const LONGEST_SEGMENT_MM: f64 = 10.0;
@@ -280,7 +279,7 @@ impl TrackArgs {
             )?),
             None => None,
         };
-        let mut progress = Progress::new(self.common.quiet);
+        let mut progress = Counting::new("track", "seeds", self.common.quiet);
         let (mut counts, mut streamlines) = ([0_u64; 4], 0);
         let mut failure = None;
         let mask_placement = Placement::world(seed_mask.geometry.affine);
@@ -560,40 +559,5 @@ impl Output {
     fn finish(self) -> anyhow::Result<u64> {
         self.writer.finish()?;
         Ok(self.points)
-    }
-}
-
-/// A bar on a terminal, else a line every ten seconds.
-struct Progress {
-    bar: Option<ProgressBar>,
-    last: Instant,
-    quiet: bool,
-}
-
-impl Progress {
-    fn new(quiet: bool) -> Self {
-        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| ProgressBar::new(0));
-        let style =
-            ProgressStyle::with_template("track [{bar:24}] {pos} of {len} seeds, {eta} left");
-        if let (Some(bar), Ok(style)) = (&bar, style) {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        Self { bar, last: Instant::now(), quiet }
-    }
-
-    fn show(&mut self, seen: u64, of: u64) {
-        if let Some(bar) = &self.bar {
-            bar.set_length(of);
-            bar.set_position(seen);
-        } else if !self.quiet && self.last.elapsed() >= Duration::from_secs(10) {
-            self.last = Instant::now();
-            say::note(&format!("track: {seen} of {of} seeds"));
-        }
-    }
-
-    fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
     }
 }

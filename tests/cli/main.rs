@@ -29,5 +29,6 @@ mod reconstruct;
 mod results;
 mod sbc;
 mod simulate;
+mod simulate_resume;
 mod track;
 mod verbs;

@@ -218,3 +218,119 @@ fn files_of_a_substrate() {
         assert!(words.iter().all(|w| ended.stderr.contains(w)), "{words:?}: {}", ended.stderr);
     }
 }
+
+/// Columns of derivatives stand after the others, which stay to the bit; the derivative by the
+/// amplitude of free water is known.
+#[test]
+fn derivatives_have_columns_of_their_own() {
+    let bench = bench();
+    bench.put("f.toml", "[substrate]\nkind = \"free\"\n[intra]\ndiffusivity_um2_per_ms = 2\n");
+    let line = "simulate --scheme s.csv --walkers 5000";
+    bench.run(&format!("{line} --substrate s.toml --out a.parquet")).exits(0);
+    let slopes = "--derivatives amplitude,radius";
+    bench.run(&format!("{line} --substrate s.toml {slopes} --out b.parquet")).exits(0);
+    assert_eq!(rows(&bench, "a.parquet"), rows(&bench, "b.parquet"));
+    let batch = read_table(&bench.path("b.parquet")).unwrap().remove(0);
+    let schema = batch.schema();
+    let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+    let wanted = [
+        "walkers",
+        "signal_real.d_radius",
+        "signal_imag.d_radius",
+        "se_real.d_radius",
+        "se_imag.d_radius",
+        "signal_real.d_amplitude",
+        "signal_imag.d_amplitude",
+        "se_real.d_amplitude",
+        "se_imag.d_amplitude",
+    ];
+    assert_eq!(names[6..], wanted);
+    let refused =
+        bench.run(&format!("{line} --substrate f.toml {slopes} --out c.parquet")).exits(1);
+    assert!(refused.stderr.contains("f.toml") && refused.stderr.contains("radius"));
+    let slopes = "--derivatives diffusivity,amplitude";
+    bench.run(&format!("{line} --substrate f.toml {slopes} --out c.parquet")).exits(0);
+    let batch = read_table(&bench.path("c.parquet")).unwrap().remove(0);
+    let at = |name: &str, row: usize| {
+        batch.column_by_name(name).unwrap().as_primitive::<Float64Type>().value(row)
+    };
+    let b = (0.267_522_187_44_f64 * 0.04 * 10.0).powi(2) * (30.0 - 10.0 / 3.0);
+    let signal = (-2.0 * b).exp();
+    for (x, slope) in [("diffusivity", -b * signal), ("amplitude", -4.0 * b * signal)] {
+        let off = at(&format!("signal_real.d_{x}"), 3) - slope;
+        assert!(off.abs() < 3.5 * at(&format!("se_real.d_{x}"), 3), "{x}: {off}");
+    }
+    bench.put("r.toml", format!("{CYLINDER}surface_relaxivity_um_per_ms = 0.01\n"));
+    let refused =
+        bench.run(&format!("{line} --substrate r.toml {slopes} --out d.parquet")).exits(1);
+    assert!(refused.stderr.contains("r.toml") && refused.stderr.contains("relaxivity"));
+    let unknown =
+        bench.run(&format!("{line} --substrate s.toml --derivatives width --out d.parquet"));
+    assert!(unknown.exits(1).stderr.contains("width"));
+    assert!(!bench.exists("d.parquet"));
+}
+
+/// Tubes that swell and wind; gradients that turn in a sphere have exact signals.
+#[test]
+fn axons_and_turning_gradients() {
+    let bench = bench();
+    let axon = "[substrate]\nkind = \"axon\"\nradius_um = 2\nbeading = 0.3\nbeading_period_um = 8\n\
+        undulation_um = 1\nundulation_period_um = 24\naxis = [1, 0, 0]\n[intra]\n\
+        diffusivity_um2_per_ms = 2\n";
+    bench.put("axon.toml", axon);
+    let line = "simulate --scheme s.csv --walkers 600";
+    let json = bench.run(&format!("{line} --substrate axon.toml --out a.parquet --json")).exits(0);
+    assert_eq!(json.json()["escaped"], 0);
+    bench.put("bad.toml", axon.replace("0.3", "1.2"));
+    let bad = bench.run(&format!("{line} --substrate bad.toml --out b.parquet")).exits(1);
+    assert!(bad.stderr.contains("substrate.beading"), "{}", bad.stderr);
+    let values: Vec<f64> = (0..8)
+        .flat_map(|k| match k {
+            0 => [0.1, 0.0, 0.0],
+            3 => [-0.1, 0.0, 0.0],
+            4 => [0.0, 0.0, 0.1],
+            7 => [0.0, 0.0, -0.1],
+            _ => [0.0; 3],
+        })
+        .collect();
+    Array { shape: vec![1, 8, 3], values: Values::F64(values) }
+        .write(&bench.path("w.npy"))
+        .unwrap();
+    bench.put(
+        "ball.toml",
+        "[substrate]\nkind = \"sphere\"\nradius_um = 4\n[intra]\n\
+        diffusivity_um2_per_ms = 2\n",
+    );
+    let line = "simulate --substrate ball.toml --waveform w.npy --dt-ms 4";
+    bench.run(&format!("{line} --exact --out e.parquet")).exits(0);
+    bench.run(&format!("{line} --walkers 20000 --out w.parquet")).exits(0);
+    let (exact, walked) = (rows(&bench, "e.parquet"), rows(&bench, "w.parquet"));
+    let off = exact[0].2[0] - walked[0].2[0];
+    assert!(off.abs() < 3.5 * walked[0].2[2], "{off} {walked:?}");
+}
+
+/// Substrates of common studies by name, and their texts as files.
+#[test]
+fn substrates_by_name() {
+    let bench = bench();
+    let names = [
+        "axons",
+        "myelinated_axons",
+        "beaded_axon",
+        "undulating_axon",
+        "cells",
+        "exchanging_cells",
+        "relaxing_pore",
+    ];
+    let line = "simulate --scheme s.csv --walkers 64 --step-ms 0.5";
+    for name in names {
+        let json = bench.run(&format!("{line} --substrate {name} --out {name}.parquet --json"));
+        assert_eq!(json.exits(0).json()["escaped"], 0, "{name}");
+        let text = bench.run(&format!("simulate --substrate {name} --print-substrate")).exits(0);
+        bench.put("own.toml", text.stdout.as_str());
+        bench.run(&format!("{line} --substrate own.toml --out own.parquet --overwrite")).exits(0);
+        assert_eq!(rows(&bench, "own.parquet"), rows(&bench, &format!("{name}.parquet")));
+    }
+    let unknown = bench.run("simulate --substrate rocks --print-substrate").exits(1);
+    assert!(unknown.stderr.contains("rocks"), "{}", unknown.stderr);
+}

@@ -33,6 +33,7 @@ use super::coefficients::{STRIPS, Strip};
 use super::modes::{Geometry, Relaxing, legendre};
 use crate::eigen::eigen_symmetric;
 use crate::legendre::gauss_legendre;
+use crate::vector::{minus, norm, plus};
 
 /// The signal is taken when half of the windows, or fewer modes, change it by less.
 const CHANGE: f64 = 2e-10;
@@ -46,6 +47,8 @@ const SHORT: usize = 48;
 const WINDOWS: usize = 64;
 /// Highest degree of polynomials.
 const DEGREE_MAX: usize = 120;
+/// The same in a sphere where the gradient turns: orders have all their 2 n + 1 functions.
+const DEGREE_TURNING: usize = 36;
 /// Functions on each side of a membrane at most.
 const LAYER_MAX: usize = 48;
 
@@ -86,9 +89,11 @@ pub enum PoreShape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SteppedError {
-    /// A gradient that turns in a sphere.
-    #[error("the gradient turns; in a sphere exact signals are of gradients along one direction")]
-    Turns,
+    /// A gradient that turns in a sphere, so strong that its modes are too many.
+    #[error(
+        "the gradient turns in a sphere and is too strong for its modes: the signal is not settled to 1e-8 at degree {0}"
+    )]
+    Turns(usize),
     /// The phase across the pore needs too many modes.
     #[error(
         "the gradient is too strong for the modes of this pore: the signal is not settled to 1e-8"
@@ -102,8 +107,10 @@ pub type Interval = (f64, [f64; 3]);
 /// The complex signal of a pore after all intervals, relative to the start; of the
 /// restricted directions only (x between planes, x and y in a cylinder).
 ///
+/// A gradient that turns in a sphere costs seconds, not milliseconds.
+///
 /// # Errors
-/// Gradients that turn in a sphere; phases that the largest set of modes can't hold.
+/// Phases that the largest set of modes can't hold.
 pub fn stepped_signal(pore: &Pore, intervals: &[Interval]) -> Result<[f64; 2], SteppedError> {
     let (size, dimensions, membranes) = match &pore.shape {
         PoreShape::Planes { separation, membranes } => (0.5 * separation, 1, &membranes[..]),
@@ -122,11 +129,13 @@ pub fn stepped_signal(pore: &Pore, intervals: &[Interval]) -> Result<[f64; 2], S
             _ => runs.push((*time, kept)),
         }
     }
-    let Some(course) = Course::new(runs, dimensions)? else { return Ok([1.0, 0.0]) };
+    let Some(course) = Course::new(runs, dimensions) else { return Ok([1.0, 0.0]) };
     let rate = pore.diffusivity / (size * size);
     let wall = pore.relaxivity * size / pore.diffusivity;
     let largest = course.largest_phase();
-    let mut degree = (2 * ((0.6 * largest + 5.0) as usize) + 4).min(DEGREE_MAX);
+    let turns = course.axes == 3;
+    let most = if turns { DEGREE_TURNING } else { DEGREE_MAX };
+    let mut degree = (2 * ((0.6 * largest + if turns { 2.0 } else { 5.0 }) as usize) + 4).min(most);
     let mut before: Option<([f64; 2], usize)> = None;
     loop {
         let modes = if membranes.is_empty() {
@@ -146,15 +155,15 @@ pub fn stepped_signal(pore: &Pore, intervals: &[Interval]) -> Result<[f64; 2], S
         };
         if let Some((b, _)) = before {
             let change = apart(&b, &found);
-            if change < CHANGE || degree >= DEGREE_MAX && change < LOOSE {
+            if change < CHANGE || (degree >= most || turns) && change < LOOSE {
                 return Ok(found);
             }
         }
-        if degree >= DEGREE_MAX {
-            return Err(SteppedError::Strong);
+        if degree >= most {
+            return Err(if turns { SteppedError::Turns(most) } else { SteppedError::Strong });
         }
         before = Some((found, count));
-        degree = (degree + 8).min(DEGREE_MAX);
+        degree = (degree + if turns { 4 } else { 8 }).min(most);
     }
 }
 
@@ -164,48 +173,41 @@ fn apart(a: &[f64; 2], b: &[f64; 2]) -> f64 {
 
 /// Gradients over time in the directions that matter.
 struct Course {
-    runs: Vec<(f64, [f64; 2])>,
-    /// 1: along one line; 2: turning in a plane.
+    runs: Vec<(f64, [f64; 3])>,
+    /// 1: along one line; 2: turning in a cylinder; 3: turning in a sphere.
     axes: usize,
 }
 
 impl Course {
     /// Directions are turned so that a gradient along one line is along the first axis.
-    fn new(runs: Vec<(f64, [f64; 3])>, dimensions: usize) -> Result<Option<Self>, SteppedError> {
+    fn new(runs: Vec<(f64, [f64; 3])>, dimensions: usize) -> Option<Self> {
         if runs.is_empty() {
-            return Ok(None);
+            return None;
         }
-        let norm = |g: &[f64; 3]| g.iter().map(|v| v * v).sum::<f64>().sqrt();
-        let largest = runs.iter().map(|r| r.1).max_by(|a, b| norm(a).total_cmp(&norm(b)));
+        let largest = runs.iter().map(|r| r.1).max_by(|a, b| norm(*a).total_cmp(&norm(*b)));
         let main = largest.unwrap_or([0.0; 3]);
-        let most = norm(&main);
+        let most = norm(main);
         if most == 0.0 {
-            let runs = runs.into_iter().map(|r| (r.0, [0.0; 2])).collect();
-            return Ok(Some(Self { runs, axes: 1 }));
+            return Some(Self { runs, axes: 1 });
         }
         let unit = main.map(|v| v / most);
         let along = |g: &[f64; 3]| g[0] * unit[0] + g[1] * unit[1] + g[2] * unit[2];
         let off = |g: &[f64; 3]| {
             let p = along(g);
-            norm(&[0, 1, 2].map(|a: usize| g[a] - p * unit[a]))
+            norm([0, 1, 2].map(|a: usize| g[a] - p * unit[a]))
         };
         if runs.iter().all(|r| off(&r.1) <= 1e-13 * most) {
-            let runs = runs.iter().map(|r| (r.0, [along(&r.1), 0.0])).collect();
-            return Ok(Some(Self { runs, axes: 1 }));
+            let runs = runs.iter().map(|r| (r.0, [along(&r.1), 0.0, 0.0])).collect();
+            return Some(Self { runs, axes: 1 });
         }
-        if dimensions == 3 {
-            return Err(SteppedError::Turns);
-        }
-        let runs = runs.iter().map(|r| (r.0, [r.1[0], r.1[1]])).collect();
-        Ok(Some(Self { runs, axes: 2 }))
+        Some(Self { runs, axes: dimensions })
     }
 
     fn largest_phase(&self) -> f64 {
-        let (mut q, mut most) = ([0.0; 2], 0.0_f64);
+        let (mut q, mut most) = ([0.0; 3], 0.0_f64);
         for (time, g) in &self.runs {
-            q[0] += time * g[0];
-            q[1] += time * g[1];
-            most = most.max(q[0].hypot(q[1]));
+            q = plus(q, g.map(|g| g * time));
+            most = most.max(norm(q));
         }
         most
     }
@@ -233,16 +235,15 @@ impl Course {
     fn windows(&self, count: usize) -> Vec<Window> {
         let total: f64 = self.runs.iter().map(|r| r.0).sum();
         let width = total / count as f64;
-        let size = |g: [f64; 2]| g[0].hypot(g[1]);
-        let most = self.runs.iter().map(|r| size(r.1)).fold(0.0, f64::max);
+        let most = self.runs.iter().map(|r| norm(r.1)).fold(0.0, f64::max);
         let mut out = Vec::new();
-        let mut open: Vec<(f64, [f64; 2])> = Vec::new();
+        let mut open: Vec<(f64, [f64; 3])> = Vec::new();
         let mut length = 0.0;
         for (k, (time, g)) in self.runs.iter().enumerate() {
             open.push((*time, *g));
             length += time;
             let jumps = self.runs.get(k + 1).is_none_or(|(next_time, next)| {
-                let jump = size([next[0] - g[0], next[1] - g[1]]) > JUMP * most;
+                let jump = norm(minus(*next, *g)) > JUMP * most;
                 // A long run is one exponential, whatever the width.
                 jump || *time >= width || *next_time >= width
             });
@@ -260,25 +261,25 @@ impl Course {
 #[derive(Clone, Copy, PartialEq)]
 struct Window {
     time: f64,
-    phase: [f64; 2],
-    /// c of the header, both axes.
-    tilt: [f64; 2],
+    phase: [f64; 3],
+    /// c of the header, all axes.
+    tilt: [f64; 3],
 }
 
 impl Window {
-    fn of(time: f64, g: [f64; 2]) -> Self {
-        Self { time, phase: g.map(|g| g * time), tilt: [0.0; 2] }
+    fn of(time: f64, g: [f64; 3]) -> Self {
+        Self { time, phase: g.map(|g| g * time), tilt: [0.0; 3] }
     }
 
-    fn joined(runs: &[(f64, [f64; 2])]) -> Self {
+    fn joined(runs: &[(f64, [f64; 3])]) -> Self {
         if let [(time, g)] = runs {
             return Self::of(*time, *g);
         }
         let time: f64 = runs.iter().map(|r| r.0).sum();
-        let (mut phase, mut tilt, mut t) = ([0.0; 2], [0.0; 2], 0.0);
+        let (mut phase, mut tilt, mut t) = ([0.0; 3], [0.0; 3], 0.0);
         for (h, g) in runs {
             let middle = t + 0.5 * h - 0.5 * time;
-            for a in 0..2 {
+            for a in 0..3 {
                 phase[a] += h * g[a];
                 tilt[a] -= h * g[a] * middle;
             }
@@ -286,6 +287,49 @@ impl Window {
         }
         Self { time, phase, tilt }
     }
+}
+
+/// What x, y and z times a real harmonic of order n (rows) hold of those of order n + 1
+/// (columns), orthonormal; number n + m is $\cos m\varphi$ and n - m is $\sin m\varphi$, m > 0,
+/// without the phase of Condon and Shortley. From the recurrences of $\cos\theta P_n^m$ and
+/// $\sin\theta P_n^m$ (DLMF 14.10).
+fn harmonics(n: usize) -> [Vec<f64>; 3] {
+    let columns = 2 * n + 3;
+    let mut out = [0; 3].map(|_| vec![0.0; (2 * n + 1) * columns]);
+    let below = ((2 * n + 1) as f64 * (2 * n + 3) as f64).sqrt();
+    let root = |a: usize, b: usize| ((a * b) as f64).sqrt() / below;
+    let half = std::f64::consts::FRAC_1_SQRT_2;
+    let mut put = |axis: usize, row: usize, column: usize, v: f64| {
+        out[axis][row * columns + column] = v;
+    };
+    let (cosine, sine) = (|m: usize| n + m, |m: usize| n - m);
+    let (next_cosine, next_sine) = (|m: usize| n + 1 + m, |m: usize| n + 1 - m);
+    for m in 0..=n {
+        let along = root(n + 1 - m, n + 1 + m);
+        // sin θ P_n^m holds `up` of P_(n+1)^(m+1) and `-down` of P_(n+1)^(m-1).
+        let (up, down) = (root(n + m + 1, n + m + 2), root(n + 1 - m, n + 2 - m));
+        put(2, cosine(m), next_cosine(m), along);
+        if m == 0 {
+            put(0, cosine(0), next_cosine(1), up * half);
+            put(1, cosine(0), next_sine(1), up * half);
+            continue;
+        }
+        put(2, sine(m), next_sine(m), along);
+        put(0, cosine(m), next_cosine(m + 1), 0.5 * up);
+        put(0, sine(m), next_sine(m + 1), 0.5 * up);
+        put(1, cosine(m), next_sine(m + 1), 0.5 * up);
+        put(1, sine(m), next_cosine(m + 1), -0.5 * up);
+        if m == 1 {
+            put(0, cosine(1), next_cosine(0), -half * down);
+            put(1, sine(1), next_cosine(0), -half * down);
+        } else {
+            put(0, cosine(m), next_cosine(m - 1), -0.5 * down);
+            put(0, sine(m), next_sine(m - 1), -0.5 * down);
+            put(1, cosine(m), next_sine(m - 1), 0.5 * down);
+            put(1, sine(m), next_cosine(m - 1), -0.5 * down);
+        }
+    }
+    out
 }
 
 /// A dense matrix by rows.
@@ -306,8 +350,8 @@ impl Matrix {
 struct System {
     /// Eigenvalues by block.
     lambda: Vec<Vec<f64>>,
-    /// G of the two axes from block n to n + 1.
-    up: [Vec<Matrix>; 2],
+    /// G from block n to n + 1, of one axis, two or three.
+    up: Vec<Vec<Matrix>>,
     /// The uniform state.
     start: Vec<Vec<f64>>,
 }
@@ -316,8 +360,11 @@ impl System {
     /// Planes, cylinder, sphere by angular order.
     fn round(geometry: Geometry, degree: usize, wall: f64, axes: usize) -> Self {
         let modes = Relaxing::new(geometry, degree, wall);
+        if axes == 3 {
+            return Self::turning(&modes);
+        }
         let twice = |n: usize| if axes == 2 && n > 0 { 2 } else { 1 };
-        let mut out = Self { lambda: vec![], up: [vec![], vec![]], start: vec![] };
+        let mut out = Self { lambda: vec![], up: vec![vec![], vec![]], start: vec![] };
         for (n, lambda) in modes.lambda.iter().enumerate() {
             out.lambda.push(lambda.repeat(twice(n)));
             let mut start = vec![0.0; lambda.len() * twice(n)];
@@ -351,6 +398,38 @@ impl System {
             }
             out.up[0].push(x);
             out.up[1].push(y);
+        }
+        out
+    }
+
+    /// A sphere with all real harmonics of every order: [`harmonics`] and their couplings.
+    fn turning(modes: &Relaxing) -> Self {
+        let mut out = Self { lambda: vec![], up: vec![vec![]; 3], start: vec![] };
+        for (n, lambda) in modes.lambda.iter().enumerate() {
+            out.lambda.push(lambda.repeat(2 * n + 1));
+            let mut start = vec![0.0; lambda.len() * (2 * n + 1)];
+            if n == 0 {
+                start.copy_from_slice(&modes.uniform);
+            }
+            out.start.push(start);
+        }
+        for (n, b) in modes.coupling.iter().enumerate() {
+            let (rows, columns) = (modes.lambda[n].len(), modes.lambda[n + 1].len());
+            // The coupling along one axis has the factor of cos θ between the zonal functions.
+            let zonal = harmonics(n)[2][n * (2 * n + 3) + n + 1];
+            for (up, angular) in out.up.iter_mut().zip(harmonics(n)) {
+                let mut m = Matrix::zero(rows * (2 * n + 1), columns * (2 * n + 3));
+                for (i, v) in angular.iter().enumerate().filter(|(_, v)| **v != 0.0) {
+                    let (p, q) = (i / (2 * n + 3), i % (2 * n + 3));
+                    for j in 0..rows {
+                        for k in 0..columns {
+                            m.values[(p * rows + j) * m.columns + q * columns + k] =
+                                v / zonal * b[j * columns + k];
+                        }
+                    }
+                }
+                up.push(m);
+            }
         }
         out
     }
@@ -433,7 +512,7 @@ impl System {
         let none = Matrix::zero(n, n);
         Self {
             lambda: vec![lambda.clone(), lambda],
-            up: [vec![coupling], vec![none]],
+            up: vec![vec![coupling], vec![none]],
             start: vec![start, vec![0.0; n]],
         }
     }
@@ -472,8 +551,8 @@ struct Propagator {
 
 impl Propagator {
     fn new(system: &System, window: &Window, rate: f64) -> Self {
-        let phase = window.phase[0].hypot(window.phase[1]);
-        let still = phase == 0.0 && window.tilt == [0.0; 2];
+        let phase = norm(window.phase);
+        let still = phase == 0.0 && window.tilt == [0.0; 3];
         let strip =
             STRIPS.iter().find(|s| s.half_width >= phase).unwrap_or(&STRIPS[STRIPS.len() - 1]);
         let times = (phase / strip.half_width).ceil().max(1.0) as usize;
@@ -494,15 +573,21 @@ impl Propagator {
         // E from block n to n + 1 is -q B and back q B'; the commutator has (λ_k - λ_j).
         let mut off = Vec::with_capacity(blocks);
         for n in 0..blocks - 1 {
-            let (gx, gy) = (&system.up[0][n], &system.up[1][n]);
+            let gx = &system.up[0][n];
             let mut up = Matrix::zero(gx.rows, gx.columns);
             let mut down = Matrix::zero(gx.columns, gx.rows);
             for j in 0..gx.rows {
                 for k in 0..gx.columns {
                     let i = j * gx.columns + k;
-                    let (x, y) = (gx.values[i], gy.values[i]);
-                    let q = window.phase[0] * x + window.phase[1] * y;
-                    let c = (window.tilt[0] * x + window.tilt[1] * y) * rate;
+                    let (mut q, mut c) = (0.0, 0.0);
+                    for (g, (p, t)) in system.up.iter().zip(window.phase.iter().zip(window.tilt)) {
+                        q += p * g[n].values[i];
+                        c += t * g[n].values[i];
+                    }
+                    c *= rate;
+                    if q == 0.0 && c == 0.0 {
+                        continue;
+                    }
                     let gap = system.lambda[n + 1][k] - system.lambda[n][j];
                     // [-Λ, G]_jk = (λ_k - λ_j) G_jk, with G_jk = -B and G_kj = B.
                     up.values[i] = -h * (-q - c * gap);
@@ -615,6 +700,10 @@ fn product(a: &Matrix, b: &Matrix) -> Matrix {
     let mut out = Matrix::zero(a.rows, b.columns);
     for (row, out) in a.values.chunks_exact(a.columns).zip(out.values.chunks_exact_mut(b.columns)) {
         for (v, b) in row.iter().zip(b.values.chunks_exact(b.columns)) {
+            // The couplings of harmonics are mostly zeros.
+            if *v == 0.0 {
+                continue;
+            }
             for (out, b) in out.iter_mut().zip(b) {
                 *out += v * b;
             }
@@ -722,6 +811,57 @@ mod tests {
         // Six tenths and four tenths; refocused, so that places do not matter.
         assert!((found[0] - 0.6 * part(6.0) - 0.4 * part(4.0)).abs() < 2e-9, "{found:?}");
         assert!(found[1].abs() < 2e-9);
+    }
+
+    /// Real harmonics times a coordinate: squares of all directions add up, and sums over the
+    /// sphere are those of the products of integrals.
+    #[test]
+    fn harmonics_hold_the_sphere_together() {
+        for n in 0..6 {
+            let all = harmonics(n);
+            let columns = 2 * n + 3;
+            for row in 0..2 * n + 1 {
+                // x^2 + y^2 + z^2 = 1: what goes up is (n + 1) / (2 n + 1).
+                let square: f64 = all
+                    .iter()
+                    .flat_map(|m| &m[row * columns..(row + 1) * columns])
+                    .map(|v| v * v)
+                    .sum();
+                let wanted = (n + 1) as f64 / (2 * n + 1) as f64;
+                assert!((square - wanted).abs() < 1e-14, "{n} {row}: {square}");
+            }
+        }
+    }
+
+    /// In a sphere any frame gives the same signal, and a turning gradient whose turn is far
+    /// too fast to be felt that of one along a line.
+    #[test]
+    fn a_sphere_is_round() {
+        let pore =
+            Pore { shape: PoreShape::Sphere { radius: 3.0 }, diffusivity: 1.5, relaxivity: 0.03 };
+        let wave = |turn: [[f64; 3]; 3], n: usize| -> Vec<Interval> {
+            let of = |k: usize| {
+                let t = (k as f64 + 0.5) / n as f64;
+                let (s, c) = (std::f64::consts::TAU * t).sin_cos();
+                let g = [0.15 * s, 0.1 * c * (2.0 * s), 0.12 * c];
+                (20.0 / n as f64, turn.map(|r| r[0] * g[0] + r[1] * g[1] + r[2] * g[2]))
+            };
+            (0..n).map(of).collect()
+        };
+        let straight = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+        let aslant = [[0.36, 0.48, -0.8], [-0.8, 0.6, 0.0], [0.48, 0.64, 0.6]];
+        let found = stepped_signal(&pore, &wave(straight, 24)).unwrap();
+        let turned = stepped_signal(&pore, &wave(aslant, 24)).unwrap();
+        assert!((found[0] - turned[0]).abs() < 1e-9, "{found:?} {turned:?}");
+        // Along a line, but for a part in a billion: by all harmonics, and by the zonal ones.
+        let mut pulses = pair(0.1, 6.0, 15.0);
+        let line = stepped_signal(&pore, &pulses).unwrap();
+        for (_, g) in &mut pulses {
+            *g = [0.6 * g[0], 0.8 * g[0], 0.0];
+        }
+        pulses[0].1[2] = 1e-10;
+        let all = stepped_signal(&pore, &pulses).unwrap();
+        assert!((line[0] - all[0]).abs() < 2e-9, "{line:?} {all:?}");
     }
 
     /// A slow turn of a gradient that does not matter: any direction in a cylinder.

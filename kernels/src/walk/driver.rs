@@ -2,6 +2,8 @@
 //!
 //! Validated by `models/tests/simulation.rs` (`threads_levels_and_numbers_of_walkers_change_no_bit`, `golden_rows`).
 
+use super::axon::AxonScene;
+use super::derivative::{self, Slopes};
 use super::ellipsoid::{Capped, Ellipsoid};
 use super::mesh::MeshScene;
 use super::normal::{GROUP, Items, Keys, NORMALS, STEPS, normals};
@@ -19,7 +21,7 @@ use rayon::prelude::*;
 
 /// Stream of the starting points, and that of the choices at membranes.
 pub(crate) const START: u8 = 1;
-const CHOICE: u8 = 2;
+pub(super) const CHOICE: u8 = 2;
 /// Compartments at most.
 const MEDIA: usize = 4;
 /// Chunks between two calls of the observer.
@@ -38,19 +40,56 @@ pub fn walk(walk: &Walk<'_>, observe: impl FnMut(&Tally) -> bool) -> Tally {
 ///
 /// # Panics
 /// As [`walk()`].
-pub fn walk_at(
-    level: SimdLevel,
+pub fn walk_at(level: SimdLevel, walk: &Walk<'_>, observe: impl FnMut(&Tally) -> bool) -> Tally {
+    assert!(walk.protocol.is_consistent() && (1..=MEDIA).contains(&walk.media.len()));
+    let done = Tally::new(walk.protocol.measurements, walk.media.len());
+    windows(walk, done, observe, |c| chunk(level, walk, c, &mut Path::default()))
+}
+
+/// Goes on with a walk, with derivatives where `slopes` are given: `done` is what `observe`
+/// saw of it before, or nothing.
+///
+/// # Panics
+/// As [`walk()`]; when the walk has no derivatives ([`Slopes::fits`]), or `done` is of
+/// another number of measurements or compartments.
+pub fn walk_on(
     walk: &Walk<'_>,
-    mut observe: impl FnMut(&Tally) -> bool,
+    slopes: Option<&Slopes>,
+    done: Option<Tally>,
+    observe: impl FnMut(&Tally) -> bool,
 ) -> Tally {
     assert!(walk.protocol.is_consistent() && (1..=MEDIA).contains(&walk.media.len()));
-    let mut total = Tally::new(walk.protocol.measurements, walk.media.len());
+    let level = simd::level();
+    let measurements = walk.protocol.measurements;
+    let empty = match slopes {
+        Some(_) => Tally::with_slopes(measurements),
+        None => Tally::new(measurements, walk.media.len()),
+    };
+    if let Some(done) = &done {
+        assert!(done.counts() == empty.counts() && done.all_walkers() <= walk.walkers);
+    }
+    let done = done.unwrap_or(empty);
+    let Some(slopes) = slopes else {
+        return windows(walk, done, observe, |c| chunk(level, walk, c, &mut Path::default()));
+    };
+    assert!(Slopes::fits(walk) && slopes.bridges.len() == measurements);
+    windows(walk, done, observe, |c| {
+        let first = c * CHUNK as u64;
+        slopes_of(level, walk, slopes, first, (walk.walkers - first).min(CHUNK as u64))
+    })
+}
+
+fn windows(
+    walk: &Walk<'_>,
+    mut total: Tally,
+    mut observe: impl FnMut(&Tally) -> bool,
+    chunk: impl Fn(u64) -> Tally + Sync,
+) -> Tally {
     let chunks = walk.walkers.div_ceil(CHUNK as u64);
-    let mut next = 0;
+    let mut next = total.all_walkers().div_ceil(CHUNK as u64);
     while next < chunks {
         let window: Vec<u64> = (next..chunks.min(next + WINDOW as u64)).collect();
-        let parts: Vec<Tally> =
-            window.par_iter().map(|c| chunk(level, walk, *c, &mut Path::default())).collect();
+        let parts: Vec<Tally> = window.par_iter().map(|c| chunk(*c)).collect();
         for part in &parts {
             total.add(part);
         }
@@ -138,6 +177,10 @@ fn chunk(level: SimdLevel, walk: &Walk<'_>, index: u64, path: &mut Path<'_>) -> 
         Shape::Capped { radius, length } => {
             capped_at(level, walk, &Capped::new(*radius, *length, rho), first, n, path)
         }
+        Shape::Axon(axon) => {
+            let scene = AxonScene(*axon);
+            axon_at(level, walk, &Scattered { scene: &scene, media }, first, n, path)
+        }
         Shape::Rounds(rounds) if rounds.dimensions() == 2 => {
             let scene = RoundScene(rounds);
             cylinders_at(level, walk, &Scattered { scene: &scene, media }, first, n, path)
@@ -185,9 +228,66 @@ shapes! {
     plates_at / plates_body(Plates);
     ellipsoid_at / ellipsoid_body(Ellipsoid);
     capped_at / capped_body(Capped);
+    axon_at / axon_body(Scattered<'_, AxonScene>);
     cylinders_at / cylinders_body(Scattered<'_, RoundScene<'_, 2>>);
     spheres_at / spheres_body(Scattered<'_, RoundScene<'_, 3>>);
     mesh_at / mesh_body(Scattered<'_, MeshScene<'_>>);
+}
+
+fn slopes_of(level: SimdLevel, walk: &Walk<'_>, slopes: &Slopes, first: u64, n: u64) -> Tally {
+    match walk.shape {
+        Shape::Cylinder { radius } => {
+            cylinder_slopes_at(level, walk, slopes, &Round::new(*radius, 0.0), first, n)
+        }
+        Shape::Sphere { radius } => {
+            sphere_slopes_at(level, walk, slopes, &Round::new(*radius, 0.0), first, n)
+        }
+        Shape::Plates { separation, .. } => {
+            plates_slopes_at(level, walk, slopes, &Plates::new(*separation, 0.0, &[]), first, n)
+        }
+        Shape::Ellipsoid { semi_axes } => {
+            ellipsoid_slopes_at(level, walk, slopes, &Ellipsoid::new(*semi_axes, 0.0), first, n)
+        }
+        Shape::Capped { radius, length } => {
+            capped_slopes_at(level, walk, slopes, &Capped::new(*radius, *length, 0.0), first, n)
+        }
+        // `Slopes::fits` has nothing else.
+        _ => free_slopes_at(level, walk, slopes, &Free, first, n),
+    }
+}
+
+macro_rules! slopes {
+    ($($at:ident / $body:ident ($walls:ty);)*) => {
+        $(
+            #[inline(always)]
+            fn $body<L: Lanes>(
+                walk: &Walk<'_>,
+                slopes: &Slopes,
+                walls: &$walls,
+                first: u64,
+                n: u64,
+            ) -> Tally {
+                derivative::chunk_of::<L, $walls>(walk, slopes, walls, first, n)
+            }
+            dispatch! {
+                fn $at / $body(
+                    walk: &Walk<'_>,
+                    slopes: &Slopes,
+                    walls: &$walls,
+                    first: u64,
+                    n: u64,
+                ) -> Tally
+            }
+        )*
+    };
+}
+slopes! {
+    free_slopes_at / free_slopes(Free);
+    cylinder_slopes_at / cylinder_slopes(Round<2>);
+    sphere_slopes_at / sphere_slopes(Round<3>);
+    plates_slopes_at / plates_slopes(Plates);
+    ellipsoid_slopes_at / ellipsoid_slopes(Ellipsoid);
+    capped_slopes_at / capped_slopes(Capped);
 }
 
 #[inline(always)]
@@ -265,7 +365,7 @@ fn eight<L: Lanes, W: Walls>(
         *p = [[0.0; LANES]; 3];
     }
     let mut readings = protocol.readings.iter().peekable();
-    at_node(protocol, 0, &x, positions);
+    add_positions(protocol, 0, &x, positions);
     path.pass(0, &x);
     while let Some(reading) = readings.next_if(|r| r.node == 0) {
         read(reading, weight, &groups[..media], positions, sums);
@@ -290,7 +390,7 @@ fn eight<L: Lanes, W: Walls>(
         let reach = Reach { inverse: L::splat(0.5 / root), reach: L::splat(root / diffusivity) };
         let step = Step { reach, chance: &chance, duration: protocol.steps[k] };
         tally.stopped += u64::from(walls.advance(&mut x, d, &mut weight, &mut memory, &step));
-        at_node(protocol, k + 1, &x, positions);
+        add_positions(protocol, k + 1, &x, positions);
         path.pass(k + 1, &x);
         while let Some(reading) = readings.next_if(|r| r.node == k + 1) {
             let lasts = match walls.age(&memory) {
@@ -314,7 +414,12 @@ fn eight<L: Lanes, W: Walls>(
 
 /// Adds the weighted positions of a node.
 #[inline(always)]
-fn at_node<L: Lanes>(protocol: &Protocol, node: usize, x: &[L; 3], sums: &mut [[Block; 3]]) {
+pub(super) fn add_positions<L: Lanes>(
+    protocol: &Protocol,
+    node: usize,
+    x: &[L; 3],
+    sums: &mut [[Block; 3]],
+) {
     for w in &protocol.nodes[node] {
         let sum = &mut sums[w.profile];
         for a in 0..3 {
@@ -335,13 +440,8 @@ fn read<L: Lanes>(
     let profiles = &positions[reading.profiles.clone()];
     let per = profiles.len();
     for (i, measurement) in reading.measurements.iter().enumerate() {
-        let mut phase = L::splat(0.0);
-        for (p, amplitude) in profiles.iter().zip(&reading.amplitudes[i * per..(i + 1) * per]) {
-            for a in 0..3 {
-                phase = L::load(&p[a]).madd(L::splat(amplitude[a]), phase);
-            }
-        }
-        let [real, imaginary] = turn(phase);
+        let [real, imaginary] =
+            turn(angle::<L>(profiles, &reading.amplitudes[i * per..(i + 1) * per]));
         for (c, group) in groups.iter().enumerate() {
             if groups.len() > 1 && *group == [0.0; LANES] {
                 continue;
@@ -357,9 +457,21 @@ fn read<L: Lanes>(
     }
 }
 
+/// The sum of positions times amplitudes.
+#[inline(always)]
+pub(super) fn angle<L: Lanes>(profiles: &[[Block; 3]], amplitudes: &[[f64; 3]]) -> L {
+    let mut phase = L::splat(0.0);
+    for (p, amplitude) in profiles.iter().zip(amplitudes) {
+        for a in 0..3 {
+            phase = L::load(&p[a]).madd(L::splat(amplitude[a]), phase);
+        }
+    }
+    phase
+}
+
 /// (cos φ, sin φ), absolute error 1e-11 times 1 + |φ|/1e5.
 #[inline(always)]
-fn turn<L: Lanes>(phase: L) -> [L; 2] {
+pub(super) fn turn<L: Lanes>(phase: L) -> [L; 2] {
     // Adding and taking away 1.5 * 2^52 rounds to the nearest integer.
     let round = L::splat(6_755_399_441_055_744.0);
     let turns = phase.mul(L::splat(0.5 * std::f64::consts::FRAC_1_PI));

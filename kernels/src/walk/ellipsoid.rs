@@ -13,6 +13,7 @@
 //! Across and along a capped cylinder motions are independent: the round wall of `wall.rs`
 //! and two plates. Validated by `models/tests/tissue.rs`.
 
+use super::dual::{Dual, Number};
 use super::wall::{HITS, Round, Step, Walls};
 use crate::lanes::Lanes;
 use crate::simd::Block;
@@ -31,24 +32,114 @@ impl Ellipsoid {
 
     /// The squared radius in units of the ellipsoid.
     #[inline(always)]
-    fn square<L: Lanes>(&self, x: &[L; 3]) -> L {
+    fn square<L: Lanes, N: Number<L>>(&self, x: &[N; 3]) -> N {
         self.product(x, x)
     }
 
     #[inline(always)]
-    fn product<L: Lanes>(&self, x: &[L; 3], y: &[L; 3]) -> L {
-        let mut sum = L::splat(0.0);
+    fn product<L: Lanes, N: Number<L>>(&self, x: &[N; 3], y: &[N; 3]) -> N {
+        let mut sum = N::constant(0.0);
         for a in 0..3 {
-            let scale = L::splat(1.0 / (self.semi[a] * self.semi[a]));
-            sum = x[a].mul(scale).madd(y[a], sum);
+            let scale = N::constant(1.0 / (self.semi[a] * self.semi[a]));
+            sum = x[a].times(scale).fused(y[a], sum);
         }
         sum
+    }
+
+    /// As `Round::fly`.
+    #[inline(always)]
+    pub(super) fn fly<L: Lanes, N: Number<L>>(
+        &self,
+        x: &mut [N; 3],
+        d: [N; 3],
+        mut hit: impl FnMut(L::Mask, L),
+    ) -> u32 {
+        let (zero, one) = (N::constant(0.0), N::constant(1.0));
+        let tiny = N::constant(f64::MIN_POSITIVE);
+        let steepness = |a: usize| N::constant(1.0 / (self.semi[a] * self.semi[a]));
+        let (mut full, mut left) = (d, one);
+        let mut hits = 0;
+        loop {
+            let mut end = *x;
+            let mut v = full;
+            for a in 0..3 {
+                v[a] = full[a].times(left);
+                end[a] = x[a].plus(v[a]);
+            }
+            let inside = one.value().ge(self.square::<L, N>(&end).value());
+            let bits = L::mask_bits(inside);
+            if bits == 0xff || hits == HITS {
+                for a in 0..3 {
+                    x[a] = N::either(inside, end[a], x[a]);
+                }
+                return bits.count_zeros();
+            }
+            hits += 1;
+            let a2 = self.square::<L, N>(&v);
+            let c = self.square::<L, N>(x).minus(one);
+            let b = self.product::<L, N>(x, &v);
+            let root = b.times(b).minus(a2.times(c)).above().root();
+            let t = root.minus(b).over(a2).cut();
+            let mut place = *x;
+            for a in 0..3 {
+                place[a] = v[a].fused(t, x[a]);
+            }
+            let mut gradient = place;
+            for a in 0..3 {
+                gradient[a] = place[a].times(steepness(a));
+            }
+            let steep = one.over(dot::<L, N>(&gradient, &gradient).root());
+            let mut n = gradient;
+            for a in 0..3 {
+                n[a] = gradient[a].times(steep);
+            }
+            let s = dot::<L, N>(&n, &full);
+            hit(inside, s.value());
+            let rest = t.less(left, left);
+            let mut along = full;
+            for a in 0..3 {
+                along[a] = s.less(n[a], full[a]);
+            }
+            let across = dot::<L, N>(&along, &along);
+            let bend = self.square::<L, N>(&along).times(steep).over(across.plus(tiny));
+            // The slide back along T by s |T| k r (1 - r), then down to the wall.
+            let shift = rest.less(rest, rest).times(s).times(bend).times(N::constant(-1.0));
+            let mut moved = place;
+            for a in 0..3 {
+                moved[a] = along[a].fused(shift, place[a]);
+            }
+            let inner = N::constant(1.0 - 2f64.powi(-50));
+            let size = inner.over(self.square::<L, N>(&moved).root());
+            let mut normal = moved;
+            for a in 0..3 {
+                moved[a] = moved[a].times(size);
+                normal[a] = moved[a].times(steepness(a));
+            }
+            let steep = one.over(dot::<L, N>(&normal, &normal).root());
+            // T turns with the wall and keeps its length.
+            let mut lean = zero;
+            for a in 0..3 {
+                normal[a] = normal[a].times(steep);
+                lean = normal[a].fused(along[a], lean);
+            }
+            let mut tangent = along;
+            for a in 0..3 {
+                tangent[a] = lean.less(normal[a], along[a]);
+            }
+            let keep = across.over(dot::<L, N>(&tangent, &tangent).plus(tiny)).root();
+            for a in 0..3 {
+                let turned = s.less(normal[a], tangent[a].times(keep));
+                x[a] = N::either(inside, x[a], moved[a]);
+                full[a] = N::either(inside, full[a], turned);
+            }
+            left = N::either(inside, left, rest);
+        }
     }
 }
 
 #[inline(always)]
-fn dot<L: Lanes>(x: &[L; 3], y: &[L; 3]) -> L {
-    x[2].madd(y[2], x[1].madd(y[1], x[0].mul(y[0])))
+fn dot<L: Lanes, N: Number<L>>(x: &[N; 3], y: &[N; 3]) -> N {
+    x[2].fused(y[2], x[1].fused(y[1], x[0].times(y[0])))
 }
 
 impl Walls for Ellipsoid {
@@ -65,89 +156,24 @@ impl Walls for Ellipsoid {
         _: &mut (),
         step: &Step<'_, L>,
     ) -> u32 {
-        let (zero, one) = (L::splat(0.0), L::splat(1.0));
-        let tiny = L::splat(f64::MIN_POSITIVE);
-        let (mut full, mut left) = (d, one);
-        let mut hits = 0;
-        loop {
-            let mut end = *x;
-            let mut v = full;
-            for a in 0..3 {
-                v[a] = full[a].mul(left);
-                end[a] = x[a].add(v[a]);
-            }
-            let inside = one.ge(self.square(&end));
-            let bits = L::mask_bits(inside);
-            if bits == 0xff || hits == HITS {
-                for a in 0..3 {
-                    x[a] = L::select(inside, end[a], x[a]);
-                }
-                return bits.count_zeros();
-            }
-            hits += 1;
-            let a2 = self.square(&v);
-            let c = self.square(x).sub(one);
-            let b = self.product(x, &v);
-            let root = b.mul(b).sub(a2.mul(c));
-            let root = L::select(root.ge(zero), root, zero).sqrt();
-            let t = root.sub(b).div(a2);
-            let t = L::select(t.ge(zero), t, zero);
-            let t = L::select(one.ge(t), t, one);
-            let mut hit = *x;
-            for a in 0..3 {
-                hit[a] = v[a].madd(t, x[a]);
-            }
-            let mut gradient = hit;
-            for a in 0..3 {
-                gradient[a] = hit[a].mul(L::splat(1.0 / (self.semi[a] * self.semi[a])));
-            }
-            let steep = one.div(dot(&gradient, &gradient).sqrt());
-            let mut n = gradient;
-            for a in 0..3 {
-                n[a] = gradient[a].mul(steep);
-            }
-            let s = dot(&n, &full);
-            if self.relaxivity > 0.0 {
+        let relaxes = self.relaxivity > 0.0;
+        self.fly::<L, L>(x, d, |inside, s| {
+            if relaxes {
                 let lasts = step.reach.survival(s, L::splat(self.relaxivity)).mul(*weight);
                 *weight = L::select(inside, *weight, lasts);
             }
-            let mut along = full;
-            for a in 0..3 {
-                along[a] = s.nmadd(n[a], full[a]);
-            }
-            let across = dot(&along, &along);
-            let bend = self.square(&along).mul(steep).div(across.add(tiny));
-            // The slide back along T by s |T| k / 6, then down to the wall.
-            let shift = s.mul(bend).mul(L::splat(-1.0 / 6.0));
-            let mut moved = hit;
-            for a in 0..3 {
-                moved[a] = along[a].madd(shift, hit[a]);
-            }
-            let size = L::splat(1.0 - 2f64.powi(-50)).div(self.square(&moved).sqrt());
-            let mut normal = moved;
-            for a in 0..3 {
-                moved[a] = moved[a].mul(size);
-                normal[a] = moved[a].mul(L::splat(1.0 / (self.semi[a] * self.semi[a])));
-            }
-            let steep = one.div(dot(&normal, &normal).sqrt());
-            // T turns with the wall and keeps its length.
-            let mut lean = zero;
-            for a in 0..3 {
-                normal[a] = normal[a].mul(steep);
-                lean = normal[a].madd(along[a], lean);
-            }
-            let mut tangent = along;
-            for a in 0..3 {
-                tangent[a] = lean.nmadd(normal[a], along[a]);
-            }
-            let keep = across.div(dot(&tangent, &tangent).add(tiny)).sqrt();
-            for a in 0..3 {
-                let turned = s.nmadd(normal[a], tangent[a].mul(keep));
-                x[a] = L::select(inside, x[a], moved[a]);
-                full[a] = L::select(inside, full[a], turned);
-            }
-            left = L::select(inside, left, t.nmadd(left, left));
-        }
+        })
+    }
+
+    #[inline(always)]
+    fn advance_dual<L: Lanes>(
+        &self,
+        x: &mut [Dual<L>; 3],
+        d: [Dual<L>; 3],
+        _: &mut (),
+        _: &Step<'_, L>,
+    ) -> u32 {
+        self.fly::<L, Dual<L>>(x, d, |_, _| {})
     }
 
     fn holds(&self, x: [f64; 3], (): &(), _: usize) -> bool {
@@ -201,6 +227,31 @@ impl Walls for Capped {
             }
             let mirrored = twice.copysign(x[2]).sub(x[2]);
             x[2] = L::select(inside, x[2], mirrored);
+        }
+    }
+
+    #[inline(always)]
+    fn advance_dual<L: Lanes>(
+        &self,
+        x: &mut [Dual<L>; 3],
+        d: [Dual<L>; 3],
+        memory: &mut (),
+        step: &Step<'_, L>,
+    ) -> u32 {
+        let stopped = self.round.advance_dual(x, d, memory, step);
+        let (half, twice) = (L::splat(self.half), L::splat(2.0 * self.half));
+        let mut hits = 0;
+        loop {
+            let z = x[2];
+            let inside = half.ge(z.value.abs());
+            let bits = L::mask_bits(inside);
+            if bits == 0xff || hits == HITS {
+                return stopped + bits.count_zeros();
+            }
+            hits += 1;
+            let value = twice.copysign(z.value).sub(z.value);
+            let mirrored = Dual { value, slope: L::splat(0.0).sub(z.slope) };
+            x[2] = Dual::either(inside, z, mirrored);
         }
     }
 

@@ -9,11 +9,12 @@
 //! triangles that face the flight count, and a walker that stands up to `SLACK` behind
 //! one by rounding still meets it.
 //!
-//! Boxes of a grid list their triangles; a box that no triangle is near to knows how large a
-//! ball about it is free. A point is inside when a line along x crosses the surface an odd
+//! Boxes of a grid list their triangles; the distances of `nearest.rs` tell how far a flight is
+//! free. A point is inside when a line along x crosses the surface an odd
 //! number of times. Validated by the tests below and by `models/tests/tissue.rs`.
 
 use super::medium::{Fate, Medium};
+use super::nearest::Field;
 use super::scene::{Flight, Grid, Scene, Walker};
 use crate::vector::{cross, dot, minus, norm, plus};
 use std::collections::HashMap;
@@ -98,8 +99,8 @@ pub struct Mesh {
     grid: Grid,
     /// Normal, offset and number of the face of every entry of the grid.
     near: Vec<([f64; 4], u32)>,
-    /// Radius of the free ball about every box, 0 near the surface.
-    free: Vec<f32>,
+    /// Distances to the surface.
+    field: Field,
     /// Faces by their (y, z).
     columns: Columns,
     periodic: bool,
@@ -107,8 +108,6 @@ pub struct Mesh {
     low: [f64; 3],
     high: [f64; 3],
     slack: f64,
-    /// Edges of a box of the grid.
-    boxes: [f64; 3],
 }
 
 impl std::fmt::Debug for Mesh {
@@ -211,7 +210,9 @@ impl Mesh {
         if let Some((a, b)) = crossing(&vertices, &faces, &grid) {
             return Err(MeshError::Crossing(a, b));
         }
-        let free = clearings(&grid);
+        let corners: Vec<[[f64; 3]; 3]> =
+            faces.iter().map(|f| f.vertices.map(|v| vertices[v as usize])).collect();
+        let field = Field::new(&corners, corner, edges, 0.5 * edge, periodic);
         let plane = |f: &Face| [f.normal[0], f.normal[1], f.normal[2], f.offset];
         let near = (0..grid.len())
             .map(|i| grid.entry(i).0)
@@ -219,21 +220,18 @@ impl Mesh {
             .collect();
         let columns = Columns::new(&bounds, low, high);
         let slack = SLACK * extent;
-        let counts = grid.counts();
-        let boxes = [0, 1, 2].map(|a: usize| edges[a] / counts[a] as f64);
         let out = Self {
             vertices,
             faces,
             grid,
             near,
-            free,
+            field,
             columns,
             periodic,
             permeability,
             low,
             high,
             slack,
-            boxes,
         };
         // With outward normals everywhere, crossings along a line alternate between in and out.
         for (i, f) in out.faces.iter().enumerate() {
@@ -324,14 +322,11 @@ impl Mesh {
         if self.periodic { self.grid.shift(x) } else { [0.0; 3] }
     }
 
-    /// Middle of a box, and the radius of the free ball about it.
-    fn ball(&self, place: [usize; 3]) -> ([f64; 3], f64) {
-        let free = f64::from(self.free[self.grid.number(place)]);
-        let mut middle = self.grid.corner;
-        for a in 0..3 {
-            middle[a] += (place[a] as f64 + 0.5) * self.boxes[a];
-        }
-        (middle, free)
+    /// Whether a flight is known to meet nothing.
+    fn is_open(&self, x: [f64; 3], v: [f64; 3], length: f64) -> bool {
+        let middle = [0, 1, 2].map(|a: usize| x[a] + 0.5 * v[a]);
+        let shift = self.shift(middle);
+        self.field.room(minus(middle, shift)) > 0.5 * length * (1.0 + 1e-9) + self.slack
     }
 
     /// The first triangle that a flight from a box meets from one side: its share, the face.
@@ -502,50 +497,6 @@ fn crossing(vertices: &[[f64; 3]], faces: &[Face], grid: &Grid) -> Option<(usize
     found
 }
 
-/// For every box of the grid the radius of a free ball about its middle; 0 where it lists
-/// triangles.
-fn clearings(grid: &Grid) -> Vec<f32> {
-    let n = grid.counts();
-    let boxes: usize = n.iter().product();
-    // Rings of boxes to the nearest that lists a triangle, by passes over neighbours.
-    let mut rings: Vec<u16> =
-        (0..boxes).map(|i| if grid.list(i).is_empty() { u16::MAX } else { 0 }).collect();
-    let mut changed = true;
-    let mut ring = 0;
-    while changed && ring < 200 {
-        changed = false;
-        let before = rings.clone();
-        for z in 0..n[2] {
-            for y in 0..n[1] {
-                for x in 0..n[0] {
-                    let i = grid.number([x, y, z]);
-                    if before[i] != u16::MAX {
-                        continue;
-                    }
-                    let near = (0..27).any(|k| {
-                        let by = [k % 3, k / 3 % 3, k / 9];
-                        let at = [x, y, z];
-                        let p = [0, 1, 2].map(|a: usize| (at[a] + by[a] + n[a] - 1) % n[a]);
-                        before[grid.number(p)] == ring
-                    });
-                    if near {
-                        rings[i] = ring + 1;
-                        changed = true;
-                    }
-                }
-            }
-        }
-        ring += 1;
-    }
-    let edge = (0..3).map(|a| grid.cell[a] / n[a] as f64).fold(f64::INFINITY, f64::min);
-    let radius = |r: u16| match r {
-        0 => 0.0,
-        // Ring r is the first with triangles, so r - 1 rings about the box are free.
-        r => ((f64::from(r.min(ring)) - 0.5) * edge + grid.reach) as f32,
-    };
-    rings.into_iter().map(radius).collect()
-}
-
 /// A mesh with walkers.
 pub(crate) struct MeshScene<'a>(pub(crate) &'a Mesh);
 
@@ -565,7 +516,7 @@ impl Scene for MeshScene<'_> {
         let mesh = self.0;
         let shift = mesh.shift(w.x);
         let x = minus(w.x, shift);
-        let (middle, free) = mesh.ball(mesh.grid.place(x));
+        let (middle, free) = mesh.field.ball(x);
         let from = minus(x, middle);
         if dot(from, from) < free * free {
             w.centre = plus(middle, shift);
@@ -584,18 +535,19 @@ impl Scene for MeshScene<'_> {
             let mut v = full.map(|v| v * left);
             let shift = mesh.shift(w.x);
             let x = minus(w.x, shift);
-            let place = mesh.grid.place(x);
-            let (middle, free) = mesh.ball(place);
-            let room = if free > 0.0 { free - norm(minus(x, middle)) } else { 0.0 };
             let length = norm(v);
-            let open = room > mesh.grid.reach;
-            let whole = if open { room } else { mesh.grid.reach };
-            let part = if length > whole { whole / length } else { 1.0 };
-            if part < 1.0 {
-                v = v.map(|v| v * part);
+            // A ball about the middle of the flight holds all of it.
+            let open = mesh.is_open(x, v, length);
+            let mut part = 1.0;
+            let mut free = open;
+            if !open && length > mesh.grid.reach {
+                let room = mesh.field.room(x);
+                free = room > mesh.grid.reach;
+                part = room.max(mesh.grid.reach) / length;
+                v = v.map(|v| v * part.min(1.0));
             }
             let side = if w.region == INSIDE { 1.0 } else { -1.0 };
-            let met = if open { None } else { mesh.first(place, x, v, side) };
+            let met = if free { None } else { mesh.first(mesh.grid.place(x), x, v, side) };
             let Some((t, face)) = met else {
                 w.x = plus(w.x, v);
                 if part >= 1.0 {

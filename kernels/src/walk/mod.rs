@@ -12,14 +12,16 @@
 //! | `wall` | mirrored flight between walls |
 //! | `wall_law` | survival and transmission of a hit |
 //! | `medium` | compartments, and a hit between two of them |
+//! | `axon` | tubes that swell and wind |
 //! | `ellipsoid` | ellipsoids and capped cylinders |
 //! | `scene` | balls without walls; walkers one by one; a periodic grid |
 //! | `rounds` | many round walls, nested, in a periodic cell |
 //! | `packing` | random packings of cylinders and spheres |
-//! | `mesh` | closed triangle meshes |
+//! | `mesh`, `nearest` | closed triangle meshes; distances to them |
 //! | `protocol` | steps, weights of nodes, readings |
 //! | `tally` | sums, means, standard errors |
 //! | `driver` | all walkers |
+//! | `dual`, `derivative` | numbers with slopes; derivatives of signals |
 //!
 //! | symbol | unit |
 //! |---|---|
@@ -31,10 +33,14 @@
 //! A walker is a function of (seed, number of the walker): results do not depend on threads
 //! or batches. Validated by `models/tests/simulation.rs` and the tests of each module.
 
+mod axon;
+mod derivative;
 mod driver;
+mod dual;
 mod ellipsoid;
 mod medium;
 mod mesh;
+mod nearest;
 mod normal;
 mod packing;
 mod protocol;
@@ -44,7 +50,9 @@ mod tally;
 mod wall;
 mod wall_law;
 
-pub use driver::{paths, walk, walk_at};
+pub use axon::Axon;
+pub use derivative::Slopes;
+pub use driver::{paths, walk, walk_at, walk_on};
 pub use medium::Medium;
 pub use mesh::{Mesh, MeshError};
 pub use packing::{Packing, PackingError, gamma_radii, pack};
@@ -89,6 +97,8 @@ pub enum Shape {
         /// Distance of the ends, µm.
         length: f64,
     },
+    /// A tube along z that swells and winds.
+    Axon(Axon),
     /// Many round walls in a periodic cell.
     Rounds(Rounds),
     /// A closed mesh.
@@ -117,6 +127,7 @@ impl Shape {
             Shape::Capped { radius, length } => {
                 ball(&[x[0] / radius, x[1] / radius]) && x[2].abs() < 0.5 * length
             }
+            Shape::Axon(axon) => axon.contains(x),
             Shape::Rounds(rounds) => return Some(rounds.medium_at(x)),
             Shape::Mesh(mesh) => return mesh.medium_at(x),
         };
@@ -133,6 +144,10 @@ impl Shape {
             Shape::Sphere { radius } => u.map(|v| radius * v),
             Shape::Ellipsoid { semi_axes } => [0, 1, 2].map(|a: usize| semi_axes[a] * u[a]),
             Shape::Capped { radius, length } => [radius * u[0], radius * u[1], 0.5 * length * u[2]],
+            Shape::Axon(axon) => {
+                let reach = axon.reach();
+                [0, 1, 2].map(|a: usize| reach[a] * u[a])
+            }
             Shape::Rounds(rounds) => {
                 let cell = rounds.cell();
                 let of = |a: usize| if cell[a].is_finite() { 0.5 * cell[a] * u[a] } else { 0.0 };

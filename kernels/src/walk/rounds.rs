@@ -416,7 +416,7 @@ impl Rounds {
             }
             Fate::Mirrored(lasts) => {
                 w.weight *= lasts;
-                let slide = -s / (6.0 * wall.radius * wall.radius);
+                let slide = -s * left * (1.0 - left) / (wall.radius * wall.radius);
                 let along = [0, 1, 2].map(|a: usize| full[a] - s * n[a]);
                 let mut flat = along;
                 flat[self.dimensions..].fill(0.0);

@@ -15,18 +15,22 @@
 //! depths the two are $\tfrac23\sigma^2/R$ and $\tfrac12\sigma^2/R$ with
 //! $\sigma^2 = 2D\Delta t$, and position forgets itself too fast by about
 //! $\sigma^2/7R^2$ in a cylinder and $\sigma^2/3.4R^2$ in a sphere. At a hit with normal
-//! part s and tangential part T of the whole displacement, point and direction are therefore
-//! turned back along the wall by the angle
+//! part s and tangential part T of the whole displacement, with the share r of the flight
+//! left, point and direction are therefore turned back along the wall by the angle
 //!
-//! $$\frac{s\,|T|}{6R^2}$$
+//! $$\frac{s\,|T|}{R^2}\,r(1 - r)$$
 //!
-//! which takes away the difference (variance $-2\cdot\tfrac16 s/R$ on hits of rate s) and
-//! leaves $O(\sigma^4)$. The turn depends on s and |T| only, which a flight and its reverse
-//! share, so uniform densities stay uniform. Measured in `docs/simulation.md`.
+//! A plane wall is hit anywhere along the flight alike, so that the mean of r (1 - r) is 1/6
+//! and the turns take away the difference (variance $-2\cdot\tfrac16 s/R$ on hits of rate s);
+//! $O(\sigma^4)$ is left. The turn depends on s, |T| and r (1 - r) only, which a flight and its
+//! reverse share, so uniform densities stay uniform. It vanishes where a flight begins or ends on
+//! the wall: where a walker ends is a continuous function of its start, of all lengths and of
+//! the step, and has derivatives (`derivative.rs`). Measured in `docs/simulation.md`.
 //!
 //! Positions are in the frame of the shape: the axis of a cylinder along z, the normal of
 //! plates along x. Validated by the tests below and by `models/tests/simulation.rs`.
 
+use super::dual::{Dual, Number};
 use super::wall_law::Reach;
 use crate::lanes::Lanes;
 use crate::simd::{Block, LANES};
@@ -63,6 +67,19 @@ pub(crate) trait Walls: Sync {
         memory: &mut Self::Memory,
         step: &Step<'_, L>,
     ) -> u32;
+
+    /// [`Walls::advance`] with slopes, of walls that mirror and do nothing else; shapes that
+    /// have none stop all walkers. `derivative.rs` asks for no others.
+    #[inline(always)]
+    fn advance_dual<L: Lanes>(
+        &self,
+        _: &mut [Dual<L>; 3],
+        _: [Dual<L>; 3],
+        _: &mut Self::Memory,
+        _: &Step<'_, L>,
+    ) -> u32 {
+        LANES as u32
+    }
 
     /// Whether a walker is where walkers may be, but for rounding.
     fn holds(&self, x: [f64; 3], memory: &Self::Memory, lane: usize) -> bool;
@@ -108,6 +125,20 @@ impl Walls for Free {
         0
     }
 
+    #[inline(always)]
+    fn advance_dual<L: Lanes>(
+        &self,
+        x: &mut [Dual<L>; 3],
+        d: [Dual<L>; 3],
+        _: &mut (),
+        _: &Step<'_, L>,
+    ) -> u32 {
+        for a in 0..3 {
+            x[a] = x[a].plus(d[a]);
+        }
+        0
+    }
+
     fn holds(&self, x: [f64; 3], (): &(), _: usize) -> bool {
         x.iter().all(|v| v.is_finite())
     }
@@ -126,12 +157,92 @@ impl<const DIM: usize> Round<DIM> {
     }
 
     #[inline(always)]
-    fn square<L: Lanes>(x: &[L; 3]) -> L {
-        let mut sum = x[0].mul(x[0]);
+    fn square<L: Lanes, N: Number<L>>(x: &[N; 3]) -> N {
+        let mut sum = x[0].times(x[0]);
         for v in &x[1..DIM] {
-            sum = v.madd(*v, sum);
+            sum = v.fused(*v, sum);
         }
         sum
+    }
+
+    /// Mirrored flight; `hit` is told of every hit: the lanes that have none, and the normal
+    /// part of the displacement.
+    #[inline(always)]
+    pub(super) fn fly<L: Lanes, N: Number<L>>(
+        &self,
+        x: &mut [N; 3],
+        d: [N; 3],
+        mut hit: impl FnMut(L::Mask, L),
+    ) -> u32 {
+        let square = N::constant(self.radius * self.radius);
+        let (zero, one) = (N::constant(0.0), N::constant(1.0));
+        for a in DIM..3 {
+            x[a] = x[a].plus(d[a]);
+        }
+        let (mut full, mut left) = (d, one);
+        let mut hits = 0;
+        loop {
+            let mut end = *x;
+            let mut v = full;
+            for a in 0..DIM {
+                v[a] = full[a].times(left);
+                end[a] = x[a].plus(v[a]);
+            }
+            // NaN counts as outside.
+            let inside = square.value().ge(Self::square::<L, N>(&end).value());
+            let bits = L::mask_bits(inside);
+            if bits == 0xff || hits == HITS {
+                for a in 0..DIM {
+                    x[a] = N::either(inside, end[a], x[a]);
+                }
+                return bits.count_zeros();
+            }
+            hits += 1;
+            let a2 = Self::square::<L, N>(&v);
+            let c = Self::square::<L, N>(x).minus(square);
+            let mut b = x[0].times(v[0]);
+            for a in 1..DIM {
+                b = x[a].fused(v[a], b);
+            }
+            let root = b.times(b).minus(a2.times(c)).above().root();
+            let t = root.minus(b).over(a2).cut();
+            let mut place = *x;
+            for a in 0..DIM {
+                place[a] = v[a].fused(t, x[a]);
+            }
+            // Rounding: the point is put on the wall, a part in 1e15 to the inside.
+            let half = N::constant(0.5 / (self.radius * self.radius));
+            let factor = square.minus(Self::square::<L, N>(&place)).fused(half, one);
+            let factor = factor.times(N::constant(1.0 / self.radius));
+            let mut s = zero;
+            let mut n = place;
+            for a in 0..DIM {
+                n[a] = place[a].times(factor);
+                s = n[a].fused(full[a], s);
+            }
+            hit(inside, s.value());
+            let rest = t.less(left, left);
+            // The slide: normal and tangential part turn by s |T| r (1 - r) / R^2 about each
+            // other, r the share of the flight that is left.
+            let slide = N::constant(-1.0 / (self.radius * self.radius)).times(s);
+            let slide = slide.times(rest.less(rest, rest));
+            let mut along = full;
+            for a in 0..DIM {
+                along[a] = s.less(n[a], full[a]);
+            }
+            let across = Self::square::<L, N>(&along);
+            let half = slide.times(slide).times(across).times(N::constant(0.25));
+            let scale = one.over(one.plus(half));
+            let (cosine, sine) = (one.minus(half).times(scale), slide.times(scale));
+            for a in 0..DIM {
+                let normal = sine.fused(along[a], cosine.times(n[a]));
+                let tangent = sine.times(across).less(n[a], cosine.times(along[a]));
+                let place = normal.times(N::constant(self.radius * (1.0 - 2f64.powi(-51))));
+                x[a] = N::either(inside, x[a], place);
+                full[a] = N::either(inside, full[a], s.less(normal, tangent));
+            }
+            left = N::either(inside, left, rest);
+        }
     }
 }
 
@@ -149,78 +260,24 @@ impl<const DIM: usize> Walls for Round<DIM> {
         _: &mut (),
         step: &Step<'_, L>,
     ) -> u32 {
-        let square = L::splat(self.radius * self.radius);
-        let (zero, one) = (L::splat(0.0), L::splat(1.0));
-        for a in DIM..3 {
-            x[a] = x[a].add(d[a]);
-        }
-        let (mut full, mut left) = (d, one);
-        let mut hits = 0;
-        loop {
-            let mut end = *x;
-            let mut v = full;
-            for a in 0..DIM {
-                v[a] = full[a].mul(left);
-                end[a] = x[a].add(v[a]);
-            }
-            // NaN counts as outside.
-            let inside = square.ge(Self::square(&end));
-            let bits = L::mask_bits(inside);
-            if bits == 0xff || hits == HITS {
-                for a in 0..DIM {
-                    x[a] = L::select(inside, end[a], x[a]);
-                }
-                return bits.count_zeros();
-            }
-            hits += 1;
-            let a2 = Self::square(&v);
-            let c = Self::square(x).sub(square);
-            let mut b = x[0].mul(v[0]);
-            for a in 1..DIM {
-                b = x[a].madd(v[a], b);
-            }
-            let root = b.mul(b).sub(a2.mul(c));
-            let root = L::select(root.ge(zero), root, zero).sqrt();
-            let t = root.sub(b).div(a2);
-            let t = L::select(t.ge(zero), t, zero);
-            let t = L::select(one.ge(t), t, one);
-            let mut hit = *x;
-            for a in 0..DIM {
-                hit[a] = v[a].madd(t, x[a]);
-            }
-            // Rounding: the point is put on the wall, a part in 1e15 to the inside.
-            let half = L::splat(0.5 / (self.radius * self.radius));
-            let factor = square.sub(Self::square(&hit)).madd(half, one);
-            let factor = factor.mul(L::splat(1.0 / self.radius));
-            let mut s = zero;
-            let mut n = hit;
-            for a in 0..DIM {
-                n[a] = hit[a].mul(factor);
-                s = n[a].madd(full[a], s);
-            }
-            if self.relaxivity > 0.0 {
+        let relaxes = self.relaxivity > 0.0;
+        self.fly::<L, L>(x, d, |inside, s| {
+            if relaxes {
                 let lasts = step.reach.survival(s, L::splat(self.relaxivity)).mul(*weight);
                 *weight = L::select(inside, *weight, lasts);
             }
-            // The slide: normal and tangential part turn by s |T| / 6 R^2 about each other.
-            let slide = L::splat(-1.0 / (6.0 * self.radius * self.radius)).mul(s);
-            let mut along = full;
-            for a in 0..DIM {
-                along[a] = s.nmadd(n[a], full[a]);
-            }
-            let across = Self::square(&along);
-            let half = slide.mul(slide).mul(across).mul(L::splat(0.25));
-            let scale = one.div(one.add(half));
-            let (cosine, sine) = (one.sub(half).mul(scale), slide.mul(scale));
-            for a in 0..DIM {
-                let normal = sine.madd(along[a], cosine.mul(n[a]));
-                let tangent = sine.mul(across).nmadd(n[a], cosine.mul(along[a]));
-                let place = normal.mul(L::splat(self.radius * (1.0 - 2f64.powi(-51))));
-                x[a] = L::select(inside, x[a], place);
-                full[a] = L::select(inside, full[a], s.nmadd(normal, tangent));
-            }
-            left = L::select(inside, left, t.nmadd(left, left));
-        }
+        })
+    }
+
+    #[inline(always)]
+    fn advance_dual<L: Lanes>(
+        &self,
+        x: &mut [Dual<L>; 3],
+        d: [Dual<L>; 3],
+        _: &mut (),
+        _: &Step<'_, L>,
+    ) -> u32 {
+        self.fly::<L, Dual<L>>(x, d, |_, _| {})
     }
 
     fn holds(&self, x: [f64; 3], (): &(), _: usize) -> bool {
@@ -368,6 +425,32 @@ impl Walls for Plates {
         x[0] = L::load(&to);
         *weight = L::load(&lasts);
         0
+    }
+
+    /// A flight between two plates is folded once for every plate on its way, and its slope
+    /// with it.
+    #[inline(always)]
+    fn advance_dual<L: Lanes>(
+        &self,
+        x: &mut [Dual<L>; 3],
+        d: [Dual<L>; 3],
+        memory: &mut Layers,
+        step: &Step<'_, L>,
+    ) -> u32 {
+        let width = self.edges[self.edges.len() - 1] - self.edges[0];
+        let end = x[0].plus(d[0]);
+        let folds = end.value.sub(L::splat(self.edges[0])).mul(L::splat(1.0 / width)).floor();
+        let odd = folds.sub((folds.mul(L::splat(0.5))).floor().mul(L::splat(2.0)));
+        let sign = odd.nmadd(L::splat(2.0), L::splat(1.0));
+        let mut values = x.map(|x| x.value);
+        let mut weight = L::splat(1.0);
+        let stopped = self.advance(&mut values, d.map(|d| d.value), &mut weight, memory, step);
+        for a in 0..3 {
+            let slope = x[a].slope.add(d[a].slope);
+            let slope = if a == 0 { slope.mul(sign) } else { slope };
+            x[a] = Dual { value: values[a], slope };
+        }
+        stopped
     }
 
     fn holds(&self, x: [f64; 3], _: &Layers, _: usize) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! ```toml
 //! [substrate]
-//! kind = "cylinder"                   # free | planes | cylinder | sphere | ellipsoid |
+//! kind = "cylinder"                   # free | planes | cylinder | sphere | ellipsoid | axon |
 //!                                     # capped_cylinder | annuli | cylinders | spheres | mesh
 //! radius_um = 5.0                     # cylinder, sphere, capped_cylinder (with length_um)
 //! axis = [0, 0, 1]                    # axis of cylinders, normal of planes
@@ -31,13 +31,14 @@ use microtome_kernels::walk::{self, Membrane, Shape};
 use serde::{Deserialize, Serialize};
 
 /// Words of `kind`.
-pub(super) const KINDS: [&str; 10] = [
+pub(super) const KINDS: [&str; 11] = [
     "free",
     "planes",
     "cylinder",
     "sphere",
     "ellipsoid",
     "capped_cylinder",
+    "axon",
     "annuli",
     "cylinders",
     "spheres",
@@ -94,6 +95,18 @@ pub struct ShapeSpec {
     /// Distance of the ends of a capped cylinder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub length_um: Option<f64>,
+    /// Relative amplitude of the radius of an axon along its axis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beading: Option<f64>,
+    /// Distance of its beads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beading_period_um: Option<f64>,
+    /// Amplitude of its centre line, across the axis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undulation_um: Option<f64>,
+    /// Period of its centre line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undulation_period_um: Option<f64>,
     /// Radii of annuli, rising.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub radii_um: Option<Vec<f64>>,
@@ -384,6 +397,7 @@ impl Substrate {
             Shape::Cylinder { radius } | Shape::Sphere { radius } => *radius,
             Shape::Ellipsoid { semi_axes } => semi_axes.iter().copied().fold(f64::MAX, f64::min),
             Shape::Capped { radius, length } => radius.min(0.5 * length),
+            Shape::Axon(axon) => axon.smallest_size(),
             Shape::Rounds(rounds) => super::tissue::smallest_size(rounds),
             Shape::Mesh(mesh) => {
                 let [volume, area] = mesh.volume_and_area();

@@ -24,8 +24,7 @@ use microtome_kernels::walk::{Estimate, Shape};
 /// Exact signals, with standard errors and numbers of walkers of zero.
 ///
 /// # Errors
-/// Substrates without exact signals; gradients that turn in a sphere, or are too strong for
-/// the modes.
+/// Substrates without exact signals; gradients that are too strong for the modes.
 pub fn exact_signals(
     substrate: &Substrate,
     sequence: &Sequence,
@@ -67,7 +66,8 @@ pub fn exact_signals(
         let [real, imaginary] = signal;
         let signal = Estimate { real, imaginary, se_real: 0.0, se_imaginary: 0.0 };
         for compartment in [medium.name, TOTAL] {
-            rows.push(Row { measurement, compartment, signal, walkers: 0 });
+            let derivatives = Vec::new();
+            rows.push(Row { measurement, compartment, signal, derivatives, walkers: 0 });
         }
     }
     Ok(Signals { rows, walker_steps: 0, escaped: 0, stopped: 0 })

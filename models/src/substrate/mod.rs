@@ -7,6 +7,7 @@
 //! | `sequence` | gradients of all measurements as few piecewise-constant profiles |
 //! | `time_step` | how long a step may be |
 //! | `exact` | exact signals of single pores, without walkers |
+//! | `parameter` | what signals are differentiated by |
 //! | `simulation` | a substrate, a sequence and walkers become signals |
 //!
 //! Lengths are in µm, times in ms. Validated by `models/tests/simulation.rs` and, over the
@@ -15,6 +16,7 @@
 mod description;
 mod error;
 mod exact;
+mod parameter;
 mod sequence;
 mod simulation;
 mod time_step;
@@ -23,7 +25,10 @@ mod tissue;
 pub use description::{Medium, Start, Substrate, SubstrateSpec};
 pub use error::SubstrateError;
 pub use exact::exact_signals;
+pub use parameter::Parameter;
 pub use sequence::Sequence;
 pub use simulation::{Observed, Row, Signals, Simulation, TOTAL};
 pub use time_step::TimeStep;
 pub use tissue::{Files, Numbers, Triangles};
+
+pub use microtome_kernels::walk::{Estimate, Tally};

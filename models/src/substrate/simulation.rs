@@ -2,10 +2,10 @@
 //!
 //! The signal of a compartment is the mean over the walkers that started in it, relative to
 //! their magnetisation at the start; `all` is the mean over all walkers. Validated by
-//! `models/tests/simulation.rs`.
+//! `models/tests/simulation.rs` and, its derivatives, by `models/tests/derivatives.rs`.
 
-use super::{Sequence, Substrate, SubstrateError, TimeStep};
-use microtome_kernels::walk::{self, Estimate, Protocol, Tally, Walk};
+use super::{Parameter, Sequence, Substrate, SubstrateError, TimeStep};
+use microtome_kernels::walk::{self, Estimate, Protocol, Slopes, Tally, Walk};
 use std::ops::Range;
 
 /// Most walkers: their numbers are 56 bits of a counter.
@@ -26,6 +26,11 @@ pub struct Simulation {
     step: TimeStep,
     seed: u64,
     walkers: u64,
+    /// B of `sequence.rs`, ms/µm².
+    bridges: Vec<f64>,
+    /// What signals are differentiated by, in the order of the results.
+    parameters: Vec<Parameter>,
+    slopes: Option<Slopes>,
 }
 
 /// What is known after some walkers.
@@ -48,6 +53,8 @@ pub struct Row {
     pub compartment: &'static str,
     /// Signal and standard errors.
     pub signal: Estimate,
+    /// Its derivatives, in the order in which they were asked for.
+    pub derivatives: Vec<Estimate>,
     /// Walkers.
     pub walkers: u64,
 }
@@ -118,7 +125,38 @@ impl Simulation {
             })
             .collect();
         let media = substrate.media().iter().map(|m| m.for_walk(permeable)).collect();
-        Ok(Self { substrate, media, protocol, factors, step, seed, walkers })
+        Ok(Self {
+            substrate,
+            media,
+            protocol,
+            factors,
+            step,
+            seed,
+            walkers,
+            bridges,
+            parameters: Vec::new(),
+            slopes: None,
+        })
+    }
+
+    /// Asks for the derivatives of all signals with respect to some parameters; the signals stay
+    /// the same to the bit.
+    ///
+    /// # Errors
+    /// Substrates whose paths are not continuous in the parameters, parameters that they do
+    /// not have.
+    pub fn with_derivatives(mut self, parameters: &[Parameter]) -> Result<Self, SubstrateError> {
+        if parameters.is_empty() {
+            return Ok(self);
+        }
+        let length = self.substrate.derivative_length(parameters)?;
+        let slopes = Slopes { length, bridges: self.bridges.clone() };
+        if !Slopes::fits(&self.walk()) {
+            return Err(SubstrateError::Walk { what: super::parameter::REFUSED.into() });
+        }
+        self.parameters = parameters.to_vec();
+        self.slopes = Some(slopes);
+        Ok(self)
     }
 
     /// The time step and why.
@@ -141,21 +179,50 @@ impl Simulation {
     /// The result is a function of the arguments of [`Simulation::new`] only: equal to the
     /// bit for any number of threads.
     pub fn run(&self, mut observe: impl FnMut(Observed) -> bool) -> Signals {
-        let of = self.walkers;
-        let tally = walk::walk(&self.walk(), |t| {
-            observe(Observed { walkers: t.all_walkers(), of, largest_se: self.largest_se(t) })
-        });
-        self.signals(&tally)
+        self.signals(&self.walk_from(None, 0.0, |seen, _| observe(seen)))
     }
 
     /// Walks until no standard error over all walkers is above the target, or until there
     /// are no more walkers. Errors are looked at after every 32,768 walkers, so the result is
     /// the same for any number of threads.
     pub fn run_to(&self, target_se: f64, mut observe: impl FnMut(Observed)) -> Signals {
-        self.run(|seen| {
+        let tally = self.walk_from(None, target_se, |seen, _| {
             observe(seen);
-            // NaN goes on.
-            seen.largest_se.is_nan() || seen.largest_se > target_se
+            true
+        });
+        self.signals(&tally)
+    }
+
+    /// [`Simulation::run_to`] from the sums of a walk of the same simulation that was stopped:
+    /// `observe` sees the sums so far and stops the walk by returning false. The sums at the
+    /// end are those of a walk that was not stopped, to the bit.
+    ///
+    /// Sums of another simulation of as many measurements and compartments are not told from
+    /// its own; those of another shape are not used.
+    pub fn walk_from(
+        &self,
+        done: Option<Tally>,
+        target_se: f64,
+        mut observe: impl FnMut(Observed, &Tally) -> bool,
+    ) -> Tally {
+        // NaN goes on.
+        let goes_on = |largest: f64| largest.is_nan() || largest > target_se;
+        let fits = |t: &Tally| {
+            let slopes = if self.slopes.is_some() { self.factors.len() } else { 0 };
+            let shape = [self.media.len(), self.factors.len() * self.media.len(), slopes];
+            t.counts() == shape && t.all_walkers() <= self.walkers
+        };
+        let done = done.filter(fits);
+        if let Some(t) = done.as_ref().filter(|t| t.all_walkers() > 0)
+            && !goes_on(self.largest_se(t))
+        {
+            return t.clone();
+        }
+        let of = self.walkers;
+        walk::walk_on(&self.walk(), self.slopes.as_ref(), done, |t| {
+            let largest_se = self.largest_se(t);
+            let seen = Observed { walkers: t.all_walkers(), of, largest_se };
+            observe(seen, t) && goes_on(largest_se)
         })
     }
 
@@ -241,7 +308,8 @@ impl Simulation {
         out
     }
 
-    fn signals(&self, tally: &Tally) -> Signals {
+    /// Means and errors of sums.
+    pub fn signals(&self, tally: &Tally) -> Signals {
         let media = self.substrate.media();
         let mut rows = Vec::with_capacity(self.factors.len() * (media.len() + 1));
         for (measurement, factors) in self.factors.iter().enumerate() {
@@ -252,7 +320,10 @@ impl Simulation {
                 if walkers == 0 {
                     continue;
                 }
-                rows.push(Row { measurement, compartment, signal, walkers });
+                let all = tally.slopes(measurement, factors[0]);
+                let derivatives = self.parameters.iter().filter_map(|p| Some(all?[p.place()]));
+                let derivatives = derivatives.collect();
+                rows.push(Row { measurement, compartment, signal, derivatives, walkers });
             }
         }
         let (walker_steps, escaped, stopped) = (tally.steps, tally.escaped, tally.stopped);

@@ -2,7 +2,7 @@
 //!
 //! | kind | walls | compartments |
 //! |---|---|---|
-//! | `free`, `planes`, `cylinder`, `sphere`, `ellipsoid`, `capped_cylinder` | its own | intra |
+//! | `free`, `planes`, `cylinder`, `sphere`, `ellipsoid`, `capped_cylinder`, `axon` | its own | intra |
 //! | `cylinder`, `sphere` with `cell_um` | one in a periodic cell | intra, extra |
 //! | `annuli` | cylinders in one another, in a periodic cell | intra, myelin, extra |
 //! | `cylinders`, `spheres` | packed in a periodic cell, with a sheath where `g_ratio` is given | intra, myelin, extra |
@@ -12,7 +12,9 @@
 
 use super::SubstrateError;
 use super::description::{LARGEST_UM, Medium, Start, Substrate, SubstrateSpec, frame, medium};
-use microtome_kernels::walk::{self, Mesh, Overlap, RoundWall, Rounds, Shape, gamma_radii, pack};
+use microtome_kernels::walk::{
+    self, Axon, Mesh, Overlap, RoundWall, Rounds, Shape, gamma_radii, pack,
+};
 use serde::{Deserialize, Serialize};
 
 /// One number, or several.
@@ -66,13 +68,24 @@ pub(super) struct Tissue<'a> {
 }
 
 /// Which keys of `[substrate]` a kind may have.
-const KEYS: [(&str, &[&str]); 10] = [
+const KEYS: [(&str, &[&str]); 11] = [
     ("free", &[]),
     ("planes", &["separation_um", "axis"]),
     ("cylinder", &["radius_um", "axis", "cell_um"]),
     ("sphere", &["radius_um", "cell_um"]),
     ("ellipsoid", &["semi_axes_um", "axis"]),
     ("capped_cylinder", &["radius_um", "length_um", "axis"]),
+    (
+        "axon",
+        &[
+            "radius_um",
+            "axis",
+            "beading",
+            "beading_period_um",
+            "undulation_um",
+            "undulation_period_um",
+        ],
+    ),
     ("annuli", &["radii_um", "axis", "cell_um"]),
     ("cylinders", &PACKED),
     ("spheres", &PACKED),
@@ -182,6 +195,10 @@ impl Tissue<'_> {
             ("axis", s.axis.is_some()),
             ("semi_axes_um", s.semi_axes_um.is_some()),
             ("length_um", s.length_um.is_some()),
+            ("beading", s.beading.is_some()),
+            ("beading_period_um", s.beading_period_um.is_some()),
+            ("undulation_um", s.undulation_um.is_some()),
+            ("undulation_period_um", s.undulation_period_um.is_some()),
             ("radii_um", s.radii_um.is_some()),
             ("cell_um", s.cell_um.is_some()),
             ("count", s.count.is_some()),
@@ -268,6 +285,7 @@ impl Tissue<'_> {
                 radius: self.size("radius_um", s.radius_um)?,
                 length: self.size("length_um", s.length_um)?,
             }),
+            "axon" => plain(Shape::Axon(self.axon()?)),
             "mesh" => Ok((self.mesh(files, permeable[0])?, false)),
             "cylinder" | "sphere" => {
                 let radius = self.size("radius_um", s.radius_um)?;
@@ -291,6 +309,32 @@ impl Tissue<'_> {
             "annuli" => self.annuli(permeable),
             _ => self.packed(files, permeable[0]),
         }
+    }
+
+    fn axon(&self) -> Result<Axon, SubstrateError> {
+        let s = &self.spec.substrate;
+        let radius = self.size("radius_um", s.radius_um)?;
+        let beading = s.beading.unwrap_or(0.0);
+        if !(0.0..1.0).contains(&beading) {
+            return Err(SubstrateError::key(
+                "substrate.beading",
+                format!("{beading}; a number from 0 to below 1 is needed (1 closes the necks)"),
+            ));
+        }
+        let wave = s.undulation_um.unwrap_or(0.0);
+        if !(0.0..=LARGEST_UM).contains(&wave) {
+            return Err(SubstrateError::key(
+                "substrate.undulation_um",
+                format!("{wave}; a number from 0 to {LARGEST_UM:e} (um) is needed"),
+            ));
+        }
+        let period = |key: &str, value: Option<f64>, amplitude: f64| match value {
+            None if amplitude == 0.0 => Ok(1.0),
+            value => self.size(key, value),
+        };
+        let bead_um = period("beading_period_um", s.beading_period_um, beading)?;
+        let wave_um = period("undulation_period_um", s.undulation_period_um, wave)?;
+        Ok(Axon::new(radius, beading, bead_um, wave, wave_um))
     }
 
     fn cell(&self, dimensions: usize) -> Result<[f64; 3], SubstrateError> {
