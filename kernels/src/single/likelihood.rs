@@ -6,6 +6,9 @@
 //!
 //! Source and validation: as of `single/mod.rs`.
 
+// One index runs through several arrays, a compartment each.
+#![allow(clippy::needless_range_loop)]
+
 use super::functions::{exp2, log_bessel};
 use super::lanes::{Narrow, Singles, WIDTH};
 use super::{Compartment, MOST, Measurements, Noise, Sums};

@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::needless_range_loop)]
 use super::functions::{exp2, log_bessel};
 use super::lanes::{Narrow, Singles, WIDTH};
 use super::*;
