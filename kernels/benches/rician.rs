@@ -2,10 +2,12 @@
 #![allow(missing_docs)]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use microtome_kernels::Plan;
 use microtome_kernels::exp::exp_in_place;
 use microtome_kernels::nc_chi::nc_chi;
 use microtome_kernels::rician::{rician, rician_at, rician_value, rician_with_curvature};
 use microtome_kernels::simd::SimdLevel;
+use microtome_kernels::single::{Compartment, Measurements, Noise, Sums};
 use microtome_kernels::student_t::student_t;
 use std::hint::black_box;
 
@@ -78,5 +80,45 @@ fn likelihood(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, likelihood);
+/// The whole likelihood of a stick and a ball, 18 and 3 x 90 measurements at SNR 30.
+fn stick_and_ball(c: &mut Criterion) {
+    let shell_of: Vec<usize> =
+        (0..288).map(|i| if i < 18 { 0 } else { (i - 18) / 90 + 1 }).collect();
+    let directions: Vec<[f64; 3]> = (0..288)
+        .map(|i| {
+            let z = (f64::from(i) * 0.618_034).fract() * 2.0 - 1.0;
+            let (sine, cosine) = (f64::from(i) * 2.4).sin_cos();
+            [(1.0 - z * z).sqrt() * cosine, (1.0 - z * z).sqrt() * sine, z]
+        })
+        .collect();
+    let b: Vec<f64> = shell_of.iter().map(|s| *s as f64).collect();
+    let plan = Plan::new(4, &shell_of, &directions, &b);
+    let (a, slope) = ([0.0; 4], [0.0, 1.7, 3.4, 5.1]);
+    let mu = [0.48, -0.6, 0.64];
+    let floor: Vec<f64> = (0..4).map(|s| 12.0 * (-0.9 * f64::from(s)).exp()).collect();
+    let stick = Compartment { amplitude: 18.0, a: &a, c: &slope, mu };
+    let mut y = vec![0.0; plan.slots()];
+    for (s, slots) in plan.shell_slots().iter().enumerate() {
+        for slot in slots.clone() {
+            let t: f64 = (0..3).map(|i| plan.direction()[i][slot] * mu[i]).sum();
+            let noise = 1.4 * (slot as f64 * 12.9898).sin();
+            y[slot] = (floor[s] + 18.0 * (-slope[s] * t * t).exp() + noise).abs();
+        }
+    }
+    let Some(m) = Measurements::new(&plan, &y, 1.0) else { return };
+    let mut sums = Sums::new(4);
+    let mut group = c.benchmark_group("single");
+    group.bench_function("value", |b| {
+        b.iter(|| m.value(Noise::Rician, black_box(&floor), &[stick]));
+    });
+    group.bench_function("gradient", |b| {
+        b.iter(|| m.gradient(Noise::Rician, black_box(&floor), &[stick], &mut sums));
+    });
+    group.bench_function("gaussian/gradient", |b| {
+        b.iter(|| m.gradient(Noise::Gaussian, black_box(&floor), &[stick], &mut sums));
+    });
+    group.bench_function("prepare", |b| b.iter(|| Measurements::new(&plan, black_box(&y), 1.0)));
+}
+
+criterion_group!(benches, likelihood, stick_and_ball);
 criterion_main!(benches);

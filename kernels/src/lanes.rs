@@ -19,6 +19,7 @@
 //! `rician.rs`.
 
 use crate::simd::{Block, LANES, madd, tree_sum};
+use crate::single::lanes::{NarrowArray, Singles};
 
 /// Eight numbers.
 ///
@@ -27,6 +28,8 @@ use crate::simd::{Block, LANES, madd, tree_sum};
 pub(crate) trait Lanes: Copy {
     /// One truth value a lane.
     type Mask: Copy;
+    /// Sixteen numbers of single precision on the same level.
+    type Single: Singles;
 
     fn splat(v: f64) -> Self;
     fn load(b: &Block) -> Self;
@@ -142,6 +145,7 @@ impl<const FMA: bool> Array<FMA> {
 
 impl<const FMA: bool> Lanes for Array<FMA> {
     type Mask = [bool; LANES];
+    type Single = NarrowArray<FMA>;
 
     #[inline(always)]
     fn splat(v: f64) -> Self {
@@ -276,6 +280,7 @@ mod x86 {
     // CPU; loads and stores go through references to whole blocks and need no alignment.
     use super::Lanes;
     use crate::simd::Block;
+    use crate::single::lanes::{NarrowAvx2, NarrowAvx512};
     use std::arch::x86_64::*;
 
     /// A block in one 512-bit register.
@@ -307,8 +312,23 @@ mod x86 {
         };
     }
 
+    impl Avx512 {
+        #[inline(always)]
+        pub(crate) fn of(v: __m512d) -> Self {
+            Self(v)
+        }
+    }
+
+    impl Avx2 {
+        #[inline(always)]
+        pub(crate) fn of(low: __m256d, high: __m256d) -> Self {
+            Self(low, high)
+        }
+    }
+
     impl Lanes for Avx512 {
         type Mask = __mmask8;
+        type Single = NarrowAvx512;
 
         #[inline(always)]
         fn splat(v: f64) -> Self {
@@ -390,6 +410,7 @@ mod x86 {
 
     impl Lanes for Avx2 {
         type Mask = (__m256d, __m256d);
+        type Single = NarrowAvx2;
 
         #[inline(always)]
         fn splat(v: f64) -> Self {

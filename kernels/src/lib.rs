@@ -3,7 +3,7 @@
 //! let a user's graph differentiate through them.
 //!
 //! A **loop** lives here: no model names, no files, no priors. All `unsafe` of
-//! the project is in this crate, in `lanes.rs`: the vector instructions and the
+//! the project is in this crate, in `lanes.rs` and `single/lanes.rs`: the vector instructions and the
 //! run-time dispatch over the levels of [`simd`].
 
 pub mod abreast;
@@ -36,6 +36,7 @@ pub mod restricted;
 pub mod rician;
 pub mod rows;
 pub mod simd;
+pub mod single;
 pub mod sinogram;
 pub mod special;
 pub mod sphere_peak;

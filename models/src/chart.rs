@@ -23,7 +23,7 @@ mod inverse;
 
 use crate::model::{FreeKind, Model};
 use crate::tangent::MAX_FRACTIONS;
-use microtome_kernels::exp::exp;
+use microtome_kernels::exp::{exp, exp_in_place};
 use microtome_kernels::log::log as ln;
 use microtome_kernels::vector::{dot, normals};
 
@@ -58,6 +58,9 @@ enum Map {
     Simplex { n: usize, total: f64 },
 }
 
+/// Coordinates whose exponentials need no memory of their own.
+const FEW: usize = 32;
+
 /// How far inside the edge of a support coordinates begin, in parts of it.
 const EDGE: f64 = 1e-6;
 
@@ -88,14 +91,22 @@ impl Block {
 /// $(\sigma(z), 1-\sigma(z), 1+e^{-|z|})$ without cancellation;
 /// $\ln\sigma(z) + \ln\sigma(-z) = -|z| - 2\ln(1+e^{-|z|})$.
 fn logistic(z: f64) -> (f64, f64, f64) {
-    let e = exp(-z.abs());
+    logistic_of(z, exp(-z.abs()))
+}
+
+/// [`logistic`], given $e^{-|z|}$.
+fn logistic_of(z: f64, e: f64) -> (f64, f64, f64) {
     let s = 1.0 / (1.0 + e);
     if z >= 0.0 { (s, e * s, 1.0 + e) } else { (e * s, s, 1.0 + e) }
 }
 
 /// $e^{-q/2}$, $k = (1-e^{-q})/q$ and $\partial k/\partial q$.
 fn axis_radius(q: f64) -> (f64, f64, f64) {
-    let c = exp(-0.5 * q);
+    axis_radius_of(q, exp(-0.5 * q))
+}
+
+/// [`axis_radius`], given $e^{-q/2}$.
+fn axis_radius_of(q: f64, c: f64) -> (f64, f64, f64) {
     if q < 1e-2 {
         // The series avoids the cancellation; the first term left out is q^6/5040.
         let k =
@@ -249,22 +260,53 @@ impl Chart {
         self.values
     }
 
+    /// The exponential that the map of every coordinate needs; of an axis the first has it.
+    ///
+    /// # Shapes
+    /// `z`, `out` `[dim]`, `out` zero.
+    fn exponentials(&self, z: &[f64], out: &mut [f64]) {
+        for block in &self.blocks {
+            let q = block.z;
+            match block.map {
+                Map::Identity | Map::Angle { .. } => {}
+                Map::Log { .. } => out[q] = z[q],
+                Map::Logit { .. } => out[q] = -z[q].abs(),
+                Map::Axis { .. } => out[q] = -0.5 * (z[q] * z[q] + z[q + 1] * z[q + 1]),
+                Map::Simplex { n, .. } => {
+                    for i in 0..n - 1 {
+                        out[q + i] = -(z[q + i] - self.offsets[n - 1 - i]).abs();
+                    }
+                }
+            }
+        }
+        exp_in_place(out);
+    }
+
     /// The values at coordinates `z`; returns $\ln|\partial x/\partial z|$.
     pub fn to_values(&self, z: &[f64], x: &mut [f64]) -> f64 {
         // Logarithms are costly: factors are collected in products and one
         // logarithm is taken (they stay below 2^40).
         let mut ln_jacobian = self.constant;
         let mut logistics = 1.0;
+        // Exponentials are those of a vector, one for all.
+        let (mut few, mut many) = ([0.0; FEW], Vec::new());
+        let exponentials = if self.dim <= FEW {
+            &mut few[..self.dim]
+        } else {
+            many.resize(self.dim, 0.0);
+            many.as_mut_slice()
+        };
+        self.exponentials(z, exponentials);
         for block in &self.blocks {
             let (at, q) = (block.at, block.z);
             match block.map {
                 Map::Identity => x[at] = z[q],
                 Map::Log { low } => {
-                    x[at] = low + exp(z[q]);
+                    x[at] = low + exponentials[q];
                     ln_jacobian += z[q];
                 }
                 Map::Logit { low, high } => {
-                    let (s, _, one_plus) = logistic(z[q]);
+                    let (s, _, one_plus) = logistic_of(z[q], exponentials[q]);
                     x[at] = low + (high - low) * s;
                     ln_jacobian -= z[q].abs();
                     logistics *= one_plus;
@@ -276,7 +318,7 @@ impl Chart {
                 Map::Axis { frame: [e1, e2, m] } => {
                     let (u, v) = (z[q], z[q + 1]);
                     let square = u * u + v * v;
-                    let (c, k, _) = axis_radius(square);
+                    let (c, k, _) = axis_radius_of(square, exponentials[q]);
                     let h = k.sqrt();
                     for i in 0..3 {
                         x[at + i] = c * m[i] + h * (u * e1[i] + v * e2[i]);
@@ -287,7 +329,7 @@ impl Chart {
                     let mut rest = 1.0;
                     for i in 0..n - 1 {
                         let t = z[q + i] - self.offsets[n - 1 - i];
-                        let (v, w, one_plus) = logistic(t);
+                        let (v, w, one_plus) = logistic_of(t, exponentials[q + i]);
                         x[at + i] = total * rest * v;
                         ln_jacobian -= t.abs();
                         logistics *= one_plus;

@@ -11,10 +11,11 @@
 
 mod axial;
 mod fan;
+pub(crate) mod single;
 
 use crate::acquisition::{Acquisition, Shell};
 use crate::compartment::Coefficients;
-use crate::model::{AxisSource, Model};
+use crate::model::{AxisSource, Component, Model};
 use axial::AxialGroup;
 use fan::FanGroup;
 use microtome_kernels::Plan;
@@ -304,32 +305,19 @@ impl Evaluator {
         for (state, component) in self.states.iter().zip(self.lowered.model.components()) {
             let amplitude = self.scale * state.fraction;
             let d_amplitude = match &state.coefficients {
-                Coefficients::Isotropic { value, d_value } => {
+                Coefficients::Isotropic { .. } => {
                     if !have_shell_weights {
                         isotropic::pullback(plan, weight, &mut self.shell_weights);
                         have_shell_weights = true;
                     }
-                    for &(j, k, d) in &state.scalar_slopes {
-                        let row = &d_value[j * shells..(j + 1) * shells];
-                        gradient[k] += d * amplitude * dot(row, &self.shell_weights);
-                    }
-                    dot(value, &self.shell_weights)
+                    pull_isotropic(state, self.scale, &self.shell_weights, gradient)
                 }
-                Coefficients::Quadratic { c, d_a, d_c, .. } => {
+                Coefficients::Quadratic { c, .. } => {
                     let d_mu =
                         quadratic::pullback(plan, c, &state.t, &state.e, weight, &mut self.sums);
                     let (zeroth, second) = self.sums.split_at(shells);
-                    for &(j, k, d) in &state.scalar_slopes {
-                        let rows = j * shells..(j + 1) * shells;
-                        let slope = dot(&d_a[rows.clone()], zeroth) + dot(&d_c[rows], second);
-                        gradient[k] -= d * amplitude * slope;
-                    }
-                    if let Some(AxisSource::Value(k)) = component.axis {
-                        for (i, d) in d_mu.iter().enumerate() {
-                            gradient[k + i] += amplitude * d;
-                        }
-                    }
-                    zeroth.iter().sum()
+                    let sums = (zeroth, second, d_mu);
+                    pull_quadratic(state, component, self.scale, sums, gradient)
                 }
                 Coefficients::Tensor { d_scalar, d_axis, .. } => {
                     let (zeroth, d_tensor) = tensor::pullback(plan, &state.e, weight);
@@ -513,6 +501,42 @@ impl Evaluator {
         }
         out
     }
+}
+
+/// The derivatives of an isotropic compartment by its scalars into `gradient`, given the sum
+/// of weights on every shell; returns the derivative by its amplitude.
+fn pull_isotropic(state: &State, scale: f64, weights: &[f64], gradient: &mut [f64]) -> f64 {
+    let Coefficients::Isotropic { value, d_value } = &state.coefficients else { return 0.0 };
+    let (amplitude, shells) = (scale * state.fraction, value.len());
+    for &(j, k, d) in &state.scalar_slopes {
+        let row = &d_value[j * shells..(j + 1) * shells];
+        gradient[k] += d * amplitude * dot(row, weights);
+    }
+    dot(value, weights)
+}
+
+/// The same of a compartment of family Q, given the sums of its pullback: zeroth, second,
+/// axis.
+fn pull_quadratic(
+    state: &State,
+    component: &Component,
+    scale: f64,
+    (zeroth, second, d_mu): (&[f64], &[f64], [f64; 3]),
+    gradient: &mut [f64],
+) -> f64 {
+    let Coefficients::Quadratic { d_a, d_c, .. } = &state.coefficients else { return 0.0 };
+    let (amplitude, shells) = (scale * state.fraction, zeroth.len());
+    for &(j, k, d) in &state.scalar_slopes {
+        let rows = j * shells..(j + 1) * shells;
+        let slope = dot(&d_a[rows.clone()], zeroth) + dot(&d_c[rows], second);
+        gradient[k] -= d * amplitude * slope;
+    }
+    if let Some(AxisSource::Value(k)) = component.axis {
+        for (i, d) in d_mu.iter().enumerate() {
+            gradient[k + i] += amplitude * d;
+        }
+    }
+    zeroth.iter().sum()
 }
 
 /// The zonal compartments by axis, in order of their first member.

@@ -659,6 +659,22 @@ impl Column {
         }
     }
 
+    /// Appends the numbers of this column for many sets of values of one voxel.
+    ///
+    /// # Shapes
+    /// `rows` of `[value]`, `per_voxel` as of [`Model::fill_columns`].
+    pub fn extend<'a>(
+        &self,
+        rows: impl Iterator<Item = &'a [f64]>,
+        per_voxel: &[f64],
+        out: &mut Vec<f64>,
+    ) {
+        match self.free_value() {
+            Some(k) => out.extend(rows.map(|x| x[k])),
+            None => out.extend(rows.map(|x| self.evaluate(x, per_voxel, &mut |_, _| ()))),
+        }
+    }
+
     /// Whether the column is a constant of the model or the voxel.
     pub fn is_constant(&self) -> bool {
         matches!(

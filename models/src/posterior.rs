@@ -8,11 +8,13 @@
 //!
 //! Validated by `gradient_equals_difference` in `tests/posterior.rs`.
 
+mod quick;
 mod value;
 
 use crate::chart::Chart;
 use crate::curvature::LikelihoodCurvature;
 use crate::evaluate::Evaluator;
+use crate::evaluate::single::SinglePass;
 use crate::model::{FreeKind, Model};
 use crate::noise::Constants;
 use crate::prior::{Prior, PriorError};
@@ -61,6 +63,7 @@ pub struct Posterior<'a> {
     gx: Vec<f64>,
     score: Vec<f64>,
     information: LikelihoodCurvature,
+    single: Option<SinglePass>,
 }
 
 impl<'a> Posterior<'a> {
@@ -137,6 +140,7 @@ impl<'a> Posterior<'a> {
             gx: vec![0.0; values],
             score: vec![0.0; slots],
             information: LikelihoodCurvature::new(slots, model.values()),
+            single: None,
             chart,
             model: lowered.model.clone(),
             plan: lowered.plan.clone(),

@@ -384,6 +384,43 @@ fn values_are_those_with_gradients() {
     }
 }
 
+/// Every model that has a likelihood in single precision: log density and gradient beside
+/// those of double precision, known σ of a tenth of the signal; the others have none.
+#[test]
+fn single_precision_is_enough() {
+    let mut quick = 0;
+    for (i, case) in cases().iter().enumerate() {
+        for noise in [NoiseKind::Gaussian, NoiseKind::Rician, NoiseKind::StudentT { nu: 4.0 }] {
+            let voxel = Voxel::new(case, 70 + i as u64, noise, Sigma::Known(0.1));
+            let name = &voxel.name;
+            voxel.with(|posterior| {
+                let n = voxel.z.len();
+                let (mut gradient, mut other) = (vec![0.0; n], vec![0.0; n]);
+                let truth = posterior.ln_density(&voxel.z, &mut gradient);
+                let x = posterior.values().to_vec();
+                let is_quick = posterior.quicken();
+                assert!(!is_quick || !matches!(noise, NoiseKind::StudentT { .. }), "{name}");
+                quick += usize::from(is_quick);
+                let value = posterior.quick_ln_density(&voxel.z, &mut other);
+                assert_eq!(value, posterior.quick_ln_density_value(&voxel.z), "{name}");
+                assert_eq!(x, posterior.values());
+                // Far from the mode sums are large, and so are their roundings.
+                let limit = if is_quick { 1e-4 + 2e-7 * truth.abs() } else { 1e-11 * truth.abs() };
+                assert!((value - truth).abs() <= limit, "{name}: {value} {truth}");
+                let size = gradient.iter().fold(1.0_f64, |m, g| m.max(g.abs()));
+                for (a, b) in other.iter().zip(&gradient) {
+                    let limit = if is_quick { 2e-6 * size } else { 0.0 };
+                    assert!((a - b).abs() <= limit, "{name}: {other:?} {gradient:?}");
+                }
+            });
+        }
+    }
+    assert!(quick > 4, "{quick}");
+    let case = &cases()[0];
+    let voxel = Voxel::new(case, 3, NoiseKind::Rician, Sigma::Known(1e-6));
+    voxel.with(|posterior| assert!(!posterior.quicken()));
+}
+
 #[test]
 fn evidence_of_an_axis_is_the_mean_over_the_sphere() {
     let text = "[[compartment]]\nkind = \"stick\"\n[link]\n\"stick.lambda_par\" = { fixed = 1.5 }\ns0 = { fixed = 1.0 }\n";

@@ -14,9 +14,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-/// Parts that wait in memory for those before them.
-const WAITING: usize = 64;
-
 /// The rows of a part, table by table.
 type PartRows = Vec<Vec<RecordBatch>>;
 
@@ -26,6 +23,8 @@ pub(crate) struct GrowingTables<'a> {
     /// Names and paths.
     tables: Vec<(&'static str, PathBuf)>,
     metadata: Vec<(String, String)>,
+    /// Most parts that wait in memory for those before them.
+    waiting: usize,
     state: Mutex<State>,
 }
 
@@ -41,15 +40,17 @@ struct State {
 }
 
 impl<'a> GrowingTables<'a> {
-    /// Begins tables. `array` takes the coefficients of the table `fod`.
+    /// Begins tables. `array` takes the coefficients of the table `fod`; `waiting` parts at
+    /// most wait in memory for those before them.
     pub(crate) fn new(
         store: &'a PartStore,
         tables: Vec<(&'static str, PathBuf)>,
         metadata: Vec<(String, String)>,
         array: Option<MatrixWriter>,
+        waiting: usize,
     ) -> Self {
         let state = Mutex::new(State { array, ..State::default() });
-        Self { store, tables, metadata, state }
+        Self { store, tables, metadata, waiting, state }
     }
 
     /// Adds the part with a number: its rows, or where they are in the store.
@@ -60,7 +61,7 @@ impl<'a> GrowingTables<'a> {
         rows: Option<PartRows>,
     ) -> anyhow::Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let far = at != state.next && state.waiting.len() >= WAITING;
+        let far = at != state.next && state.waiting.len() >= self.waiting;
         state.waiting.insert(at, (part, rows.filter(|_| !far)));
         loop {
             let next = state.next;

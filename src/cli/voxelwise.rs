@@ -191,7 +191,8 @@ impl Work<'_> {
         }
         let rows: u64 = blocks.iter().map(|k| self.rows_of(*k) as u64).sum();
         let progress = Progress::begin(job.name(), rows, self.chains, common.quiet);
-        let growing = if job == Job::Fit { Some(self.growing(&store)?) } else { None };
+        let coupled = !self.input.spec.search.prior.is_independent();
+        let growing = if coupled { None } else { Some(self.growing(&store)?) };
         let work = blocks::Work {
             input: self.input,
             runner: self.runner,
@@ -200,7 +201,6 @@ impl Work<'_> {
             progress: &progress,
             tables: growing.as_ref(),
         };
-        let coupled = !self.input.spec.search.prior.is_independent();
         let finished = if coupled {
             population::run(&work, blocks, self.out, &self.metadata()?)?
         } else {
@@ -276,7 +276,7 @@ impl Work<'_> {
         (self.input.rows() - block * BLOCK_ROWS).min(BLOCK_ROWS)
     }
 
-    /// The tables of a fit, which take its rows as they come.
+    /// The tables, which take rows as they come.
     fn growing<'s>(&self, store: &'s PartStore) -> anyhow::Result<GrowingTables<'s>> {
         let tables = blocks::tables(&self.input.spec);
         let names = table_names(&self.input.spec, self.shard);
@@ -291,7 +291,9 @@ impl Work<'_> {
             MatrixWriter::create(&self.out.join(fod::ARRAY), self.input.rows(), columns)
         };
         let array = lmax.map(array).transpose()?;
-        Ok(GrowingTables::new(store, paths.collect(), self.metadata()?, array))
+        // The draws of a block take some ten megabytes, the fits of one a thousandth of that.
+        let waiting = if self.request.job == Job::Fit { 64 } else { 4 };
+        Ok(GrowingTables::new(store, paths.collect(), self.metadata()?, array, waiting))
     }
 
     /// What a table says of its run.

@@ -83,6 +83,15 @@ pub fn ess_quantile(x: Chains<'_>, probability: f64, workspace: &mut Workspace) 
     workspace.ess_quantile(probability)
 }
 
+/// Effective sample size of the share of the draws that are not above a threshold.
+pub(crate) fn ess_below(x: Chains<'_>, threshold: f64, workspace: &mut Workspace) -> f64 {
+    if !x.usable() {
+        return f64::NAN;
+    }
+    workspace.split(x);
+    workspace.ess_of_indicator(threshold)
+}
+
 impl Workspace {
     pub(super) fn ess_mean(&mut self) -> f64 {
         real(&self.split[..self.size], self.half, &mut self.real, &mut self.rho)
@@ -102,6 +111,10 @@ impl Workspace {
 
     pub(super) fn ess_quantile(&mut self, probability: f64) -> f64 {
         let at = threshold(self.order.entries(), probability);
+        self.ess_of_indicator(at)
+    }
+
+    fn ess_of_indicator(&mut self, at: f64) -> f64 {
         self.indicator.load(&self.split[..self.size], self.half, at);
         if self.indicator.is_constant() {
             return self.size as f64;

@@ -37,6 +37,7 @@ mod workspace;
 
 pub use chains::{Chains, DiagnosticsError};
 pub use ebfmi::ebfmi;
+pub(crate) use ess::ess_below;
 pub use ess::{ess_bulk, ess_mean, ess_quantile, ess_sd, ess_tail};
 pub use mcse::{mcse_mean, mcse_quantile, mcse_sd};
 pub use pareto::{GeneralisedPareto, ParetoWorkspace, TailWeight, khat_limit, smooth_weights};

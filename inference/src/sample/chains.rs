@@ -19,7 +19,7 @@
 use super::monitor::Watch;
 use super::nuts::{Draw, LnDensity, NutsOptions, Trace};
 use super::orbit::{Flow, Orbit, Point, Telling};
-use crate::diagnostics::{Chains, ESS_A_CHAIN, Workspace, ess_mean};
+use crate::diagnostics::{Chains, ESS_A_CHAIN, Workspace, ess_below, ess_mean};
 use microtome_kernels::philox::PhiloxRng;
 
 /// One leapfrog draw in so many, the others are quarter turns.
@@ -194,22 +194,24 @@ impl Walkers {
             let mean = column.iter().sum::<f64>() / count;
             let square = column.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / count;
             let edge = TAIL * square.sqrt();
-            let mut judge = |is_rhat: bool, to: &dyn Fn(f64) -> f64| {
-                scratch.iter_mut().zip(&column).for_each(|(s, v)| *s = to(*v));
-                if is_rhat {
-                    worst = worst.max(split_rhat(&scratch, chains));
-                }
-                let ess = Chains::new(&scratch, chains, draws)
-                    .map_or(f64::NAN, |c| ess_mean(c, &mut workspace));
-                // Where nothing ever changes there is nothing to mix.
+            // Where nothing ever changes there is nothing to mix.
+            let mut size = |ess: f64| {
                 if ess.is_finite() {
                     least = least.min(ess);
                 }
             };
-            judge(true, &|v| v - mean);
-            judge(true, &|v| (v - mean).abs());
-            judge(false, &|v| f64::from(u8::from(v < mean - edge)));
-            judge(false, &|v| f64::from(u8::from(v > mean + edge)));
+            for folded in [false, true] {
+                let to = |v: f64| if folded { (v - mean).abs() } else { v - mean };
+                scratch.iter_mut().zip(&column).for_each(|(s, v)| *s = to(*v));
+                worst = worst.max(split_rhat(&scratch, chains));
+                let of = Chains::new(&scratch, chains, draws);
+                size(of.map_or(f64::NAN, |c| ess_mean(c, &mut workspace)));
+            }
+            // Being above is as long as not being above.
+            for at in [(mean - edge).next_down(), mean + edge] {
+                let of = Chains::new(&column, chains, draws);
+                size(of.map_or(f64::NAN, |c| ess_below(c, at, &mut workspace)));
+            }
         };
         let is_part = |k: usize| products.iter().any(|at| (*at..at + 3).contains(&k));
         for k in (0..width).filter(|k| !is_part(*k)) {

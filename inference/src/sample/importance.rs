@@ -53,6 +53,11 @@ pub trait Charted {
     /// The log density in the coordinates of chart `k`.
     fn ln_density(&mut self, k: usize, z: &[f64]) -> f64;
 
+    /// What a point stands for, after its density was asked for: kept with the draw.
+    fn values(&self) -> &[f64] {
+        &[]
+    }
+
     /// The coordinates in chart `to` of the point with coordinates `z` in chart `from`,
     /// and $\ln|\partial z_\mathrm{to}/\partial z_\mathrm{from}|$.
     fn carry(&mut self, from: usize, to: usize, z: &[f64], out: &mut [f64]) -> f64;
@@ -65,6 +70,8 @@ pub struct Importance {
     /// Coordinates, `[draw, dim]`, each in its chart.
     z: Vec<f64>,
     chart: Vec<u32>,
+    /// What every draw stands for, `[draw, width]`.
+    values: Vec<f64>,
     ln_density: Vec<f64>,
     /// Logarithms, then the weights themselves.
     weights: Vec<f64>,
@@ -91,6 +98,7 @@ impl Importance {
         self.dim = mixture.first().map_or(0, |c| c.laplace.mode.len());
         self.z.clear();
         self.chart.clear();
+        self.values.clear();
         self.ln_density.clear();
         let shares: Vec<f64> = mixture.iter().map(|c| c.share).collect();
         for (component, n) in mixture.iter_mut().zip(apportion(&shares, count)) {
@@ -129,6 +137,7 @@ impl Importance {
         for z in self.z[from..].chunks_exact_mut(self.dim.max(1)) {
             component.draw(rng, &chi, z);
             self.ln_density.push(target.ln_density(component.chart, z));
+            self.values.extend_from_slice(target.values());
             self.chart.push(component.chart as u32);
         }
     }
@@ -138,26 +147,26 @@ impl Importance {
         self.weights.clear();
         let mut there = vec![0.0; self.dim];
         // Tails are those of powers: relative to the highest summit nothing underflows.
-        let ln_shares: Vec<f64> = mixture.iter().map(|c| c.share.ln()).collect();
-        let highest =
-            mixture.iter().fold(f64::NEG_INFINITY, |m, c| m.max(c.ln_density(&c.laplace.mode)));
+        let ln_summits: Vec<f64> = mixture.iter().map(|c| c.ln_summit() + c.share.ln()).collect();
+        let highest = ln_summits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let summits: Vec<f64> = ln_summits.iter().map(|s| (s - highest).exp()).collect();
         let rows = self.z.chunks_exact(self.dim.max(1));
         for ((z, &from), &ln_p) in rows.zip(&self.chart).zip(&self.ln_density) {
-            if let ([only], [ln_share]) = (mixture, ln_shares.as_slice()) {
-                let ln_q = only.ln_density(z) + ln_share;
+            if let [only] = mixture {
+                let ln_q = only.ln_density(z) + only.share.ln();
                 self.weights.push(if ln_p.is_finite() { ln_p - ln_q } else { f64::NEG_INFINITY });
                 continue;
             }
             let mut q = 0.0;
-            for (component, ln_share) in mixture.iter().zip(&ln_shares) {
+            for (component, summit) in mixture.iter().zip(&summits) {
                 let to = component.chart;
-                let ln_density = if to == from as usize {
-                    component.ln_density(z)
-                } else {
-                    let ln_slope = target.carry(from as usize, to, z, &mut there);
-                    component.ln_density(&there) + ln_slope
-                };
-                q += exp(ln_density + ln_share - highest);
+                q += summit
+                    * if to == from as usize {
+                        component.relative_density(z)
+                    } else {
+                        let ln_slope = target.carry(from as usize, to, z, &mut there);
+                        component.relative_density(&there) * exp(ln_slope)
+                    };
             }
             let ln_q = highest + ln(q);
             // Where the density can't be evaluated there is none.
@@ -217,6 +226,12 @@ impl Importance {
     /// The chart of the coordinates of draw `i`.
     pub fn chart(&self, i: usize) -> usize {
         self.chart[i] as usize
+    }
+
+    /// [`Charted::values`] of draw `i`.
+    pub fn values(&self, i: usize) -> &[f64] {
+        let width = self.values.len() / self.ln_density.len().max(1);
+        &self.values[i * width..(i + 1) * width]
     }
 
     /// The log density of draw `i`.

@@ -99,6 +99,51 @@ pub(super) fn climb(
     Some(Summit { z, ln_density: value, hessian })
 }
 
+/// The white coordinates of a normal approximation by the inverse of its factor, which saves
+/// the divisions of [`Laplace::coordinates`] to a chain.
+#[derive(Debug)]
+pub(super) struct Whitening<'a> {
+    mode: &'a [f64],
+    /// $L^{-1}$, `[dim, dim]`.
+    inverse: Vec<f64>,
+}
+
+impl<'a> Whitening<'a> {
+    pub(super) fn new(laplace: &'a Laplace) -> Self {
+        let n = laplace.mode.len();
+        let (mut inverse, mut column) = (vec![0.0; n * n], vec![0.0; n]);
+        for j in 0..n {
+            column.fill(0.0);
+            column[j] = 1.0;
+            forward(&laplace.factor, n, &mut column);
+            for (i, v) in column.iter().enumerate().skip(j) {
+                inverse[i * n + j] = *v;
+            }
+        }
+        Self { mode: &laplace.mode, inverse }
+    }
+
+    /// Coordinates of white coordinates.
+    pub(super) fn coordinates(&self, xi: &[f64], z: &mut [f64]) {
+        z.copy_from_slice(self.mode);
+        for ((i, x), row) in xi.iter().enumerate().zip(self.inverse.chunks_exact(xi.len())) {
+            for (z, m) in z.iter_mut().zip(&row[..=i]) {
+                *z += m * x;
+            }
+        }
+    }
+
+    /// The gradient in white coordinates, in place.
+    pub(super) fn gradient(&self, g: &mut [f64]) {
+        let n = g.len();
+        // From the last one up, as each needs those before it.
+        for i in (0..n).rev() {
+            let row = &self.inverse[i * n..=i * n + i];
+            g[i] = row.iter().zip(&g[..=i]).map(|(m, g)| m * g).sum();
+        }
+    }
+}
+
 impl Laplace {
     /// Climbs from `start` to the mode; `None` when the density can't be evaluated.
     pub fn at_mode(posterior: &mut Posterior<'_>, start: &[f64]) -> Option<Self> {
@@ -134,17 +179,42 @@ impl Laplace {
 
     /// $(z-\hat z)^TH(z-\hat z)$.
     pub fn square_distance(&self, z: &[f64]) -> f64 {
+        const FEW: usize = 16;
         let n = self.mode.len();
-        (0..n)
-            .map(|j| {
-                let u: f64 = (j..n).map(|i| self.factor[i * n + j] * (z[i] - self.mode[i])).sum();
-                u * u
-            })
-            .sum()
+        let (mut few, mut many) = ([0.0; FEW], Vec::new());
+        let u = if n <= FEW {
+            &mut few[..n]
+        } else {
+            many.resize(n, 0.0);
+            many.as_mut_slice()
+        };
+        for (i, (z, m)) in z.iter().zip(&self.mode).enumerate() {
+            for (u, l) in u.iter_mut().zip(&self.factor[i * n..=i * n + i]) {
+                *u += l * (z - m);
+            }
+        }
+        u.iter().map(|u| u * u).sum()
     }
+}
 
-    /// The gradient in white coordinates, in place.
-    pub fn whiten_gradient(&self, g: &mut [f64]) {
-        forward(&self.factor, g.len(), g);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whitening_is_that_of_the_factor() {
+        let factor = vec![2.0, 0.0, 0.0, -0.4, 1.5, 0.0, 0.9, 0.2, 0.7];
+        let laplace = Laplace { mode: vec![0.3, -1.0, 2.0], factor, ln_density: 0.0 };
+        let whitening = Whitening::new(&laplace);
+        let xi = [0.7, -1.1, 0.4];
+        let (mut z, mut other) = ([0.0; 3], [0.0; 3]);
+        laplace.coordinates(&xi, &mut z);
+        whitening.coordinates(&xi, &mut other);
+        let (mut g, mut solved) = ([1.2, -0.3, 0.8], [1.2, -0.3, 0.8]);
+        whitening.gradient(&mut g);
+        forward(&laplace.factor, 3, &mut solved);
+        for (a, b) in z.iter().chain(&g).zip(other.iter().chain(&solved)) {
+            assert!((a - b).abs() < 1e-14, "{a} {b}");
+        }
     }
 }

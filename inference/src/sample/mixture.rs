@@ -106,6 +106,20 @@ impl Component {
         self.ln_norm - 0.5 * (DEGREES + d) * ln(1.0 + self.laplace.square_distance(z) / DEGREES)
     }
 
+    /// The density divided by that at the location.
+    pub(super) fn relative_density(&self, z: &[f64]) -> f64 {
+        // (1 + d²/ν) to the power of minus (ν + d)/2, a whole number or half of an odd one.
+        let stretch = 1.0 + self.laplace.square_distance(z) / DEGREES;
+        let twice = DEGREES as usize + z.len();
+        let root = if twice.is_multiple_of(2) { 1.0 } else { stretch.sqrt() };
+        1.0 / (stretch.powi((twice / 2) as i32) * root)
+    }
+
+    /// The log density at the location.
+    pub(super) fn ln_summit(&self) -> f64 {
+        self.ln_norm
+    }
+
     /// Draws `z`.
     pub fn draw(&self, rng: &mut PhiloxRng, chi: &ChiSquared<f64>, z: &mut [f64]) {
         let stretch = (DEGREES / chi.sample(rng)).sqrt();
@@ -146,6 +160,20 @@ mod tests {
             }
         }
         assert!((total - 1.0).abs() < 1e-6, "{total}");
+    }
+
+    #[test]
+    fn relative_densities_are_those_of_the_logarithm() {
+        let component = Component::new(laplace([0.3, -1.0], [1.3, 0.0, 0.4, 2.0], 0.0), 0, 1.0);
+        let odd = Laplace { mode: vec![0.2], factor: vec![1.7], ln_density: 0.0 };
+        let odd = Component::new(odd, 0, 1.0);
+        for i in 0..50 {
+            let z = [0.3 * f64::from(i), -0.7 * f64::from(i)];
+            for (c, z) in [(&component, &z[..]), (&odd, &z[..1])] {
+                let ln = c.relative_density(z).ln() + c.ln_summit();
+                assert!((ln - c.ln_density(z)).abs() < 1e-12, "{z:?}: {ln}");
+            }
+        }
     }
 
     #[test]

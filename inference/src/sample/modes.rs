@@ -110,7 +110,11 @@ impl<'a, 'b> OnCharts<'a, 'b> {
 impl Charted for OnCharts<'_, '_> {
     fn ln_density(&mut self, k: usize, z: &[f64]) -> f64 {
         self.turn_to(k);
-        self.posterior.ln_density_value(z)
+        self.posterior.quick_ln_density_value(z)
+    }
+
+    fn values(&self) -> &[f64] {
+        self.posterior.values()
     }
 
     fn carry(&mut self, from: usize, to: usize, z: &[f64], out: &mut [f64]) -> f64 {

@@ -11,7 +11,7 @@
 
 use super::chains::{Charts, Walkers};
 use super::importance::{ADAPTATIONS, Importance};
-use super::laplace::Laplace;
+use super::laplace::{Laplace, Whitening};
 use super::method::{
     RIDGE_EFFICIENCY, RIDGE_PROPOSALS, SampleOptions, has_corners, open_among, open_scalars,
 };
@@ -129,7 +129,9 @@ struct InOrder<'a> {
 
 impl<'a> InOrder<'a> {
     fn of(evaluator: &'a mut Evaluator, y: &[f64]) -> Self {
-        let is_faster = evaluator.lowered().model.noise() == NoiseKind::Rician;
+        // Single precision has an order of its own.
+        let is_faster = evaluator.lowered().model.noise() == NoiseKind::Rician
+            && !evaluator.has_single_precision();
         let plan = is_faster.then(|| {
             let ordered = evaluator.lowered().plan.ordered(y);
             evaluator.set_plan(Arc::new(ordered))
@@ -149,7 +151,7 @@ impl Drop for InOrder<'_> {
 /// The posterior in white coordinates.
 struct White<'a, 'b> {
     posterior: &'a mut Posterior<'b>,
-    laplace: &'a Laplace,
+    whitening: &'a Whitening<'a>,
     z: &'a mut [f64],
 }
 
@@ -159,9 +161,9 @@ impl LnDensity for White<'_, '_> {
     }
 
     fn ln_density(&mut self, xi: &[f64], gradient: &mut [f64]) -> f64 {
-        self.laplace.coordinates(xi, self.z);
-        let value = self.posterior.ln_density(self.z, gradient);
-        self.laplace.whiten_gradient(gradient);
+        self.whitening.coordinates(xi, self.z);
+        let value = self.posterior.quick_ln_density(self.z, gradient);
+        self.whitening.gradient(gradient);
         value
     }
 }
@@ -170,6 +172,7 @@ impl LnDensity for White<'_, '_> {
 struct OnModes<'a, 'b> {
     posterior: &'a mut Posterior<'b>,
     modes: &'a [Mode],
+    whitenings: Vec<Whitening<'a>>,
     /// The mode of each chain.
     of_chain: Vec<usize>,
     /// The mode whose chart the posterior has; none at first, as importance sampling may
@@ -185,14 +188,14 @@ impl Charts for OnModes<'_, '_> {
             self.posterior.set_chart(self.modes[mode].chart.clone());
             self.current = Some(mode);
         }
-        let laplace = &self.modes[mode].laplace;
-        White { posterior: &mut *self.posterior, laplace, z: &mut self.z }
+        let whitening = &self.whitenings[mode];
+        White { posterior: &mut *self.posterior, whitening, z: &mut self.z }
     }
 
     fn values(&mut self, k: usize, white: &[f64], out: &mut [f64]) {
-        let Mode { chart, laplace, .. } = &self.modes[self.of_chain[k]];
-        laplace.coordinates(white, &mut self.z);
-        chart.to_values(&self.z, out);
+        let mode = self.of_chain[k];
+        self.whitenings[mode].coordinates(white, &mut self.z);
+        self.modes[mode].chart.to_values(&self.z, out);
     }
 }
 
@@ -265,6 +268,7 @@ impl Sampler {
             return out;
         }
         out.modes = modes::count(&modes);
+        posterior.quicken();
         let own = || PhiloxRng::new(seed, row, OWN_STREAM);
         match options.method {
             SampleMethod::Laplace => {
@@ -353,7 +357,7 @@ fn normal(
         for _ in 0..options.stored() {
             let xi: Vec<f64> = (0..z.len()).map(|_| StandardNormal.sample(rng)).collect();
             laplace.coordinates(&xi, &mut z);
-            let ln_density = posterior.ln_density_value(&z);
+            let ln_density = posterior.quick_ln_density_value(&z);
             ln_ratios.push(ln_density + 0.5 * xi.iter().map(|v| v * v).sum::<f64>());
             trace.draws.push(plain(ln_density));
             out.values.extend_from_slice(posterior.values());
@@ -385,7 +389,7 @@ fn weigh(
         ADAPTATIONS,
         rng,
     );
-    resample(modes, options, options.proposals, importance, rng, out, indices);
+    resample(options, options.proposals, importance, rng, out, indices);
 }
 
 /// Draws of a mixture along the ridges of the scalars `open` of a posterior of one mode,
@@ -414,13 +418,12 @@ fn weigh_along(
     let mut mixture = components_of_ridges(nodes);
     let proposals = options.proposals.max(RIDGE_PROPOSALS);
     importance.draw(&mut OnCharts::new(posterior, modes), &mut mixture, proposals, 0, rng);
-    resample(modes, options, proposals, importance, rng, out, indices);
+    resample(options, proposals, importance, rng, out, indices);
     importance.effective >= RIDGE_EFFICIENCY * proposals as f64
 }
 
 /// Draws of equal weight.
 fn resample(
-    modes: &[Mode],
     options: &SampleOptions,
     proposals: usize,
     importance: &Importance,
@@ -437,12 +440,10 @@ fn resample(
     });
     rows(out, options);
     importance.resample(count, rng, indices);
-    let mut x = vec![0.0; out.width];
     let mut at = indices.iter().map(|i| *i as usize);
     for trace in &mut out.traces {
         for i in at.by_ref().take(options.stored()) {
-            modes[importance.chart(i)].chart.to_values(importance.coordinates(i), &mut x);
-            out.values.extend_from_slice(&x);
+            out.values.extend_from_slice(importance.values(i));
             trace.draws.push(plain(importance.ln_density(i)));
         }
     }
@@ -491,7 +492,9 @@ fn chains(
         (xi, rng)
     };
     let starts = (0..of_chain.len()).map(start).collect();
-    let mut charts = OnModes { posterior, modes, of_chain, current: None, z: vec![0.0; dim] };
+    let whitenings = modes.iter().map(|m| Whitening::new(&m.laplace)).collect();
+    let z = vec![0.0; dim];
+    let mut charts = OnModes { posterior, modes, whitenings, of_chain, current: None, z };
     let Some(mut walkers) = Walkers::start(&mut charts, starts, options) else { return };
     let axes: Vec<usize> =
         model.free().iter().filter(|f| f.kind == FreeKind::Axis).map(|f| f.at).collect();

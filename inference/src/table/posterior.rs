@@ -25,17 +25,14 @@ pub(crate) fn table(
     let total: usize = times.iter().sum();
     let mut values = vec![Vec::with_capacity(total); names.len()];
     let mut sigma = Vec::new();
-    let mut row = vec![0.0; names.len()];
     for (v, p) in posteriors.iter().enumerate() {
         let fixed: Vec<f64> = batch.fixed.iter().map(|f| f[v]).collect();
-        for x in p.values.chunks_exact(p.width.max(1)) {
-            model.fill_columns(x, &fixed, &mut row);
-            for (column, value) in values.iter_mut().zip(&row) {
-                column.push(*value);
-            }
-            if free_sigma {
-                sigma.push(x[model.values()]);
-            }
+        let rows = || p.values.chunks_exact(p.width.max(1));
+        for (column, values) in model.columns().iter().zip(&mut values) {
+            column.extend(rows(), &fixed, values);
+        }
+        if free_sigma {
+            sigma.extend(rows().map(|x| x[model.values()]));
         }
     }
     let mut out = Columns::default();

@@ -99,16 +99,8 @@ pub(crate) fn voxel(
         axis_rows.push((at, axis(model, posterior, at, &convergence_of, workspace)));
     }
     let count = posterior.values.len() / width.max(1);
-    let mut table = vec![0.0; count * model.columns().len()];
-    for (x, out) in posterior
-        .values
-        .chunks_exact(width.max(1))
-        .zip(table.chunks_mut(model.columns().len().max(1)))
-    {
-        model.fill_columns(x, fixed, out);
-    }
-    let mut column = vec![0.0; count];
-    for (c, info) in model.columns().iter().enumerate() {
+    let mut column = Vec::with_capacity(count);
+    for info in model.columns() {
         if let Some((compartment, part)) = info.axis_part() {
             let Some((_, s)) =
                 axis_rows.iter().find(|(at, _)| info.free_value() == Some(at + part))
@@ -139,9 +131,8 @@ pub(crate) fn voxel(
         if info.is_constant() {
             continue;
         }
-        for (v, x) in column.iter_mut().zip(table.chunks(model.columns().len())) {
-            *v = x[c];
-        }
+        column.clear();
+        info.extend(posterior.values.chunks_exact(width.max(1)), fixed, &mut column);
         let summary = summary_of(&column, workspace);
         let prior = info.free_value().map_or(f64::NAN, |k| prior_sd[k]);
         rows.push(Row {
@@ -153,9 +144,8 @@ pub(crate) fn voxel(
     }
     if width > model.values() {
         let k = model.values();
-        for (v, x) in column.iter_mut().zip(posterior.values.chunks_exact(width)) {
-            *v = x[k];
-        }
+        column.clear();
+        column.extend(posterior.values.chunks_exact(width).map(|x| x[k]));
         let summary = summary_of(&column, workspace);
         rows.push(Row {
             parameter: "sigma".into(),

@@ -27,7 +27,7 @@ impl Posterior<'_> {
     }
 
     /// The logarithm of the priors alone, summed in the order of their slopes.
-    fn ln_priors(&self) -> f64 {
+    pub(super) fn ln_priors(&self) -> f64 {
         let mut total = self.constant;
         for (k, prior) in &self.priors {
             total += prior.ln_density(self.x[*k]).0;
