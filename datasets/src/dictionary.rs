@@ -181,22 +181,23 @@ pub fn read_dictionary_table(path: &Path) -> Result<DictionaryTable> {
             points * entries
         )));
     }
-    let mut place = Vec::with_capacity(rows);
-    let mut seen = vec![false; rows];
-    for row in 0..rows {
+    let place_of = |row: usize| {
         let mut point = 0;
         for (c, axis) in table.axes.iter().enumerate() {
             let x = columns[c][row];
             let k = axis.nodes.iter().position(|n| *n == x).unwrap_or(0);
             point = point * axis.nodes.len() + k;
         }
-        let to = point * entries + entry_of.get(&key(row)).copied().unwrap_or(0);
-        if std::mem::replace(&mut seen[to], true) {
+        point * entries + entry_of.get(&key(row)).copied().unwrap_or(0)
+    };
+    let place: Vec<usize> = (0..rows).map(place_of).collect();
+    let mut seen = vec![false; rows];
+    for (row, to) in place.iter().enumerate() {
+        if std::mem::replace(&mut seen[*to], true) {
             return Err(wrong(format!(
                 "row {row} (counted from 0) has the parameters, shell and cosine of a row before it"
             )));
         }
-        place.push(to);
     }
     let ordered = |name: &str| match at(name) {
         Some(c) => {
