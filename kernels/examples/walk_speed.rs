@@ -140,7 +140,7 @@ fn crowds() -> Vec<(String, Shape, f64, Vec<usize>)> {
     let begin = Instant::now();
     let mesh = Mesh::new(vertices, &faces, None, 0.0).unwrap();
     let name = format!("mesh of {} faces ({:.2} s)", mesh.len(), begin.elapsed().as_secs_f64());
-    out.push((name, Shape::Mesh(mesh), 5.0, vec![0]));
+    out.push((name, Shape::Mesh(Box::new(mesh)), 5.0, vec![0]));
     out
 }
 

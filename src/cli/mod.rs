@@ -92,7 +92,7 @@ enum Verb {
     Align(align::AlignArgs),
     Reconstruct(reconstruct::ReconstructArgs),
     Simulate(simulate::SimulateArgs),
-    Track(track::TrackArgs),
+    Track(Box<track::TrackArgs>),
     Response(response::ResponseArgs),
     Diagnose(diagnose::DiagnoseArgs),
     Report(report::ReportArgs),

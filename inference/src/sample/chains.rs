@@ -29,7 +29,7 @@ const TRIALS: usize = 12;
 /// Quarter turns with a lower mean acceptance are not made.
 const ACCEPTED: f64 = 0.7;
 /// Chains agree where no split R-hat is larger.
-const AGREED: f64 = 1.008;
+const AGREED: f64 = 1.0075;
 /// Draws of chains further apart are warm-up.
 const APART: f64 = 1.1;
 /// The share of the draws that is enough, however few they are.

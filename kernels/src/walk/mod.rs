@@ -102,7 +102,7 @@ pub enum Shape {
     /// Many round walls in a periodic cell.
     Rounds(Rounds),
     /// A closed mesh.
-    Mesh(Mesh),
+    Mesh(Box<Mesh>),
 }
 
 impl Shape {

@@ -525,7 +525,7 @@ impl Tissue<'_> {
         };
         let mesh = Mesh::new(vertices, &triangles.faces, cell, permeability)
             .map_err(|e| SubstrateError::key("substrate.file", e.to_string()))?;
-        Ok(Shape::Mesh(mesh))
+        Ok(Shape::Mesh(Box::new(mesh)))
     }
 
     fn start(

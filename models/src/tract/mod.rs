@@ -13,6 +13,7 @@
 //! `models/tests/tracking.rs`.
 
 mod field;
+#[cfg(feature = "graph")]
 pub mod graph;
 mod orientation_function;
 mod placement;
