@@ -48,7 +48,7 @@ fn axes(n: usize) -> Vec<[f64; 3]> {
 }
 
 /// Lobes along circles about the middle of the grid, and a weaker one along z.
-fn field() -> Lattice<f32> {
+fn field() -> Option<Lattice<f32>> {
     let width = count(ORDER).next_multiple_of(8);
     let middle = (N as f64 - 1.0) / 2.0;
     let mut values = Vec::with_capacity(N * N * N * width);
@@ -67,7 +67,7 @@ fn field() -> Lattice<f32> {
         }
     }
     let identity = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
-    Lattice::new([N; 3], width, values, identity).unwrap_or_else(|| unreachable!())
+    Lattice::new([N; 3], width, values, identity)
 }
 
 fn limits(steps: u32) -> Limits {
@@ -114,7 +114,7 @@ fn speed<R: Rule>(name: &str, rule: &R, two: bool) {
 
 fn main() {
     let two = std::env::args().any(|a| a == "2");
-    let field = field();
+    let Some(field) = field() else { return };
     let table = AxisTable::new(ORDER, &axes(362));
     let peaks = Peaks { axes: &table, threshold: 0.01, relative: 0.25, cos_separation: 0.707 };
     let functions = Functions { field: &field, peaks };
