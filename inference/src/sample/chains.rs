@@ -9,8 +9,8 @@
 //! After the draws that were asked for, the split R-hat of every value and of its distance
 //! from its mean is looked at, and the effective number of draws, in the tails as well; where an
 //! R-hat is above [`AGREED`] or draws are too few to be trusted, the chains go on to twice their
-//! length, [`NutsOptions::doublings`] times at most, for want of draws in the tails
-//! [`TAIL_DOUBLINGS`] times. Nothing is thrown away but by chains that were so far apart
+//! length, [`NutsOptions::doublings`] times at most, after the first two only where they are in
+//! [`REACH`] and not for want of draws in the tails alone. Nothing is thrown away but by chains that were so far apart
 //! ([`APART`]) that they had not arrived: what they drew was warm-up.
 //!
 //! Source: Hoffman & Gelman 2014, JMLR 15:1593, section 3.2 (dual averaging); Gelman & Rubin
@@ -31,14 +31,17 @@ const TRIALS: usize = 12;
 const ACCEPTED: f64 = 0.7;
 /// Chains agree where no split R-hat is larger.
 const AGREED: f64 = 1.0075;
+/// Later doublings, which halve the distance, are for chains no further apart than this.
+const REACH: f64 = 1.03;
 /// Draws of chains further apart are warm-up.
 const APART: f64 = 1.1;
 /// The share of the draws that is enough, however few they are.
 const FEW: f64 = 0.25;
 /// Where the tails begin, in standard deviations.
 const TAIL: f64 = 1.645;
-/// Times that chains are made twice as long for their tails alone.
-const TAIL_DOUBLINGS: usize = 2;
+/// Times that chains are made twice as long whatever is wrong; later only where that
+/// will do, and not for their tails alone.
+const EARLY_DOUBLINGS: usize = 2;
 /// Dual averaging: shrinkage, early draws that count less, decay.
 const GAMMA: f64 = 0.05;
 const EARLY: f64 = 10.0;
@@ -170,8 +173,10 @@ impl Walkers {
             let found = self.judge(width, products);
             // Few draws are asked for by those who want no more.
             let enough = ESS_A_CHAIN.min(FEW * wanted as f64) * self.walkers.len() as f64;
-            let tails_do = found.tails >= enough || doubling >= TAIL_DOUBLINGS;
-            if found.rhat <= AGREED && found.bulk >= enough && tails_do {
+            let is_late = doubling >= EARLY_DOUBLINGS;
+            let is_done = found.rhat <= AGREED && found.bulk >= enough;
+            let is_far = found.rhat > REACH || found.bulk < 0.5 * enough;
+            if (is_done && (is_late || found.tails >= enough)) || (is_late && is_far) {
                 break;
             }
             if found.rhat > APART {
