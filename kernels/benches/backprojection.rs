@@ -10,8 +10,8 @@
 #![allow(missing_docs, clippy::print_stdout)]
 
 use cpu_time::ProcessTime;
-use microtome_kernels::backprojection::{Sample, Weights, backproject};
-use microtome_kernels::ray::{Beam, Grid, Panel, View};
+use microtome_kernels::backprojection::{Weights, backproject};
+use microtome_kernels::ray::{Beam, Grid, Panel, Real, View};
 use std::f64::consts::{PI, TAU};
 use std::hint::black_box;
 
@@ -57,7 +57,7 @@ fn circle(views: usize, source: Option<f64>, pitch: f64, turn: f64) -> Vec<View>
         .collect()
 }
 
-fn case<T: Sample>(name: &str, grid: &Grid, panel: Panel, views: &[View], floor: f64) {
+fn case<T: Real>(name: &str, grid: &Grid, panel: Panel, views: &[View], floor: f64) {
     let mut x = vec![T::default(); grid.len()];
     let rays = views.len() * panel.nu * panel.nv;
     let y: Vec<T> = (0..rays).map(|i| T::narrow(((i * 37 + 11) % 101) as f64 / 50.0)).collect();

@@ -60,9 +60,6 @@ pub(crate) trait Lanes: Copy {
     /// Lane l is number `index[l] mod 16` of the sixteen numbers of `low` and `high`; the
     /// index is the word of the lane.
     fn pick(low: Self, high: Self, index: Self) -> Self;
-    /// Asks for the cache line of a number; nothing more.
-    #[inline(always)]
-    fn prefetch<T>(_number: &T) {}
     /// Lane 0.
     #[inline(always)]
     fn first(self) -> f64 {
@@ -159,41 +156,14 @@ impl<const FMA: bool> Lanes for Array<FMA> {
     fn store(self, b: &mut Block) {
         *b = self.0;
     }
-    #[inline(always)]
-    fn add(self, o: Self) -> Self {
-        self.zip(o, |a, b| a + b)
-    }
-    #[inline(always)]
-    fn sub(self, o: Self) -> Self {
-        self.zip(o, |a, b| a - b)
-    }
-    #[inline(always)]
-    fn mul(self, o: Self) -> Self {
-        self.zip(o, |a, b| a * b)
-    }
-    #[inline(always)]
-    fn div(self, o: Self) -> Self {
-        self.zip(o, |a, b| a / b)
-    }
-    #[inline(always)]
-    fn madd(self, b: Self, c: Self) -> Self {
-        Self(std::array::from_fn(|l| madd::<FMA>(self.0[l], b.0[l], c.0[l])))
-    }
-    #[inline(always)]
-    fn nmadd(self, b: Self, c: Self) -> Self {
-        Self(std::array::from_fn(|l| madd::<FMA>(-self.0[l], b.0[l], c.0[l])))
-    }
-    #[inline(always)]
-    fn abs(self) -> Self {
-        Self(self.0.map(f64::abs))
-    }
-    #[inline(always)]
-    fn sqrt(self) -> Self {
-        Self(self.0.map(f64::sqrt))
-    }
-    #[inline(always)]
-    fn copysign(self, sign: Self) -> Self {
-        self.zip(sign, f64::copysign)
+    arithmetic!(f64);
+    each! {
+        div(o) = |a: f64, o: f64| a / o;
+        nmadd(b, c) = |a: f64, b: f64, c: f64| madd::<FMA>(-a, b, c);
+        abs() = f64::abs;
+        sqrt() = f64::sqrt;
+        copysign(sign) = f64::copysign;
+        floor() = f64::floor;
     }
     #[inline(always)]
     fn ge(self, o: Self) -> Self::Mask {
@@ -210,18 +180,6 @@ impl<const FMA: bool> Lanes for Array<FMA> {
     #[inline(always)]
     fn load_single(b: &[f32; LANES]) -> Self {
         Self(b.map(f64::from))
-    }
-    #[inline(always)]
-    fn floor(self) -> Self {
-        Self(self.0.map(f64::floor))
-    }
-    #[inline(always)]
-    fn min(self, o: Self) -> Self {
-        self.zip(o, |a, b| if a < b { a } else { b })
-    }
-    #[inline(always)]
-    fn max(self, o: Self) -> Self {
-        self.zip(o, |a, b| if a > b { a } else { b })
     }
     #[inline(always)]
     fn pick(low: Self, high: Self, index: Self) -> Self {
@@ -291,27 +249,6 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub(crate) struct Avx2(__m256d, __m256d);
 
-    macro_rules! wide {
-        ($($name:ident($($arg:ident),*) = $body:expr;)*) => {
-            $(#[inline(always)]
-            fn $name(self $(, $arg: Self)*) -> Self {
-                let a = self.0;
-                $(let $arg = $arg.0;)*
-                // SAFETY: see the head of the module.
-                Self(unsafe { $body(a $(, $arg)*) })
-            })*
-        };
-    }
-    macro_rules! halves {
-        ($($name:ident($($arg:ident),*) = $body:expr;)*) => {
-            $(#[inline(always)]
-            fn $name(self $(, $arg: Self)*) -> Self {
-                // SAFETY: see the head of the module.
-                unsafe { Self($body(self.0 $(, $arg.0)*), $body(self.1 $(, $arg.1)*)) }
-            })*
-        };
-    }
-
     impl Avx512 {
         #[inline(always)]
         pub(crate) fn of(v: __m512d) -> Self {
@@ -376,11 +313,6 @@ mod x86 {
         fn first(self) -> f64 {
             // SAFETY: see the head of the module.
             unsafe { _mm512_cvtsd_f64(self.0) }
-        }
-        #[inline(always)]
-        fn prefetch<T>(number: &T) {
-            // SAFETY: see the head of the module; the address is that of a reference.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(number).cast()) }
         }
         #[inline(always)]
         fn load_single(b: &[f32; 8]) -> Self {
@@ -461,11 +393,6 @@ mod x86 {
         fn first(self) -> f64 {
             // SAFETY: see the head of the module.
             unsafe { _mm256_cvtsd_f64(self.0) }
-        }
-        #[inline(always)]
-        fn prefetch<T>(number: &T) {
-            // SAFETY: see the head of the module; the address is that of a reference.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(number).cast()) }
         }
         #[inline(always)]
         fn load_single(b: &[f32; 8]) -> Self {

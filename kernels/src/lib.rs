@@ -6,6 +6,9 @@
 //! the project is in this crate, in `lanes.rs` and `single/lanes.rs`: the vector instructions and the
 //! run-time dispatch over the levels of [`simd`].
 
+#[macro_use]
+mod operations;
+
 pub mod abreast;
 pub mod backprojection;
 pub mod correlation;

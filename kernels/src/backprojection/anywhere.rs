@@ -7,13 +7,14 @@
 
 use super::matrix::{Matrix, NEAR};
 use super::pack::Pack;
-use super::{CHUNK_VIEWS, Job, Loop, Sample, at_level};
+use super::{CHUNK_VIEWS, Job, Loop, at_level};
+use crate::ray::Real;
 use rayon::prelude::*;
 
 /// Voxels at once.
 const BLOCK: usize = 8;
 
-pub(super) fn backproject<T: Sample>(job: Job<'_, T>, volume: &mut [T]) {
+pub(super) fn backproject<T: Real>(job: Job<'_, T>, volume: &mut [T]) {
     let [nx, ny, nz] = job.grid.shape;
     let [nu, nv] = [job.panel.nu, job.panel.nv];
     let width = nu + 3;
@@ -48,7 +49,7 @@ struct Row<'a, T> {
     row: &'a mut [T],
 }
 
-impl<T: Sample> Loop<T> for Row<'_, T> {
+impl<T: Real> Loop<T> for Row<'_, T> {
     #[inline(always)]
     fn run<P: Pack<Item = T>>(mut self) {
         let (y, z) = (self.y as f64, self.z as f64);
@@ -87,7 +88,7 @@ fn integer(v: f64) -> i32 {
     (v + 6_755_399_441_055_744.0).to_bits() as i32
 }
 
-impl<T: Sample> Row<'_, T> {
+impl<T: Real> Row<'_, T> {
     /// Adds what neighbouring voxels see of a view.
     #[inline(always)]
     fn add<const ARC: bool>(

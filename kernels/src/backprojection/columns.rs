@@ -8,7 +8,7 @@
 
 use super::matrix::{Matrix, NEAR};
 use super::pack::{LANES_MAX, Pack};
-use super::{CHUNK_VIEWS, Job, Loop, Sample, at_level};
+use super::{CHUNK_VIEWS, Job, Loop, at_level};
 use crate::ray::Real;
 use rayon::prelude::*;
 
@@ -45,7 +45,7 @@ struct Lines<T> {
     size: usize,
 }
 
-fn transposed<T: Sample>(job: &Job<'_, T>) -> Lines<T> {
+fn transposed<T: Real>(job: &Job<'_, T>) -> Lines<T> {
     const BLOCK: usize = 16;
     let [nu, nv] = [job.panel.nu, job.panel.nv];
     let height = nv + 2 * MARGIN;
@@ -68,7 +68,7 @@ fn transposed<T: Sample>(job: &Job<'_, T>) -> Lines<T> {
     Lines { values, height, size }
 }
 
-pub(super) fn backproject<T: Sample>(job: Job<'_, T>, volume: &mut [T]) {
+pub(super) fn backproject<T: Real>(job: Job<'_, T>, volume: &mut [T]) {
     let [nx, ny, nz] = job.grid.shape;
     let bytes = (job.panel.nu + 2) * (job.panel.nv + 2 * MARGIN) * size_of::<T>();
     for chunk in job.chunks(bytes, CHUNK_VIEWS) {
@@ -94,7 +94,7 @@ struct Wall<'a, 'b, T> {
     rows: &'a mut [Vec<&'b mut [T]>],
 }
 
-impl<T: Sample> Loop<T> for Wall<'_, '_, T> {
+impl<T: Real> Loop<T> for Wall<'_, '_, T> {
     #[inline(always)]
     fn run<P: Pack<Item = T>>(self) {
         let [nx, _, nz] = self.job.grid.shape;

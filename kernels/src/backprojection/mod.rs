@@ -47,7 +47,7 @@ const CHUNK_BYTES: usize = 32 << 20;
 const CHUNK_VIEWS: usize = 32;
 
 /// `f32` or `f64`, with the registers that hold them.
-pub trait Sample: Real {
+pub trait Sample: Sized {
     /// With fused multiply-add.
     #[doc(hidden)]
     type Fused: Pack<Item = Self>;
@@ -75,22 +75,22 @@ impl Sample for f64 {
 }
 
 /// A loop that is compiled for every level.
-pub(crate) trait Loop<T: Sample> {
+pub(crate) trait Loop<T: Real> {
     /// The body, `#[inline(always)]` so that it takes the instruction set of its caller.
     fn run<P: Pack<Item = T>>(self);
 }
 
 /// Runs a loop with the registers of a level.
 #[allow(unsafe_code)]
-pub(crate) fn at_level<T: Sample, L: Loop<T>>(level: SimdLevel, work: L) {
+pub(crate) fn at_level<T: Real, L: Loop<T>>(level: SimdLevel, work: L) {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx2,fma")]
-    fn avx512<T: Sample, L: Loop<T>>(work: L) {
+    fn avx512<T: Real, L: Loop<T>>(work: L) {
         work.run::<T::Wide>()
     }
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    fn avx2<T: Sample, L: Loop<T>>(work: L) {
+    fn avx2<T: Real, L: Loop<T>>(work: L) {
         work.run::<T::Fused>()
     }
     match level.0 {
@@ -126,7 +126,7 @@ pub struct Weights<'a> {
 ///
 /// # Panics
 /// When a slice has another length than its shape says.
-pub fn backproject<T: Sample>(
+pub fn backproject<T: Real>(
     grid: &Grid,
     panel: Panel,
     views: &[View],
@@ -137,7 +137,7 @@ pub fn backproject<T: Sample>(
     backproject_at(simd::level(), grid, panel, views, weights, projections, volume);
 }
 
-fn backproject_at<T: Sample>(
+fn backproject_at<T: Real>(
     level: SimdLevel,
     grid: &Grid,
     panel: Panel,
@@ -268,7 +268,7 @@ mod tests {
         out
     }
 
-    fn run<T: Sample>(
+    fn run<T: Real>(
         level: SimdLevel,
         grid: &Grid,
         panel: Panel,

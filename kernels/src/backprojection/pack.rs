@@ -35,6 +35,10 @@ pub trait Pack: Copy {
     /// `self * b + c`.
     fn madd(self, b: Self, c: Self) -> Self;
     fn floor(self) -> Self;
+    /// The smaller; `o` where one is NaN.
+    fn min(self, o: Self) -> Self;
+    /// The larger; `o` where one is NaN.
+    fn max(self, o: Self) -> Self;
     /// Entries `at` and `at + 1` of the table `low, high`; `at` is whole, at least 0 and
     /// less than `2 * LANES - 1`.
     fn pick(low: Self, high: Self, at: Self) -> (Self, Self);
@@ -79,54 +83,11 @@ macro_rules! plain {
             fn store(self, to: &mut [$item]) {
                 to[..$n].copy_from_slice(&self.0);
             }
-            #[inline(always)]
-            fn add(self, o: Self) -> Self {
-                let mut out = self;
-                for k in 0..$n {
-                    out.0[k] = self.0[k] + o.0[k];
-                }
-                out
-            }
-            #[inline(always)]
-            fn sub(self, o: Self) -> Self {
-                let mut out = self;
-                for k in 0..$n {
-                    out.0[k] = self.0[k] - o.0[k];
-                }
-                out
-            }
-            #[inline(always)]
-            fn mul(self, o: Self) -> Self {
-                let mut out = self;
-                for k in 0..$n {
-                    out.0[k] = self.0[k] * o.0[k];
-                }
-                out
-            }
-            #[inline(always)]
-            fn div(self, o: Self) -> Self {
-                let mut out = self;
-                for k in 0..$n {
-                    out.0[k] = self.0[k] / o.0[k];
-                }
-                out
-            }
-            #[inline(always)]
-            fn madd(self, b: Self, c: Self) -> Self {
-                let mut out = c;
-                for k in 0..$n {
-                    let (a, b) = (self.0[k], b.0[k]);
-                    out.0[k] = if FMA { a.mul_add(b, c.0[k]) } else { a * b + c.0[k] };
-                }
-                out
-            }
-            #[inline(always)]
-            fn floor(self) -> Self {
-                let mut out = self;
-                for k in 0..$n {
-                    out.0[k] = self.0[k].floor();
-                }
-                out
+            arithmetic!($item);
+            each! {
+                div(o) = |a: $item, o: $item| a / o;
+                floor() = <$item>::floor;
+                hat() = |a: $item| (1.0 - a.abs()).max(0.0);
             }
             #[inline(always)]
             fn pick(low: Self, high: Self, at: Self) -> (Self, Self) {
@@ -153,14 +114,6 @@ macro_rules! plain {
                 }
                 out
             }
-            #[inline(always)]
-            fn hat(self) -> Self {
-                let mut out = self;
-                for k in 0..$n {
-                    out.0[k] = (1.0 - self.0[k].abs()).max(0.0);
-                }
-                out
-            }
         }
     };
 }
@@ -183,10 +136,10 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub struct Wide<R>(R);
 
-    macro_rules! wide {
+    macro_rules! register {
         ($item:ty, $register:ty, $n:literal, $count:expr, $set:ident, $load:ident, $store:ident,
          $add:ident, $sub:ident, $mul:ident, $div:ident, $madd:ident, $floor:ident, $whole:ident, $add_whole:ident, $wholes:ident, $pick:ident,
-         $abs:ident, $max:ident) => {
+         $abs:ident, $min:ident, $max:ident) => {
             impl Pack for Wide<$register> {
                 type Item = $item;
                 const LANES: usize = $n;
@@ -212,35 +165,16 @@ mod x86 {
                     // SAFETY: see the head of the module.
                     unsafe { $store(to.as_mut_ptr(), self.0) }
                 }
-                #[inline(always)]
-                fn add(self, o: Self) -> Self {
-                    // SAFETY: see the head of the module.
-                    Self(unsafe { $add(self.0, o.0) })
-                }
-                #[inline(always)]
-                fn sub(self, o: Self) -> Self {
-                    // SAFETY: see the head of the module.
-                    Self(unsafe { $sub(self.0, o.0) })
-                }
-                #[inline(always)]
-                fn mul(self, o: Self) -> Self {
-                    // SAFETY: see the head of the module.
-                    Self(unsafe { $mul(self.0, o.0) })
-                }
-                #[inline(always)]
-                fn div(self, o: Self) -> Self {
-                    // SAFETY: see the head of the module.
-                    Self(unsafe { $div(self.0, o.0) })
-                }
-                #[inline(always)]
-                fn madd(self, b: Self, c: Self) -> Self {
-                    // SAFETY: see the head of the module.
-                    Self(unsafe { $madd(self.0, b.0, c.0) })
-                }
-                #[inline(always)]
-                fn floor(self) -> Self {
-                    // SAFETY: see the head of the module.
-                    Self(unsafe { $floor::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(self.0) })
+                wide! {
+                    add(o) = $add;
+                    sub(o) = $sub;
+                    mul(o) = $mul;
+                    div(o) = $div;
+                    madd(b, c) = $madd;
+                    floor() = $floor::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>;
+                    min(o) = $min;
+                    max(o) = $max;
+                    hat() = |a| $max($sub($set(1.0), $abs(a)), $set(0.0));
                 }
                 #[inline(always)]
                 fn pick(low: Self, high: Self, at: Self) -> (Self, Self) {
@@ -259,16 +193,11 @@ mod x86 {
                         Self($pick(low.0, i, high.0))
                     }
                 }
-                #[inline(always)]
-                fn hat(self) -> Self {
-                    // SAFETY: see the head of the module.
-                    Self(unsafe { $max($sub($set(1.0), $abs(self.0)), $set(0.0)) })
-                }
             }
         };
     }
 
-    wide!(
+    register!(
         f32,
         __m512,
         16,
@@ -287,9 +216,10 @@ mod x86 {
         _mm512_set1_epi32,
         _mm512_permutex2var_ps,
         _mm512_abs_ps,
+        _mm512_min_ps,
         _mm512_max_ps
     );
-    wide!(
+    register!(
         f64,
         __m512d,
         8,
@@ -308,6 +238,7 @@ mod x86 {
         _mm512_set1_epi64,
         _mm512_permutex2var_pd,
         _mm512_abs_pd,
+        _mm512_min_pd,
         _mm512_max_pd
     );
 }

@@ -4,7 +4,8 @@
 
 use super::matrix::NEAR;
 use super::pack::{LANES_MAX, Pack};
-use super::{Job, Loop, Sample, at_level};
+use super::{Job, Loop, at_level};
+use crate::ray::Real;
 use rayon::prelude::*;
 
 /// Zeros before and after a line of pixels.
@@ -14,7 +15,7 @@ const VIEWS: usize = 64;
 /// Rounding may move a place below the first entry of its table by less than this.
 const SLACK: f64 = 1.0 / 1024.0;
 
-pub(super) fn backproject<T: Sample>(job: Job<'_, T>, parallel: bool, volume: &mut [T]) {
+pub(super) fn backproject<T: Real>(job: Job<'_, T>, parallel: bool, volume: &mut [T]) {
     let [nx, nu] = [job.grid.shape[0], job.panel.nu];
     let length = nu + 2 * MARGIN;
     for chunk in job.chunks(length * size_of::<T>(), VIEWS) {
@@ -46,7 +47,7 @@ struct Row<'a, T, const PARALLEL: bool> {
     row: &'a mut [T],
 }
 
-impl<T: Sample, const PARALLEL: bool> Loop<T> for Row<'_, T, PARALLEL> {
+impl<T: Real, const PARALLEL: bool> Loop<T> for Row<'_, T, PARALLEL> {
     #[inline(always)]
     fn run<P: Pack<Item = T>>(self) {
         let y = self.y as f64;
@@ -116,7 +117,7 @@ impl<T: Sample, const PARALLEL: bool> Loop<T> for Row<'_, T, PARALLEL> {
 
 /// Voxels one by one: beside the source, or too far apart on the detector for a table.
 #[inline(always)]
-fn near_source<T: Sample, P: Pack<Item = T>>(line: &[T], nu: f64, [u0, u1, w0, w1]: [f64; 4]) -> P {
+fn near_source<T: Real, P: Pack<Item = T>>(line: &[T], nu: f64, [u0, u1, w0, w1]: [f64; 4]) -> P {
     let mut values = [T::default(); LANES_MAX];
     for (k, value) in values[..P::LANES].iter_mut().enumerate() {
         let (u, w) = (u0 + u1 * k as f64, w0 + w1 * k as f64);

@@ -15,9 +15,10 @@ use rayon::prelude::*;
 /// Zeros before the first row, and between rows.
 pub(super) const ZEROS: usize = 2;
 /// Numbers that may be read from the start of the last row's end on.
-pub(super) const BEYOND: usize = 16;
-/// Slices and voxels of a row that are copied together.
+pub(super) const BEYOND: usize = 32;
+/// Voxels of a row that are copied together, and those of a line of the volume.
 const TILE: usize = 16;
+const SPAN: usize = 32;
 
 /// Slices `[begin, end)` and rows `[row, row + rows)` of a grid.
 #[derive(Clone, Copy, Debug)]
@@ -57,11 +58,15 @@ impl Brick {
     /// is never cut.
     pub(super) fn cut(&self, numbers: usize, slices: usize) -> Vec<Self> {
         let rows = (numbers.saturating_sub(3 * TILE) / self.stride).clamp(1, self.rows);
-        let thick = (numbers / apart(rows, self.stride)).clamp(1, slices);
+        self.cut_rows(rows, (numbers / apart(rows, self.stride)).clamp(1, slices))
+    }
+
+    /// Cuts into bricks of at most so many rows and slices.
+    pub(super) fn cut_rows(&self, rows: usize, slices: usize) -> Vec<Self> {
         let mut out = Vec::new();
-        for begin in (self.begin..self.end).step_by(thick) {
+        for begin in (self.begin..self.end).step_by(slices) {
             for row in (self.row..self.row + self.rows).step_by(rows) {
-                let end = (begin + thick).min(self.end);
+                let end = (begin + slices).min(self.end);
                 let rows = rows.min(self.row + self.rows - row);
                 out.push(Self { begin, end, row, rows, slice: apart(rows, self.stride), ..*self });
             }
@@ -98,27 +103,54 @@ impl Brick {
 
     /// The copy of this part of a volume.
     pub(super) fn copy<T: Real>(&self, grid: &Grid, volume: &[T]) -> Vec<T> {
+        let mut copy = Vec::new();
+        self.copy_to(grid, volume, &mut copy);
+        copy
+    }
+
+    /// The same in memory that was a copy of another brick.
+    pub(super) fn copy_to<T: Real>(&self, grid: &Grid, volume: &[T], copy: &mut Vec<T>) {
         let (slab, first) = self.in_volume(grid);
         let of = grid.strides();
         let (along, down) = (of[self.lane_axis], of[self.row_axis]);
         let volume = &volume[first..];
-        let mut copy = vec![T::default(); ZEROS + self.len() + BEYOND];
+        copy.clear();
+        copy.resize(ZEROS + self.len() + BEYOND, T::default());
         let rows = &mut copy[ZEROS..ZEROS + self.len()];
         rows.par_chunks_mut(TILE * self.slice).enumerate().for_each(|(tile, out)| {
-            for r in 0..self.rows {
+            let volume = &volume[tile * TILE * slab.step..];
+            // Across the lanes, the axis that is contiguous in the volume is the inner one.
+            let mut axes =
+                [[out.len() / self.slice, slab.step, self.slice], [self.rows, down, self.stride]];
+            if slab.step == 1 {
+                axes.reverse();
+            }
+            let [[outer, outer_from, outer_to], [inner, inner_from, inner_to]] = axes;
+            let mut lines = [[T::default(); SPAN]; TILE];
+            for o in 0..outer {
                 for c in (0..self.lanes).step_by(TILE) {
-                    let n = TILE.min(self.lanes - c);
-                    for (s, out) in out.chunks_mut(self.slice).enumerate() {
-                        let from = (tile * TILE + s) * slab.step + r * down + c * along;
-                        let out = &mut out[r * self.stride + c..][..n];
-                        for (k, out) in out.iter_mut().enumerate() {
-                            *out = volume[from + k * along];
+                    for i in (0..inner).step_by(SPAN) {
+                        let (lanes, count) = (TILE.min(self.lanes - c), SPAN.min(inner - i));
+                        let (from, to) =
+                            (o * outer_from + i * inner_from, o * outer_to + i * inner_to);
+                        // Lines of the volume are far apart: all are asked for at once.
+                        for (k, line) in lines.iter_mut().take(lanes).enumerate() {
+                            let from = &volume[from + (c + k) * along..];
+                            if inner_from == 1 {
+                                line[..count].copy_from_slice(&from[..count]);
+                            } else {
+                                let from = from.iter().step_by(inner_from);
+                                line[..count].iter_mut().zip(from).for_each(|(to, v)| *to = *v);
+                            }
+                        }
+                        for i in 0..count {
+                            let to = &mut out[to + i * inner_to + c..][..lanes];
+                            to.iter_mut().zip(&lines).for_each(|(to, line)| *to = line[i]);
                         }
                     }
                 }
             }
         });
-        copy
     }
 }
 
@@ -127,22 +159,32 @@ pub(super) fn sums_of(brick: &Brick) -> Vec<f64> {
     vec![0.0; brick.len() + LANES]
 }
 
-/// Where the sums begin in their memory.
-pub(super) fn sums_from(sums: &[f64]) -> usize {
-    sums.as_ptr().align_offset(size_of::<Block>()).min(LANES)
+/// Where numbers that begin at a cache line begin in their memory.
+pub(super) fn sums_from<T>(sums: &[T]) -> usize {
+    let line = size_of::<Block>();
+    sums.as_ptr().align_offset(line).min(line / size_of::<T>())
+}
+
+/// Adds numbers to as many others.
+#[inline(always)]
+fn plus<S: Real, T: Real>(out: &mut [T], of: &[S]) {
+    for (out, of) in out.iter_mut().zip(of) {
+        *out = T::narrow(out.wide() + of.wide());
+    }
 }
 
 /// Adds what stands in the memory of bricks of one pass to the volume.
-pub(super) fn add<T: Real>(grid: &Grid, bricks: &[(Brick, Vec<f64>)], volume: &mut [T]) {
+pub(super) fn add<S: Real, T: Real>(grid: &Grid, bricks: &[(Brick, Vec<S>)], volume: &mut [T]) {
     let [nx, ny, nz] = grid.shape;
     // Some planes of z, or some rows of y of a single plane, at once.
-    let (planes, lines) = if nz > 1 { (8, ny) } else { (1, TILE) };
+    let (planes, lines) = if nz > 1 { (TILE, ny) } else { (1, TILE) };
     volume.par_chunks_mut(planes * lines * nx).enumerate().for_each(|(part, out)| {
         let low = if nz > 1 { [0, 0, part * planes] } else { [0, part * lines, 0] };
         let high = [nx, low[1] + lines.min(ny - low[1]), low[2] + planes.min(nz - low[2])];
+        let strides = [1, nx, nx * (high[1] - low[1])];
         for (brick, sums) in bricks {
             let (mut from, mut to) = (low, high);
-            let mut steps = [0; 3];
+            let mut steps = [1; 3];
             let axes = [brick.main, brick.row_axis];
             let firsts = [brick.begin, brick.row];
             let pasts = [brick.end, brick.row + brick.rows];
@@ -151,18 +193,38 @@ pub(super) fn add<T: Real>(grid: &Grid, bricks: &[(Brick, Vec<f64>)], volume: &m
                 to[axes[k]] = to[axes[k]].min(pasts[k]);
                 steps[axes[k]] = [brick.slice, brick.stride][k];
             }
-            steps[brick.lane_axis] = 1;
+            if (0..3).any(|k| from[k] >= to[k]) {
+                continue;
+            }
             let origin = brick.begin * brick.slice + brick.row * brick.stride;
             let sums = &sums[sums_from(sums)..];
-            // Rows of x one below the other use each cache line of the sums many times.
-            let count = to[0].saturating_sub(from[0]);
-            for y in from[1]..to[1] {
-                for z in from[2]..to[2] {
-                    let at = from[0] * steps[0] + y * steps[1] + z * steps[2] - origin;
-                    let row = ((z - low[2]) * (high[1] - low[1]) + y - low[1]) * nx + from[0];
-                    let sums = sums[at..].iter().step_by(steps[0]);
-                    for (out, sum) in out[row..][..count].iter_mut().zip(sums) {
-                        *out = T::narrow(out.wide() + sum);
+            // Lanes by the axis that is contiguous in the volume, or where they are that, by
+            // the next one; and the other axis.
+            let lane = brick.lane_axis;
+            let inner = usize::from(lane == 0);
+            let outer = 3 - lane - inner;
+            let first = (0..3).map(|k| low[k] * strides[k]).sum::<usize>();
+            let mut lines = [[S::default(); SPAN]; TILE];
+            for o in from[outer]..to[outer] {
+                for j in (from[lane]..to[lane]).step_by(TILE) {
+                    for i in (from[inner]..to[inner]).step_by(SPAN) {
+                        let at = |s: [usize; 3]| o * s[outer] + j * s[lane] + i * s[inner];
+                        let sums = &sums[at(steps) - origin..];
+                        let (n, m) = (TILE.min(to[lane] - j), SPAN.min(to[inner] - i));
+                        let out = &mut out[at(strides) - first..];
+                        if lane == 0 {
+                            for k in 0..m {
+                                plus(&mut out[k * nx..][..n], &sums[k * steps[inner]..]);
+                            }
+                            continue;
+                        }
+                        for k in 0..m {
+                            let sums = &sums[k * steps[inner]..][..n];
+                            sums.iter().zip(&mut lines).for_each(|(v, line)| line[k] = *v);
+                        }
+                        for (l, line) in lines.iter().take(n).enumerate() {
+                            plus(&mut out[l * strides[lane]..][..m], line);
+                        }
                     }
                 }
             }

@@ -1,18 +1,19 @@
 //! All rays of all views: the sum along each, and the transpose.
 //!
-//! Both have one pass a main axis, which goes through the grid in bricks. Where a line of
-//! pixels runs along an axis of the grid, or everything lies in a plane, Joseph's rule is
-//! done for eight rays (`march.rs`), eight voxels (`strip.rs`) or, in 32 bits and a plane,
-//! sixteen (`comb.rs`) at once on bricks in
-//! memory of their own; all other rays, one by one (`footprint.rs`).
+//! Both have one pass a main axis. In space, where a line of pixels runs along an axis of the
+//! grid, Joseph's rule is done for a register of rays or voxels at once (`sheet`). In a
+//! plane it is done for eight rays (`march.rs`), eight voxels (`strip.rs`) or, in 32 bits,
+//! sixteen (`comb.rs`) at once on bricks in memory of their own; all other rays, one by one
+//! (`footprint.rs`).
 //!
 //! In the transpose a task owns a brick: it takes all rays of the main axis in the order of
 //! the projections and adds what each leaves in the brick to sums of its own, which are
 //! then added to the volume.
 //!
-//! Memory beside volume and projections: a copy of [`COPY_BYTES`] in the sum; sums of
-//! [`SUMS_BYTES`] and [`CHUNK_RAYS`] prepared rays in the transpose, of at most 96 bytes
-//! each. A row of voxels is never cut.
+//! Memory beside volume and projections: in a plane a copy of [`COPY_BYTES`] in the sum, for
+//! single rays and in a plane sums of [`SUMS_BYTES`] and [`CHUNK_RAYS`] prepared rays in the
+//! transpose, of at most 96 bytes each; for sheets, sums of 16 MiB and copies of 4 MiB in the
+//! sum, values of 24 MiB and sums of 12 MiB in the transpose. A row of voxels is never cut.
 //!
 //! Validated by `threads_change_no_bit`, `bundles_equal_single_rays` and `transposes` below.
 
@@ -21,6 +22,7 @@ use super::comb::Combs;
 use super::footprint::{Footprint, Joseph, Siddon, TAPS};
 use super::line::{ACROSS, Beam, Bundle, Grid, Panel, Rays, View};
 use super::march::March;
+use super::sheet::{self, Lines};
 use super::strip::{Part, Strips};
 use super::{Projector, Real, separable, trilinear};
 use crate::backprojection;
@@ -58,7 +60,8 @@ struct Scene<'a> {
     rays: Vec<Rays>,
     /// The axis along which lines of pixels of some view run.
     axis: Option<usize>,
-    flat: bool,
+    /// Whether rays of a plane may be bundles and strips.
+    planar: bool,
     level: SimdLevel,
 }
 
@@ -75,7 +78,7 @@ impl<'a> Scene<'a> {
             true => rays.iter().find_map(|r| r.aligned()).map(|a| a.1),
             false => None,
         };
-        Self { grid, panel, rays, axis, flat: FLAT, level }
+        Self { grid, panel, rays, axis, planar: F::LINEAR && FLAT, level }
     }
 
     /// The views that may have rays of this main axis.
@@ -83,21 +86,21 @@ impl<'a> Scene<'a> {
         self.rays.iter().map(|r| r.may_have(main, self.panel)).collect()
     }
 
-    /// The contiguous axis of a pass, and whether lines of pixels may be bundles in it.
-    fn lane_axis<F: Footprint>(&self, main: usize) -> (usize, bool) {
-        match self.axis {
-            Some(axis) if axis != main => (axis, true),
-            _ => (ACROSS[main][0], F::LINEAR && self.flat),
-        }
+    /// The contiguous axis of a pass: that of lines of pixels, where it is not the main one.
+    fn lane_axis(&self, main: usize) -> usize {
+        self.axis.filter(|axis| *axis != main).unwrap_or(ACROSS[main][0])
     }
 
-    /// Whether the lines of pixels of a view run along v, and whether they may be bundles
-    /// of the pass.
-    fn lines(&self, view: usize, (lane_axis, regular): (usize, bool)) -> (bool, bool) {
-        match self.rays[view].aligned() {
-            Some((along_v, axis)) if !self.flat && regular && axis == lane_axis => (along_v, true),
-            _ => (false, regular && self.flat),
-        }
+    /// The views whose lines of pixels may be sheets in a pass.
+    fn lines(&self, main: usize, chosen: &[bool]) -> Vec<Lines<'_>> {
+        let lane_axis = self.lane_axis(main);
+        let views = self.rays.iter().enumerate().filter(|(view, _)| chosen[*view]);
+        let lines = views.filter_map(|(view, rays)| {
+            let (along_v, axis) = rays.aligned()?;
+            let fits = self.axis == Some(lane_axis) && axis == lane_axis;
+            fits.then_some(Lines { view, rays, panel: self.panel, along_v })
+        });
+        lines.collect()
     }
 }
 
@@ -155,6 +158,7 @@ fn sums<T: Real, F: Footprint, const FLAT: bool>(
     out: &mut [T],
 ) {
     let scene = Scene::new::<F, FLAT>(level, grid, panel, views);
+    let pixels = panel.nu * panel.nv;
     // Pixels of a task, and of a line of it.
     let task = if panel.nv == 1 { TASK_PIXELS } else { TASK_LINES * panel.nu };
     for main in 0..3 {
@@ -162,39 +166,70 @@ fn sums<T: Real, F: Footprint, const FLAT: bool>(
         if !chosen.contains(&true) {
             continue;
         }
-        let lane = scene.lane_axis::<F>(main);
-        let whole = Brick::whole(grid, main, lane.0, ZEROS);
+        let lane_axis = scene.lane_axis(main);
+        let lines = scene.lines(main, &chosen);
+        let others = sheet::forward(level, grid, [main, lane_axis], &lines, volume, out);
+        let mut rest: Vec<Option<Rest<'_>>> =
+            chosen.iter().map(|chosen| chosen.then_some(Rest::All)).collect();
+        for (lines, others) in lines.iter().zip(&others) {
+            rest[lines.view] = match others.is_empty() {
+                true => None,
+                false => Some(Rest::Lines { along_v: lines.along_v, others }),
+            };
+        }
+        let whole = Brick::whole(grid, main, lane_axis, ZEROS);
         // Single rays need no copy, and no bricks.
-        let bundles = (0..views.len()).any(|v| chosen[v] && scene.lines(v, lane).1);
+        let bundles = scene.planar;
         let bricks = match bundles {
             true => whole.cut(COPY_BYTES / size_of::<T>(), whole.end),
             false => vec![whole],
         };
         for brick in bricks {
             let copy = if bundles { brick.copy(grid, volume) } else { Vec::new() };
-            let pixels = panel.nu * panel.nv;
-            let views = out.par_chunks_mut(pixels).enumerate().filter(|(v, _)| chosen[*v]);
-            views.for_each(|(view, out)| {
-                let (along_v, regular) = scene.lines(view, lane);
+            let views = out.par_chunks_mut(pixels).zip(&scene.rays).zip(&rest);
+            views.for_each(|((out, rays), rest)| {
+                let Some(rest) = *rest else { return };
                 out.par_chunks_mut(task).enumerate().for_each(|(k, out)| {
                     let sum = Sum::<T, F, FLAT> {
                         scene: &scene,
-                        rays: &scene.rays[view],
+                        rays,
                         brick: &brick,
                         copy: &copy,
                         volume,
-                        along_v,
+                        rest,
                         first: k * task,
                         out,
                         rule: PhantomData,
                     };
-                    if F::LINEAR && regular {
+                    if bundles {
                         in_lanes(scene.level, sum);
                     } else {
                         at_level(scene.level, sum);
                     }
                 });
             });
+        }
+    }
+}
+
+/// The rays of a view that are in no sheet.
+#[derive(Clone, Copy)]
+enum Rest<'a> {
+    All,
+    /// Those of some lines of pixels along v, or along u.
+    Lines {
+        along_v: bool,
+        others: &'a [usize],
+    },
+}
+
+impl Rest<'_> {
+    #[inline(always)]
+    fn has(self, iu: usize, iv: usize) -> bool {
+        match self {
+            Rest::All => true,
+            Rest::Lines { along_v: true, others } => others.binary_search(&iu).is_ok(),
+            Rest::Lines { along_v: false, others } => others.binary_search(&iv).is_ok(),
         }
     }
 }
@@ -207,7 +242,7 @@ struct Sum<'a, T, F, const FLAT: bool> {
     brick: &'a Brick,
     copy: &'a [T],
     volume: &'a [T],
-    along_v: bool,
+    rest: Rest<'a>,
     first: usize,
     out: &'a mut [T],
     rule: PhantomData<F>,
@@ -219,6 +254,9 @@ impl<T: Real, F: Footprint, const FLAT: bool> Sum<'_, T, F, FLAT> {
     fn one<const FMA: bool>(&mut self, k: usize) {
         let (iv, iu) =
             ((self.first + k) / self.scene.panel.nu, (self.first + k) % self.scene.panel.nu);
+        if !self.rest.has(iu, iv) {
+            return;
+        }
         let line = self.rays.line(iu, iv);
         if line.main != self.brick.main {
             return;
@@ -234,16 +272,13 @@ impl<T: Real, F: Footprint, const FLAT: bool> Sum<'_, T, F, FLAT> {
         *out = T::narrow(out.wide() + ((sums[0] + sums[1]) + (sums[2] + sums[3])));
     }
 
-    /// The rays of `N` bundles from a pixel of the task on, `step` apart in it.
+    /// The rays of `N` bundles from a pixel of the task on, in a plane.
     #[inline(always)]
-    fn bundles<L: Lanes, const N: usize>(&mut self, k: usize, step: usize, n: usize) -> bool {
-        let nu = self.scene.panel.nu;
-        let (iv, iu) = ((self.first + k) / nu, (self.first + k) % nu);
+    fn bundles<L: Lanes, const N: usize>(&mut self, k: usize, n: usize) -> bool {
         let mut all: [Option<Bundle>; N] = [None; N];
         let mut others = true;
         for (i, bundle) in all.iter_mut().enumerate() {
-            let (u, v) = if self.along_v { (0, i * LANES) } else { (i * LANES, 0) };
-            *bundle = self.rays.bundle(iu + u, iv + v, self.along_v);
+            *bundle = self.rays.bundle(self.first + k + i * LANES, 0);
             others &= bundle.is_some_and(|b| b.main != self.brick.main);
         }
         if others {
@@ -255,15 +290,15 @@ impl<T: Real, F: Footprint, const FLAT: bool> Sum<'_, T, F, FLAT> {
             let Some(from) = from else { return false };
             *to = from;
         }
-        let Some(march) = March::new::<FLAT>(&bundles, self.brick) else { return false };
-        let sums = march.sums::<L, T, FLAT>(self.brick, self.copy);
+        let Some(march) = March::new(&bundles, self.brick) else { return false };
+        let sums = march.sums::<L, T>(self.brick, self.copy);
         for (i, (sum, bundle)) in sums.into_iter().zip(&bundles).enumerate() {
             let mut values = [0.0; LANES];
             sum.store(&mut values);
             for (lane, value) in values.into_iter().enumerate() {
                 let ray = march.ray(lane);
                 if i * LANES + ray < n {
-                    let out = &mut self.out[k + (i * LANES + ray) * step];
+                    let out = &mut self.out[k + i * LANES + ray];
                     *out = T::narrow(madd::<false>(value, bundle.length[ray], out.wide()));
                 }
             }
@@ -275,27 +310,20 @@ impl<T: Real, F: Footprint, const FLAT: bool> Sum<'_, T, F, FLAT> {
 impl<T: Real, F: Footprint, const FLAT: bool> LaneTask for Sum<'_, T, F, FLAT> {
     #[inline(always)]
     fn run<L: Lanes>(mut self) {
-        let nu = self.scene.panel.nu.min(self.out.len());
-        let lines = self.out.len() / nu;
-        let (count, length, step, next) =
-            if self.along_v { (nu, lines, nu, 1) } else { (lines, nu, 1, nu) };
-        for line in 0..count {
-            let mut at = 0;
-            while at < length {
-                let (k, n) = (line * next + at * step, length - at);
-                let mut done = LANES;
-                let mut met = false;
-                if n > 3 * LANES {
-                    met = self.bundles::<L, 4>(k, step, n);
-                    done = if met { 4 * LANES } else { LANES };
-                }
-                if !met && !self.bundles::<L, 1>(k, step, n) {
-                    for l in 0..n.min(LANES) {
-                        self.one::<false>(k + l * step);
-                    }
-                }
-                at += done;
+        let length = self.out.len();
+        let mut k = 0;
+        while k < length {
+            let n = length - k;
+            if n > 3 * LANES && self.bundles::<L, 4>(k, n) {
+                k += 4 * LANES;
+                continue;
             }
+            if !self.bundles::<L, 1>(k, n) {
+                for l in 0..n.min(LANES) {
+                    self.one::<false>(k + l);
+                }
+            }
+            k += LANES;
         }
     }
 }
@@ -354,26 +382,18 @@ pub fn adjoint<T: Real>(
     }
 }
 
-/// The views of a pass in parts, and these in chunks of at most [`CHUNK_RAYS`].
-fn chunks<'a, T>(
-    scene: &'a Scene<'_>,
-    chosen: &[bool],
-    lane: (usize, bool),
-) -> Vec<Vec<(usize, Part<'a>)>> {
-    let mut all: Vec<Vec<(usize, Part<'a>)>> = vec![Vec::new()];
+/// Parts of views, cut into chunks of at most [`CHUNK_RAYS`].
+fn chunks(parts: Vec<(usize, Part<'_>)>) -> Vec<Vec<(usize, Part<'_>)>> {
+    let mut all = vec![Vec::new()];
     let mut free = CHUNK_RAYS;
-    for (view, rays) in scene.rays.iter().enumerate().filter(|(v, _)| chosen[*v]) {
-        let (along_v, regular) = scene.lines(view, lane);
-        let (panel, single) = (scene.panel, size_of::<T>() == size_of::<f32>());
-        let mut part = Part { rays, panel, along_v, regular, single, begin: 0, end: 0 };
-        let length = part.length();
-        let lines = scene.panel.nu * scene.panel.nv / length;
-        while part.begin < lines {
+    for (view, whole) in parts {
+        let (length, mut part) = (whole.length(), whole);
+        while part.begin < whole.end {
             if free < length && free < CHUNK_RAYS {
                 all.push(Vec::new());
                 free = CHUNK_RAYS;
             }
-            part.end = lines.min(part.begin + (free / length).max(1));
+            part.end = whole.end.min(part.begin + (free / length).max(1));
             free = free.saturating_sub((part.end - part.begin) * length);
             if let Some(last) = all.last_mut() {
                 last.push((view, part));
@@ -382,6 +402,32 @@ fn chunks<'a, T>(
         }
     }
     all
+}
+
+/// The rays of a pass that are in no sheet.
+fn parts<'a, T>(
+    scene: &'a Scene<'_>,
+    chosen: &[bool],
+    lines: &[Lines<'_>],
+    others: &[Vec<usize>],
+) -> Vec<(usize, Part<'a>)> {
+    let (panel, single) = (scene.panel, size_of::<T>() == size_of::<f32>());
+    let mut out = Vec::new();
+    let mut sheets = lines.iter().zip(others).peekable();
+    for (view, rays) in scene.rays.iter().enumerate().filter(|(view, _)| chosen[*view]) {
+        let regular = scene.planar;
+        match sheets.next_if(|(lines, _)| lines.view == view) {
+            Some((lines, others)) => out.extend(others.iter().map(|line| {
+                let (begin, end) = (*line, line + 1);
+                (view, Part { rays, panel, along_v: lines.along_v, regular, single, begin, end })
+            })),
+            None => {
+                let (begin, end) = (0, panel.nv);
+                out.push((view, Part { rays, panel, along_v: false, regular, single, begin, end }));
+            }
+        }
+    }
+    out
 }
 
 fn spread<T: Real, F: Footprint, const FLAT: bool>(
@@ -399,11 +445,17 @@ fn spread<T: Real, F: Footprint, const FLAT: bool>(
         if !chosen.contains(&true) {
             continue;
         }
-        let lane = scene.lane_axis::<F>(main);
-        let whole = Brick::whole(grid, main, lane.0, LANES);
+        let lane_axis = scene.lane_axis(main);
+        let lines = scene.lines(main, &chosen);
+        let others = sheet::adjoint(level, grid, [main, lane_axis], &lines, projections, volume);
+        let parts = parts::<T>(&scene, &chosen, &lines, &others);
+        if parts.is_empty() {
+            continue;
+        }
+        let whole = Brick::whole(grid, main, lane_axis, LANES);
         let numbers = |bytes: usize| bytes / size_of::<f64>();
         let bricks = whole.cut(numbers(BRICK_BYTES), BRICK_SLICES);
-        let chunks = chunks::<T>(&scene, &chosen, lane);
+        let chunks = chunks(parts);
         let largest = bricks.iter().map(Brick::len).max().unwrap_or(1);
         for batch in bricks.chunks((numbers(SUMS_BYTES) / largest).max(1)) {
             let mut sums: Vec<(Brick, Vec<f64>)> =
@@ -416,8 +468,7 @@ fn spread<T: Real, F: Footprint, const FLAT: bool>(
                         let y = &projections[view * pixels..][..pixels];
                         let value = |k: usize| y[k].wide();
                         let mut out = Strips::default();
-                        let prepare =
-                            Prepare::<FLAT> { part, whole: &whole, value: &value, out: &mut out };
+                        let prepare = Prepare { part, whole: &whole, value: &value, out: &mut out };
                         in_lanes(scene.level, prepare);
                         out
                     })
@@ -426,8 +477,8 @@ fn spread<T: Real, F: Footprint, const FLAT: bool>(
                 sums.par_iter_mut().for_each(|(brick, sums)| {
                     let from = sums_from(sums);
                     let sums = &mut sums[from..];
-                    in_lanes(scene.level, Spread::<FLAT> { strips, brick, sums });
-                    if strips.iter().any(|s| !s.combs.is_empty()) {
+                    if scene.planar {
+                        in_lanes(scene.level, Spread { strips, brick, sums });
                         backprojection::at_level(scene.level, Combs { strips, brick, sums });
                     }
                     at_level(
@@ -442,32 +493,32 @@ fn spread<T: Real, F: Footprint, const FLAT: bool>(
 }
 
 /// The rays of a part of a view.
-struct Prepare<'a, const FLAT: bool> {
+struct Prepare<'a> {
     part: &'a Part<'a>,
     whole: &'a Brick,
     value: &'a dyn Fn(usize) -> f64,
     out: &'a mut Strips,
 }
 
-impl<const FLAT: bool> LaneTask for Prepare<'_, FLAT> {
+impl LaneTask for Prepare<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        *self.out = Strips::new::<FLAT>(self.part, self.whole, self.value);
+        *self.out = Strips::new(self.part, self.whole, self.value);
     }
 }
 
 /// What the strips of some views leave in a brick.
-struct Spread<'a, const FLAT: bool> {
+struct Spread<'a> {
     strips: &'a [Strips],
     brick: &'a Brick,
     sums: &'a mut [f64],
 }
 
-impl<const FLAT: bool> LaneTask for Spread<'_, FLAT> {
+impl LaneTask for Spread<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         for strips in self.strips {
-            strips.spread::<L, FLAT>(self.brick, self.sums);
+            strips.spread::<L>(self.brick, self.sums);
         }
     }
 }
@@ -496,290 +547,4 @@ impl<F: Footprint, const FLAT: bool> Task for Singles<'_, F, FLAT> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use crate::ray::footprint::Slab;
-    use crate::ray::line::Line;
-    use std::f64::consts::PI;
-
-    const GRID: Grid = Grid { shape: [21, 37, 18], voxel: [1.0, 0.8, 1.2] };
-    const PANEL: Panel = Panel::flat(23, 19);
-
-    fn views() -> Vec<View> {
-        (0..9)
-            .map(|i| {
-                let (s, c) = (0.7 * f64::from(i)).sin_cos();
-                let (st, ct) = (0.9 * f64::from(i) - 1.0).sin_cos();
-                let d = [c * ct, s * ct, st];
-                let far = |k: f64| [d[0] * k, d[1] * k, d[2] * k];
-                View {
-                    beam: if i % 3 == 0 {
-                        Beam::Parallel(d)
-                    } else {
-                        Beam::Source(far(if i % 3 == 1 { -60.0 } else { -4.0 }))
-                    },
-                    detector: far(30.0),
-                    u: [-1.4 * s, 1.4 * c, 0.0],
-                    v: [-1.3 * c * st, -1.3 * s * st, 1.3 * ct],
-                }
-            })
-            .collect()
-    }
-
-    fn value(i: usize) -> f64 {
-        ((i * 37 + 11) % 101) as f64 / 50.0 - 1.0
-    }
-
-    fn apply<T: Real>(projector: Projector) -> (Vec<T>, Vec<T>) {
-        let x: Vec<T> = (0..GRID.len()).map(|i| T::narrow(value(i))).collect();
-        let y: Vec<T> = (0..9 * 23 * 19).map(|i| T::narrow(value(7 * i + 3))).collect();
-        let (mut ax, mut aty) = (vec![T::default(); y.len()], vec![T::default(); x.len()]);
-        forward(projector, &GRID, PANEL, &views(), &x, &mut ax);
-        adjoint(projector, &GRID, PANEL, &views(), &y, &mut aty);
-        (ax, aty)
-    }
-
-    fn dot<T: Real>(a: &[T], b: impl Fn(usize) -> f64) -> f64 {
-        a.iter().enumerate().map(|(i, v)| v.wide() * T::narrow(b(i)).wide()).sum()
-    }
-
-    fn gap<T: Real>(projector: Projector) -> f64 {
-        let (ax, aty) = apply::<T>(projector);
-        let (left, right) = (dot(&ax, |i| value(7 * i + 3)), dot(&aty, value));
-        let norm = ax.iter().map(|v| v.wide().powi(2)).sum::<f64>().sqrt();
-        let y = (0..ax.len()).map(|i| value(7 * i + 3).powi(2)).sum::<f64>().sqrt();
-        (left - right).abs() / (norm * y)
-    }
-
-    /// A slice between empty ones: rays that leave its plane weigh what they weigh there.
-    #[test]
-    fn a_slice_is_a_volume() {
-        let (slice, row) = (Grid { shape: [21, 37, 1], ..GRID }, Panel::flat(23, 1));
-        let padded = Grid { shape: [21, 37, 3], ..GRID };
-        let x: Vec<f64> = (0..slice.len()).map(value).collect();
-        let mut whole = vec![0.0; padded.len()];
-        whole[slice.len()..2 * slice.len()].copy_from_slice(&x);
-        let mut in_plane = views();
-        in_plane.iter_mut().for_each(|v| {
-            (v.detector[2], v.u[2]) = (0.0, 0.0);
-            v.beam = match v.beam {
-                Beam::Parallel([a, b, _]) => Beam::Parallel([a, b, 0.0]),
-                Beam::Source([a, b, _]) => Beam::Source([a, b, 0.0]),
-            };
-        });
-        for views in [views(), in_plane] {
-            for projector in Projector::SLICEWISE {
-                let (mut a, mut b) = (vec![0.0; 9 * 23], vec![0.0; 9 * 23]);
-                forward(projector, &slice, row, &views, &x, &mut a);
-                forward(projector, &padded, row, &views, &whole, &mut b);
-                assert!(a.iter().any(|v| *v != 0.0));
-                for (a, b) in a.iter().zip(&b) {
-                    assert!((a - b).abs() < 1e-11, "{projector:?}: {a} {b}");
-                }
-            }
-        }
-    }
-
-    /// Joseph's rule for single rays only.
-    struct Plain;
-
-    impl Footprint for Plain {
-        const MARGIN: f64 = Joseph::MARGIN;
-        const LINEAR: bool = false;
-
-        fn walk<const FLAT: bool>(line: &Line, slab: &Slab, visit: impl FnMut(usize, usize, f64)) {
-            Joseph::walk::<FLAT>(line, slab, visit);
-        }
-    }
-
-    /// Numbers of no pattern.
-    struct Numbers(u64);
-
-    impl Numbers {
-        fn next(&mut self) -> f64 {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = self.0;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-        }
-
-        fn between(&mut self, low: f64, high: f64, lattice: bool) -> f64 {
-            let v = low + (high - low) * self.next();
-            if lattice { (2.0 * v).round() / 2.0 } else { v }
-        }
-
-        fn some(&mut self, n: usize) -> Vec<f64> {
-            (0..n).map(|_| self.next() - 0.3).collect()
-        }
-    }
-
-    /// A plane, or a panel with v along z: parallel beams and sources, far, near and inside,
-    /// fine and coarse pixels, and with `lattice` rays along axes, diagonals and faces.
-    fn random_scene<const FLAT: bool>(seed: u64) -> (Grid, Panel, Vec<View>) {
-        let mut of = Numbers(seed);
-        let lattice = seed.is_multiple_of(2);
-        let mut size = |most: f64| of.between(1.0, most, false) as usize;
-        let shape = [size(30.0), size(30.0), if FLAT { 1 } else { size(30.0) }];
-        let panel = Panel::flat(size(60.0), if FLAT { 1 } else { size(40.0) });
-        let h =
-            if lattice { [1.0; 3] } else { std::array::from_fn(|_| of.between(0.5, 2.0, false)) };
-        let views = (0..4).map(|_| {
-            let mut plane = |r: f64| [of.between(-r, r, lattice), of.between(-r, r, lattice), 0.0];
-            let far = [4.0, 20.0, 100.0][(seed / 2 % 3) as usize];
-            let (p, detector, u) =
-                (plane(far), plane(20.0), plane([0.6, 2.0, 5.0][(seed / 6 % 3) as usize]));
-            let mut pixel = [0.0; 3];
-            let mut along = [p, detector];
-            if !FLAT {
-                along.iter_mut().for_each(|a| a[2] = of.between(-9.0, 9.0, lattice));
-                pixel[2] = of.between(-2.0, 2.0, lattice);
-            }
-            let beam =
-                if of.next() < 0.4 { Beam::Parallel(along[0]) } else { Beam::Source(along[0]) };
-            View { beam, detector: along[1], u, v: pixel }
-        });
-        let views: Vec<View> = views.collect();
-        let regular = views.iter().filter(|v| {
-            let (Beam::Parallel(d) | Beam::Source(d)) = v.beam;
-            let seen = match v.beam {
-                Beam::Parallel(_) => d,
-                Beam::Source(s) => std::array::from_fn(|k| v.detector[k] - s[k]),
-            };
-            let cross = seen[0] * v.u[1] - seen[1] * v.u[0];
-            cross.abs() > 1e-3 && (FLAT || v.v[2] != 0.0)
-        });
-        (Grid { shape, voxel: h }, panel, regular.copied().collect())
-    }
-
-    /// The greatest difference in units of the greatest value.
-    fn apart(a: &[f64], b: &[f64]) -> f64 {
-        let most = a.iter().fold(1e-300_f64, |m, v| m.max(v.abs()));
-        a.iter().zip(b).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs())) / most
-    }
-
-    fn compare<const FLAT: bool>() {
-        for seed in 0..300 {
-            let (grid, panel, views) = random_scene::<FLAT>(seed);
-            let mut of = Numbers(seed + 1_000_000);
-            let (x, y) = (of.some(grid.len()), of.some(views.len() * panel.nu * panel.nv));
-            let plain = simd::level();
-            let (mut ax, mut aty) = (vec![0.0; y.len()], vec![0.0; x.len()]);
-            sums::<f64, Plain, FLAT>(plain, &grid, panel, &views, &x, &mut ax);
-            spread::<f64, Plain, FLAT>(plain, &grid, panel, &views, &y, &mut aty);
-            for level in SimdLevel::available() {
-                let (mut bx, mut bty) = (vec![0.0; y.len()], vec![0.0; x.len()]);
-                sums::<f64, Joseph, FLAT>(level, &grid, panel, &views, &x, &mut bx);
-                spread::<f64, Joseph, FLAT>(level, &grid, panel, &views, &y, &mut bty);
-                let gaps = [apart(&ax, &bx), apart(&aty, &bty)];
-                assert!(gaps.iter().all(|g| *g < 1e-12), "{seed} {level:?} {gaps:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn bundles_equal_single_rays() {
-        compare::<true>();
-        compare::<false>();
-    }
-
-    /// A plane of more voxels and rays, which neither run along axes nor lie far apart.
-    fn wide_scene(seed: u64) -> (Grid, Panel, Vec<View>) {
-        let mut of = Numbers(seed + 77);
-        let mut size = |low: f64, high: f64| of.between(low, high, false) as usize;
-        let shape = [size(32.0, 150.0), size(32.0, 150.0), 1];
-        let panel = Panel::flat(size(40.0, 300.0), 1);
-        let grid = Grid { shape, voxel: [of.between(0.7, 1.4, false), 1.0, 1.0] };
-        let far = [90.0, 130.0, 400.0][(seed % 3) as usize];
-        let views = (0..6).map(|i| {
-            let turn =
-                if seed.is_multiple_of(4) { f64::from(i) * PI / 4.0 } else { 7.0 * of.next() };
-            let ((s, c), tilt) = (turn.sin_cos(), 0.6 * of.next() - 0.3);
-            let pitch = of.between(0.3, 2.5, false);
-            let (st, ct) = (turn + tilt).sin_cos();
-            let beam = match (seed + i as u64) % 4 {
-                0 => Beam::Parallel([-s, c, 0.0]),
-                _ => Beam::Source([far * s, -far * c, 0.0]),
-            };
-            View {
-                beam,
-                detector: [-60.0 * s, 60.0 * c, 0.0],
-                u: [pitch * ct, pitch * st, 0.0],
-                v: [0.0, 0.0, 1.0],
-            }
-        });
-        (grid, panel, views.collect())
-    }
-
-    /// How many combs the rays of a scene make.
-    fn combs(grid: &Grid, panel: Panel, views: &[View]) -> usize {
-        let scene = Scene::new::<Joseph, true>(simd::level(), grid, panel, views);
-        let mut count = 0;
-        for main in 0..2 {
-            let lane = scene.lane_axis::<Joseph>(main);
-            let whole = Brick::whole(grid, main, lane.0, LANES);
-            let parts = chunks::<f32>(&scene, &scene.of_main(main), lane);
-            for (_, part) in parts.iter().flatten() {
-                count += Strips::new::<true>(part, &whole, &|_| 1.0).combs.len();
-            }
-        }
-        count
-    }
-
-    #[test]
-    fn combs_equal_single_rays() {
-        let (mut most, mut found) = (0.0_f64, 0);
-        for seed in 0..120 {
-            let (grid, panel, views) = wide_scene(seed);
-            found += combs(&grid, panel, &views);
-            let mut of = Numbers(seed + 5_000_000);
-            // Some rays alone show which voxels they reach.
-            let sparse = seed % 5 == 1;
-            let y: Vec<f32> = (0..views.len() * panel.nu)
-                .map(|_| (of.next() - 0.3, of.next()))
-                .map(|(v, keep)| if sparse && keep < 0.95 { 0.0 } else { v as f32 })
-                .collect();
-            let wide: Vec<f64> = y.iter().map(|v| f64::from(*v)).collect();
-            let mut exact = vec![0.0; grid.len()];
-            spread::<f64, Plain, true>(simd::level(), &grid, panel, &views, &wide, &mut exact);
-            let mut of_levels = Vec::new();
-            for level in SimdLevel::available() {
-                let mut aty = vec![0.0_f32; grid.len()];
-                spread::<f32, Joseph, true>(level, &grid, panel, &views, &y, &mut aty);
-                let aty: Vec<f64> = aty.into_iter().map(f64::from).collect();
-                let gap = apart(&exact, &aty);
-                assert!(gap < 4e-6, "{seed} {level:?} {gap}");
-                // Voxels that no ray reaches have nothing at all.
-                let nothing = exact.iter().zip(&aty).all(|(e, a)| *e != 0.0 || a.abs() < 4e-6);
-                assert!(nothing, "{seed} {level:?}");
-                most = most.max(gap);
-                if level != SimdLevel(crate::simd::Isa::Scalar) {
-                    of_levels.push(aty);
-                }
-            }
-            assert!(of_levels.windows(2).all(|w| w[0] == w[1]), "{seed}");
-        }
-        assert!(found > 300, "{found}");
-        assert!(most > 1e-8, "{most}");
-    }
-
-    #[test]
-    fn transposes() {
-        for projector in Projector::SLICEWISE {
-            assert!(gap::<f64>(projector) < 1e-14, "{}", gap::<f64>(projector));
-            assert!(gap::<f32>(projector) < 1e-7, "{}", gap::<f32>(projector));
-        }
-    }
-
-    #[test]
-    fn threads_change_no_bit() {
-        for projector in Projector::SLICEWISE {
-            let with = |threads| {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                pool.install(|| apply::<f32>(projector))
-            };
-            let one = with(1);
-            assert!(one == with(2) && one == with(5));
-        }
-    }
-}
+mod tests;

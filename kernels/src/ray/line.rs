@@ -204,10 +204,7 @@ impl Rays {
     /// The ray through the centre of a pixel.
     #[inline(always)]
     pub(super) fn line(&self, iu: usize, iv: usize) -> Line {
-        let (cu, cv) = (iu as f64 - self.middle[0], iv as f64 - self.middle[1]);
-        let column = self.columns.at(cu);
-        let at = |k: usize| self.centre[k] + column[k] + cv * self.v[k];
-        let pixel = [at(0), at(1), at(2)];
+        let pixel = self.pixel(iu, iv);
         let (o, d) = if self.parallel { (pixel, self.origin) } else { (self.origin, pixel) };
         let main = main_axis(d);
         let [a, b] = ACROSS[main];
@@ -226,22 +223,32 @@ impl Rays {
         line
     }
 
-    /// Eight rays from a pixel on, along v or along u, those past the edge of the panel
-    /// too; the numbers of [`Rays::line`]. Nothing where main axis or sense differ.
+    /// The main axis of the ray through the centre of a pixel.
     #[inline(always)]
-    pub(super) fn bundle(&self, iu: usize, iv: usize, along_v: bool) -> Option<Bundle> {
+    pub(super) fn main(&self, iu: usize, iv: usize) -> usize {
+        main_axis(if self.parallel { self.origin } else { self.pixel(iu, iv) })
+    }
+
+    /// The centre of a pixel; seen from the source where there is one.
+    #[inline(always)]
+    fn pixel(&self, iu: usize, iv: usize) -> [f64; 3] {
+        let (cu, cv) = (iu as f64 - self.middle[0], iv as f64 - self.middle[1]);
+        let column = self.columns.at(cu);
+        std::array::from_fn(|k| self.centre[k] + column[k] + cv * self.v[k])
+    }
+
+    /// Eight rays from a pixel on along u, those past the edge of the panel too; the numbers
+    /// of [`Rays::line`]. Nothing where main axis or sense differ.
+    #[inline(always)]
+    pub(super) fn bundle(&self, iu: usize, iv: usize) -> Option<Bundle> {
         let count: Block = std::array::from_fn(|l| l as f64);
-        let (mut cu, mut cv) = ([0.0; LANES], [0.0; LANES]);
-        let (du, dv) = if along_v { (0.0, 1.0) } else { (1.0, 0.0) };
-        for l in 0..LANES {
-            cu[l] = iu as f64 + du * count[l] - self.middle[0];
-            cv[l] = iv as f64 + dv * count[l] - self.middle[1];
-        }
+        let cu = count.map(|l| iu as f64 + l - self.middle[0]);
+        let cv = iv as f64 - self.middle[1];
         let mut pixel = [[0.0; LANES]; 3];
         let columns = cu.map(|cu| self.columns.at(cu));
         for (k, pixel) in pixel.iter_mut().enumerate() {
             for l in 0..LANES {
-                pixel[l] = self.centre[k] + columns[l][k] + cv[l] * self.v[k];
+                pixel[l] = self.centre[k] + columns[l][k] + cv * self.v[k];
             }
         }
         let same = [[self.origin[0]; LANES], [self.origin[1]; LANES], [self.origin[2]; LANES]];
@@ -314,6 +321,18 @@ impl Rays {
     /// where the four corners share main axis and sign, all rays do; on a curved detector
     /// they are affine within a column.
     pub(super) fn may_have(&self, main: usize, panel: Panel) -> bool {
+        if let Some((along_v, axis)) = self.aligned()
+            && axis == main
+        {
+            // Along its lines a direction changes along this axis only: most at their ends.
+            let (lines, last) = match along_v {
+                true => (panel.nu, panel.nv - 1),
+                false => (panel.nv, panel.nu - 1),
+            };
+            let pixel = |line, k| if along_v { (line, k) } else { (k, line) };
+            let has = |(iu, iv)| self.main(iu, iv) == main;
+            return (0..lines).any(|line| has(pixel(line, 0)) || has(pixel(line, last)));
+        }
         if !self.columns.is_flat() {
             return (0..panel.nu).any(|iu| {
                 let ends = [0, panel.nv - 1].map(|iv| self.main_and_sign(iu, iv));

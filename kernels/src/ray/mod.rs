@@ -7,7 +7,7 @@
 //! Neither is stored. `footprint.rs` says which voxels a ray meets in a slice across its
 //! main axis, and how much of each; [`forward`] sums over them and [`adjoint`] spreads
 //! over them, so the two are transposes of each other entry by entry, whatever the rays;
-//! in 32 bits, within the rounding of weights (`comb.rs`).
+//! in 32 bits, within the rounding of weights (`comb.rs`, `sheet`).
 //!
 //! | symbol | unit | |
 //! |---|---|---|
@@ -32,6 +32,7 @@ mod march;
 mod real;
 mod rows;
 pub mod separable;
+mod sheet;
 mod strip;
 mod surface;
 pub mod trilinear;

@@ -5,7 +5,14 @@ use crate::simd::LANES;
 
 /// `f32` or `f64` as stored; rays, weights and sums along a ray are `f64` for both.
 pub trait Real:
-    super::trilinear::Marched + Copy + Default + PartialEq + Send + Sync + 'static
+    super::trilinear::Marched
+    + crate::backprojection::Sample
+    + Copy
+    + Default
+    + PartialEq
+    + Send
+    + Sync
+    + 'static
 {
     /// The number as `f64`.
     fn wide(self) -> f64;

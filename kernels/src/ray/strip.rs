@@ -1,4 +1,4 @@
-//! The transpose of Joseph's rule for rays in a row, eight voxels in the lanes of a
+//! The transpose of Joseph's rule for rays of a plane, eight voxels in the lanes of a
 //! register.
 //!
 //! In slice $s$ the rays of a strip are at $q_0<q_1<\dots$ along the lane axis. Voxel $j$
@@ -13,8 +13,7 @@
 //! | from a point to equidistant pixels | $N/D$, both affine in $s$ and $j$ | $1-\lvert q_k-j\rvert$ |
 //!
 //! The values of sixteen neighbouring rays are in two registers, so that no voxel looks up
-//! memory. In space a strip lies in a plane along the lane axis, and what its voxels get is
-//! shared between two rows.
+//! memory.
 //!
 //! Validated by `bundles_equal_single_rays` in `driver.rs`, and by the tests of the
 //! projectors.
@@ -22,7 +21,7 @@
 use super::brick::Brick;
 use super::comb::{Comb, Teeth};
 use super::footprint::integer;
-use super::line::{ACROSS, Line, Panel, Rays, cut, reach};
+use super::line::{ACROSS, Line, Panel, Rays, reach};
 use super::march::{NEAREST, WHOLE};
 use crate::lanes::Lanes;
 use crate::simd::LANES;
@@ -51,8 +50,6 @@ struct Strip {
     rays: usize,
     /// Distance of equidistant neighbours.
     gap: [f64; 2],
-    /// Line along the row axis.
-    row: [f64; 2],
     first: usize,
     past: usize,
     /// Numerator and denominator of the number of a ray, where rays are not equidistant.
@@ -79,7 +76,6 @@ struct Row {
     start: Vec<f64>,
     slope: Vec<f64>,
     values: Vec<f64>,
-    across: [f64; 2],
     low: f64,
     high: f64,
 }
@@ -113,11 +109,7 @@ impl Part<'_> {
 impl Strips {
     /// Prepares the rays of a part of a view for a pass over bricks of `whole`.
     #[inline(always)]
-    pub(super) fn new<const FLAT: bool>(
-        part: &Part<'_>,
-        whole: &Brick,
-        value: &dyn Fn(usize) -> f64,
-    ) -> Self {
+    pub(super) fn new(part: &Part<'_>, whole: &Brick, value: &dyn Fn(usize) -> f64) -> Self {
         let mut out = Self::default();
         let mut row = Row::default();
         let lane = usize::from(ACROSS[whole.main][1] == whole.lane_axis);
@@ -126,13 +118,9 @@ impl Strips {
                 let n = LANES.min(part.length() - first);
                 let at = |l: usize| part.pixel(line, first + l);
                 let index = |l: usize| at(l).1 * part.panel.nu + at(l).0;
-                let bundle = if part.regular {
-                    part.rays.bundle(at(0).0, at(0).1, part.along_v)
-                } else {
-                    None
-                };
+                let bundle = if part.regular { part.rays.bundle(at(0).0, at(0).1) } else { None };
                 let Some(b) = bundle else {
-                    out.close::<FLAT>(part, whole, line, &mut row);
+                    out.close(part, whole, line, &mut row);
                     for l in 0..n {
                         let ray = part.rays.line(at(l).0, at(l).1);
                         if ray.main == whole.main {
@@ -141,41 +129,30 @@ impl Strips {
                     }
                     continue;
                 };
-                let across = [b.start[1 - lane][0], b.slope[1 - lane][0]];
-                let follows = b.low == row.low && b.high == row.high && across == row.across;
+                let follows = b.low == row.low && b.high == row.high;
                 if b.main != whole.main || !follows {
-                    out.close::<FLAT>(part, whole, line, &mut row);
+                    out.close(part, whole, line, &mut row);
                 }
                 if b.main != whole.main {
                     continue;
                 }
-                (row.low, row.high, row.across) = (b.low, b.high, across);
+                (row.low, row.high) = (b.low, b.high);
                 for l in 0..n {
                     row.pixels.push(first + l);
                     row.start.push(b.start[lane][l]);
                     row.slope.push(b.slope[lane][l]);
                     row.values.push(value(index(l)) * b.length[l]);
-                    // A line that leaves its plane is found out by this.
-                    if !FLAT && [b.start[1 - lane][l], b.slope[1 - lane][l]] != across {
-                        row.across = [f64::NAN; 2];
-                    }
                 }
             }
-            out.close::<FLAT>(part, whole, line, &mut row);
+            out.close(part, whole, line, &mut row);
         }
         out
     }
 
     /// Ends a row of rays: strips where they can be, else single rays.
     #[inline(always)]
-    fn close<const FLAT: bool>(
-        &mut self,
-        part: &Part<'_>,
-        whole: &Brick,
-        line: usize,
-        row: &mut Row,
-    ) {
-        if !row.pixels.is_empty() && self.deal::<FLAT>(part, whole, row).is_none() {
+    fn close(&mut self, part: &Part<'_>, whole: &Brick, line: usize, row: &mut Row) {
+        if !row.pixels.is_empty() && self.deal(part, whole, row).is_none() {
             for (pixel, value) in row.pixels.iter().zip(&row.values) {
                 let (iu, iv) = part.pixel(line, *pixel);
                 let ray = part.rays.line(iu, iv);
@@ -186,25 +163,16 @@ impl Strips {
         row.start.clear();
         row.slope.clear();
         row.values.clear();
-        row.across = [f64::NAN; 2];
     }
 
     #[inline(always)]
-    fn deal<const FLAT: bool>(
-        &mut self,
-        part: &Part<'_>,
-        whole: &Brick,
-        row: &mut Row,
-    ) -> Option<()> {
+    fn deal(&mut self, part: &Part<'_>, whole: &Brick, row: &mut Row) -> Option<()> {
         let n = row.pixels.len();
-        if n < 2 || (!FLAT && row.across[0].is_nan()) {
+        if n < 2 {
             return None;
         }
         // The slices in which the rays can meet the grid.
         let mut stretch = [row.low.max(0.0), row.high.min(whole.end as f64 - 1.0)];
-        if !FLAT {
-            stretch = cut(stretch, row.across, [-1.0, whole.rows as f64]);
-        }
         let outer = [0, n - 1].map(|k| [row.start[k], row.slope[k]]);
         stretch = reach(stretch, outer, [-1.0, whole.lanes as f64]);
         stretch = [(stretch[0] - 1e-6).max(row.low), (stretch[1] + 1e-6).min(row.high)];
@@ -251,7 +219,7 @@ impl Strips {
         }
         let number = match equidistant {
             true => None,
-            false => self.number(part, whole, row, ends, turned).filter(|_| FLAT),
+            false => self.number(part, whole, row, ends, turned),
         };
         let crowd = number.map_or(0.0, |number| {
             let within = |s: usize| {
@@ -284,7 +252,7 @@ impl Strips {
                 let n = std::array::from_fn(|i| (n[i] - first_ray as f64 * d[i]) / times);
                 [n, d]
             });
-            if FLAT && part.single {
+            if part.single {
                 let even = [[-low[0], -low[1], 1.0], [gap[0], gap[1], 0.0]];
                 let teeth = Teeth {
                     start: &mut row.start.iter().skip(first_ray).step_by(dealt).copied(),
@@ -306,7 +274,6 @@ impl Strips {
                 ends: [low, end(last)],
                 rays: (last - first_ray) / dealt + 1,
                 gap,
-                row: row.across,
                 first,
                 past,
                 number,
@@ -317,10 +284,8 @@ impl Strips {
                 out.extend([pad; PADS[1]]);
             };
             padded(&mut self.values, &row.values, 0.0);
-            if FLAT {
-                padded(&mut self.start, &row.start, NOWHERE);
-                padded(&mut self.slope, &row.slope, 0.0);
-            }
+            padded(&mut self.start, &row.start, NOWHERE);
+            padded(&mut self.slope, &row.slope, 0.0);
         }
         Some(())
     }
@@ -370,33 +335,16 @@ impl Strips {
 impl Strips {
     /// Adds what the strips leave in a brick to its memory.
     #[inline(always)]
-    pub(super) fn spread<L: Lanes, const FLAT: bool>(&self, brick: &Brick, sums: &mut [f64]) {
-        if FLAT {
-            for strip in &self.strips {
-                for s in strip.first.max(brick.begin)..strip.past.min(brick.end) {
-                    self.slice::<L, FLAT>(strip, brick, s, sums);
-                }
-            }
-            return;
-        }
-        // All strips of a slice, one beside the other, find its rows in the cache.
-        for s in brick.begin..brick.end {
-            for strip in &self.strips {
-                if s >= strip.first && s < strip.past {
-                    self.slice::<L, FLAT>(strip, brick, s, sums);
-                }
+    pub(super) fn spread<L: Lanes>(&self, brick: &Brick, sums: &mut [f64]) {
+        for strip in &self.strips {
+            for s in strip.first.max(brick.begin)..strip.past.min(brick.end) {
+                self.slice::<L>(strip, brick, s, sums);
             }
         }
     }
 
     #[inline(always)]
-    fn slice<L: Lanes, const FLAT: bool>(
-        &self,
-        strip: &Strip,
-        brick: &Brick,
-        s: usize,
-        sums: &mut [f64],
-    ) {
+    fn slice<L: Lanes>(&self, strip: &Strip, brick: &Brick, s: usize, sums: &mut [f64]) {
         let at = s as f64;
         let slice = (s - brick.begin) * brick.slice;
         let [low, high] = strip.ends.map(|[start, slope]| start + at * slope);
@@ -407,31 +355,14 @@ impl Strips {
             None => 2,
             Some(of) => crowd(of, at, (from, past), strip.rays).ceil() as usize,
         };
-        let mut rows = [(slice, 1.0), (slice, 0.0)];
-        let mut count = 1;
-        if !FLAT {
-            let q = strip.row[0] + at * strip.row[1];
-            let whole = q.floor();
-            let (i, g) = (integer(whole) as isize - brick.row as isize, q - whole);
-            let inside = |i: isize| (0..brick.rows as isize).contains(&i);
-            count = 0;
-            for (i, w) in [(i, 1.0 - g), (i + 1, g)] {
-                if inside(i) {
-                    rows[count] = (slice + i as usize * brick.stride, w);
-                    count += 1;
-                }
-            }
-        }
-        let run = Run { strips: self, strip, at, low, gap, from, past, rows };
-        match (strip.number.is_some(), count, taps) {
-            (_, 0, _) => {}
-            (true, _, 0..=2) => run.fan::<L, 2>(sums),
-            (true, _, 3) => run.fan::<L, 3>(sums),
-            (true, _, _) => run.fan::<L, 4>(sums),
-            (_, 1, 2) => run.even::<L, 2, 1>(sums),
-            (_, 1, _) => run.even::<L, 3, 1>(sums),
-            (_, _, 2) => run.even::<L, 2, 2>(sums),
-            (_, _, _) => run.even::<L, 3, 2>(sums),
+        let run = Run { strips: self, strip, at, low, gap, from, past };
+        let sums = &mut sums[slice..];
+        match (strip.number.is_some(), taps) {
+            (true, 0..=2) => run.fan::<L, 2>(sums),
+            (true, 3) => run.fan::<L, 3>(sums),
+            (true, _) => run.fan::<L, 4>(sums),
+            (_, 2) => run.even::<L, 2>(sums),
+            (_, _) => run.even::<L, 3>(sums),
         }
     }
 }
@@ -470,7 +401,6 @@ struct Run<'a> {
     gap: f64,
     from: usize,
     past: usize,
-    rows: [(usize, f64); 2],
 }
 
 /// `weight * value + sum` where the weight is more than nothing.
@@ -489,17 +419,14 @@ impl Run<'_> {
     }
 
     #[inline(always)]
-    fn add<L: Lanes, const ROWS: usize>(&self, j: usize, sum: L, out: &mut [f64]) {
-        for (row, w) in &self.rows[..ROWS] {
-            let Some(block) = out[row + j..].first_chunk_mut::<LANES>() else { return };
-            let before = L::load(block);
-            L::splat(*w).madd(sum, before).store(block);
-        }
+    fn add<L: Lanes>(&self, j: usize, sum: L, out: &mut [f64]) {
+        let Some(block) = out[j..].first_chunk_mut::<LANES>() else { return };
+        L::load(block).add(sum).store(block);
     }
 
     /// Equidistant rays.
     #[inline(always)]
-    fn even<L: Lanes, const TAPS: usize, const ROWS: usize>(&self, out: &mut [f64]) {
+    fn even<L: Lanes, const TAPS: usize>(&self, out: &mut [f64]) {
         let inverse = 1.0 / self.gap;
         let (per, gap) = (L::splat(inverse), L::splat(self.gap));
         let before = L::splat(1.0 + self.low);
@@ -521,7 +448,7 @@ impl Run<'_> {
                 sum = weigh(weight, value, sum);
                 e = e.add(gap);
             }
-            self.add::<L, ROWS>(first, sum, out);
+            self.add(first, sum, out);
             j = j.add(L::splat(LANES as f64));
         }
     }
@@ -561,7 +488,7 @@ impl Run<'_> {
                 let weight = one.sub(L::pick(c, d, index).sub(j).abs());
                 sum = weigh(weight, L::pick(a, b, index), sum);
             }
-            self.add::<L, 1>(first, sum, out);
+            self.add(first, sum, out);
             j = j.add(L::splat(LANES as f64));
         }
     }

@@ -71,13 +71,6 @@ pub(crate) fn horner<V: Singles, const N: usize>(c: &[f32; N], t: V) -> V {
 #[derive(Clone, Copy)]
 pub(crate) struct NarrowArray<const FMA: bool>(Narrow);
 
-impl<const FMA: bool> NarrowArray<FMA> {
-    #[inline(always)]
-    fn zip(self, o: Self, f: impl Fn(f32, f32) -> f32) -> Self {
-        Self(std::array::from_fn(|l| f(self.0[l], o.0[l])))
-    }
-}
-
 impl<const FMA: bool> Singles for NarrowArray<FMA> {
     type Wide = Array<FMA>;
     type Mask = [bool; WIDTH];
@@ -94,45 +87,14 @@ impl<const FMA: bool> Singles for NarrowArray<FMA> {
     fn store(self, b: &mut Narrow) {
         *b = self.0;
     }
-    #[inline(always)]
-    fn add(self, o: Self) -> Self {
-        self.zip(o, |a, b| a + b)
-    }
-    #[inline(always)]
-    fn sub(self, o: Self) -> Self {
-        self.zip(o, |a, b| a - b)
-    }
-    #[inline(always)]
-    fn mul(self, o: Self) -> Self {
-        self.zip(o, |a, b| a * b)
-    }
-    #[inline(always)]
-    fn div(self, o: Self) -> Self {
-        self.zip(o, |a, b| a / b)
-    }
-    #[inline(always)]
-    fn madd(self, b: Self, c: Self) -> Self {
-        let one = |l: usize| {
-            let (a, b, c) = (self.0[l], b.0[l], c.0[l]);
-            if FMA { a.mul_add(b, c) } else { a * b + c }
+    arithmetic!(f32);
+    each! {
+        div(o) = |a: f32, o: f32| a / o;
+        abs() = f32::abs;
+        copysign(sign) = f32::copysign;
+        add_shifted(o) = |a: f32, o: f32| {
+            f32::from_bits(a.to_bits().wrapping_add(o.to_bits() << 23))
         };
-        Self(std::array::from_fn(one))
-    }
-    #[inline(always)]
-    fn abs(self) -> Self {
-        Self(self.0.map(f32::abs))
-    }
-    #[inline(always)]
-    fn copysign(self, sign: Self) -> Self {
-        self.zip(sign, f32::copysign)
-    }
-    #[inline(always)]
-    fn min(self, o: Self) -> Self {
-        self.zip(o, |a, b| if a < b { a } else { b })
-    }
-    #[inline(always)]
-    fn max(self, o: Self) -> Self {
-        self.zip(o, |a, b| if a > b { a } else { b })
     }
     #[inline(always)]
     fn ge(self, o: Self) -> Self::Mask {
@@ -145,10 +107,6 @@ impl<const FMA: bool> Singles for NarrowArray<FMA> {
     #[inline(always)]
     fn mask_bits(mask: Self::Mask) -> u16 {
         mask.iter().rev().fold(0, |bits, &m| bits << 1 | u16::from(m))
-    }
-    #[inline(always)]
-    fn add_shifted(self, o: Self) -> Self {
-        self.zip(o, |a, b| f32::from_bits(a.to_bits().wrapping_add(b.to_bits() << 23)))
     }
     #[inline(always)]
     fn halves(self) -> [Self::Wide; 2] {
@@ -178,27 +136,6 @@ mod x86 {
     /// A block in two 256-bit registers.
     #[derive(Clone, Copy)]
     pub(crate) struct NarrowAvx2(__m256, __m256);
-
-    macro_rules! wide {
-        ($($name:ident($($arg:ident),*) = $body:expr;)*) => {
-            $(#[inline(always)]
-            fn $name(self $(, $arg: Self)*) -> Self {
-                let a = self.0;
-                $(let $arg = $arg.0;)*
-                // SAFETY: see the head of the module.
-                Self(unsafe { $body(a $(, $arg)*) })
-            })*
-        };
-    }
-    macro_rules! halves {
-        ($($name:ident($($arg:ident),*) = $body:expr;)*) => {
-            $(#[inline(always)]
-            fn $name(self $(, $arg: Self)*) -> Self {
-                // SAFETY: see the head of the module.
-                unsafe { Self($body(self.0 $(, $arg.0)*), $body(self.1 $(, $arg.1)*)) }
-            })*
-        };
-    }
 
     impl Singles for NarrowAvx512 {
         type Wide = Avx512;

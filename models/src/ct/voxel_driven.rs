@@ -14,8 +14,8 @@
 //! `inference/tests/analytic.rs`.
 
 use super::{CtError, Geometry, VolumeGrid};
-use microtome_kernels::backprojection::{self, Sample, Weights};
-use microtome_kernels::ray::{Panel, View};
+use microtome_kernels::backprojection::{self, Weights};
+use microtome_kernels::ray::{Panel, Real, View};
 use std::ops::Range;
 
 /// Geometry and volume of a voxel-driven backprojection.
@@ -52,7 +52,7 @@ impl VoxelDriven {
     ///
     /// # Errors
     /// Arrays of another length, views that do not exist.
-    pub fn add<T: Sample>(
+    pub fn add<T: Real>(
         &self,
         views: Range<usize>,
         factors: &[f64],

@@ -44,7 +44,7 @@ pub use redundancy::Sharing;
 use super::ReconstructError;
 use super::problem::check;
 use filter::Ramp;
-use microtome_models::ct::{Geometry, Sample, VolumeGrid, VoxelDriven};
+use microtome_models::ct::{Geometry, Real, VolumeGrid, VoxelDriven};
 use redundancy::Redundancy;
 use scan::Scan;
 use std::ops::Range;
@@ -55,9 +55,9 @@ const CHUNK_BYTES: usize = 16 << 20;
 const CHUNK_VIEWS: usize = 32;
 
 /// `f32` or `f64`, which the transform of Fourier and the backprojection know.
-pub trait Number: Sample + rustfft::FftNum {}
+pub trait Number: Real + rustfft::FftNum {}
 
-impl<T: Sample + rustfft::FftNum> Number for T {}
+impl<T: Real + rustfft::FftNum> Number for T {}
 
 /// Filtered backprojection of a geometry into a volume.
 ///
@@ -242,7 +242,7 @@ impl FilteredBackprojection {
     }
 }
 
-fn zeros<T: Sample>(values: usize, what: &'static str) -> Result<Vec<T>, ReconstructError> {
+fn zeros<T: Real>(values: usize, what: &'static str) -> Result<Vec<T>, ReconstructError> {
     let mut out = Vec::new();
     out.try_reserve_exact(values)
         .map_err(|_| microtome_models::ct::CtError::Memory { what, values })?;

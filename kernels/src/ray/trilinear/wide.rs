@@ -88,17 +88,6 @@ struct Array<T, const FMA: bool>([T; RAYS]);
 
 macro_rules! array {
     ($t:ty) => {
-        impl<const FMA: bool> Array<$t, FMA> {
-            #[inline(always)]
-            fn zip(self, o: Self, f: impl Fn($t, $t) -> $t) -> Self {
-                let mut out = self;
-                for l in 0..RAYS {
-                    out.0[l] = f(self.0[l], o.0[l]);
-                }
-                out
-            }
-        }
-
         impl<const FMA: bool> Wide for Array<$t, FMA> {
             type Scalar = $t;
             type Mask = [bool; RAYS];
@@ -115,41 +104,9 @@ macro_rules! array {
             fn store(self, v: &mut [$t; RAYS]) {
                 *v = self.0;
             }
-            #[inline(always)]
-            fn add(self, o: Self) -> Self {
-                self.zip(o, |a, b| a + b)
-            }
-            #[inline(always)]
-            fn sub(self, o: Self) -> Self {
-                self.zip(o, |a, b| a - b)
-            }
-            #[inline(always)]
-            fn mul(self, o: Self) -> Self {
-                self.zip(o, |a, b| a * b)
-            }
-            #[inline(always)]
-            fn madd(self, b: Self, c: Self) -> Self {
-                let mut out = c;
-                for l in 0..RAYS {
-                    out.0[l] = if FMA {
-                        self.0[l].mul_add(b.0[l], c.0[l])
-                    } else {
-                        self.0[l] * b.0[l] + c.0[l]
-                    };
-                }
-                out
-            }
-            #[inline(always)]
-            fn min(self, o: Self) -> Self {
-                self.zip(o, |a, b| if a < b { a } else { b })
-            }
-            #[inline(always)]
-            fn max(self, o: Self) -> Self {
-                self.zip(o, |a, b| if a > b { a } else { b })
-            }
-            #[inline(always)]
-            fn floor(self) -> Self {
-                self.zip(self, |a, _| a.floor())
+            arithmetic!($t);
+            each! {
+                floor() = <$t>::floor;
             }
             #[inline(always)]
             fn ge(self, o: Self) -> Self::Mask {
@@ -289,34 +246,14 @@ mod x86 {
         fn store(self, v: &mut [f32; RAYS]) {
             unsafe { _mm512_storeu_ps(v.as_mut_ptr(), self.0) }
         }
-        #[inline(always)]
-        fn add(self, o: Self) -> Self {
-            Self(unsafe { _mm512_add_ps(self.0, o.0) })
-        }
-        #[inline(always)]
-        fn sub(self, o: Self) -> Self {
-            Self(unsafe { _mm512_sub_ps(self.0, o.0) })
-        }
-        #[inline(always)]
-        fn mul(self, o: Self) -> Self {
-            Self(unsafe { _mm512_mul_ps(self.0, o.0) })
-        }
-        #[inline(always)]
-        fn madd(self, b: Self, c: Self) -> Self {
-            Self(unsafe { _mm512_fmadd_ps(self.0, b.0, c.0) })
-        }
-        #[inline(always)]
-        fn min(self, o: Self) -> Self {
-            Self(unsafe { _mm512_min_ps(self.0, o.0) })
-        }
-        #[inline(always)]
-        fn max(self, o: Self) -> Self {
-            Self(unsafe { _mm512_max_ps(self.0, o.0) })
-        }
-        #[inline(always)]
-        fn floor(self) -> Self {
-            // Toward minus infinity, without the inexact flag.
-            Self(unsafe { _mm512_roundscale_ps::<0x09>(self.0) })
+        wide! {
+            add(o) = _mm512_add_ps;
+            sub(o) = _mm512_sub_ps;
+            mul(o) = _mm512_mul_ps;
+            madd(b, c) = _mm512_fmadd_ps;
+            min(o) = _mm512_min_ps;
+            max(o) = _mm512_max_ps;
+            floor() = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>;
         }
         #[inline(always)]
         fn ge(self, o: Self) -> __mmask16 {
