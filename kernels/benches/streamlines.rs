@@ -4,7 +4,7 @@
 //! with `-- 2` also on two threads, wall time.
 //!
 //! The field turns along circles of radius 10 to 26 voxels; steps are half a voxel. The floor of
-//! `probabilistic` is 362 x 45 fused multiply-adds a step, sixteen at once.
+//! `probabilistic` is 96 x 45 fused multiply-adds a step, sixteen at once.
 #![allow(missing_docs, clippy::print_stdout)]
 
 use cpu_time::ProcessTime;
@@ -33,18 +33,6 @@ fn times(mut run: impl FnMut()) -> [f64; 2] {
     let cpu = all[3][0];
     all.sort_by(|a, b| a[1].total_cmp(&b[1]));
     [cpu, all[3][1]]
-}
-
-/// Axes of the half-sphere on a spiral.
-fn axes(n: usize) -> Vec<[f64; 3]> {
-    (0..n)
-        .map(|i| {
-            let z = 1.0 - (i as f64 + 0.5) / n as f64;
-            let (s, c) = (2.399_963_229_728_653 * i as f64).sin_cos();
-            let r = (1.0 - z * z).sqrt();
-            [r * c, r * s, z]
-        })
-        .collect()
 }
 
 /// Lobes along circles about the middle of the grid, and a weaker one along z.
@@ -115,7 +103,7 @@ fn speed<R: Rule>(name: &str, rule: &R, two: bool) {
 fn main() {
     let two = std::env::args().any(|a| a == "2");
     let Some(field) = field() else { return };
-    let table = AxisTable::new(ORDER, &axes(362));
+    let table = AxisTable::new(ORDER, 362);
     let peaks = Peaks { axes: &table, threshold: 0.01, relative: 0.25, cos_separation: 0.707 };
     let functions = Functions { field: &field, peaks };
     let peak = PeakRule { functions: functions.clone() };

@@ -283,7 +283,7 @@ fn loss(states: &[State], survival: &Survival) -> (f64, Vec<Cotangent>) {
 fn derivatives_of_streamlines_are_those_of_differences() {
     let survival = Survival { threshold: 0.8, width: 0.3 };
     for order in [4, 8] {
-        let table = AxisTable::new(order, &axes());
+        let table = AxisTable::new(order, 362);
         let values = curved(order);
         let width = count(order).next_multiple_of(8);
         for (cubic, method) in [(false, METHODS[0]), (false, METHODS[1]), (true, METHODS[2])] {
@@ -362,7 +362,7 @@ fn derivatives_of_streamlines_are_those_of_differences() {
 
 #[test]
 fn the_tangent_map_of_a_field_is_that_of_differences() {
-    let table = AxisTable::new(8, &axes());
+    let table = AxisTable::new(8, 362);
     let field = lattice(curved(8), true);
     let rule = peak(&field, &table);
     for method in METHODS {
@@ -412,7 +412,7 @@ const B: Vec3 = [0.6, 0.8, 0.0];
 fn the_closest_peak_is_taken() {
     let terms = lobes(8, &[(1.0, A), (0.7, B)]);
     let field = constant(&terms);
-    let table = AxisTable::new(8, &axes());
+    let table = AxisTable::new(8, 362);
     let rule = ClosestRule {
         functions: Functions { field: &field, peaks: peaks(&table, 0.1, 0.25, 0.9) },
     };
@@ -444,8 +444,8 @@ fn the_closest_peak_is_taken() {
 fn draws_follow_the_values_in_the_cone() {
     let terms = lobes(8, &[(1.0, A), (0.7, B)]);
     let field = constant(&terms);
-    let list = axes();
-    let table = AxisTable::new(8, &list);
+    let table = AxisTable::new(8, 362);
+    let list = table.axes();
     for angular_weight in [0.0, 0.8] {
         let cos_cone = 50_f64.to_radians().cos();
         let rule = MassRule {
@@ -510,7 +510,7 @@ fn draws_follow_the_values_in_the_cone() {
 fn arcs_follow_a_straight_field_and_are_drawn_by_weight() {
     let terms = lobes(8, &[(1.0, A)]);
     let field = constant(&terms);
-    let table = AxisTable::new(8, &axes());
+    let table = AxisTable::new(8, 362);
     for (mean, probe) in [(ArcMean::Geometric, 0.5), (ArcMean::Arithmetic, 1.5)] {
         let rule = ArcRule {
             functions: Functions { field: &field, peaks: peaks(&table, 0.05, 0.25, 0.9) },
@@ -557,7 +557,7 @@ fn regions_stop_and_exclude() {
     let values = (0..40).flat_map(|_| row.clone()).collect();
     let identity = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
     let field = Lattice::new([40, 1, 1], 16, values, identity).unwrap();
-    let table = AxisTable::new(4, &axes());
+    let table = AxisTable::new(4, 362);
     let rule =
         PeakRule { functions: Functions { field: &field, peaks: peaks(&table, 0.1, 0.1, 0.9) } };
     let mask = |range: std::ops::Range<usize>, flag| Region {
@@ -685,7 +685,7 @@ fn bootstrap_of_exact_signals_is_the_peak() {
         solid_angle: false,
         lowest: 1e-3,
     };
-    let table = AxisTable::new(4, &axes());
+    let table = AxisTable::new(4, 362);
     let rule = BootstrapRule {
         field: &field,
         resampling: &resampling,
@@ -715,7 +715,7 @@ fn constant_rule(terms: &[f64]) -> Lattice<f64> {
 
 #[test]
 fn levels_and_threads_agree() {
-    let table = AxisTable::new(8, &axes());
+    let table = AxisTable::new(8, 362);
     let values: Vec<f64> = curved(8);
     let field = lattice(values, false);
     let rule = MassRule {

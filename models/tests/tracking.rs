@@ -78,14 +78,10 @@ fn follow(
     spec: TrackingSpec,
     seeding: &Seeding,
 ) -> Vec<Streamline> {
-    let mut all = Vec::new();
     let run = Tracking::over_field(field, rule, spec).unwrap();
-    run.run(seeding, &Placement::world(AFFINE), &Regions::default(), |_, lines, _| {
-        all.extend(lines);
-        true
-    })
-    .unwrap();
-    all
+    let (mask, regions) = (Placement::world(AFFINE), Regions::default());
+    let group = |n| run.group(n, seeding, &mask, &regions).streamlines;
+    (0..run.groups(seeding).unwrap()).flat_map(group).collect()
 }
 
 fn ring() -> Seeding {
@@ -339,8 +335,7 @@ fn wrong_fields_and_numbers_are_named() {
         Err(TrackingError::Range { .. })
     ));
     let run = Tracking::over_field(&field, Rule::Peak, spec()).unwrap();
-    let none = run.run(&Seeding::Points(vec![]), &world, &Regions::default(), |_, _, _| true);
-    assert_eq!(none, Err(TrackingError::NoSeeds));
+    assert_eq!(run.groups(&Seeding::Points(vec![])), Err(TrackingError::NoSeeds));
     let few = acquisition().subset(&(0..20).collect::<Vec<_>>());
     let error =
         OrientationFunctions::new(&few, OrientationModel::Probability, 6, 0.006, 1.0).unwrap_err();

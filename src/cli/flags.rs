@@ -176,16 +176,22 @@ pub(crate) struct Shard {
     pub(crate) of: usize,
 }
 
-impl RunFlags {
-    /// The shard of `--shard I/N`.
-    pub(crate) fn shard(&self) -> anyhow::Result<Option<Shard>> {
-        let Some(text) = &self.shard else { return Ok(None) };
+impl Shard {
+    /// I/N.
+    pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
         let parsed =
             text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
         match parsed {
-            Some((index, of)) if index >= 1 && index <= of => Ok(Some(Shard { index, of })),
+            Some((index, of)) if index >= 1 && index <= of => Ok(Shard { index, of }),
             _ => anyhow::bail!("--shard {text}: write I/N with I from 1 to N, for instance 1/8"),
         }
+    }
+}
+
+impl RunFlags {
+    /// The shard of `--shard I/N`.
+    pub(crate) fn shard(&self) -> anyhow::Result<Option<Shard>> {
+        self.shard.as_deref().map(Shard::parse).transpose()
     }
 
     /// Checks the number of `--max-failed`.

@@ -6,34 +6,44 @@
 
 mod connections;
 mod field;
+mod output;
+mod parts;
+mod picture;
+mod settings;
 mod signals;
 
+use super::blocks::STOP;
 use super::config::{self, Setting};
 use super::counting::Counting;
-use super::flags::{AcquisitionFlags, CommonFlags};
-use super::input::simd;
-use super::{Outcome, say};
+use super::flags::{AcquisitionFlags, CommonFlags, Shard};
+use super::input::{simd, version};
+use super::{Outcome, say, voxelwise};
 use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
 use connections::Connections;
-use microtome_datasets::tracts::{TractFormat, TractWriter, linearise};
-use microtome_datasets::{ImageGeometry, SignalSource};
-use microtome_models::tract::{
-    Flag, Integrator, Placement, Region, Regions, Rule, Seeding, Starts, Streamline, TrackingSpec,
-};
+use microtome_datasets::ImageGeometry;
+use microtome_models::tract::{Flag, Placement, Region, Regions, Seeding, Tracking, TrackingSpec};
+use output::{Content, Output};
+use parts::Parts;
+use picture::Picture;
+use settings::mask_image;
 use signals::Followed;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
-
-/// Longest segment of a linearised streamline, mm.
-const LONGEST_SEGMENT_MM: f64 = 10.0;
 
 /// Follows streamlines through a field of orientations.
 ///
 /// Points are world mm (RAS+). Seeds are uniform in the voxels of a mask. A .trx (and .trk)
 /// file also holds the amplitude of the field at every point and, for every streamline, the
 /// number of its seed, the point that is the seed, and why its ends are there (0 longest length, 1 end
-/// of the image, 2 mask, 3 threshold, 4 angle, 5 no direction).
+/// of the image, 2 mask, 3 threshold, 4 angle, 5 no direction). Of more than 16,777,216 seeds the
+/// number is 16777216 seed_high + seed.
+///
+/// Runs of more than a second keep finished groups of 4096 seeds in OUT.parts until OUT is
+/// written: after Ctrl-C (exit 130) or a kill the same line goes on from there. --shard I/N works on
+/// every N-th group and keeps it there; the same line without --shard then takes the groups of all
+/// shards and writes OUT, equal to the bit to a run without shards.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Rules:
@@ -161,7 +171,8 @@ pub(crate) struct TrackArgs {
     /// probabilistic: w of the factor 1 - w + w |cos| of the turn.
     #[arg(long, value_name = "X", default_value_t = 0.0, help_heading = "Steps")]
     angular_weight: f64,
-    /// Directions of the sphere where the field is evaluated, antipodes counted, even.
+    /// Directions of the sphere where the field is evaluated, antipodes counted, even; filled up to
+    /// a multiple of 256.
     #[arg(long, value_name = "N", default_value = "724", help_heading = "Steps")]
     sphere: String,
     /// ptt: length of the probe, mm [default: three steps].
@@ -208,42 +219,48 @@ pub(crate) struct TrackArgs {
     /// mean) and its standard error.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
     density: Option<PathBuf>,
-    /// The streamlines: .trx, .tck, .trk or .vtk [may be left out with --connectome or --density].
+    /// A page with the streamlines from three sides and a map of their visits, .html.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    report: Option<PathBuf>,
+    /// The streamlines: .trx, .tck, .trk or .vtk [may be left out with --connectome, --density or --report].
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
     out: Option<PathBuf>,
+    /// Works on part I of N (I from 1): every N-th group of seeds, kept in OUT.parts.
+    #[arg(long, value_name = "I/N", help_heading = "Output")]
+    shard: Option<String>,
     #[command(flatten)]
     common: CommonFlags,
 }
 
-/// One of some names, or an error that lists them.
-fn named<T: Copy>(flag: &str, value: &str, list: &[(&str, T)]) -> anyhow::Result<T> {
-    let found = list.iter().find(|(name, _)| *name == value);
-    found.map(|(_, v)| *v).with_context(|| {
-        let names: Vec<&str> = list.iter().map(|(name, _)| *name).collect();
-        format!("--{flag} {value}: unknown; use {}", names.join(", "))
-    })
+/// What came of a run beside its files.
+#[derive(Default)]
+struct Totals {
+    tried: u64,
+    steps: u64,
+    short: u64,
+    rejected: u64,
+    streamlines: u64,
+}
+
+/// Everything that streamlines are a function of.
+struct Plan {
+    followed: Followed,
+    spec: TrackingSpec,
+    seeding: Seeding,
+    /// Where the mask of the seeds lies.
+    mask: Placement,
+    regions: Regions,
+    draws: Vec<Option<u32>>,
+    shard: Option<Shard>,
 }
 
 impl TrackArgs {
     pub(crate) fn run(self, settings: &[Setting]) -> anyhow::Result<Outcome> {
         let (threads, _) = self.common.start()?;
         let rule = self.rule()?;
-        let seed_mask = mask_image("--seeds", &self.seeds)?;
-        let Followed { field, geometry, anisotropic } = self.field(&seed_mask.geometry)?;
-        let spec = self.spec(rule, &geometry)?;
-        let seeding = self.seeding(&seed_mask)?;
-        let mut regions = self.regions(field.placement())?;
-        if let Some(inside) = anisotropic {
-            let (shape, flag) = (geometry.dims, Flag::Domain);
-            let affine = &geometry.affine;
-            let voxel_from_field =
-                field.placement().voxel_of(affine).context("the affine has no inverse")?;
-            regions.list.push(Region { shape, inside, voxel_from_field, flag });
-        }
-        let begin = Instant::now();
-        let draws: Vec<Option<u32>> =
-            if self.all_draws { (0..self.draws).map(Some).collect() } else { vec![self.draw] };
-        let first = field.tracking(rule, spec.clone(), draws[0])?;
+        let plan = self.plan()?;
+        let Plan { followed: Followed { field, geometry, .. }, spec, seeding, .. } = &plan;
+        let tracking = field.tracking(rule, spec.clone(), plan.draws[0])?;
         if let Some(path) = &self.common.save_config {
             config::save(path, settings)?;
         }
@@ -265,299 +282,229 @@ impl TrackArgs {
                 field.invalid()
             ));
         }
-        let mut connections = Connections::new(&self, &geometry, draws.len())?;
-        if self.out.is_none() && connections.is_empty() {
-            bail!("--out FILE is needed: the streamlines, .trx, .tck, .trk or .vtk")
+        self.follow(&plan, tracking, geometry)
+    }
+
+    fn plan(&self) -> anyhow::Result<Plan> {
+        let shard = self.shard.as_deref().map(Shard::parse).transpose()?;
+        let seed_mask = mask_image("--seeds", &self.seeds)?;
+        let followed = self.field(&seed_mask.geometry)?;
+        let Followed { field, geometry, anisotropic } = &followed;
+        let spec = self.spec(self.rule()?, geometry)?;
+        let seeding = self.seeding(&seed_mask)?;
+        let mut regions = self.regions(field.placement())?;
+        if let Some(inside) = anisotropic {
+            let (shape, flag, inside) = (geometry.dims, Flag::Domain, inside.clone());
+            let voxel_from_field = field
+                .placement()
+                .voxel_of(&geometry.affine)
+                .context("the affine has no inverse")?;
+            regions.list.push(Region { shape, inside, voxel_from_field, flag });
         }
+        let draws =
+            if self.all_draws { (0..self.draws).map(Some).collect() } else { vec![self.draw] };
+        let mask = Placement::world(seed_mask.geometry.affine);
+        Ok(Plan { followed, spec, seeding, mask, regions, draws, shard })
+    }
+
+    /// Finished groups of this run; `spec` and the files are all that decides them.
+    fn parts(&self, out: &Path, plan: &Plan) -> anyhow::Result<Parts> {
+        let words = format!(
+            "{} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+            version(),
+            simd(),
+            self.rule,
+            plan.spec,
+            plan.draws,
+            self.basis,
+            self.frame,
+            self.model_odf,
+            self.sh_order,
+            self.fa_threshold,
+            (self.sm_lambda, self.min_signal, self.draws),
+            (&self.interpolation, self.n_seeds, self.seeds_per_voxel),
+            (self.acquisition.delta_ms, self.acquisition.big_delta_ms, self.acquisition.te_ms),
+            (self.acquisition.tr_ms, self.acquisition.dt_ms),
+            [self.stop.len(), self.include.len(), self.exclude.len()],
+        );
+        let own = &self.acquisition;
+        let single = [
+            &self.fod,
+            &self.dwi,
+            &self.response,
+            &self.posterior,
+            &self.mask,
+            &own.bval,
+            &own.bvec,
+            &own.bdelta,
+            &own.scheme,
+            &own.waveform,
+        ];
+        let files: Vec<&Path> = [&self.seeds]
+            .into_iter()
+            .chain(single.into_iter().flatten())
+            .chain(self.stop.iter().chain(&self.include).chain(&self.exclude))
+            .map(PathBuf::as_path)
+            .collect();
+        Parts::beside(out, &words, &files, plan.shard)
+    }
+
+    fn follow(
+        &self,
+        plan: &Plan,
+        mut tracking: Tracking<'_>,
+        geometry: &ImageGeometry,
+    ) -> anyhow::Result<Outcome> {
+        let begin = Instant::now();
+        let Plan { seeding, draws, .. } = plan;
+        voxelwise::catch_interrupts()?;
+        let mut connections = Connections::new(self, geometry, draws.len())?;
+        let files: Vec<&PathBuf> = [&self.out, &self.connectome, &self.density, &self.report]
+            .into_iter()
+            .flatten()
+            .collect();
+        let Some(first) = files.first() else {
+            bail!("--out FILE is needed: the streamlines, .trx, .tck, .trk or .vtk")
+        };
+        let content = Content {
+            seeds: seeding.len(),
+            draws: self.all_draws,
+            tolerance_mm: self.linearise_mm,
+        };
         let mut output = match &self.out {
-            Some(out) => Some(Output::create(
-                out,
-                &geometry,
-                self.linearise_mm,
-                self.all_draws,
-                self.common.overwrite,
-            )?),
+            Some(out) => Some(Output::create(out, geometry, content, self.common.overwrite)?),
             None => None,
         };
-        let mut progress = Counting::new("track", "seeds", self.common.quiet);
-        let (mut counts, mut streamlines) = ([0_u64; 4], 0);
-        let mut failure = None;
-        let mask_placement = Placement::world(seed_mask.geometry.affine);
-        let (seeds, all) = (seeding.len(), seeding.len() * draws.len() as u64);
-        let mut first = Some(first);
-        for (number, draw) in draws.iter().enumerate() {
-            let run = match first.take() {
-                Some(run) => run,
-                None => field.tracking(rule, spec.clone(), *draw)?,
-            };
+        let mut picture = match &self.report {
+            Some(path) => Some(Picture::new(path, geometry, self.common.overwrite)?),
+            None => None,
+        };
+        let groups = tracking.groups(seeding)?;
+        let all = groups * draws.len() as u64;
+        let single = all == 1 && plan.shard.is_none() && !Parts::folder_of(first).exists();
+        let mut parts = if single { None } else { Some(self.parts(first, plan)?) };
+        let mut progress = Counting::new("track", "groups of seeds", self.common.quiet);
+        let mut totals = Totals::default();
+        for (draw, of_field) in draws.iter().enumerate() {
+            if let Some(draw) = of_field {
+                tracking.follow_draw(*draw);
+            }
             connections.begin()?;
-            run.run(&seeding, &mask_placement, &regions, |seen, lines, counted| {
-                counts[0] += counted.tried;
-                counts[1] += counted.steps;
-                counts[2] += counted.short;
-                counts[3] += counted.rejected;
-                streamlines += lines.len() as u64;
-                lines.iter().for_each(|line| connections.add(&line.points));
-                let written = output.as_mut().map_or(Ok(()), |output| {
-                    lines.iter().try_for_each(|line| output.push(line, number))
-                });
-                progress.show(number as u64 * seeds + seen, all);
-                match written {
-                    Ok(()) => true,
-                    Err(e) => {
-                        failure = Some(e);
-                        false
+            for group in 0..groups {
+                let number = draw as u64 * groups + group;
+                if parts.as_ref().is_some_and(|p| !p.owns(number)) {
+                    continue;
+                }
+                let kept = parts.as_mut().and_then(|p| p.find(number));
+                let found = match kept {
+                    Some(found) => found,
+                    None => {
+                        let found = tracking.group(group, seeding, &plan.mask, &plan.regions);
+                        let stopped = STOP.load(Ordering::Relaxed);
+                        if let Some(parts) = &parts {
+                            parts.keep(number, &found, stopped)?;
+                        }
+                        if stopped && number + 1 < all {
+                            progress.finish();
+                            say::note(&format!(
+                                "interrupted; finished groups are kept in {}.parts, the same line resumes",
+                                first.display()
+                            ));
+                            return Ok(Outcome::Interrupted);
+                        }
+                        found
+                    }
+                };
+                totals.tried += found.tried;
+                totals.steps += found.steps;
+                totals.short += found.short;
+                totals.rejected += found.rejected;
+                totals.streamlines += found.streamlines.len() as u64;
+                if plan.shard.is_none() {
+                    for line in &found.streamlines {
+                        connections.add(&line.points);
+                        if let Some(picture) = &mut picture {
+                            picture.add(&line.points);
+                        }
+                        if let Some(output) = &mut output {
+                            output.push(line, draw)?;
+                        }
                     }
                 }
-            })?;
-            connections.end();
-            if failure.is_some() {
-                break;
+                progress.show(number + 1, all);
             }
+            connections.end();
         }
         progress.finish();
-        if let Some(e) = failure {
-            return Err(e);
+        let mut points = 0;
+        if plan.shard.is_none() {
+            points = output.map_or(Ok(0), Output::finish)?;
+            connections.write()?;
+            if let (Some(picture), Some((visits, error))) = (picture, connections.visits()) {
+                picture.write(visits, &error, self.facts(plan, &totals))?;
+            }
+            if let Some(parts) = &parts {
+                parts.clear(all);
+            }
         }
-        let points = output.map_or(Ok(0), Output::finish)?;
-        connections.write()?;
-        let files: Vec<&PathBuf> =
-            [&self.out, &self.connectome, &self.density].into_iter().flatten().collect();
-        let [tried, steps, short, rejected] = counts;
-        let wall = begin.elapsed().as_secs_f64();
+        let resumed = parts.as_ref().map_or(0, Parts::found);
+        let written = match (&parts, plan.shard) {
+            (Some(parts), Some(_)) => format!(
+                "{} (the same line without --shard joins the shards)",
+                parts.folder().display()
+            ),
+            _ => files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", "),
+        };
+        self.conclude(plan, &totals, points, resumed, &written, begin.elapsed().as_secs_f64());
+        Ok(Outcome::Done)
+    }
+
+    /// What the report says in words.
+    fn facts(&self, plan: &Plan, totals: &Totals) -> Vec<(String, String)> {
+        [
+            ("version", version().to_string()),
+            ("rule", self.rule.clone()),
+            ("field", plan.followed.field.words()),
+            ("step", format!("{} mm", say::number(plan.spec.step_mm))),
+            ("largest angle", format!("{}°", say::number(plan.spec.max_angle_deg))),
+            ("seeds", plan.seeding.len().to_string()),
+            ("draws of the field", plan.draws.len().to_string()),
+            ("streamlines", totals.streamlines.to_string()),
+            ("shorter than the shortest", totals.short.to_string()),
+            ("dropped by masks", totals.rejected.to_string()),
+        ]
+        .map(|(name, value)| (name.to_string(), value))
+        .into()
+    }
+
+    fn conclude(
+        &self,
+        plan: &Plan,
+        totals: &Totals,
+        points: u64,
+        resumed: u64,
+        written: &str,
+        wall: f64,
+    ) {
+        let Totals { tried, steps, short, rejected, streamlines } = totals;
+        let Plan { spec, seeding, draws, .. } = plan;
         if self.common.json {
             let json = serde_json::json!({
                 "verb": "track", "rule": self.rule, "seeds": seeding.len(), "tried": tried,
                 "streamlines": streamlines, "steps": steps, "points": points, "short": short,
                 "rejected": rejected, "step_mm": spec.step_mm, "wall_s": wall, "out": self.out,
                 "connectome": self.connectome, "density": self.density, "draws": draws.len(),
-                "simd_level": simd(),
+                "shard": self.shard, "groups_resumed": resumed, "simd_level": simd(),
             });
             say::line(&json.to_string());
         } else if !self.common.quiet {
             say::line(&format!(
                 "{streamlines} streamlines of {} seeds ({tried} began, {short} shorter than {} mm, {rejected} \
-                 dropped by masks), {points} points, in {}: {}",
+                 dropped by masks), {points} points, in {}: {written}",
                 seeding.len(),
                 say::number(spec.min_length_mm),
                 say::duration(wall),
-                files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ")
             ));
         }
-        Ok(Outcome::Done)
-    }
-
-    fn rule(&self) -> anyhow::Result<Rule> {
-        let list = [
-            ("peak", Rule::Peak),
-            ("closest", Rule::Closest),
-            ("probabilistic", Rule::Probabilistic),
-            ("ifod2", Rule::SecondOrder),
-            ("ptt", Rule::ParallelTransport),
-            ("tensor", Rule::Peak),
-            // Their fields are not functions: of this, only the largest angle counts.
-            ("bootstrap", Rule::Closest),
-            ("posterior", Rule::Closest),
-        ];
-        named("rule", &self.rule, &list)
-    }
-
-    fn spec(&self, rule: Rule, geometry: &ImageGeometry) -> anyhow::Result<TrackingSpec> {
-        let steady = matches!(self.rule.as_str(), "peak" | "closest" | "tensor");
-        let integrator = named(
-            "integrator",
-            self.integrator.as_deref().unwrap_or(if steady { "midpoint" } else { "euler" }),
-            &[
-                ("euler", Integrator::Euler),
-                ("midpoint", Integrator::Midpoint),
-                ("rk4", Integrator::RungeKutta),
-            ],
-        )?;
-        let starts = named(
-            "seed-directions",
-            &self.seed_directions,
-            &[("all", Starts::All(10)), ("largest", Starts::Largest), ("drawn", Starts::Drawn)],
-        )?;
-        let edge = geometry.voxel_mm().into_iter().fold(f64::INFINITY, f64::min);
-        let step_mm = self.step_mm.unwrap_or(edge / 2.0);
-        let angle = match rule {
-            Rule::Peak | Rule::Closest => 60.0,
-            Rule::Probabilistic | Rule::SecondOrder => 45.0,
-            Rule::ParallelTransport => 30.0,
-        };
-        let sphere = self.sphere.trim_start_matches("repulsion");
-        let directions: usize = sphere.parse().ok().filter(|n| n % 2 == 0).with_context(|| {
-            format!("--sphere {}: an even number of directions is needed, such as 724", self.sphere)
-        })?;
-        if self.samples == 0 || self.candidates == 0 {
-            bail!("--samples and --candidates must be at least 1");
-        }
-        if let Some(probe) = self.probe_mm.filter(|p| !(*p > 0.0 && p.is_finite())) {
-            bail!("--probe-mm {probe}: a length above 0 is needed");
-        }
-        let probe_mm = self.probe_mm.unwrap_or(3.0 * step_mm);
-        Ok(TrackingSpec {
-            step_mm,
-            integrator,
-            max_angle_deg: self.max_angle_deg.unwrap_or(angle),
-            max_length_mm: self.max_length_mm,
-            min_length_mm: self.min_length_mm,
-            threshold: self.threshold.unwrap_or(if self.posterior.is_some() {
-                0.05
-            } else if self.dwi.is_some() && self.model_odf.as_deref() != Some("csd") {
-                0.0
-            } else {
-                0.1
-            }),
-            relative_peak: self.relative_peak_threshold,
-            min_separation_deg: self.min_separation_angle_deg,
-            part: self.pmf_threshold,
-            angular_weight: self.angular_weight,
-            axes: directions / 2,
-            probe_mm,
-            samples: self.samples,
-            candidates: self.candidates,
-            both: !self.unidirectional,
-            starts,
-            seed: self.seed,
-        })
-    }
-
-    fn seeding(&self, mask: &MaskImage) -> anyhow::Result<Seeding> {
-        let inside = mask.inside.iter().enumerate().filter(|(_, inside)| **inside);
-        let voxels: Vec<[i32; 3]> = inside.map(|(i, _)| mask.geometry.ijk(i)).collect();
-        if voxels.is_empty() {
-            bail!("--seeds {}: the mask has no voxel inside", self.seeds.display());
-        }
-        match (self.n_seeds, self.seeds_per_voxel) {
-            (Some(0), _) | (_, Some(0)) => {
-                bail!("--n-seeds and --seeds-per-voxel must be at least 1")
-            }
-            (Some(seeds), _) => Ok(Seeding::Total { voxels, seeds }),
-            (None, per) => Ok(Seeding::PerVoxel { voxels, seeds: per.unwrap_or(1) }),
-        }
-    }
-
-    fn regions(&self, placement: &Placement) -> anyhow::Result<Regions> {
-        let mut list = Vec::new();
-        let mut add = |flag: &str, path: &Path, meaning: Flag| -> anyhow::Result<()> {
-            let mask = mask_image(flag, path)?;
-            let voxel_from_field = placement
-                .voxel_of(&mask.geometry.affine)
-                .with_context(|| format!("{flag} {}: the affine has no inverse", path.display()))?;
-            let shape = mask.geometry.dims;
-            list.push(Region { shape, inside: mask.inside, voxel_from_field, flag: meaning });
-            Ok(())
-        };
-        if let Some(path) = &self.mask {
-            add("--mask", path, Flag::Domain)?;
-        }
-        for path in &self.stop {
-            add("--stop", path, Flag::Stop)?;
-        }
-        for path in &self.exclude {
-            add("--exclude", path, Flag::Exclude)?;
-        }
-        if self.include.len() > 32 {
-            bail!("--include: at most 32 masks are taken, {} were given", self.include.len());
-        }
-        for (n, path) in self.include.iter().enumerate() {
-            add("--include", path, Flag::Include(n as u32))?;
-        }
-        Ok(Regions { list })
-    }
-}
-
-/// A mask with its grid.
-struct MaskImage {
-    geometry: ImageGeometry,
-    inside: Vec<bool>,
-}
-
-fn mask_image(flag: &str, path: &Path) -> anyhow::Result<MaskImage> {
-    let source = SignalSource::open(path, None).with_context(|| flag.to_string())?;
-    let Some(geometry) = source.geometry().cloned() else {
-        bail!("{flag} {}: an image (.nii, .nii.gz) is needed", path.display())
-    };
-    if source.n_measurements() != 1 {
-        bail!("{flag} {}: has {} volumes; a mask has one", path.display(), source.n_measurements());
-    }
-    let mut inside = Vec::with_capacity(source.n_rows());
-    for first in (0..source.n_rows()).step_by(1 << 16) {
-        let rows = source.read_rows(first..(first + (1 << 16)).min(source.n_rows()))?;
-        inside.extend(rows.signals.iter().map(|v| *v != 0.0 && v.is_finite()));
-    }
-    Ok(MaskImage { geometry, inside })
-}
-
-/// The file of the streamlines.
-struct Output {
-    writer: TractWriter,
-    columns: bool,
-    tolerance_mm: Option<f64>,
-    /// Whether every streamline says of which draw it is.
-    draws: bool,
-    points: u64,
-}
-
-impl Output {
-    fn create(
-        out: &Path,
-        geometry: &ImageGeometry,
-        tolerance_mm: Option<f64>,
-        draws: bool,
-        overwrite: bool,
-    ) -> anyhow::Result<Self> {
-        let format = TractFormat::of(out).context("--out")?;
-        if out.is_dir() {
-            bail!("--out {}: is a folder; a file is needed", out.display());
-        }
-        if out.exists() && !overwrite {
-            bail!("--out {}: the file exists; give --overwrite to replace it", out.display());
-        }
-        if let Some(t) = tolerance_mm.filter(|t| !(t.is_finite() && *t > 0.0)) {
-            bail!("--linearise-mm {t}: a length above 0 is needed");
-        }
-        let columns = format.has_columns();
-        let (points, lines): (&[_], &[_]) = if columns {
-            let all: &[_] =
-                &[("seed", 1), ("seed_point", 1), ("stop_first", 1), ("stop_last", 1), ("draw", 1)];
-            (&[("amplitude", 1)], &all[..if draws { 5 } else { 4 }])
-        } else {
-            (&[], &[])
-        };
-        let writer = TractWriter::create(out, geometry, points, lines)?;
-        Ok(Self { writer, columns, tolerance_mm, draws, points: 0 })
-    }
-
-    fn push(&mut self, line: &Streamline, draw: usize) -> anyhow::Result<()> {
-        let kept: Vec<usize> = match self.tolerance_mm {
-            Some(tolerance) => linearise(&line.points, tolerance, LONGEST_SEGMENT_MM),
-            None => (0..line.points.len()).collect(),
-        };
-        let points: Vec<[f32; 3]> = kept.iter().map(|i| line.points[*i]).collect();
-        let seed_point = kept.iter().filter(|i| **i < line.seed_point as usize).count();
-        let own = [
-            line.seed as f32,
-            seed_point as f32,
-            f32::from(line.stops[0] as u8),
-            f32::from(line.stops[1] as u8),
-            draw as f32,
-        ];
-        let own = &own[..if self.draws { 5 } else { 4 }];
-        if self.columns {
-            let amplitudes: Vec<f32> = kept.iter().map(|i| line.amplitudes[*i]).collect();
-            self.writer.push(&points, &amplitudes, own)?;
-        } else {
-            self.writer.push(&points, &[], &[])?;
-        }
-        self.points += points.len() as u64;
-        Ok(())
-    }
-
-    /// Completes the file; the number of its points.
-    fn finish(self) -> anyhow::Result<u64> {
-        self.writer.finish()?;
-        Ok(self.points)
     }
 }

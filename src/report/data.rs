@@ -52,6 +52,8 @@ pub struct ReportData {
     pub predictive: Option<Predictive>,
     /// Estimates against a known truth.
     pub truth: Vec<TruthComparison>,
+    /// Streamlines; a page with them has no verdict.
+    pub bundles: Option<BundlePicture>,
     /// Reconstructed images, side by side.
     pub images: Vec<ReconstructedImage>,
     /// A sentence on what the images are of.
@@ -67,6 +69,21 @@ pub struct ReportData {
     pub methods: Vec<(String, String)>,
     /// Key (authors, year) and full reference with its DOI as plain text.
     pub references: Vec<(String, String)>,
+}
+
+/// Streamlines and the voxels that they visit.
+#[derive(Clone, Debug, Default)]
+pub struct BundlePicture {
+    /// Points in voxel coordinates, whole numbers at the centres of voxels.
+    pub lines: Vec<Vec<[f32; 3]>>,
+    /// Voxels along i, j, k.
+    pub shape: [usize; 3],
+    /// Streamlines in each voxel, i fastest.
+    pub visits: Vec<f32>,
+    /// Standard errors of the visits.
+    pub error: Vec<f32>,
+    /// A sentence on which streamlines are drawn.
+    pub note: String,
 }
 
 /// An image that was reconstructed from projections, or the truth beside it.

@@ -2,12 +2,13 @@
 //! one page that loads nothing from anywhere.
 //!
 //! [`html`] turns a [`ReportData`] into the page: verdict and facts; maps;
-//! quality; one voxel; prediction; truth where it is known; reconstructed images; the table of
-//! parameters; methods and references. Every text is escaped, plots are inline
+//! quality; one voxel; prediction; truth where it is known; streamlines; reconstructed images; the
+//! table of parameters; methods and references. Every text is escaped, plots are inline
 //! SVG (`plot.rs`) and maps are PNG data URIs (`raster.rs`).
 //!
 //! Validated by `tests.rs`.
 
+mod bundles;
 mod calibration;
 mod data;
 mod density;
@@ -26,8 +27,8 @@ mod truth;
 mod voxel;
 
 pub use data::{
-    CalibrationPlot, DirectionMap, MapPair, ParameterRow, Population, Predictive, QualityKind,
-    QualityMap, ReconstructedImage, ReportData, StatusMap, TruthComparison, Verdict,
+    BundlePicture, CalibrationPlot, DirectionMap, MapPair, ParameterRow, Population, Predictive,
+    QualityKind, QualityMap, ReconstructedImage, ReportData, StatusMap, TruthComparison, Verdict,
     VoxelParameter, VoxelPosterior,
 };
 
@@ -48,7 +49,11 @@ const STYLE: &str = include_str!("page.css");
 /// ```
 pub fn html(data: &ReportData) -> String {
     let sections = [
-        ("verdict", "Verdict and facts", facts(data)),
+        (
+            "verdict",
+            if data.bundles.is_some() { "Facts" } else { "Verdict and facts" },
+            facts(data),
+        ),
         (
             "maps",
             if data.maps.is_empty() && !data.populations.is_empty() {
@@ -66,6 +71,11 @@ pub fn html(data: &ReportData) -> String {
             data.predictive.as_ref().map_or_else(String::new, predictive::section),
         ),
         ("truth", "Truth", truth::section(&data.truth)),
+        (
+            "streamlines",
+            "Streamlines",
+            data.bundles.as_ref().map_or_else(String::new, bundles::section),
+        ),
         ("images", "Images", images::section(&data.images, &data.image_note)),
         ("calibration", "Calibration", calibration::section(data)),
         ("parameters", "Parameters", parameters(&data.parameters)),
@@ -96,7 +106,7 @@ pub fn html(data: &ReportData) -> String {
     plot::renumbered(&page)
 }
 
-fn facts(data: &ReportData) -> String {
+fn verdict(data: &ReportData) -> String {
     let (class, words) = match data.verdict {
         Verdict::Trust => ("trust", "Trust"),
         Verdict::Caution => ("caution", "Caution"),
@@ -111,6 +121,11 @@ fn facts(data: &ReportData) -> String {
         out.push_str("</ul>");
     }
     out.push_str("</div>\n");
+    out
+}
+
+fn facts(data: &ReportData) -> String {
+    let mut out = if data.bundles.is_some() { String::new() } else { verdict(data) };
     if !data.facts.is_empty() {
         out.push_str("<dl>");
         for (name, value) in &data.facts {

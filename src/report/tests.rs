@@ -269,3 +269,26 @@ fn a_page_of_ranks() {
     assert!(!page.contains("http") && !page.contains("NaN"));
     assert!(!html(&ReportData::default()).contains("id=\"calibration\""));
 }
+
+#[test]
+fn bundles_are_drawn_from_three_sides() {
+    let mut visits = vec![0.0; 4 * 3 * 2];
+    visits[5] = 7.0;
+    let picture = BundlePicture {
+        lines: vec![vec![[0.0, 0.0, 0.0], [3.0, 0.0, 0.0]], vec![[1.0, 0.0, 1.0], [1.0, 2.0, 1.0]]],
+        shape: [4, 3, 2],
+        error: visits.iter().map(|v: &f32| v.sqrt()).collect(),
+        visits,
+        note: "2 of 2 < 3 are drawn.".into(),
+    };
+    let page = html(&ReportData { bundles: Some(picture), ..ReportData::default() });
+    assert_eq!(page.matches("<polyline").count(), 6);
+    // Along i: the first is a red dash, of which only its place is seen; from above it is as long as three voxels.
+    assert!(page.contains("<polyline stroke=\"rgb(220,0,0)\" points=\"37.5,187.5 262.5,187.5\"/>"));
+    assert!(page.contains("rgb(0,220,0)") && page.contains("2 of 2 &lt; 3 are drawn."));
+    assert_eq!(page.matches("class=\"map\"").count(), 6);
+    assert!(!page.contains("Caution"));
+    let none =
+        html(&ReportData { bundles: Some(BundlePicture::default()), ..ReportData::default() });
+    assert!(!none.contains("<svg"));
+}

@@ -31,4 +31,5 @@ mod sbc;
 mod simulate;
 mod simulate_resume;
 mod track;
+mod track_resume;
 mod verbs;

@@ -29,7 +29,12 @@ fn lobe(axis: [f64; 3]) -> Vec<f64> {
 
 /// Lobes along circles about the z axis through the centre of the grid; `turn` takes a world
 /// direction to the axes of the file.
-fn circles(bench: &Bench, name: &str, basis: HarmonicBasis, turn: impl Fn([f64; 3]) -> [f64; 3]) {
+pub(crate) fn circles(
+    bench: &Bench,
+    name: &str,
+    basis: HarmonicBasis,
+    turn: impl Fn([f64; 3]) -> [f64; 3],
+) {
     let geometry = ImageGeometry::new(DIMS, AFFINE);
     let mut image = MapWriter::create(&bench.path(name), &geometry, harmonic_count(LMAX)).unwrap();
     for n in 0..geometry.n_voxels() {
@@ -42,7 +47,7 @@ fn circles(bench: &Bench, name: &str, basis: HarmonicBasis, turn: impl Fn([f64; 
     image.finish().unwrap();
 }
 
-fn mask(bench: &Bench, name: &str, inside: impl Fn([f64; 3]) -> bool) {
+pub(crate) fn mask(bench: &Bench, name: &str, inside: impl Fn([f64; 3]) -> bool) {
     let geometry = ImageGeometry::new(DIMS, AFFINE);
     let mut image = MapWriter::create(&bench.path(name), &geometry, 1).unwrap();
     for n in 0..geometry.n_voxels() {
@@ -53,7 +58,7 @@ fn mask(bench: &Bench, name: &str, inside: impl Fn([f64; 3]) -> bool) {
 }
 
 /// Seeds of a ring of radius 8 to 11 mm.
-fn ring(x: [f64; 3]) -> bool {
+pub(crate) fn ring(x: [f64; 3]) -> bool {
     (8.0..11.0).contains(&(x[0] - CENTRE[0]).hypot(x[1] - CENTRE[1])) && (9.0..13.0).contains(&x[2])
 }
 
@@ -409,4 +414,23 @@ fn wrong_input_of_track_is_named() {
     let ended = bench.run(&format!("track {good}")).exits(1);
     assert!(ended.stderr.contains("--overwrite"), "{}", ended.stderr);
     assert_eq!(bench.read("out.trx"), b"mine");
+}
+
+#[test]
+fn the_report_shows_streamlines() {
+    let bench = Bench::new();
+    mask(&bench, "seeds.nii.gz", ring);
+    circles(&bench, "fod.nii.gz", HarmonicBasis::Mrtrix3, |d| d);
+    let line = "track --fod fod.nii.gz --basis mrtrix3 --seeds seeds.nii.gz --n-seeds 700 --rule peak --step-mm 1 \
+                --max-length-mm 20 --min-length-mm 5 --report page.html";
+    let json = bench.run(&format!("{line} --json")).exits(0).json();
+    let page = String::from_utf8(bench.read("page.html")).unwrap();
+    let n = json["streamlines"].as_u64().unwrap();
+    assert!(n > 600, "{n}");
+    // Every second of more than 600, from three sides.
+    assert_eq!(page.matches("<polyline").count() as u64, 3 * n.div_ceil(2));
+    assert!(page.contains(&format!("{} of {n} are drawn.", n.div_ceil(2))));
+    assert_eq!(page.matches("class=\"map\"").count(), 6);
+    let again = bench.run(line).exits(1);
+    assert!(again.stderr.contains("page.html") && again.stderr.contains("--overwrite"));
 }

@@ -33,10 +33,36 @@ pub struct MassRule<'a, T> {
     pub angular_weight: f64,
 }
 
-/// The sum of a patch by a fixed tree.
+/// The weights of a patch; arrays by value stay in registers.
 #[inline(always)]
-fn tree_sum(patch: &[f32; PATCH]) -> f32 {
-    let mut sums = *patch;
+fn weights_of(
+    values: &[f32; PATCH],
+    cosines: [f32; PATCH],
+    low: f32,
+    cone: f32,
+    w: f32,
+) -> [f32; PATCH] {
+    let mut out = [0.0; PATCH];
+    for i in 0..PATCH {
+        let c = cosines[i].abs();
+        let v = values[i] * (1.0 - w + w * c);
+        let v = if values[i] >= low { v } else { 0.0 };
+        out[i] = if c >= cone { v } else { 0.0 };
+    }
+    out
+}
+
+#[inline(always)]
+fn plus(mut a: [f32; PATCH], b: &[f32; PATCH]) -> [f32; PATCH] {
+    for i in 0..PATCH {
+        a[i] += b[i];
+    }
+    a
+}
+
+/// The sum by a fixed tree.
+#[inline(always)]
+fn tree_sum(mut sums: [f32; PATCH]) -> f32 {
     let mut half = PATCH / 2;
     while half > 0 {
         for i in 0..half {
@@ -45,6 +71,23 @@ fn tree_sum(patch: &[f32; PATCH]) -> f32 {
         half /= 2;
     }
     sums[0]
+}
+
+/// The first weight above what is left of a drawn sum, which is lowered by those before it. Rounding
+/// may leave a rest at the very end: then the last positive weight.
+#[inline(always)]
+fn drawn(weights: impl Iterator<Item = f32>, left: &mut f32) -> Option<usize> {
+    let mut chosen = None;
+    for (i, v) in weights.enumerate() {
+        if v > 0.0 {
+            chosen = Some(i);
+            if *left < v {
+                break;
+            }
+            *left -= v;
+        }
+    }
+    chosen
 }
 
 impl<T: Number> Rule for MassRule<'_, T> {
@@ -69,54 +112,25 @@ impl<T: Number> Rule for MassRule<'_, T> {
         }
         let low = (self.part as f32 * largest).max(f32::MIN_POSITIVE);
         let (cone, w) = (self.cos_cone as f32, self.angular_weight as f32);
-        let n = axes.padded();
+        let n = axes.axes().len();
         scratch.weights.resize(n, 0.0);
         let weights = scratch.weights[..n].as_chunks_mut::<PATCH>().0;
         let values = scratch.values[..n].as_chunks::<PATCH>().0;
+        // The cumulative distribution in two levels: the k-th axes of all patches together, then
+        // one by one.
+        let mut sums = [0.0_f32; PATCH];
         for (p, (out, values)) in weights.iter_mut().zip(values).enumerate() {
-            let cosines = axes.cosines(previous, p);
-            let mut own = [0.0; PATCH];
-            for i in 0..PATCH {
-                let c = cosines[i].abs();
-                let v = values[i] * (1.0 - w + w * c);
-                let v = if values[i] >= low { v } else { 0.0 };
-                own[i] = if c >= cone { v } else { 0.0 };
-            }
-            *out = own;
+            *out = weights_of(values, axes.cosines(previous, p), low, cone, w);
+            sums = plus(sums, out);
         }
-        // Sums of patches, then of the axes of one patch: the cumulative distribution in
-        // two levels, in a fixed order.
-        let sums = &mut scratch.sums;
-        sums.resize(weights.len(), 0.0);
-        for (s, patch) in sums.iter_mut().zip(&*weights) {
-            *s = tree_sum(patch);
-        }
-        let total: f32 = sums.iter().sum();
+        let total = tree_sum(sums);
         if total <= 0.0 {
             return Err(Stop::Angle);
         }
         let mut left = (chance.pair()[0] * f64::from(total)) as f32;
-        let mut chosen = None;
-        'search: for ((p, patch), own) in weights.iter().enumerate().zip(&*sums) {
-            if left >= *own {
-                left -= own;
-                continue;
-            }
-            for (i, v) in patch.iter().enumerate() {
-                if *v > 0.0 {
-                    chosen = Some(p * PATCH + i);
-                    if left < *v {
-                        break 'search;
-                    }
-                    left -= v;
-                }
-            }
-            break;
-        }
-        // Rounding may leave a rest at the very end: then the last axis with a weight.
-        let flat = weights.as_flattened();
-        let chosen = chosen.or_else(|| flat.iter().rposition(|v| *v > 0.0));
-        let chosen = chosen.ok_or(Stop::Angle)?;
+        let k = drawn(sums.into_iter(), &mut left).ok_or(Stop::Angle)?;
+        let patch = drawn(weights.iter().map(|w| w[k]), &mut left).ok_or(Stop::Angle)?;
+        let chosen = patch * PATCH + k;
         let axis = axes.axes()[chosen];
         let sign = 1.0_f64.copysign(dot(axis, previous));
         Ok(Heading {

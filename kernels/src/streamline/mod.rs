@@ -77,6 +77,17 @@ pub enum Stop {
 }
 
 impl Stop {
+    /// All of them, each at the place of its number.
+    pub const ALL: [Stop; 7] = [
+        Stop::Length,
+        Stop::Outside,
+        Stop::Mask,
+        Stop::Threshold,
+        Stop::Angle,
+        Stop::Direction,
+        Stop::Excluded,
+    ];
+
     /// The name in tables.
     pub fn name(self) -> &'static str {
         match self {
@@ -163,8 +174,6 @@ pub struct Scratch {
     pub(crate) values: Vec<f32>,
     /// Weights of directions.
     pub(crate) weights: Vec<f32>,
-    /// Sums of the weights of patches.
-    pub(crate) sums: Vec<f32>,
     /// Peaks.
     pub(crate) peaks: Vec<Heading>,
     /// Arcs: weight, curvature, normal.

@@ -17,7 +17,6 @@
 //! `models/tests/tract_graph.rs`.
 
 use super::{Integrator, Placement};
-use crate::half_sphere::half_sphere;
 use crate::spherical_harmonics::{SphericalHarmonics, harmonic_order};
 use candle_core::{CpuStorage, CustomOp2, DType, Error, Layout, Result, Shape, Tensor};
 use microtome_kernels::simd;
@@ -107,7 +106,7 @@ impl StreamlineGraph {
             fewest: 0,
             both: false,
         };
-        let axes = AxisTable::new(order, &half_sphere(AXES));
+        let axes = AxisTable::new(order, AXES);
         Ok(Ready { harmonics, lattice, axes, limits })
     }
 

@@ -22,9 +22,9 @@ mod tracking;
 
 pub use field::{FieldError, OrientationField, StickField};
 pub use microtome_kernels::streamline::{
-    Flag, Integrator, Interpolation, Lattice, Region, Regions, Seed, Starts, Stop, Survival, Tracks,
+    Flag, Integrator, Interpolation, Lattice, Region, Regions, Seed, Starts, Stop, Survival,
 };
 pub use orientation_function::{OrientationError, OrientationFunctions, OrientationModel};
 pub use placement::{Placement, affine_inverse};
 pub use seeding::Seeding;
-pub use tracking::{Rule, Streamline, Tracking, TrackingError, TrackingSpec};
+pub use tracking::{Group, Rule, Streamline, Tracking, TrackingError, TrackingSpec};

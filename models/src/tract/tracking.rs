@@ -6,7 +6,6 @@
 
 use super::field::{OrientationField, StickField};
 use super::{Placement, Seeding};
-use crate::half_sphere::{half_sphere, in_patches};
 use microtome_kernels::simd;
 use microtome_kernels::streamline::{
     ArcMean, ArcRule, AxisTable, BootstrapRule, ClosestRule, Functions, Integrator, Lattice,
@@ -14,7 +13,7 @@ use microtome_kernels::streamline::{
     Starts, StickRule, Stop, Tracks, track,
 };
 
-/// Seeds that are followed at once: enough work for all threads, little enough to hold.
+/// Seeds of a group, which are followed at once: enough work for all threads, little enough to hold.
 const GROUP: u64 = 4096;
 
 /// How a direction is chosen.
@@ -55,7 +54,7 @@ pub struct TrackingSpec {
     pub part: f64,
     /// Angular weight (probabilistic).
     pub angular_weight: f64,
-    /// Axes of the half-sphere.
+    /// Axes of the half-sphere, at least ([`AxisTable::new`]).
     pub axes: usize,
     /// Length of the probe, mm (parallel transport).
     pub probe_mm: f64,
@@ -127,6 +126,21 @@ pub struct Streamline {
     pub seed: u64,
     /// Why its ends are there.
     pub stops: [Stop; 2],
+}
+
+/// The streamlines of a group of seeds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Group {
+    /// In the order of seeds and their directions.
+    pub streamlines: Vec<Streamline>,
+    /// Streamlines that began.
+    pub tried: u64,
+    /// Points that were added, those of dropped streamlines included.
+    pub steps: u64,
+    /// Dropped because they were too short.
+    pub short: u64,
+    /// Dropped by masks.
+    pub rejected: u64,
 }
 
 fn check(spec: &TrackingSpec) -> Result<Limits, TrackingError> {
@@ -245,7 +259,7 @@ impl<'a> Tracking<'a> {
         spec: TrackingSpec,
     ) -> Result<Self, TrackingError> {
         let limits = check(&spec)?;
-        let axes = AxisTable::new(order, &in_patches(&half_sphere(spec.axes), 16));
+        let axes = AxisTable::new(order, spec.axes);
         Ok(Self { source, spec, limits, axes, placement, draw: 0 })
     }
 
@@ -254,18 +268,19 @@ impl<'a> Tracking<'a> {
         &self.placement
     }
 
-    /// All streamlines in the order of seeds: `write` gets them in groups with what was
-    /// counted, and ends the run by returning false.
+    /// Follows another posterior draw of the whole field from here on.
+    pub fn follow_draw(&mut self, draw: u32) {
+        if let Source::Sticks { redraw, .. } = &mut self.source {
+            *redraw = Redraw::Line(draw);
+            self.draw = draw;
+        }
+    }
+
+    /// The number of groups into which seeds are divided.
     ///
     /// # Errors
     /// No seeds, or too many of them.
-    pub fn run(
-        &self,
-        seeding: &Seeding,
-        mask: &Placement,
-        regions: &Regions,
-        mut write: impl FnMut(u64, Vec<Streamline>, &Tracks) -> bool,
-    ) -> Result<(), TrackingError> {
+    pub fn groups(&self, seeding: &Seeding) -> Result<u64, TrackingError> {
         let seeds = seeding.len();
         if seeds == 0 {
             return Err(TrackingError::NoSeeds);
@@ -273,18 +288,30 @@ impl<'a> Tracking<'a> {
         if seeds >= 1 << 28 {
             return Err(TrackingError::TooManySeeds { seeds });
         }
-        for first in (0..seeds).step_by(GROUP as usize) {
-            let last = (first + GROUP).min(seeds);
-            let list: Vec<Seed> = (first..last)
-                .map(|n| seeding.seed(n, self.spec.seed, mask, &self.placement))
-                .collect();
-            let mut tracks = self.group(&list, regions);
-            let lines = std::mem::take(&mut tracks.lines);
-            if !write(last, lines.into_iter().map(|l| self.in_world(l)).collect(), &tracks) {
-                break;
-            }
+        Ok(seeds.div_ceil(GROUP))
+    }
+
+    /// The streamlines of one group of seeds, on all threads; `mask` is where the mask of the
+    /// seeds lies.
+    pub fn group(
+        &self,
+        number: u64,
+        seeding: &Seeding,
+        mask: &Placement,
+        regions: &Regions,
+    ) -> Group {
+        let last = ((number + 1) * GROUP).min(seeding.len());
+        let seeds: Vec<Seed> = (number * GROUP..last)
+            .map(|n| seeding.seed(n, self.spec.seed, mask, &self.placement))
+            .collect();
+        let tracks = self.tracks(&seeds, regions);
+        Group {
+            streamlines: tracks.lines.into_iter().map(|l| self.in_world(l)).collect(),
+            tried: tracks.tried,
+            steps: tracks.steps,
+            short: tracks.short,
+            rejected: tracks.rejected,
         }
-        Ok(())
     }
 
     fn in_world(&self, line: microtome_kernels::streamline::Line) -> Streamline {
@@ -304,7 +331,7 @@ impl<'a> Tracking<'a> {
         track(simd::level(), rule, &self.limits, regions, seeds, starts, seed, self.draw)
     }
 
-    fn group(&self, seeds: &[Seed], regions: &Regions) -> Tracks {
+    fn tracks(&self, seeds: &[Seed], regions: &Regions) -> Tracks {
         let spec = &self.spec;
         let peaks = Peaks {
             axes: &self.axes,

@@ -23,7 +23,8 @@ const MOST: usize = 1 << 29;
 /// The results beside the streamlines.
 pub(super) struct Connections {
     matrix: Option<(PathBuf, Matrix)>,
-    density: Option<(PathBuf, Density)>,
+    /// The file is left out where a report alone asks for it.
+    density: Option<(Option<PathBuf>, Density)>,
 }
 
 struct Matrix {
@@ -85,30 +86,27 @@ impl Connections {
             (None, None) => None,
             _ => bail!("--connectome FILE and --parcels LABELS need each other"),
         };
-        let density = match &args.density {
-            None => None,
-            Some(path) => {
-                let name = path.to_string_lossy().to_ascii_lowercase();
-                if !name.ends_with(".nii.gz") && !name.ends_with(".nii") {
-                    bail!("--density {}: the name must end with .nii.gz or .nii", path.display());
-                }
-                let zero = vec![0.0; grid.n_voxels()];
-                let density = Density {
-                    geometry: grid.clone(),
-                    now: TractDensity::new(grid)?,
-                    streamlines: 0,
-                    draws: 0.0,
-                    mean: zero.clone(),
-                    squares: zero,
-                };
-                Some((path.clone(), density))
+        if let Some(path) = &args.density {
+            let name = path.to_string_lossy().to_ascii_lowercase();
+            if !name.ends_with(".nii.gz") && !name.ends_with(".nii") {
+                bail!("--density {}: the name must end with .nii.gz or .nii", path.display());
             }
+        }
+        let density = if args.density.is_some() || args.report.is_some() {
+            let zero = vec![0.0; grid.n_voxels()];
+            let density = Density {
+                geometry: grid.clone(),
+                now: TractDensity::new(grid)?,
+                streamlines: 0,
+                draws: 0.0,
+                mean: zero.clone(),
+                squares: zero,
+            };
+            Some((args.density.clone(), density))
+        } else {
+            None
         };
         Ok(Self { matrix, density })
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.matrix.is_none() && self.density.is_none()
     }
 
     /// A draw begins.
@@ -162,20 +160,34 @@ impl Connections {
         if let Some((path, m)) = &self.matrix {
             m.write(path)?;
         }
-        if let Some((path, d)) = &self.density {
+        if let Some((Some(path), d)) = &self.density {
             let mut image = MapWriter::create(path, &d.geometry, 2)?;
-            for (voxel, (m, s)) in d.mean.iter().zip(&d.squares).enumerate() {
-                let error = if d.draws > 1.0 {
-                    (s / (d.draws - 1.0) / d.draws).sqrt()
-                } else {
-                    // Visits are binomial among the streamlines.
-                    (m * (1.0 - m / (d.streamlines.max(1) as f64))).max(0.0).sqrt()
-                };
+            for (voxel, (m, error)) in d.mean.iter().zip(d.errors()).enumerate() {
                 image.push(voxel as i64, &[*m, error])?;
             }
             image.finish()?;
         }
         Ok(())
+    }
+
+    /// Mean visits of every voxel and their standard errors.
+    pub(super) fn visits(&self) -> Option<(&[f64], Vec<f64>)> {
+        self.density.as_ref().map(|(_, d)| (d.mean.as_slice(), d.errors()))
+    }
+}
+
+impl Density {
+    fn errors(&self) -> Vec<f64> {
+        let n = self.streamlines.max(1) as f64;
+        let error = |(m, s): (&f64, &f64)| {
+            if self.draws > 1.0 {
+                (s / (self.draws - 1.0) / self.draws).sqrt()
+            } else {
+                // Visits are binomial among the streamlines.
+                (m * (1.0 - m / n)).max(0.0).sqrt()
+            }
+        };
+        self.mean.iter().zip(&self.squares).map(error).collect()
     }
 }
 

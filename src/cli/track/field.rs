@@ -1,7 +1,7 @@
 //! What `microtome track` follows, from its files.
 
 use super::TrackArgs;
-use super::named;
+use super::settings::named;
 use super::signals::Followed;
 use crate::cli::frame::{floats, integers};
 use anyhow::{Context, bail};
@@ -273,7 +273,7 @@ impl TrackArgs {
 }
 
 /// Calls with the signals of every voxel, i fastest.
-pub(super) fn each_row(source: &SignalSource, mut row: impl FnMut(&[f64])) -> anyhow::Result<()> {
+fn each_row(source: &SignalSource, mut row: impl FnMut(&[f64])) -> anyhow::Result<()> {
     for first in (0..source.n_rows()).step_by(ROWS) {
         let rows = source.read_rows(first..(first + ROWS).min(source.n_rows()))?;
         rows.signals.chunks_exact(source.n_measurements()).for_each(&mut row);

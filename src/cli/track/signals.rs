@@ -2,8 +2,9 @@
 //!
 //! Validated by `fields_of_signals_follow_the_fibre` in `tests/cli/track.rs`.
 
-use super::field::{Field, each_row};
-use super::{TrackArgs, named};
+use super::TrackArgs;
+use super::field::Field;
+use super::settings::named;
 use crate::cli::response;
 use anyhow::{Context, bail};
 use microtome_datasets::{ImageGeometry, SignalSource, read_responses, world_from_fsl};
@@ -61,26 +62,24 @@ impl TrackArgs {
         }
         let model = self.signal_model()?;
         let of_scheme = || scheme.file.display().to_string();
-        let field = match model {
-            SignalModel::Tensor => {
-                self.tensors(&source, &scheme.acquisition, placement).with_context(of_scheme)?
-            }
-            SignalModel::Deconvolution => {
-                self.deconvolved(path, &source, &scheme.acquisition, placement)?
-            }
-            SignalModel::Function(model) => self
-                .functions(&source, &scheme.acquisition, model, placement)
-                .with_context(of_scheme)?,
-        };
         // The amplitude of an FOD tells isotropic voxels; crossings may have a low FA.
         let by_default = if model == SignalModel::Deconvolution { 0.0 } else { 0.1 };
-        let threshold = self.fa_threshold.unwrap_or(by_default);
-        let anisotropic = if threshold > 0.0 {
-            let tensor = tensor(&scheme.acquisition).with_context(of_scheme)?;
-            Some(rows(&source, |y| tensor.fit(y).is_some_and(|d| fa(d) >= threshold))?)
-        } else {
-            None
+        let lowest = self.fa_threshold.unwrap_or(by_default);
+        let tensor = match (model, lowest > 0.0) {
+            (SignalModel::Tensor, _) | (_, true) => {
+                Some(tensor(&scheme.acquisition).with_context(of_scheme)?)
+            }
+            _ => None,
         };
+        let signals = Signals { source: &source, geometry: &geometry, placement, tensor, lowest };
+        let (field, inside) = match model {
+            SignalModel::Tensor => self.tensors(&signals).with_context(of_scheme)?,
+            SignalModel::Deconvolution => self.deconvolved(path, &signals, &scheme.acquisition)?,
+            SignalModel::Function(model) => {
+                self.functions(&signals, &scheme.acquisition, model).with_context(of_scheme)?
+            }
+        };
+        let anisotropic = (lowest > 0.0).then_some(inside);
         Ok(Followed { field, geometry, anisotropic })
     }
 
@@ -103,52 +102,44 @@ impl TrackArgs {
         }
     }
 
-    fn tensors(
-        &self,
-        source: &SignalSource,
-        acquisition: &Acquisition,
-        placement: Placement,
-    ) -> anyhow::Result<Field> {
-        let tensor = tensor(acquisition)?;
-        let zero = [0.0; 6];
-        let values = rows(source, |y| tensor.fit(y).unwrap_or(zero).map(|v| v as f32))?;
-        let shape = source.geometry().context("an image")?.dims;
+    fn tensors(&self, signals: &Signals) -> anyhow::Result<(Field, Vec<bool>)> {
+        let rows = signals.rows(|_, d| d.unwrap_or([0.0; 6]).map(|v| v as f32))?;
+        let (values, inside): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+        let (shape, placement) = (signals.geometry.dims, signals.placement);
         let field =
             OrientationField::from_tensors(shape, &values, placement, self.interpolation()?)?;
-        Ok(Field::Functions(Box::new(field)))
+        Ok((Field::Functions(Box::new(field)), inside))
     }
 
     fn functions(
         &self,
-        source: &SignalSource,
+        signals: &Signals,
         acquisition: &Acquisition,
         model: OrientationModel,
-        placement: Placement,
-    ) -> anyhow::Result<Field> {
+    ) -> anyhow::Result<(Field, Vec<bool>)> {
         let order = self.sh_order.unwrap_or(4);
         let functions =
             OrientationFunctions::new(acquisition, model, order, self.sm_lambda, self.min_signal)?;
-        let shape = source.geometry().context("an image")?.dims;
-        if self.rule == "bootstrap" {
-            let width = functions.signal_width();
-            let mut values = vec![0.0; source.n_rows() * width];
-            let mut rows = values.chunks_exact_mut(width);
-            each_row(source, |signals| {
-                if let Some(row) = rows.next() {
-                    functions.signals(signals, row);
-                }
-            })?;
+        let (shape, placement) = (signals.geometry.dims, signals.placement);
+        let bootstrap = self.rule == "bootstrap";
+        let rows = signals.rows(|y, _| {
+            if bootstrap {
+                let mut row = vec![0.0; functions.signal_width()];
+                functions.signals(y, &mut row);
+                return row;
+            }
+            let mut terms = Vec::new();
+            functions.terms(y, &mut terms);
+            terms.iter().map(|t| *t as f32).collect()
+        })?;
+        let (values, inside): (Vec<Vec<f32>>, Vec<bool>) = rows.into_iter().unzip();
+        let values = values.concat();
+        if bootstrap {
             let lattice = Box::new(functions.signal_lattice(shape, values, &placement)?);
             let (functions, placement) = (Box::new(functions), Box::new(placement));
-            return Ok(Field::Signals { functions, lattice, placement });
+            return Ok((Field::Signals { functions, lattice, placement }, inside));
         }
-        let mut values = Vec::new();
-        let mut terms = Vec::new();
-        each_row(source, |signals| {
-            functions.terms(signals, &mut terms);
-            values.extend(terms.iter().map(|t| *t as f32));
-        })?;
-        Ok(Field::Functions(Box::new(functions.field(shape, values, placement)?)))
+        Ok((Field::Functions(Box::new(functions.field(shape, values, placement)?)), inside))
     }
 
     /// FODs by constrained spherical deconvolution, with the given response or that of the
@@ -156,10 +147,9 @@ impl TrackArgs {
     fn deconvolved(
         &self,
         path: &Path,
-        source: &SignalSource,
+        signals: &Signals,
         acquisition: &Acquisition,
-        placement: Placement,
-    ) -> anyhow::Result<Field> {
+    ) -> anyhow::Result<(Field, Vec<bool>)> {
         let responses = match &self.response {
             Some(file) => read_responses(file).context("--response")?,
             None => {
@@ -180,29 +170,77 @@ impl TrackArgs {
         };
         let spec = DeconvolutionSpec { lmax: self.sh_order, side_lobes: SIDE_LOBES, responses };
         let deconvolver = Deconvolver::new(&spec, acquisition)?;
-        let blocks: Vec<usize> = (0..source.n_rows()).step_by(BLOCK_ROWS).collect();
-        let parts = blocks
-            .par_iter()
-            .map(|start| {
-                let block = source.read_rows(*start..(start + BLOCK_ROWS).min(source.n_rows()))?;
-                let mut state = deconvolver.state();
-                let mut found = Vec::new();
-                deconvolver.fit_each(&block.signals, &mut state, &mut found);
-                let row = |v: &VoxelDeconvolution| {
-                    let empty = v.status == Status::InvalidSignal;
-                    v.fod.iter().map(|c| if empty { 0.0 } else { *c as f32 }).collect::<Vec<_>>()
-                };
-                Ok(found.iter().flat_map(row).collect::<Vec<f32>>())
-            })
-            .collect::<anyhow::Result<Vec<_>>>()?;
+        let parts = signals.blocks(|block| {
+            let mut state = deconvolver.state();
+            let mut found = Vec::new();
+            deconvolver.fit_each(block, &mut state, &mut found);
+            let row = |v: &VoxelDeconvolution| {
+                let empty = v.status == Status::InvalidSignal;
+                v.fod.iter().map(|c| if empty { 0.0 } else { *c as f32 }).collect::<Vec<_>>()
+            };
+            let inside: Vec<bool> =
+                signals.each(block).map(|y| signals.is_inside(signals.fit(y))).collect();
+            (found.iter().flat_map(row).collect::<Vec<f32>>(), inside)
+        })?;
+        let (values, inside): (Vec<Vec<f32>>, Vec<Vec<bool>>) = parts.into_iter().unzip();
         let field = OrientationField::from_harmonics(
-            source.geometry().context("an image")?.dims,
-            &parts.concat(),
+            signals.geometry.dims,
+            &values.concat(),
             HarmonicBasis::Mrtrix3,
-            placement,
+            signals.placement,
             self.interpolation()?,
         )?;
-        Ok(Field::Functions(Box::new(field)))
+        Ok((Field::Functions(Box::new(field)), inside.concat()))
+    }
+}
+
+/// Measured signals and their tensors.
+struct Signals<'a> {
+    source: &'a SignalSource,
+    geometry: &'a ImageGeometry,
+    placement: Placement,
+    /// Where tensors are needed.
+    tensor: Option<LogTensor>,
+    /// Lowest FA of a voxel that is followed.
+    lowest: f64,
+}
+
+impl Signals<'_> {
+    /// A value of every block of voxels, read and computed on all threads.
+    fn blocks<T: Send>(&self, value: impl Fn(&[f64]) -> T + Sync) -> anyhow::Result<Vec<T>> {
+        let n = self.source.n_rows();
+        let starts: Vec<usize> = (0..n).step_by(BLOCK_ROWS).collect();
+        let one = |start: &usize| {
+            let block = self.source.read_rows(*start..(start + BLOCK_ROWS).min(n))?;
+            Ok(value(&block.signals))
+        };
+        starts.par_iter().map(one).collect()
+    }
+
+    /// The signals of the voxels of a block.
+    fn each<'a>(&self, block: &'a [f64]) -> impl Iterator<Item = &'a [f64]> {
+        block.chunks_exact(self.source.n_measurements())
+    }
+
+    fn fit(&self, signals: &[f64]) -> Option<[f64; 6]> {
+        self.tensor.as_ref().and_then(|t| t.fit(signals))
+    }
+
+    fn is_inside(&self, tensor: Option<[f64; 6]>) -> bool {
+        self.lowest <= 0.0 || tensor.is_some_and(|d| fa(d) >= self.lowest)
+    }
+
+    /// A value of every voxel by its signals and its tensor, and whether the voxel is followed.
+    fn rows<T: Send>(
+        &self,
+        value: impl Fn(&[f64], Option<[f64; 6]>) -> T + Sync,
+    ) -> anyhow::Result<Vec<(T, bool)>> {
+        let row = |y: &[f64]| {
+            let tensor = self.fit(y);
+            (value(y, tensor), self.is_inside(tensor))
+        };
+        let parts = self.blocks(|block| self.each(block).map(row).collect::<Vec<_>>())?;
+        Ok(parts.into_iter().flatten().collect())
     }
 }
 
@@ -215,11 +253,4 @@ fn tensor(acquisition: &Acquisition) -> anyhow::Result<LogTensor> {
 fn fa(d: [f64; 6]) -> f64 {
     let matrix = [[d[0], d[3], d[4]], [d[3], d[1], d[5]], [d[4], d[5], d[2]]];
     TensorMeasure::Fa.evaluate(eigen_3x3(matrix).0).0
-}
-
-/// A value of every voxel.
-fn rows<T>(source: &SignalSource, value: impl Fn(&[f64]) -> T) -> anyhow::Result<Vec<T>> {
-    let mut out = Vec::with_capacity(source.n_rows());
-    each_row(source, |signals| out.push(value(signals)))?;
-    Ok(out)
 }
