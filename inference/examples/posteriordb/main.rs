@@ -1,4 +1,4 @@
-//! Posteriors of posteriordb, sampled as Candle graphs.
+//! Posteriors of posteriordb: sums of terms, sampled as densities of one node (`Fused::density`).
 //!
 //! ```text
 //! cargo run --release -p microtome-inference --example posteriordb -- NAME DATA.json OUT.parquet
