@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
     let at = |k: usize, default: usize| numbers.get(k).copied().unwrap_or(default);
     let settings = ChainSettings {
-        chains: at(0, 8),
+        chains: at(0, 16),
         tune: at(1, 150),
         draws: at(2, 1000),
         ..ChainSettings::default()

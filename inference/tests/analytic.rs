@@ -426,6 +426,39 @@ fn equals_astra_of_the_reference() {
     }
 }
 
+/// The image is linear in the projections: its variance is the sum of the squares of what one
+/// projection after the other gives, times theirs. And draws agree.
+#[test]
+fn noise_is_that_of_the_matrix() {
+    let n = 12;
+    let mut all: Vec<(&str, Geometry, VolumeGrid)> =
+        cases(n).into_iter().map(|(name, geometry, ..)| (name, geometry, plane(n))).collect();
+    let solid = VolumeGrid::new(&[4, 6, 6], &[10.0, 9.0, 8.0], &[0.0; 3]).unwrap();
+    let round = cone(8, 7).geometry(GeometryKind::Cone3d, [5, 8]).unwrap();
+    all.push(("cone", round, solid));
+    for (name, geometry, volume) in all {
+        let pixels: usize = geometry.shape().iter().product();
+        let variances: Vec<f64> = (0..pixels).map(|i| ((i * 7) % 5) as f64).collect();
+        let fbp =
+            FilteredBackprojection::new(&geometry, &volume, Filter::Hann, Sharing::Auto).unwrap();
+        let found = fbp.variance(&variances).unwrap();
+        let mut exact = vec![0.0; volume.len()];
+        for (i, s) in variances.iter().enumerate() {
+            let mut y = vec![0.0; pixels];
+            y[i] = 1.0;
+            let x = fbp.reconstruct(&y).unwrap();
+            exact.iter_mut().zip(&x).for_each(|(e, x)| *e += x * x * s);
+        }
+        let most = exact.iter().fold(0.0_f64, |m, e| m.max(*e));
+        assert!(most > 0.0);
+        for (f, e) in found.iter().zip(&exact) {
+            assert!((f - e).abs() < 1e-11 * most, "{name}: {f} {e}");
+        }
+        assert!(fbp.variance(&vec![-1.0; pixels]).is_err());
+        assert!(fbp.variance(&variances[1..]).is_err());
+    }
+}
+
 #[test]
 fn threads_change_no_bit() {
     let volume = VolumeGrid::new(&[12, 20, 24], &[1.0, 1.2, 0.9], &[0.0; 3]).unwrap();

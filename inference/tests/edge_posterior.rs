@@ -2,9 +2,10 @@
 //! chains against NUTS, ranks of images of the prior, threads.
 #![allow(clippy::unwrap_used)]
 
+use microtome_inference::dense::{cholesky, cholesky_inverse};
 use microtome_inference::diagnostics::{Chains, Workspace, summarize};
 use microtome_inference::reconstruct::posterior::{
-    ChainSettings, EdgePosterior, EdgePrior, ImageChains, ImageNoise, chain_table,
+    ChainSettings, EdgePosterior, EdgePrior, ImageChains, ImageNoise, LaplaceSettings, chain_table,
 };
 use microtome_inference::sample::{LnDensity, NutsOptions, Start, sample_density};
 use microtome_kernels::philox::PhiloxRng;
@@ -76,6 +77,48 @@ fn gradient_is_the_difference() {
     }
 }
 
+/// The gradient vanishes at the mode, and the standard deviations are the roots of the diagonal
+/// of the inverse of second differences of the density.
+#[test]
+fn the_normal_density_is_that_of_the_mode() {
+    let n = 7;
+    let a = operator(n, 6);
+    for noise in [normal_data(&a, n, 0.3), count_data(&a, n)] {
+        let posterior = EdgePosterior::new(&a, noise, PRIOR).unwrap();
+        let settings = LaplaceSettings { probes: 1000, ..LaplaceSettings::default() };
+        let found = posterior.laplace(&settings).unwrap();
+        assert!(found.gradient <= 1e-6 && found.steps < 300, "{}", found.steps);
+        let size = n * n;
+        let mut precision = vec![0.0; size * size];
+        let (mut up, mut down) = (vec![0.0; size], vec![0.0; size]);
+        for j in 0..size {
+            let h = 1e-4;
+            let moved = |h: f64| {
+                let mut x = found.mode.clone();
+                x[j] += h;
+                x
+            };
+            posterior.ln_density(&moved(h), &mut up);
+            posterior.ln_density(&moved(-h), &mut down);
+            for i in 0..size {
+                precision[i * size + j] = (down[i] - up[i]) / (2.0 * h);
+            }
+        }
+        assert!(cholesky(&mut precision, size, 0.0));
+        let covariance = cholesky_inverse(&precision, size);
+        let mut squares = 0.0;
+        for j in 0..size {
+            let z = (found.sd[j] - covariance[j * size + j].sqrt()) / found.sd_mcse[j];
+            assert!(z.abs() < 4.5, "{j}: {z}");
+            squares += z * z / size as f64;
+        }
+        assert!((0.3..2.0).contains(&squares), "{squares}");
+        let short = LaplaceSettings { steps: 1, ..settings };
+        assert!(posterior.laplace(&short).unwrap_err().to_string().contains("gradient"));
+        assert!(posterior.laplace(&LaplaceSettings { probes: 1, ..settings }).is_err());
+    }
+}
+
 struct Density<'a>(&'a EdgePosterior<'a>);
 
 impl LnDensity for Density<'_> {
@@ -124,19 +167,19 @@ fn threads_change_no_bit_and_rows_are_of_the_draws() {
     let n = 6;
     let a = operator(n, 5);
     let posterior = EdgePosterior::new(&a, normal_data(&a, n, 0.3), PRIOR).unwrap();
-    let settings = ChainSettings { chains: 11, tune: 30, draws: 20, thin: 2, seed: 2 };
+    let settings = ChainSettings { chains: 18, tune: 30, draws: 20, thin: 2, seed: 2 };
     let with = |threads: usize| -> ImageChains {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| posterior.sample(&settings).unwrap())
     };
     let one = with(1);
     assert_eq!(one, with(3));
-    assert_eq!((one.chains, one.draws, one.values.len()), (11, 10, 11 * 10 * n * n));
+    assert_eq!((one.chains, one.draws, one.values.len()), (18, 10, 18 * 10 * n * n));
     let rows = one.rows();
     let voxel = 17;
     let values: Vec<f64> =
         one.values.chunks_exact(n * n).map(|image| f64::from(image[voxel])).collect();
-    let exact = summarize(Chains::new(&values, 11, 10).unwrap(), &mut Workspace::new());
+    let exact = summarize(Chains::new(&values, 18, 10).unwrap(), &mut Workspace::new());
     assert_eq!(rows[voxel].summary, exact);
     let limit = exact.q50;
     let above = values.iter().filter(|v| **v > limit).count() as f64 / values.len() as f64;

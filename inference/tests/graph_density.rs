@@ -93,6 +93,16 @@ fn derivatives_equal_differences() {
             &[0.4, -0.9],
             &format!("{density:?}"),
         );
+        // As the whole density without a graph, the same to the bit.
+        let (mut whole, mut built) = (fused.density().unwrap(), graph(2, |x| fused.ln_density(x)));
+        for x in [[0.4, -0.9], [-2.0, 3.1]] {
+            let (mut a, mut b) = ([9.0; 2], [9.0; 2]);
+            assert_eq!(whole.ln_density(&x, &mut a), built.ln_density(&x, &mut b));
+            assert_eq!(a, b, "{density:?}");
+        }
+        // Where there is no number it says why.
+        assert!(whole.ln_density(&[f64::NAN; 2], &mut [0.0; 2]).is_nan());
+        assert!(whole.reason().is_some());
     }
     let term = LinearNormal::new(&DESIGN, &Y, 0..2, 2).unwrap();
     let parameters = Parameters::new()

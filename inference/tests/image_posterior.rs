@@ -4,7 +4,8 @@
 
 use microtome_inference::dense::{cholesky, cholesky_inverse};
 use microtome_inference::reconstruct::posterior::{
-    DensePosterior, DrawSettings, GaussianImage, SampledPosterior, region_table, summary_table,
+    DensePosterior, DrawSettings, GaussianImage, SampledPosterior, above_of_draws, profile,
+    profile_table, region_table, summary_table,
 };
 use microtome_inference::reconstruct::{ReconstructError, ViewOperator};
 use microtome_kernels::philox::PhiloxRng;
@@ -92,6 +93,12 @@ fn evidence_and_moments_are_those_of_the_joint_gaussian() {
         let variance = prior_covariance[j * 25 + j] - dot(&cross, &seen);
         assert!((exact.sd()[j].powi(2) - variance).abs() < 1e-10);
     }
+    // Other projections with the same factor.
+    let other: Vec<f64> = normals(9, m);
+    let image = GaussianImage::new(&a, &other, weights.clone(), field.clone()).unwrap();
+    let (mean, ln) = exact.given(&image).unwrap();
+    let anew = DensePosterior::new(&image).unwrap();
+    assert_eq!((mean.as_slice(), ln), (anew.mean(), anew.ln_evidence()));
     // A weight of zero is a projection that was not measured.
     weights[3] = 0.0;
     let mut wild = y.clone();
@@ -192,6 +199,41 @@ fn regions_and_exceedance_are_of_the_normal() {
     assert_eq!(region_table(&regions).unwrap().num_rows(), 2);
 }
 
+/// Points of a line: their variance by the covariance of the two voxels, and by draws.
+#[test]
+fn profiles_are_functionals() {
+    let a = operator(8, 6);
+    let y = normals(8, a.n_rays());
+    let field = GaussianField::new(&[8, 8], 2.0, 0.2).unwrap();
+    let image = GaussianImage::new(&a, &y, vec![2.0; y.len()], field).unwrap();
+    let exact = DensePosterior::new(&image).unwrap();
+    let points = profile(&[8, 8], &[1.0, 1.0], &[3.0, 0.0], &[3.0, 3.5]).unwrap();
+    let rows = exact.profile(&points);
+    assert_eq!(rows.len(), 5);
+    for (k, row) in rows.iter().enumerate() {
+        let place = k as f64 * 0.875;
+        let (i, t) = (24 + place as usize, place.fract());
+        let mean = (1.0 - t) * exact.mean()[i] + t * exact.mean()[i + 1];
+        let near = exact.covariance(i);
+        let variance = (1.0 - t).powi(2) * near[i]
+            + t * t * exact.covariance(i + 1)[i + 1]
+            + 2.0 * t * (1.0 - t) * near[i + 1];
+        assert!((row.mean - mean).abs() < 1e-12 && (row.sd - variance.sqrt()).abs() < 1e-12);
+    }
+    let settings = DrawSettings { draws: 2000, ..DrawSettings::default() };
+    let sampled = SampledPosterior::new(&image, &settings).unwrap();
+    for (s, e) in sampled.profile(&points).iter().zip(&rows) {
+        assert!((s.mean - e.mean).abs() < 1e-6 && (s.sd - e.sd).abs() < 4.0 * s.sd_mcse);
+    }
+    // The mean of how much is above a limit is the sum of the probabilities.
+    let [mean, sd, low, _, high] = above_of_draws(&sampled.draws, 0.1);
+    let expected: f64 = exact.summary().exceedance(0.1).iter().sum();
+    assert!((mean - expected).abs() < 4.5 * sd / 2000.0_f64.sqrt(), "{mean} {expected}");
+    assert!(low < mean && mean < high);
+    let table = profile_table(&points, &rows).unwrap();
+    assert_eq!((table.num_rows(), table.num_columns()), (5, 8));
+}
+
 #[test]
 fn threads_and_the_number_of_draws_change_no_bit() {
     let a = operator(9, 5);
@@ -207,6 +249,64 @@ fn threads_and_the_number_of_draws_change_no_bit() {
     assert_eq!(one, of(3, 6));
     assert_eq!(one.draws[..3], of(2, 3).draws);
     assert_ne!(one.draws[0], one.draws[1]);
+}
+
+/// A projector that does not show its matrix.
+struct Hidden<'a>(&'a RayTransform);
+
+impl ViewOperator<f64> for Hidden<'_> {
+    fn volume_shape(&self) -> Vec<usize> {
+        ViewOperator::<f64>::volume_shape(self.0)
+    }
+
+    fn n_views(&self) -> usize {
+        ViewOperator::<f64>::n_views(self.0)
+    }
+
+    fn view_shape(&self) -> Vec<usize> {
+        ViewOperator::<f64>::view_shape(self.0)
+    }
+
+    fn forward(&self, views: &[usize], x: &[f64], y: &mut [f64]) -> Result<(), ReconstructError> {
+        self.0.forward(views, x, y)
+    }
+
+    fn add_transpose(
+        &self,
+        views: &[usize],
+        y: &[f64],
+        x: &mut [f64],
+    ) -> Result<(), ReconstructError> {
+        self.0.add_transpose(views, y, x)
+    }
+}
+
+/// Sixteen systems at once in 32 bits, refined, and one after the other in 64: the same draws.
+#[test]
+fn several_are_each() {
+    let n = 24;
+    let a = operator(n, 12);
+    let y = normals(4, a.n_rays());
+    let weights: Vec<f64> = (0..a.n_rays()).map(|i| (i % 5) as f64 * 10.0).collect();
+    let field = GaussianField::new(&[n, n], 2.0, 0.01).unwrap();
+    let stored = GaussianImage::new(&a, &y, weights.clone(), field.clone()).unwrap();
+    let hidden = Hidden(&a);
+    let hidden = GaussianImage::new(&hidden, &y, weights, field).unwrap();
+    for tolerance in [1e-5, 1e-9] {
+        let settings =
+            DrawSettings { draws: 19, draw_tolerance: tolerance, ..DrawSettings::default() };
+        let fast = SampledPosterior::new(&stored, &settings).unwrap();
+        let slow = SampledPosterior::new(&hidden, &settings).unwrap();
+        assert!(fast.draw_residual <= 2.0 * tolerance, "{}", fast.draw_residual);
+        assert!(fast.draw_iterations < 3.0 * slow.draw_iterations);
+        assert_eq!(fast.mean, slow.mean);
+        for (f, s) in fast.draws.iter().zip(&slow.draws) {
+            for (i, (f, s)) in f.iter().zip(s).enumerate() {
+                // The residual of the softest direction counts most.
+                assert!((f - s).abs() < 1e3 * tolerance * slow.sd[i], "{i}: {f} {s}");
+            }
+        }
+    }
 }
 
 /// Truths from the prior, projections from the truths: intervals hold what they say.

@@ -20,11 +20,15 @@
 //! Uniform numbers take 53 bits of two words, low word first. Normal pairs are
 //! those of Box & Muller 1958, doi:10.1214/aoms/1177706645, with a logarithm, sine and
 //! cosine of our own without fused multiply-add: equal to the bit at every SIMD level.
+//! Many normal numbers at once are those of `walk/normal.rs` ([`PhiloxRng::normals`]).
 //!
 //! Source: Salmon et al. 2011, doi:10.1145/2063384.2063405, section 3.3. Validated
 //! by `known_answers` (the vectors published with Random123) and the tests below.
 
+use crate::lanes::{Lanes, dispatch};
 use crate::log::log_plain;
+use crate::simd::{Block, LANES, level};
+use crate::walk::normal::{Keys, pair, rounds};
 use rand::TryRng;
 use rand::rand_core::{Infallible, utils::fill_bytes_via_next_word};
 
@@ -191,6 +195,17 @@ impl PhiloxRng {
         Self { philox: Philox::new(seed), item, stream, next, words: [0; 4], used: 4 }
     }
 
+    /// Fills `out` with standard normal numbers, four a block by the pairs of
+    /// `walk/normal.rs` (relative error 2e-10, largest magnitude 6.76), from the next
+    /// block on. Eight blocks are made at once; numbers of theirs that `out` has no room
+    /// for are not used by others.
+    pub fn normals(&mut self, out: &mut [f64]) {
+        normals_at(level(), self, out);
+        let blocks = LANES * out.len().div_ceil(NORMALS);
+        self.next = self.next.wrapping_add(blocks as u64);
+        self.used = 4;
+    }
+
     fn word(&mut self) -> u32 {
         if self.used == 4 {
             let (draw, step) = (self.next as u32, (self.next >> 32) as u32);
@@ -201,6 +216,37 @@ impl PhiloxRng {
         self.used += 1;
         self.words[self.used - 1]
     }
+}
+
+/// Normal numbers of eight blocks.
+const NORMALS: usize = 4 * LANES;
+
+#[inline(always)]
+fn normals_body<L: Lanes>(rng: &PhiloxRng, out: &mut [f64]) {
+    let keys = Keys::of(rng.philox);
+    let [_, _, low, high] = counter(0, 0, rng.item, rng.stream).map(u64::from);
+    let mut first = rng.next;
+    for out in out.chunks_mut(NORMALS) {
+        let mut counters: [Block; 2] = [[0.0; LANES]; 2];
+        for l in 0..LANES {
+            let n = first.wrapping_add(l as u64);
+            counters[0][l] = f64::from_bits(n & u64::from(u32::MAX));
+            counters[1][l] = f64::from_bits(n >> 32);
+        }
+        first = first.wrapping_add(LANES as u64);
+        let [draw, step] = counters.map(|c| L::load(&c));
+        let w = rounds(&keys, [draw, step, L::word(low), L::word(high)]);
+        let (a, b) = (pair(w[0], w[1]), pair(w[2], w[3]));
+        let mut numbers: [Block; 4] = [[0.0; LANES]; 4];
+        for (n, block) in [a[0], a[1], b[0], b[1]].into_iter().zip(&mut numbers) {
+            n.store(block);
+        }
+        out.copy_from_slice(&numbers.as_flattened()[..out.len()]);
+    }
+}
+
+dispatch! {
+    fn normals_at / normals_body(rng: &PhiloxRng, out: &mut [f64])
 }
 
 impl TryRng for PhiloxRng {
@@ -346,6 +392,37 @@ mod tests {
         }
         assert!(products.abs() < 5.0 / f64::from(pairs).sqrt());
         assert!((u_mean - 0.5).abs() < 5.0 / (12.0 * n).sqrt());
+    }
+
+    /// Every number is that of the words of its block, whatever the length asked for, and
+    /// later numbers come from later blocks.
+    #[test]
+    fn normals_are_those_of_the_blocks() {
+        let first = u64::from(u32::MAX) - 5;
+        let mut rng = PhiloxRng::new(17, 1 << 40, 3);
+        rng.next = first;
+        let mut out = vec![0.0; 75];
+        rng.normals(&mut out);
+        assert_eq!((rng.next, rng.used), (first + 24, 4));
+        for (i, found) in out.iter().enumerate() {
+            let n = first + (i / 32 * 8 + i % 8) as u64;
+            let w = Philox::new(17).block(n as u32, (n >> 32) as u32, 1 << 40, 3);
+            let [u, v] = if i % 32 < 16 { [w[0], w[1]] } else { [w[2], w[3]] };
+            let r = (-2.0 * ((f64::from(u) + 0.5) / 2f64.powi(32)).ln()).sqrt();
+            let angle = std::f64::consts::FRAC_PI_2 * f64::from(v & 0x3fff_ffff) / 2f64.powi(30);
+            let [sine, cosine] = [angle.sin(), angle.cos()];
+            let wanted = if i % 16 < 8 {
+                r * cosine * if v >> 31 == 1 { -1.0 } else { 1.0 }
+            } else {
+                r * sine * if v >> 30 & 1 == 1 { -1.0 } else { 1.0 }
+            };
+            assert!((found - wanted).abs() < 2e-9 * (1e-4 + r), "{i}: {found} {wanted}");
+        }
+        let mut short = vec![0.0; 5];
+        let mut again = PhiloxRng::new(17, 1 << 40, 3);
+        again.next = first;
+        again.normals(&mut short);
+        assert_eq!(short, out[..5]);
     }
 
     #[test]

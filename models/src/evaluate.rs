@@ -171,19 +171,18 @@ impl Evaluator {
         let model = &self.lowered.model;
         let per_voxel = &self.per_voxel;
         self.scale_slopes.clear();
-        let slopes = &mut self.scale_slopes;
-        self.scale = model.scale().evaluate(x, per_voxel, 1.0, &mut |k, d| slopes.push((k, d)));
+        self.scale =
+            model.scale().evaluate_into(x, per_voxel, &mut self.scale_slopes, |k, d| (k, d));
         for (state, component) in self.states.iter_mut().zip(model.components()) {
             state.scalar_slopes.clear();
             state.fraction_slopes.clear();
             let slopes = &mut state.scalar_slopes;
             for (j, (source, value)) in component.scalars.iter().zip(&mut state.scalars).enumerate()
             {
-                *value = source.evaluate(x, per_voxel, 1.0, &mut |k, d| slopes.push((j, k, d)));
+                *value = source.evaluate_into(x, per_voxel, slopes, |k, d| (j, k, d));
             }
             let slopes = &mut state.fraction_slopes;
-            state.fraction =
-                component.fraction.evaluate(x, per_voxel, 1.0, &mut |k, d| slopes.push((k, d)));
+            state.fraction = component.fraction.evaluate_into(x, per_voxel, slopes, |k, d| (k, d));
             state.mu = match component.axis {
                 Some(AxisSource::Value(k)) => [x[k], x[k + 1], x[k + 2]],
                 Some(AxisSource::Fixed(v)) => v,

@@ -86,6 +86,16 @@ impl GaussianField {
         &self.shape
     }
 
+    /// One over the variance of the difference of neighbours.
+    pub fn weight(&self) -> f64 {
+        self.weight
+    }
+
+    /// The part of the weight that pulls every voxel to 0.
+    pub fn kappa2(&self) -> f64 {
+        self.kappa2
+    }
+
     /// Number of voxels.
     pub fn len(&self) -> usize {
         self.shape.iter().product()

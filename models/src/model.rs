@@ -76,6 +76,23 @@ impl Source {
         }
     }
 
+    /// The number; its derivatives are added to `slopes` as `of` writes them.
+    #[inline]
+    pub(crate) fn evaluate_into<T>(
+        &self,
+        x: &[f64],
+        per_voxel: &[f64],
+        slopes: &mut Vec<T>,
+        of: impl Fn(usize, f64) -> T,
+    ) -> f64 {
+        // Most numbers are free values: no call for them.
+        if let Source::Value(k) = self {
+            slopes.push(of(*k, 1.0));
+            return x[*k];
+        }
+        self.evaluate(x, per_voxel, 1.0, &mut |k, d| slopes.push(of(k, d)))
+    }
+
     fn depends_on_fractions(&self) -> bool {
         match self {
             Source::Tortuosity(_) => true,

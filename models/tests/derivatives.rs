@@ -114,8 +114,7 @@ fn slopes_are_differences_of_the_same_walkers() {
 fn slopes_are_those_of_exact_signals() {
     let by = 1e-3;
     let (mut squares, mut n) = (0.0, 0.0);
-    for kind in ["free", "planes", "cylinder", "capped_cylinder"] {
-        // No gradient that turns in a sphere: the pulse pair alone, below.
+    for kind in ["free", "planes", "cylinder", "sphere", "capped_cylinder"] {
         let simulation = ready(&substrate(kind, 1.0, 1.8), &sequence(1.0), None, 20_000);
         let all = parameters(kind);
         let found = simulation.with_derivatives(&all).unwrap().run(|_| true);

@@ -426,6 +426,12 @@ fn wrong_objects_are_refused() {
     let mut crossing = cube(8.0, 0.0);
     crossing.vertices[0] = [9.0, 5.0, 3.0];
     says(MESH, with_mesh(crossing), "intersects itself");
+    // Two boxes, edges of one through diagonals of faces of the other.
+    let mut boxes = cube(8.0, 0.0);
+    let other = cube(8.0, 0.0);
+    boxes.faces.extend(other.faces.iter().map(|f| f.map(|v| v + 8)));
+    boxes.vertices.extend(other.vertices.iter().map(|v| v.map(|c| c + 4.0)));
+    says(MESH, with_mesh(boxes), "intersects itself");
     let mut flat = cube(8.0, 0.0);
     flat.faces[0] = [0, 0, 1];
     says(MESH, with_mesh(flat), "no area");

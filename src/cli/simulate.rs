@@ -11,7 +11,7 @@ use super::counting::Counting;
 use super::flags::{AcquisitionFlags, CommonFlags};
 use super::input::{simd, version};
 use super::sweep::{IDENTITY, SweepRun};
-use super::walk_state::WalkState;
+use super::walk_state::{KEEP, WalkState};
 use super::{Outcome, say, substrates, voxelwise, walk_tables};
 use anyhow::{Context, bail};
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
@@ -22,16 +22,13 @@ use microtome_datasets::{
 };
 use microtome_models::substrate::{
     Estimate, Parameter, Row, Sequence, Signals, Simulation, Substrate, SubstrateSpec, TOTAL,
-    exact_signals,
+    Tally, exact_signals,
 };
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
-
-/// Between two times that the sums so far are kept.
-const KEEP: Duration = Duration::from_millis(250);
+use std::time::Instant;
 
 /// Walks spins through a substrate and writes their complex signals.
 ///
@@ -312,7 +309,7 @@ impl SimulateArgs {
     ) -> anyhow::Result<Option<Signals>> {
         voxelwise::catch_interrupts()?;
         let state = WalkState::beside(out, identity);
-        let found = state.begin(self.resume)?;
+        let found = state.begin(self.resume, Tally::from_words)?;
         let mut progress = Counting::new("simulate", "walkers", self.common.quiet);
         if let Some(tally) = &found {
             progress.found(tally.all_walkers());
@@ -325,7 +322,7 @@ impl SimulateArgs {
             progress.show(seen.walkers, seen.of);
             stopped = STOP.load(Ordering::Relaxed) && seen.walkers < seen.of;
             if stopped || kept.elapsed() >= KEEP {
-                failed = state.keep(tally).err();
+                failed = state.keep(&tally.words()).err();
                 kept = Instant::now();
             }
             !stopped && failed.is_none()
@@ -420,6 +417,7 @@ impl SimulateArgs {
             seed: self.seed,
             threads,
             dry_run: self.common.dry_run,
+            resume: self.resume,
             quiet: self.common.quiet,
             json: self.common.json,
         };

@@ -4,19 +4,21 @@
 //! The table is a function of substrate, sweep, shells, walkers, step and seed alone. Validated
 //! by `tests/cli/dictionary.rs`.
 
+use super::blocks::STOP;
+use super::counting::Counting;
 use super::input::{simd, version};
-use super::{Outcome, say};
+use super::walk_state::{KEEP, WalkState};
+use super::{Outcome, say, voxelwise};
 use anyhow::{Context, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 use microtome_datasets::{
     build_substrate, content_hash, read_dictionary, read_substrate_spec, write_dictionary,
 };
 use microtome_models::Acquisition;
-use microtome_models::dictionary::{Observation, SweepSpec};
+use microtome_models::dictionary::{DictionaryTable, SweepSpec, Swept, Walked};
 use std::collections::HashMap;
-use std::io::IsTerminal;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 /// What a table was made of, in its metadata.
 pub(super) const IDENTITY: &str = "microtome.identity";
@@ -31,6 +33,7 @@ pub(super) struct SweepRun<'a> {
     pub(super) seed: u64,
     pub(super) threads: usize,
     pub(super) dry_run: bool,
+    pub(super) resume: bool,
     pub(super) quiet: bool,
     pub(super) json: bool,
 }
@@ -98,15 +101,20 @@ impl SweepRun<'_> {
             return Ok(Outcome::Done);
         }
         let begin = Instant::now();
-        let mut progress = Progress::new(self.quiet);
+        let state = WalkState::beside(out, &identity);
         let failed = || format!("{} with {}", self.substrate.display(), name());
-        let (table, walker_steps) = match self.walkers {
-            Some(n) => swept
-                .walk(n, step_ms, self.seed, |seen| progress.show(seen))
-                .with_context(failed)?,
-            None => (swept.exact(|seen| progress.show(seen)).with_context(failed)?, 0),
+        let walked = match self.walkers {
+            Some(n) => self.walked(swept, n, step_ms, &state).with_context(failed)?,
+            None => {
+                let mut progress = Counting::new("simulate", "points", self.quiet);
+                let table = swept.exact(|seen| progress.show(seen.done as u64, seen.of as u64));
+                progress.finish();
+                Some((table.with_context(failed)?, 0))
+            }
         };
-        progress.finish();
+        let Some((table, walker_steps)) = walked else {
+            return Ok(Outcome::Interrupted);
+        };
         let metadata = HashMap::from([
             (IDENTITY.to_string(), identity),
             ("microtome.version".to_string(), version().to_string()),
@@ -118,6 +126,7 @@ impl SweepRun<'_> {
             ("microtome.sweep".to_string(), toml::to_string(&spec)?),
         ]);
         write_dictionary(out, &table, metadata)?;
+        state.clear()?;
         let dictionary = read_dictionary(out, None)?;
         let elapsed = begin.elapsed().as_secs_f64();
         let left_out: Vec<_> = dictionary.left_out().iter().collect();
@@ -165,53 +174,59 @@ impl SweepRun<'_> {
         }
         Ok(Outcome::Done)
     }
-}
 
-/// A bar on a terminal, else a line every ten seconds.
-struct Progress {
-    bar: Option<ProgressBar>,
-    begin: Instant,
-    last: Instant,
-    quiet: bool,
-}
-
-impl Progress {
-    fn new(quiet: bool) -> Self {
-        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| ProgressBar::new(0));
-        if let (Some(bar), Ok(style)) =
-            (&bar, ProgressStyle::with_template("simulate [{bar:24}] {msg}"))
-        {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        Self { bar, begin: Instant::now(), last: Instant::now(), quiet }
-    }
-
-    fn show(&mut self, seen: Observation) {
-        if self.quiet || seen.done == 0 {
-            return;
-        }
-        let elapsed = self.begin.elapsed().as_secs_f64();
-        let left = elapsed * (seen.of as f64 / seen.done as f64 - 1.0);
-        let text = format!(
-            "{} of {} walks, {} elapsed, {} left",
-            seen.done,
-            seen.of,
-            say::duration(elapsed),
-            say::duration(left)
-        );
-        if let Some(bar) = &self.bar {
-            bar.set_length(seen.of as u64);
-            bar.set_position(seen.done as u64);
-            bar.set_message(text);
-        } else if self.last.elapsed() >= Duration::from_secs(10) {
-            self.last = Instant::now();
-            say::note(&format!("simulate: {text}"));
-        }
-    }
-
-    fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+    /// Walks all points, from where an earlier run of this line was stopped; `None` when this
+    /// one is.
+    fn walked(
+        &self,
+        swept: Swept,
+        walkers: u64,
+        step_ms: f64,
+        state: &WalkState,
+    ) -> anyhow::Result<Option<(DictionaryTable, u64)>> {
+        voxelwise::catch_interrupts()?;
+        let found = state.begin(self.resume, Walked::from_words)?;
+        let mut progress = Counting::new("simulate", "walks", self.quiet);
+        let (mut first, mut kept, mut failed) = (true, Instant::now(), None);
+        // The file grows with the walks: writing takes a twentieth of the time at most.
+        let mut every = KEEP;
+        let goes_on = found.is_some();
+        let table = swept.walk_on(
+            walkers,
+            step_ms,
+            self.seed,
+            found.unwrap_or_default(),
+            |seen, walks| {
+                if first && goes_on {
+                    progress.found(seen.done as u64);
+                    if !self.quiet {
+                        say::note(&format!("simulate: goes on after {} walks", seen.done));
+                    }
+                }
+                first = false;
+                progress.show(seen.done as u64, seen.of as u64);
+                let stopped = STOP.load(Ordering::Relaxed);
+                if stopped || kept.elapsed() >= every {
+                    let begin = Instant::now();
+                    failed = state.keep(&walks.words()).err();
+                    kept = Instant::now();
+                    every = KEEP.max(20 * begin.elapsed());
+                }
+                if stopped && failed.is_none() {
+                    say::note(&format!(
+                        "interrupted after {} of {} walks, which are kept in {}; the same line resumes",
+                        seen.done,
+                        seen.of,
+                        state.path().display()
+                    ));
+                }
+                !stopped && failed.is_none()
+            },
+        )?;
+        progress.finish();
+        match failed {
+            Some(e) => Err(e),
+            None => Ok(table),
         }
     }
 }

@@ -1,14 +1,17 @@
-//! The sums of a walk that is not over, beside its table: `OUT.walk`.
+//! The sums of a walk, or the walks of a sweep, that is not over, beside its table: `OUT.walk`.
 //!
-//! A file of the sums after some walkers, with the identity of their simulation and a hash of
+//! A file of the numbers so far, with the identity of their simulation and a hash of
 //! both. It takes the place of the one before in one step, so that a killed run leaves a
-//! whole one; the end of the walk removes it. Validated by `tests/cli/simulate_resume.rs`.
+//! whole one; the end of the walk removes it. Validated by `tests/cli/simulate_resume.rs`
+//! and `tests/cli/dictionary.rs`.
 
 use anyhow::{Context, bail};
 use microtome_datasets::content_hash;
-use microtome_models::substrate::Tally;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+/// Between two times that the numbers so far are kept.
+pub(super) const KEEP: Duration = Duration::from_millis(250);
 /// First line of the file.
 const HEAD: &str = "microtome walk 1";
 
@@ -16,16 +19,6 @@ const HEAD: &str = "microtome walk 1";
 pub(super) struct WalkState {
     path: PathBuf,
     identity: String,
-}
-
-/// What was found.
-pub(super) enum Found {
-    /// Nothing.
-    None,
-    /// Sums of this simulation.
-    Own(Box<Tally>),
-    /// A file of another simulation, or a damaged one.
-    Other,
 }
 
 impl WalkState {
@@ -39,20 +32,7 @@ impl WalkState {
         &self.path
     }
 
-    /// What an earlier run left.
-    pub(super) fn find(&self) -> anyhow::Result<Found> {
-        let text = match std::fs::read_to_string(&self.path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Found::None),
-            Err(e) if e.kind() == std::io::ErrorKind::InvalidData => return Ok(Found::Other),
-            Err(e) => {
-                return Err(e).with_context(|| format!("cannot read {}", self.path.display()));
-            }
-        };
-        Ok(self.parse(&text).map_or(Found::Other, |t| Found::Own(Box::new(t))))
-    }
-
-    fn parse(&self, text: &str) -> Option<Tally> {
+    fn parse(&self, text: &str) -> Option<Vec<u64>> {
         let (body, hash) = text.trim_end().rsplit_once('\n')?;
         let mut lines = body.lines();
         let own = lines.next()? == HEAD
@@ -61,13 +41,12 @@ impl WalkState {
         if !own {
             return None;
         }
-        let words: Option<Vec<u64>> = lines.map(|l| u64::from_str_radix(l, 16).ok()).collect();
-        Tally::from_words(&words?)
+        lines.map(|l| u64::from_str_radix(l, 16).ok()).collect()
     }
 
-    /// Keeps the sums so far.
-    pub(super) fn keep(&self, tally: &Tally) -> anyhow::Result<()> {
-        let words: Vec<String> = tally.words().iter().map(|w| format!("{w:016x}")).collect();
+    /// Keeps the numbers so far.
+    pub(super) fn keep(&self, words: &[u64]) -> anyhow::Result<()> {
+        let words: Vec<String> = words.iter().map(|w| format!("{w:016x}")).collect();
         let body = format!("{HEAD}\n{}\n{}", self.identity, words.join("\n"));
         let text = format!("{body}\n{}\n", content_hash(&[body.as_bytes()]));
         let mut half = self.path.as_os_str().to_os_string();
@@ -90,17 +69,29 @@ impl WalkState {
         }
     }
 
-    /// The sums to begin with; `resume` says that they must fit.
-    pub(super) fn begin(&self, resume: bool) -> anyhow::Result<Option<Tally>> {
-        match self.find()? {
-            Found::None => Ok(None),
-            Found::Own(tally) => Ok(Some(*tally)),
-            Found::Other if resume => bail!(
+    /// What an earlier run of this simulation left, made of its numbers; `resume` says that
+    /// what is there must fit.
+    pub(super) fn begin<T>(
+        &self,
+        resume: bool,
+        of: impl Fn(&[u64]) -> Option<T>,
+    ) -> anyhow::Result<Option<T>> {
+        let text = match std::fs::read_to_string(&self.path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) if e.kind() == std::io::ErrorKind::InvalidData => String::new(),
+            Err(e) => {
+                return Err(e).with_context(|| format!("cannot read {}", self.path.display()));
+            }
+        };
+        let found = self.parse(&text).and_then(|words| of(&words));
+        if found.is_none() && resume {
+            bail!(
                 "--resume: {} is not of this simulation (another line, version or machine level wrote it); \
                  give the line that began it, or leave --resume out to begin anew",
                 self.path.display()
-            ),
-            Found::Other => Ok(None),
+            );
         }
+        Ok(found)
     }
 }

@@ -21,8 +21,8 @@ fn bench() -> Bench {
     bench
 }
 
-fn start(bench: &Bench, out: &str) -> Child {
-    let mut command = bench.command(&format!("{LINE} --out {out}"));
+fn start(bench: &Bench, line: &str) -> Child {
+    let mut command = bench.command(&format!("{line} --out a.parquet"));
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
@@ -45,7 +45,7 @@ fn walks_go_on_to_the_same_bytes() {
     let bench = bench();
     bench.run(&format!("{LINE} --out whole.parquet")).exits(0);
     // Ctrl-C.
-    let mut child = start(&bench, "a.parquet");
+    let mut child = start(&bench, LINE);
     wait(&bench, &mut child, &[]);
     let interrupt = format!("kill -INT {}", child.id());
     assert!(Command::new("sh").arg("-c").arg(interrupt).status().unwrap().success());
@@ -58,7 +58,7 @@ fn walks_go_on_to_the_same_bytes() {
     assert!(other.stderr.contains("a.parquet.walk") && other.stderr.contains("--resume"));
     // Killed once more on the way, without a chance to say goodbye.
     let before = bench.read("a.parquet.walk");
-    let mut child = start(&bench, "a.parquet");
+    let mut child = start(&bench, LINE);
     wait(&bench, &mut child, &before);
     let _ = child.kill();
     let killed = child.wait().unwrap().signal() == Some(9);
@@ -67,6 +67,36 @@ fn walks_go_on_to_the_same_bytes() {
     assert!(!killed || last.stderr.contains("goes on after"), "{}", last.stderr);
     assert_same(&bench.path("whole.parquet"), &bench.path("a.parquet"));
     assert!(!bench.exists("a.parquet.walk") && !bench.exists("a.parquet.walk.tmp"));
+}
+
+/// A sweep that is stopped, and stopped again.
+#[test]
+fn sweeps_go_on_to_the_same_bytes() {
+    let line = "simulate --substrate s.toml --sweep w.toml --scheme s.csv --walkers 60000 \
+        --step-ms 0.4 --threads 1";
+    let bench = bench();
+    let grid = "[[parameter]]\nkey = \"substrate.radius_um\"\nfrom = 2\nto = 5\ncount = 6\n";
+    bench.put("w.toml", format!("{grid}[sweep]\nbatches = 4\n"));
+    bench.run(&format!("{line} --out whole.parquet")).exits(0);
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        let mut child = start(&bench, line);
+        wait(&bench, &mut child, &kept);
+        let interrupt = format!("kill -INT {}", child.id());
+        let _ = Command::new("sh").arg("-c").arg(interrupt).status();
+        let ended = Ended::of(child.wait_with_output().unwrap());
+        if ended.code == 0 {
+            // Over before it could be stopped.
+            break;
+        }
+        assert!(ended.code == 130 && ended.stderr.contains("resumes"), "{}", ended.stderr);
+        kept = bench.read("a.parquet.walk");
+    }
+    assert!(!kept.is_empty());
+    let last = bench.run(&format!("{line} --out a.parquet")).exits(0);
+    assert!(last.stderr.contains("goes on after") || last.stdout.contains("already"));
+    assert_same(&bench.path("whole.parquet"), &bench.path("a.parquet"));
+    assert!(!bench.exists("a.parquet.walk"));
 }
 
 /// A damaged file is begun anew, and refused where `--resume` asks for it.

@@ -18,10 +18,8 @@
 mod models;
 
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, RecordBatch, UInt32Array, UInt64Array};
-use candle_core::Device;
 use cpu_time::ProcessTime;
 use microtome_inference::diagnostics::{Chains, Summary, Workspace, summarize};
-use microtome_inference::graph_density::GraphDensity;
 use microtome_inference::sample::{DensityPosterior, Metric, NutsOptions, sample_density};
 use models::Model;
 use parquet::arrow::ArrowWriter;
@@ -151,10 +149,7 @@ fn sample(model: &Model, seed: u64) -> Result<DensityPosterior, Box<dyn Error>> 
         metric: model.metric,
         ..NutsOptions::default()
     };
-    let dim = model.density.parameters().dim();
-    let make =
-        |_chain: usize| GraphDensity::new(dim, &Device::Cpu, |x| model.density.ln_density(x));
-    Ok(sample_density(make, &model.start, &options, seed)?)
+    Ok(sample_density(|_chain| model.density.density(), &model.start, &options, seed)?)
 }
 
 /// Name and draws `[chain, draw]` of every parameter of the table.

@@ -39,15 +39,15 @@ pub fn mcse_sd(x: Chains<'_>, workspace: &mut Workspace) -> f64 {
     workspace.split(x);
     let centre = mean(x.values());
     let size = workspace.ess_of_squares(centre);
-    of_sd(x, centre, size)
+    of_sd(x.values(), centre, size)
 }
 
 /// Standard error of the standard deviation of draws about `centre`, whose squares are
 /// worth `size` draws.
-pub(super) fn of_sd(x: Chains<'_>, centre: f64, size: f64) -> f64 {
-    let n = x.values().len() as f64;
-    let second = sum_of(x.values(), |v| (v - centre) * (v - centre)) / n;
-    let fourth = sum_of(x.values(), |v| {
+pub(super) fn of_sd(values: &[f64], centre: f64, size: f64) -> f64 {
+    let n = values.len() as f64;
+    let second = sum_of(values, |v| (v - centre) * (v - centre)) / n;
+    let fourth = sum_of(values, |v| {
         let square = (v - centre) * (v - centre);
         square * square
     }) / n;
@@ -67,13 +67,26 @@ pub fn mcse_quantile(x: Chains<'_>, probability: f64, workspace: &mut Workspace)
 
 /// Standard error of the p-quantile of sorted draws that are worth `size` for it.
 pub(super) fn of_quantile(sorted: &[Entry], p: f64, size: f64) -> f64 {
+    if sorted.is_empty() {
+        return f64::NAN;
+    }
+    between(sorted, quantile_ranks(p, size, sorted.len()))
+}
+
+/// Half the distance between two order statistics.
+pub(super) fn between(sorted: &[Entry], [low, high]: [usize; 2]) -> f64 {
+    (sorted[high].value - sorted[low].value) / 2.0
+}
+
+/// The ranks one standard error below and above the p-quantile of `count` sorted draws, one
+/// at least, that are worth `size`.
+pub(super) fn quantile_ranks(p: f64, size: f64, count: usize) -> [usize; 2] {
     let (a, b) = (size * p + 1.0, size * (1.0 - p) + 1.0);
-    let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
-    let rank = |p| ranks(a, b, p, sorted.len());
+    let rank = |p| ranks(a, b, p, count);
     // A size that is NaN gives the whole range, as in the reference.
     let low = rank(ONE_SIGMA[0]).map_or(0, |(floor, _)| floor);
-    let high = rank(ONE_SIGMA[1]).map_or(last, |(_, ceil)| ceil);
-    (sorted[high].value - sorted[low].value) / 2.0
+    let high = rank(ONE_SIGMA[1]).map_or(count.saturating_sub(1), |(_, ceil)| ceil);
+    [low, high]
 }
 
 /// With $q$ the p-quantile of Beta(a, b): $\lfloor qn - 1\rfloor$ and $\lceil qn - 1\rceil$,

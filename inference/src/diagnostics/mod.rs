@@ -42,7 +42,7 @@ pub use ess::{ess_bulk, ess_mean, ess_quantile, ess_sd, ess_tail};
 pub use mcse::{mcse_mean, mcse_quantile, mcse_sd};
 pub use pareto::{GeneralisedPareto, ParetoWorkspace, TailWeight, khat_limit, smooth_weights};
 pub use rhat::rhat;
-pub(crate) use summary::summarize_without_errors;
+pub(crate) use summary::{Independent, summarize_independent, summarize_without_errors};
 pub use summary::{Summary, summarize};
 pub use trust::{DIVERGENT_SHARE, Doubt, EBFMI_LIMIT, ESS_A_CHAIN, Evidence, RHAT_LIMIT};
 pub use workspace::Workspace;

@@ -78,6 +78,59 @@ pub(crate) fn summarize_without_errors(x: Chains<'_>, workspace: &mut Workspace)
     columns(x, workspace, false)
 }
 
+/// The sizes of draws that are independent by their making, as those of importance weights
+/// are: nothing is to be found out about chains.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Independent {
+    /// The size that is reported.
+    pub(crate) effective: f64,
+    /// The size of an independent sample with the same standard errors.
+    precision: f64,
+    count: usize,
+    /// Ranks about the 5 % and the 95 % quantile.
+    ranks: [[usize; 2]; 2],
+}
+
+impl Independent {
+    /// The sizes of `count` draws.
+    pub(crate) fn new(effective: f64, precision: f64, count: usize) -> Self {
+        let ranks = [0.05, 0.95].map(|p| mcse::quantile_ranks(p, precision, count));
+        Self { effective: effective.min(count as f64), precision, count, ranks }
+    }
+}
+
+/// Summarises a scalar of independent draws, as many as `of` is of; R-hat is NaN, as these
+/// are no chains.
+pub(crate) fn summarize_independent(
+    values: &[f64],
+    of: &Independent,
+    workspace: &mut Workspace,
+) -> Summary {
+    let is_missing = values.is_empty() || values.len() != of.count;
+    if values.iter().fold(is_missing, |any, v| any | v.is_nan()) {
+        return Summary::MISSING;
+    }
+    workspace.order.sort(values);
+    let sorted = workspace.order.entries();
+    let [q05, q50, q95] = [0.05, 0.5, 0.95].map(|p| quantile(sorted, p));
+    let [mcse_q05, mcse_q95] = of.ranks.map(|ranks| mcse::between(sorted, ranks));
+    let (mean, sd) = (mean(values), variance(values).sqrt());
+    Summary {
+        mean,
+        sd,
+        q05,
+        q50,
+        q95,
+        rhat: f64::NAN,
+        ess_bulk: of.effective,
+        ess_tail: of.effective,
+        mcse_mean: sd / of.precision.sqrt(),
+        mcse_sd: mcse::of_sd(values, mean, of.precision),
+        mcse_q05,
+        mcse_q95,
+    }
+}
+
 fn columns(x: Chains<'_>, workspace: &mut Workspace, errors: bool) -> Summary {
     let mut s = Summary::MISSING;
     if x.has_nan() {
@@ -101,7 +154,7 @@ fn columns(x: Chains<'_>, workspace: &mut Workspace, errors: bool) -> Summary {
             s.mcse_q05 = mcse::of_quantile(sorted, 0.05, low);
             s.mcse_q95 = mcse::of_quantile(sorted, 0.95, high);
             s.mcse_mean = s.sd / workspace.ess_mean().sqrt();
-            s.mcse_sd = mcse::of_sd(x, s.mean, workspace.ess_of_squares(s.mean));
+            s.mcse_sd = mcse::of_sd(x.values(), s.mean, workspace.ess_of_squares(s.mean));
         }
         workspace.rank_normalise();
         s.ess_bulk = workspace.ess_of_series();
@@ -161,6 +214,27 @@ mod tests {
             summarize(Chains::new(&x, 4, 500).unwrap(), &mut w);
             assert_eq!(format!("{:?}", w.capacities()), before);
         }
+    }
+
+    /// Independent draws by their making and by their series: moments and quantiles are the
+    /// same, standard errors those of the sizes told.
+    #[test]
+    fn independent_draws_have_the_errors_of_their_number() {
+        let x = walk(4 * 500, 0.0);
+        let mut w = Workspace::new();
+        let by_series = summarize(Chains::new(&x, 4, 500).unwrap(), &mut w);
+        let told = summarize_independent(&x, &Independent::new(1500.0, 2000.0, 2000), &mut w);
+        let of = |s: &Summary| [s.mean, s.sd, s.q05, s.q50, s.q95];
+        assert_eq!(of(&told), of(&by_series));
+        assert_eq!((told.ess_bulk, told.ess_tail), (1500.0, 1500.0));
+        assert!(told.rhat.is_nan());
+        let errors = |s: &Summary| [s.mcse_mean, s.mcse_sd, s.mcse_q05, s.mcse_q95];
+        for (a, b) in errors(&told).iter().zip(errors(&by_series)) {
+            assert!((a / b - 1.0).abs() < 0.3, "{a} {b}");
+        }
+        let few = summarize_independent(&x, &Independent::new(1500.0, 500.0, 2000), &mut w);
+        assert!((few.mcse_mean / told.mcse_mean - 2.0).abs() < 1e-12);
+        assert!(summarize_independent(&[], &Independent::new(1.0, 1.0, 0), &mut w).mean.is_nan());
     }
 
     #[test]

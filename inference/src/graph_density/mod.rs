@@ -8,6 +8,9 @@
 //! common densities with derivatives by hand, each one node of the graph, and
 //! [`constraint`] the maps of parameters that live on a part of the line.
 //!
+//! A sum of such terms that is the whole density is sampled without building its one node
+//! ([`terms::Fused::density`]).
+//!
 //! What it costs and what to avoid in Candle stands in `docs/graph_density.md`.
 //!
 //! Source: reverse accumulation, Griewank & Walther 2008, doi:10.1137/1.9780898717761,
@@ -44,7 +47,9 @@ use crate::sample::{LnDensity, panic_text};
 use candle_core::{
     CpuStorage, DType, Device, Error, InplaceOp1, Layout, Result, Storage, Tensor, Var,
 };
+use fused::Function;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 /// A Candle graph as a density of the sampler.
 ///
@@ -54,6 +59,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// the sampler) and [`LnDensity::reason`] says why.
 pub struct GraphDensity<F> {
     ln_density: F,
+    /// The function of the one node that the graph is known to be.
+    node: Option<Arc<Function>>,
     x: Var,
     dim: usize,
     reason: Option<String>,
@@ -99,17 +106,32 @@ impl<F: Fn(&Tensor) -> Result<Tensor>> GraphDensity<F> {
             )));
         }
         let x = Var::zeros(dim, dtype, device)?;
-        Ok(Self { ln_density, x, dim, reason: None })
+        Ok(Self { ln_density, node: None, x, dim, reason: None })
     }
 
     fn evaluate(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64> {
+        let value = match &self.node {
+            Some(node) => {
+                gradient.fill(0.0);
+                finite(node(x, gradient))?
+            }
+            None => self.walk(x, gradient)?,
+        };
+        match gradient.iter().position(|g| !g.is_finite()) {
+            Some(k) => Err(Error::Msg(format!(
+                "the gradient is {} in coordinate {k} (the log density is {value})",
+                gradient[k]
+            ))),
+            None => Ok(value),
+        }
+    }
+
+    /// Builds the graph and walks it back.
+    fn walk(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64> {
         write(&self.x, x)?;
         fused::forget();
         let result = (self.ln_density)(&self.x)?;
-        let value = number(&result)?;
-        if !value.is_finite() {
-            return Err(Error::Msg(format!("the log density is {value}")));
-        }
+        let value = finite(number(&result)?)?;
         if let Some(found) = fused::gradient_of(&result, &self.x).as_ref().and_then(|f| f.get()) {
             // The whole graph is one node that knows its gradient.
             gradient.copy_from_slice(found);
@@ -123,14 +145,15 @@ impl<F: Fn(&Tensor) -> Result<Tensor>> GraphDensity<F> {
             };
             read(found, gradient)?;
         }
-        match gradient.iter().position(|g| !g.is_finite()) {
-            Some(k) => Err(Error::Msg(format!(
-                "the gradient is {} in coordinate {k} (the log density is {value})",
-                gradient[k]
-            ))),
-            None => Ok(value),
-        }
+        Ok(value)
     }
+}
+
+fn finite(value: f64) -> Result<f64> {
+    if value.is_finite() {
+        return Ok(value);
+    }
+    Err(Error::Msg(format!("the log density is {value}")))
 }
 
 impl<F: Fn(&Tensor) -> Result<Tensor>> LnDensity for GraphDensity<F> {

@@ -18,9 +18,10 @@
 //! Validated by `derivatives_equal_differences` and `linear_normal_is_the_sum_over_rows` in
 //! `tests/graph_density.rs`.
 
+use super::GraphDensity;
 use super::constraint::Parameters;
 use super::fused::{self, Function};
-use candle_core::{Error, Result, Tensor};
+use candle_core::{Device, Error, Result, Tensor};
 use statrs::function::gamma::ln_gamma;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -147,6 +148,19 @@ impl Fused {
             )));
         }
         fused::scalar(x, self.function.clone())
+    }
+
+    /// The sum as the whole density of a sampler, in f64 on the CPU: what
+    /// [`GraphDensity::new`] of [`Fused::ln_density`] gives, to the bit, without building a
+    /// graph of one node at every evaluation.
+    ///
+    /// # Errors
+    /// No coordinates.
+    pub fn density(&self) -> Result<GraphDensity<impl Fn(&Tensor) -> Result<Tensor> + use<>>> {
+        let sum = self.clone();
+        let ln_density = move |x: &Tensor| sum.ln_density(x);
+        let density = GraphDensity::new(self.parameters.dim(), &Device::Cpu, ln_density)?;
+        Ok(GraphDensity { node: Some(self.function.clone()), ..density })
     }
 }
 

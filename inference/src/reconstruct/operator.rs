@@ -14,7 +14,7 @@
 //! else. Validated by `every_method_on_a_users_operator` in `inference/tests/reconstruct/`.
 
 use super::ReconstructError;
-use microtome_kernels::ray::Real;
+use microtome_kernels::ray::{Real, Rows};
 use microtome_models::ct::RayTransform;
 
 /// A linear operator whose rows come in views.
@@ -66,6 +66,11 @@ pub trait ViewOperator<T: Real>: Sync {
         false
     }
 
+    /// The matrix, written out, where it is known and has at most so many entries.
+    fn stored_rows(&self, _most: usize) -> Option<Rows> {
+        None
+    }
+
     /// Sums of the rows of some views, $A_s 1$.
     ///
     /// # Errors
@@ -114,6 +119,10 @@ impl<T: Real> ViewOperator<T> for RayTransform {
 
     fn has_no_negative_entries(&self) -> bool {
         true
+    }
+
+    fn stored_rows(&self, most: usize) -> Option<Rows> {
+        self.rows(most)
     }
 
     fn forward(

@@ -9,7 +9,8 @@
 //! After the draws that were asked for, the split R-hat of every value and of its distance
 //! from its mean is looked at, and the effective number of draws, in the tails as well; where an
 //! R-hat is above [`AGREED`] or draws are too few to be trusted, the chains go on to twice their
-//! length, [`DOUBLINGS`] times at most. Nothing is thrown away but by chains that were so far apart
+//! length, [`NutsOptions::doublings`] times at most, after the first two only where they are in
+//! [`REACH`] and not for want of draws in the tails alone. Nothing is thrown away but by chains that were so far apart
 //! ([`APART`]) that they had not arrived: what they drew was warm-up.
 //!
 //! Source: Hoffman & Gelman 2014, JMLR 15:1593, section 3.2 (dual averaging); Gelman & Rubin
@@ -30,14 +31,17 @@ const TRIALS: usize = 12;
 const ACCEPTED: f64 = 0.7;
 /// Chains agree where no split R-hat is larger.
 const AGREED: f64 = 1.0075;
+/// Later doublings, which halve the distance, are for chains no further apart than this.
+const REACH: f64 = 1.03;
 /// Draws of chains further apart are warm-up.
 const APART: f64 = 1.1;
 /// The share of the draws that is enough, however few they are.
 const FEW: f64 = 0.25;
 /// Where the tails begin, in standard deviations.
 const TAIL: f64 = 1.645;
-/// Times that chains that do not agree are made twice as long.
-const DOUBLINGS: usize = 2;
+/// Times that chains are made twice as long whatever is wrong; later only where that
+/// will do, and not for their tails alone.
+const EARLY_DOUBLINGS: usize = 2;
 /// Dual averaging: shrinkage, early draws that count less, decay.
 const GAMMA: f64 = 0.05;
 const EARLY: f64 = 10.0;
@@ -102,6 +106,16 @@ pub(super) struct Walkers {
     pub(super) lengthened: usize,
 }
 
+/// How far chains agree.
+struct Agreement {
+    /// The largest split R-hat.
+    rhat: f64,
+    /// The smallest effective number of draws of a mean.
+    bulk: f64,
+    /// The smallest one of a share in the tails.
+    tails: f64,
+}
+
 /// What chains are drawn from: chain `k` has its own white coordinates.
 pub(super) trait Charts {
     /// The density of chain `k`.
@@ -148,21 +162,24 @@ impl Walkers {
     ) {
         self.tune(charts, options);
         let mut wanted = options.draws;
-        for doubling in 0..=DOUBLINGS {
+        for doubling in 0..=options.doublings {
             let made = self.traces.first().map_or(0, |t| t.draws.len());
             for k in 0..self.walkers.len() {
                 self.draw(charts, k, wanted - made, width, options);
             }
-            if doubling == DOUBLINGS || self.walkers.len() < 2 {
+            if doubling == options.doublings || self.walkers.len() < 2 {
                 break;
             }
-            let (worst, least) = self.judge(width, products);
+            let found = self.judge(width, products);
             // Few draws are asked for by those who want no more.
             let enough = ESS_A_CHAIN.min(FEW * wanted as f64) * self.walkers.len() as f64;
-            if worst <= AGREED && least >= enough {
+            let is_late = doubling >= EARLY_DOUBLINGS;
+            let is_done = found.rhat <= AGREED && found.bulk >= enough;
+            let is_far = found.rhat > REACH || found.bulk < 0.5 * enough;
+            if (is_done && (is_late || found.tails >= enough)) || (is_late && is_far) {
                 break;
             }
-            if worst > APART {
+            if found.rhat > APART {
                 // They had not arrived.
                 for (trace, values) in self.traces.iter_mut().zip(&mut self.values) {
                     trace.draws.clear();
@@ -175,16 +192,15 @@ impl Walkers {
         }
     }
 
-    /// The largest split R-hat and the smallest effective number of draws of the values and
-    /// of their distances from the mean, and of being in the tails; of an axis, of the products
-    /// of its parts.
-    fn judge(&self, width: usize, products: &[usize]) -> (f64, f64) {
+    /// How far the chains agree in the values and in their distances from the mean, and in
+    /// being in the tails; of an axis, in the products of its parts.
+    fn judge(&self, width: usize, products: &[usize]) -> Agreement {
         let chains = self.values.len();
         let draws = self.values.first().map_or(0, |c| c.len() / width.max(1));
         let mut column = vec![0.0; draws * chains];
         let mut scratch = column.clone();
         let mut workspace = Workspace::new();
-        let (mut worst, mut least) = (0.0_f64, f64::INFINITY);
+        let mut out = Agreement { rhat: 0.0, bulk: f64::INFINITY, tails: f64::INFINITY };
         let mut look = |of: &dyn Fn(&[f64]) -> f64| {
             let rows = self.values.iter().flat_map(|c| c.chunks_exact(width));
             for (out, x) in column.iter_mut().zip(rows) {
@@ -195,22 +211,22 @@ impl Walkers {
             let square = column.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / count;
             let edge = TAIL * square.sqrt();
             // Where nothing ever changes there is nothing to mix.
-            let mut size = |ess: f64| {
+            let size = |least: &mut f64, ess: f64| {
                 if ess.is_finite() {
-                    least = least.min(ess);
+                    *least = least.min(ess);
                 }
             };
             for folded in [false, true] {
                 let to = |v: f64| if folded { (v - mean).abs() } else { v - mean };
                 scratch.iter_mut().zip(&column).for_each(|(s, v)| *s = to(*v));
-                worst = worst.max(split_rhat(&scratch, chains));
+                out.rhat = out.rhat.max(split_rhat(&scratch, chains));
                 let of = Chains::new(&scratch, chains, draws);
-                size(of.map_or(f64::NAN, |c| ess_mean(c, &mut workspace)));
+                size(&mut out.bulk, of.map_or(f64::NAN, |c| ess_mean(c, &mut workspace)));
             }
             // Being above is as long as not being above.
             for at in [(mean - edge).next_down(), mean + edge] {
                 let of = Chains::new(&column, chains, draws);
-                size(of.map_or(f64::NAN, |c| ess_below(c, at, &mut workspace)));
+                size(&mut out.tails, of.map_or(f64::NAN, |c| ess_below(c, at, &mut workspace)));
             }
         };
         let is_part = |k: usize| products.iter().any(|at| (*at..at + 3).contains(&k));
@@ -224,7 +240,7 @@ impl Walkers {
                 }
             }
         }
-        (worst, least)
+        out
     }
 
     fn tune(&mut self, charts: &mut impl Charts, options: &NutsOptions) {

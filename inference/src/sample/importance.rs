@@ -34,11 +34,11 @@ use super::laplace::Laplace;
 use super::mixture::{Component, DEGREES, apportion};
 use crate::dense::{cholesky, cholesky_inverse};
 use crate::diagnostics::{ParetoWorkspace, khat_limit, smooth_weights};
-use microtome_kernels::exp::exp;
-use microtome_kernels::log::log as ln;
+use microtome_kernels::exp::{exp, exp_in_place};
+use microtome_kernels::log::log_in_place;
 use microtome_kernels::philox::PhiloxRng;
+use microtome_kernels::simd::{Block, LANES};
 use rand::RngExt;
-use rand_distr::ChiSquared;
 
 /// A mixture of which fewer draws are effective is adapted.
 const LEAST_EFFICIENCY: f64 = 0.5;
@@ -73,6 +73,9 @@ pub struct Importance {
     /// What every draw stands for, `[draw, width]`.
     values: Vec<f64>,
     ln_density: Vec<f64>,
+    /// Squares of the distances from the location of the component that drew.
+    squares: Vec<f64>,
+    normals: Vec<f64>,
     /// Logarithms, then the weights themselves.
     weights: Vec<f64>,
     /// k-hat of the weights.
@@ -100,6 +103,7 @@ impl Importance {
         self.chart.clear();
         self.values.clear();
         self.ln_density.clear();
+        self.squares.clear();
         let shares: Vec<f64> = mixture.iter().map(|c| c.share).collect();
         for (component, n) in mixture.iter_mut().zip(apportion(&shares, count)) {
             // The share that it really has, by whole draws.
@@ -107,6 +111,18 @@ impl Importance {
             self.extend(target, component, n, rng);
         }
         self.weigh(target, mixture);
+        self.adapt(target, mixture, count, adaptations, rng);
+    }
+
+    /// The adaptations of [`Importance::draw`] after a draw without.
+    pub(super) fn adapt(
+        &mut self,
+        target: &mut impl Charted,
+        mixture: &mut Vec<Component>,
+        count: usize,
+        adaptations: usize,
+        rng: &mut PhiloxRng,
+    ) {
         let modes = mixture.len();
         for inflation in INFLATIONS.into_iter().take(adaptations) {
             let is_efficient = self.effective >= LEAST_EFFICIENCY * self.chart.len() as f64;
@@ -131,11 +147,12 @@ impl Importance {
         count: usize,
         rng: &mut PhiloxRng,
     ) {
-        let Ok(chi) = ChiSquared::new(DEGREES) else { return };
-        let from = self.z.len();
+        let (from, before) = (self.z.len(), self.squares.len());
         self.z.resize(from + count * self.dim, 0.0);
-        for z in self.z[from..].chunks_exact_mut(self.dim.max(1)) {
-            component.draw(rng, &chi, z);
+        self.squares.resize(before + count, 0.0);
+        let (z, squares) = (&mut self.z[from..], &mut self.squares[before..]);
+        component.draw(rng, &mut self.normals, z, squares);
+        for z in z.chunks_exact(self.dim.max(1)) {
             self.ln_density.push(target.ln_density(component.chart, z));
             self.values.extend_from_slice(target.values());
             self.chart.push(component.chart as u32);
@@ -145,44 +162,67 @@ impl Importance {
     /// The weights of all draws under the whole mixture.
     fn weigh(&mut self, target: &mut impl Charted, mixture: &[Component]) {
         self.weights.clear();
-        let mut there = vec![0.0; self.dim];
+        // ln q = level - power ln w of what is in the weights for now.
+        let (level, power) = if let [only] = mixture {
+            self.weights.extend(self.squares.iter().map(|s| 1.0 + s / DEGREES));
+            (only.ln_summit() + only.share.ln(), 0.5 * (DEGREES + self.dim as f64))
+        } else {
+            (self.relative_densities(target, mixture), -1.0)
+        };
+        log_in_place(&mut self.weights);
+        for (w, &ln_p) in self.weights.iter_mut().zip(&self.ln_density) {
+            let ln_q = level - power * *w;
+            // Where the density can't be evaluated there is none.
+            *w = if ln_p.is_finite() && ln_q > f64::NEG_INFINITY {
+                ln_p - ln_q
+            } else {
+                f64::NEG_INFINITY
+            };
+        }
+        self.khat = smooth_weights(&mut self.weights, 1.0, &mut self.pareto);
+        exp_in_place(&mut self.weights);
+        self.effective = 1.0 / self.weights.iter().map(|w| w * w).sum::<f64>();
+    }
+
+    /// The densities of a mixture at all draws, relative to its highest summit, into the
+    /// weights; the logarithm of the density of that summit.
+    fn relative_densities(&mut self, target: &mut impl Charted, mixture: &[Component]) -> f64 {
         // Tails are those of powers: relative to the highest summit nothing underflows.
         let ln_summits: Vec<f64> = mixture.iter().map(|c| c.ln_summit() + c.share.ln()).collect();
         let highest = ln_summits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let summits: Vec<f64> = ln_summits.iter().map(|s| (s - highest).exp()).collect();
-        let rows = self.z.chunks_exact(self.dim.max(1));
-        for ((z, &from), &ln_p) in rows.zip(&self.chart).zip(&self.ln_density) {
-            if let [only] = mixture {
-                let ln_q = only.ln_density(z) + only.share.ln();
-                self.weights.push(if ln_p.is_finite() { ln_p - ln_q } else { f64::NEG_INFINITY });
-                continue;
+        let dim = self.dim.max(1);
+        let mut here: Vec<Block> = vec![[0.0; LANES]; self.dim];
+        let mut there = here.clone();
+        let mut carried = vec![0.0; self.dim];
+        for (rows, charts) in self.z.chunks(LANES * dim).zip(self.chart.chunks(LANES)) {
+            for (l, z) in rows.chunks_exact(dim).enumerate() {
+                here.iter_mut().zip(z).for_each(|(block, v)| block[l] = *v);
             }
-            let mut q = 0.0;
+            let mut q: Block = [0.0; LANES];
             for (component, summit) in mixture.iter().zip(&summits) {
                 let to = component.chart;
-                q += summit
-                    * if to == from as usize {
-                        component.relative_density(z)
-                    } else {
-                        let ln_slope = target.carry(from as usize, to, z, &mut there);
-                        component.relative_density(&there) * exp(ln_slope)
-                    };
+                let mut slopes = [*summit; LANES];
+                let points = if charts.iter().all(|from| *from as usize == to) {
+                    &here
+                } else {
+                    there.copy_from_slice(&here);
+                    for (l, (z, &from)) in rows.chunks_exact(dim).zip(charts).enumerate() {
+                        if from as usize != to {
+                            slopes[l] *= exp(target.carry(from as usize, to, z, &mut carried));
+                            there.iter_mut().zip(&carried).for_each(|(block, v)| block[l] = *v);
+                        }
+                    }
+                    &there
+                };
+                let densities = component.relative_densities(points);
+                for ((q, density), slope) in q.iter_mut().zip(densities).zip(slopes) {
+                    *q += density * slope;
+                }
             }
-            let ln_q = highest + ln(q);
-            // Where the density can't be evaluated there is none.
-            self.weights.push(if ln_p.is_finite() && q > 0.0 {
-                ln_p - ln_q
-            } else {
-                f64::NEG_INFINITY
-            });
+            self.weights.extend_from_slice(&q[..charts.len()]);
         }
-        self.khat = smooth_weights(&mut self.weights, 1.0, &mut self.pareto);
-        let mut square = 0.0;
-        for w in &mut self.weights {
-            *w = w.exp();
-            square += *w * *w;
-        }
-        self.effective = 1.0 / square;
+        highest
     }
 
     /// The normal density with the mean and `inflation` times the covariance of the weighted
@@ -211,6 +251,14 @@ impl Importance {
             factor,
             ln_density: f64::NAN,
         })
+    }
+
+    /// The standard deviation of value `k`.
+    pub(super) fn sd(&self, k: usize) -> f64 {
+        let width = self.values.len() / self.ln_density.len().max(1);
+        let weighted = || self.values.chunks_exact(width).map(|x| x[k]).zip(&self.weights);
+        let mean: f64 = weighted().map(|(x, w)| w * x).sum();
+        weighted().map(|(x, w)| w * (x - mean) * (x - mean)).sum::<f64>().sqrt()
     }
 
     /// The weights, which sum to 1.
@@ -266,8 +314,9 @@ impl Importance {
         let last = self.weights.iter().rposition(|w| *w > 0.0).unwrap_or(0) as u32;
         out.resize(count, last);
         for i in (1..count).rev() {
-            let j = ((rng.random::<f64>() * (i + 1) as f64) as usize).min(i);
-            out.swap(i, j);
+            // The high word of a product: below i + 1, and even to 2^-32 (i + 1).
+            let j = (u64::from(rng.random::<u32>()) * (i + 1) as u64) >> 32;
+            out.swap(i, j as usize);
         }
     }
 }

@@ -10,6 +10,7 @@
 //! Algorithms*, ch. 27. Validated by `whitened_posterior_is_white` in `tests/sample.rs`.
 
 use crate::dense::{backward, cholesky, cholesky_solve, forward};
+use microtome_kernels::simd::LANES;
 use microtome_models::Posterior;
 
 /// A normal approximation of a posterior.
@@ -110,17 +111,7 @@ pub(super) struct Whitening<'a> {
 
 impl<'a> Whitening<'a> {
     pub(super) fn new(laplace: &'a Laplace) -> Self {
-        let n = laplace.mode.len();
-        let (mut inverse, mut column) = (vec![0.0; n * n], vec![0.0; n]);
-        for j in 0..n {
-            column.fill(0.0);
-            column[j] = 1.0;
-            forward(&laplace.factor, n, &mut column);
-            for (i, v) in column.iter().enumerate().skip(j) {
-                inverse[i * n + j] = *v;
-            }
-        }
-        Self { mode: &laplace.mode, inverse }
+        Self { mode: &laplace.mode, inverse: laplace.inverse_factor() }
     }
 
     /// Coordinates of white coordinates.
@@ -164,6 +155,21 @@ impl Laplace {
         }
     }
 
+    /// $L^{-1}$, lower triangular, `[dim, dim]`.
+    pub(super) fn inverse_factor(&self) -> Vec<f64> {
+        let n = self.mode.len();
+        let (mut inverse, mut column) = (vec![0.0; n * n], vec![0.0; n]);
+        for j in 0..n {
+            column.fill(0.0);
+            column[j] = 1.0;
+            forward(&self.factor, n, &mut column);
+            for (i, v) in column.iter().enumerate().skip(j) {
+                inverse[i * n + j] = *v;
+            }
+        }
+        inverse
+    }
+
     /// $\ln|L| = \tfrac12\ln|H|$.
     pub fn half_ln_determinant(&self) -> f64 {
         let n = self.mode.len();
@@ -175,6 +181,26 @@ impl Laplace {
     pub fn ln_evidence(&self) -> f64 {
         let d = self.mode.len() as f64;
         self.ln_density + 0.5 * d * std::f64::consts::TAU.ln() - self.half_ln_determinant()
+    }
+
+    /// [`Laplace::square_distance`] of eight points, coordinate by coordinate `[dim]`.
+    pub(super) fn square_distances(&self, points: &[[f64; LANES]]) -> [f64; LANES] {
+        let n = self.mode.len();
+        let mut total = [0.0; LANES];
+        // (L^T d)_j, column by column of L.
+        for j in 0..n {
+            let mut u = [0.0; LANES];
+            for i in j..n {
+                let (l, m) = (self.factor[i * n + j], self.mode[i]);
+                for (u, z) in u.iter_mut().zip(&points[i]) {
+                    *u += l * (z - m);
+                }
+            }
+            for (total, u) in total.iter_mut().zip(&u) {
+                *total += u * u;
+            }
+        }
+        total
     }
 
     /// $(z-\hat z)^TH(z-\hat z)$.
@@ -215,6 +241,12 @@ mod tests {
         forward(&laplace.factor, 3, &mut solved);
         for (a, b) in z.iter().chain(&g).zip(other.iter().chain(&solved)) {
             assert!((a - b).abs() < 1e-14, "{a} {b}");
+        }
+        let point = |l: usize| [0.3 * l as f64, 1.0 - l as f64, 0.1 * (l * l) as f64];
+        let points: Vec<[f64; LANES]> =
+            (0..3).map(|i| std::array::from_fn(|l| point(l)[i])).collect();
+        for (l, square) in laplace.square_distances(&points).into_iter().enumerate() {
+            assert!((square - laplace.square_distance(&point(l))).abs() < 1e-12 * square.max(1.0));
         }
     }
 }

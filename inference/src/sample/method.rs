@@ -5,7 +5,7 @@
 //! | `nuts` | no-U-turn chains, started at the modes |
 //! | `psis` | importance sampling from the mixture at the modes, whatever its k-hat |
 //! | `laplace` | the normal density at the best mode, unchecked |
-//! | `auto` | `psis`, along its [`ridge`](super::ridge) where a scalar is open, but `nuts` where one of the limits below is passed |
+//! | `auto` | `psis`, along its [`ridge`](super::ridge) where a scalar is open, along that of the widest scalar where k-hat is too large, but `nuts` where one of the limits below is passed |
 //!
 //! | limit | |
 //! |---|---|
@@ -34,6 +34,9 @@ const VANISHING: f64 = 0.02;
 const WIDEST_CONE_DEG: f64 = 40.0;
 /// A scalar is open where its standard deviation is a larger share of the prior's.
 const OPEN_SHARE: f64 = 0.25;
+/// Times that the chains of the few voxels that importance sampling will not do for are made
+/// twice as long.
+const DOUBLINGS_OF_FEW: usize = 2;
 /// Fewest proposals of importance sampling.
 const LEAST_PROPOSALS: usize = 400;
 /// Fewest proposals along ridges.
@@ -64,8 +67,13 @@ impl SampleOptions {
     /// The settings of a specification.
     pub fn of(search: &SearchSpec) -> Self {
         let thin = search.thin.max(1);
+        let doublings = match search.sampler {
+            SampleMethod::Nuts => NutsOptions::default().doublings,
+            _ => DOUBLINGS_OF_FEW,
+        };
         let nuts = NutsOptions {
             chains: search.chains,
+            doublings,
             tune: search.tune,
             draws: search.draws * thin,
             target_accept: search.target_accept,
@@ -92,21 +100,6 @@ pub(super) fn open_scalars(model: &Model) -> Vec<(usize, f64)> {
     let moves = |f: &&Free| f.kind == FreeKind::Scalar { period: None } && !f.nuisance;
     let scalars = model.free().iter().filter(moves);
     scalars.filter_map(|f| Some((f.at, OPEN_SHARE * f.prior.as_ref()?.sd()))).collect()
-}
-
-/// The values of the scalars that are open among draws.
-///
-/// # Shapes
-/// `values` `[draw, width]`; `open` from [`open_scalars`].
-pub(super) fn open_among(values: &[f64], width: usize, open: &[(usize, f64)]) -> Vec<usize> {
-    let count = (values.len() / width.max(1)) as f64;
-    let is_open = |&&(at, limit): &&(usize, f64)| {
-        let draws = || values.chunks_exact(width).map(|x| x[at]);
-        let mean = draws().sum::<f64>() / count;
-        let square = draws().map(|x| (x - mean) * (x - mean)).sum::<f64>() / count;
-        square > limit * limit
-    };
-    open.iter().filter(is_open).map(|&(at, _)| at).collect()
 }
 
 /// Whether a fraction vanishes or an axis is open among draws.

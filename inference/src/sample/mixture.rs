@@ -9,17 +9,17 @@
 //! $p(\hat z_k)(2\pi)^{d/2}/|L_k|$, and no share is below [`LEAST_SHARE`] before they are
 //! scaled to sum to 1, so that an approximation that is wrong about a mode does not lose it.
 //!
-//! A draw is $\hat z + L^{-T}\xi\sqrt{\nu/\chi^2_\nu}$ with standard normal $\xi$.
+//! A draw is $\hat z + L^{-T}\xi\sqrt{\nu/\chi^2_\nu}$ with standard normal $\xi$ and the
+//! sum $\chi^2_\nu$ of the squares of $\nu$ others.
 //!
 //! Source: Owen & Zhou 2000, doi:10.1080/01621459.2000.10473909 (mixtures with defensive
 //! shares); Kotz & Nadarajah 2004, *Multivariate t Distributions*, eq. 1.1. Validated by
 //! `the_density_of_the_mixture_integrates_to_one` below and `tests/cheap.rs`.
 
 use super::laplace::Laplace;
-use crate::dense::backward;
 use microtome_kernels::log::log as ln;
 use microtome_kernels::philox::PhiloxRng;
-use rand_distr::{ChiSquared, Distribution, StandardNormal};
+use microtome_kernels::simd::{Block, LANES};
 use statrs::function::gamma::ln_gamma;
 
 /// Degrees of freedom.
@@ -39,6 +39,8 @@ pub struct Component {
     /// Its share of the draws.
     pub share: f64,
     ln_norm: f64,
+    /// $L^{-1}$, `[dim, dim]`.
+    inverse: Vec<f64>,
 }
 
 /// The components of the mixture, from the modes.
@@ -97,7 +99,7 @@ impl Component {
             - ln_gamma(0.5 * DEGREES)
             - 0.5 * d * (DEGREES * std::f64::consts::PI).ln()
             + laplace.half_ln_determinant();
-        Self { laplace, chart, share, ln_norm }
+        Self { inverse: laplace.inverse_factor(), laplace, chart, share, ln_norm }
     }
 
     /// The log density, in the chart of the component.
@@ -106,13 +108,24 @@ impl Component {
         self.ln_norm - 0.5 * (DEGREES + d) * ln(1.0 + self.laplace.square_distance(z) / DEGREES)
     }
 
-    /// The density divided by that at the location.
-    pub(super) fn relative_density(&self, z: &[f64]) -> f64 {
+    /// The densities at eight points divided by that at the location.
+    ///
+    /// # Shapes
+    /// `points` `[dim]`.
+    pub(super) fn relative_densities(&self, points: &[Block]) -> Block {
         // (1 + d²/ν) to the power of minus (ν + d)/2, a whole number or half of an odd one.
-        let stretch = 1.0 + self.laplace.square_distance(z) / DEGREES;
-        let twice = DEGREES as usize + z.len();
-        let root = if twice.is_multiple_of(2) { 1.0 } else { stretch.sqrt() };
-        1.0 / (stretch.powi((twice / 2) as i32) * root)
+        let twice = DEGREES as usize + points.len();
+        let stretch = self.laplace.square_distances(points).map(|s| 1.0 + s / DEGREES);
+        let mut power = [1.0; LANES];
+        if !twice.is_multiple_of(2) {
+            power = stretch.map(f64::sqrt);
+        }
+        for _ in 0..twice / 2 {
+            for (p, s) in power.iter_mut().zip(&stretch) {
+                *p *= s;
+            }
+        }
+        power.map(|p| 1.0 / p)
     }
 
     /// The log density at the location.
@@ -120,16 +133,33 @@ impl Component {
         self.ln_norm
     }
 
-    /// Draws `z`.
-    pub fn draw(&self, rng: &mut PhiloxRng, chi: &ChiSquared<f64>, z: &mut [f64]) {
-        let stretch = (DEGREES / chi.sample(rng)).sqrt();
-        for v in z.iter_mut() {
-            let xi: f64 = StandardNormal.sample(rng);
-            *v = xi * stretch;
-        }
-        backward(&self.laplace.factor, z.len(), z);
-        for (v, m) in z.iter_mut().zip(&self.laplace.mode) {
-            *v += m;
+    /// Draws `z` `[draw, dim]`; `squares` `[draw]` are the squares of their distances from
+    /// the location, $|L^T(z-\hat z)|^2$. `normals` is memory.
+    pub(super) fn draw(
+        &self,
+        rng: &mut PhiloxRng,
+        normals: &mut Vec<f64>,
+        z: &mut [f64],
+        squares: &mut [f64],
+    ) {
+        let d = self.laplace.mode.len();
+        let each = d + DEGREES as usize;
+        normals.resize(each * squares.len(), 0.0);
+        rng.normals(normals);
+        let rows = normals.chunks_exact(each).zip(z.chunks_exact_mut(d.max(1)));
+        for ((row, z), square) in rows.zip(squares) {
+            let (xi, others) = row.split_at(d);
+            let sum = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>();
+            let stretch = DEGREES / sum(others);
+            *square = stretch * sum(xi);
+            let stretch = stretch.sqrt();
+            z.copy_from_slice(&self.laplace.mode);
+            for ((i, x), row) in xi.iter().enumerate().zip(self.inverse.chunks_exact(d)) {
+                let x = x * stretch;
+                for (z, m) in z.iter_mut().zip(&row[..=i]) {
+                    *z += m * x;
+                }
+            }
         }
     }
 }
@@ -170,10 +200,34 @@ mod tests {
         for i in 0..50 {
             let z = [0.3 * f64::from(i), -0.7 * f64::from(i)];
             for (c, z) in [(&component, &z[..]), (&odd, &z[..1])] {
-                let ln = c.relative_density(z).ln() + c.ln_summit();
-                assert!((ln - c.ln_density(z)).abs() < 1e-12, "{z:?}: {ln}");
+                let points: Vec<Block> = z.iter().map(|v| [*v; LANES]).collect();
+                for density in c.relative_densities(&points) {
+                    let ln = density.ln() + c.ln_summit();
+                    assert!((ln - c.ln_density(z)).abs() < 1e-12, "{z:?}: {ln}");
+                }
             }
         }
+    }
+
+    /// Squares are those of the draws, and $|L^T(z - \hat z)|^2/d$ follows an F distribution
+    /// with d and five degrees of freedom, whose mean is 5/3.
+    #[test]
+    fn draws_are_those_of_a_t_density() {
+        let component = Component::new(laplace([0.3, -1.0], [1.3, 0.0, 0.4, 2.0], 0.0), 0, 1.0);
+        let count = 200_000;
+        let (mut z, mut squares) = (vec![0.0; 2 * count], vec![0.0; count]);
+        let mut rng = PhiloxRng::new(3, 1, 255);
+        component.draw(&mut rng, &mut Vec::new(), &mut z, &mut squares);
+        let (mut below, mut sum) = (0.0, 0.0);
+        for (z, square) in z.chunks_exact(2).zip(&squares) {
+            assert!((component.laplace.square_distance(z) - square).abs() < 1e-9 * (1.0 + square));
+            // F below 1: 1 - (1 + 2/5)^(-5/2) of two and five degrees of freedom.
+            below += f64::from(u8::from(*square < 2.0)) / count as f64;
+            sum += z[0] / count as f64;
+        }
+        let wanted = 1.0 - 1.4_f64.powf(-2.5);
+        assert!((below - wanted).abs() < 5.0 * (wanted * (1.0 - wanted) / count as f64).sqrt());
+        assert!((sum - 0.3).abs() < 0.02, "{sum}");
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct NutsOptions {
     pub target_accept: f64,
     /// Most doublings of a trajectory.
     pub max_depth: u64,
+    /// Times that the chains of a voxel are made twice as long where they do not agree.
+    pub doublings: usize,
     /// What tuning learns of the shape.
     pub metric: Metric,
     /// Who is told of the draws as they are made.
@@ -69,6 +71,7 @@ impl Default for NutsOptions {
             draws: 1000,
             target_accept: 0.8,
             max_depth: 10,
+            doublings: 3,
             metric: Metric::Diagonal,
             monitor: None,
         }

@@ -12,10 +12,8 @@
 use super::chains::{Charts, Walkers};
 use super::importance::{ADAPTATIONS, Importance};
 use super::laplace::{Laplace, Whitening};
-use super::method::{
-    RIDGE_EFFICIENCY, RIDGE_PROPOSALS, SampleOptions, has_corners, open_among, open_scalars,
-};
-use super::mixture::{apportion, components, components_of_ridges, proportions};
+use super::method::{RIDGE_EFFICIENCY, RIDGE_PROPOSALS, SampleOptions, has_corners, open_scalars};
+use super::mixture::{Component, apportion, components, components_of_ridges, proportions};
 use super::modes::{self, Mode, OnCharts};
 use super::nuts::{Draw, LnDensity, NutsOptions, Trace};
 use super::ridge::components_along;
@@ -275,34 +273,29 @@ impl Sampler {
                 normal(&mut posterior, &modes[0].laplace, options, &mut own(), &mut out);
             }
             SampleMethod::Psis => {
-                weigh(&mut posterior, &modes, options, importance, &mut own(), &mut out, indices);
+                let mut weighing = Weighing {
+                    posterior: &mut posterior,
+                    modes: &modes,
+                    options,
+                    importance,
+                    indices,
+                };
+                weighing.psis(&mut own(), &mut out);
                 let is_reliable = out.weights.is_some_and(|w| w.is_reliable());
                 out.status = if is_reliable { Status::Converged } else { Status::NotMixed };
             }
             SampleMethod::Auto if out.modes == 1 => {
-                weigh(&mut posterior, &modes, options, importance, &mut own(), &mut out, indices);
-                let is_reliable = |out: &VoxelPosterior| {
-                    out.weights.is_some_and(|w| w.is_reliable())
-                        && !has_corners(&model, &out.values, out.width)
+                let mut along = PhiloxRng::at_step(seed, RIDGE_STEP, row, OWN_STREAM);
+                let mut weighing = Weighing {
+                    posterior: &mut posterior,
+                    modes: &modes,
+                    options,
+                    importance,
+                    indices,
                 };
-                let at = open_among(&out.values, out.width, open);
-                let is_done = if at.is_empty() {
-                    is_reliable(&out)
-                } else {
-                    let mut rng = PhiloxRng::at_step(seed, RIDGE_STEP, row, OWN_STREAM);
-                    !has_corners(&model, &out.values, out.width)
-                        && weigh_along(
-                            &mut posterior,
-                            &modes,
-                            &at,
-                            options,
-                            importance,
-                            &mut rng,
-                            &mut out,
-                            indices,
-                        )
-                        && is_reliable(&out)
-                };
+                let is_done = weighing.auto(&model, open, [&mut own(), &mut along], &mut out)
+                    && out.weights.is_some_and(|w| w.is_reliable())
+                    && !has_corners(&model, &out.values, out.width);
                 if is_done {
                     out.status = Status::Converged;
                 } else {
@@ -371,83 +364,107 @@ fn normal(
     out.status = Status::Converged;
 }
 
-/// Draws of the mixture at the modes, weighed and resampled.
-fn weigh(
-    posterior: &mut Posterior<'_>,
-    modes: &[Mode],
-    options: &SampleOptions,
-    importance: &mut Importance,
-    rng: &mut PhiloxRng,
-    out: &mut VoxelPosterior,
-    indices: &mut Vec<u32>,
-) {
-    let mut mixture = components(modes.iter().map(|m| m.laplace.clone()).collect());
-    importance.draw(
-        &mut OnCharts::new(posterior, modes),
-        &mut mixture,
-        options.proposals,
-        ADAPTATIONS,
-        rng,
-    );
-    resample(options, options.proposals, importance, rng, out, indices);
+/// What weighted draws are made from.
+struct Weighing<'a, 'b> {
+    posterior: &'a mut Posterior<'b>,
+    modes: &'a [Mode],
+    options: &'a SampleOptions,
+    importance: &'a mut Importance,
+    indices: &'a mut Vec<u32>,
 }
 
-/// Draws of a mixture along the ridges of the scalars `open` of a posterior of one mode,
-/// weighed and resampled; whether enough of them are effective.
-#[allow(clippy::too_many_arguments)]
-fn weigh_along(
-    posterior: &mut Posterior<'_>,
-    modes: &[Mode],
-    open: &[usize],
-    options: &SampleOptions,
-    importance: &mut Importance,
-    rng: &mut PhiloxRng,
-    out: &mut VoxelPosterior,
-    indices: &mut Vec<u32>,
-) -> bool {
-    posterior.set_chart(modes[0].chart.clone());
-    let mut nodes = Vec::new();
-    for &at in open {
-        if let Some(k) = posterior.chart().coordinate(at) {
-            nodes.extend(components_along(posterior, &modes[0].laplace, k));
-        }
+impl Weighing<'_, '_> {
+    /// Draws of the mixture at the modes, weighed and resampled.
+    fn psis(&mut self, rng: &mut PhiloxRng, out: &mut VoxelPosterior) {
+        let mut mixture = self.mixture();
+        let mut charts = OnCharts::new(self.posterior, self.modes);
+        let count = self.options.proposals;
+        self.importance.draw(&mut charts, &mut mixture, count, ADAPTATIONS, rng);
+        self.resample(count, rng, out);
     }
-    if nodes.is_empty() {
-        return false;
-    }
-    let mut mixture = components_of_ridges(nodes);
-    let proposals = options.proposals.max(RIDGE_PROPOSALS);
-    importance.draw(&mut OnCharts::new(posterior, modes), &mut mixture, proposals, 0, rng);
-    resample(options, proposals, importance, rng, out, indices);
-    importance.effective >= RIDGE_EFFICIENCY * proposals as f64
-}
 
-/// Draws of equal weight.
-fn resample(
-    options: &SampleOptions,
-    proposals: usize,
-    importance: &Importance,
-    rng: &mut PhiloxRng,
-    out: &mut VoxelPosterior,
-    indices: &mut Vec<u32>,
-) {
-    let count = options.nuts.chains * options.stored();
-    out.weights = Some(Weights {
-        khat: importance.khat,
-        effective: importance.effective,
-        precision: importance.precision(count),
-        proposals,
-    });
-    rows(out, options);
-    importance.resample(count, rng, indices);
-    let mut at = indices.iter().map(|i| *i as usize);
-    for trace in &mut out.traces {
-        for i in at.by_ref().take(options.stored()) {
-            out.values.extend_from_slice(importance.values(i));
-            trace.draws.push(plain(importance.ln_density(i)));
+    /// The same for a posterior of one mode, but where one of the scalars `open` is wider
+    /// than what stands beside it, or their weights will not do, draws along its ridge or that
+    /// of the widest; whether these are effective enough. Each has its own random numbers.
+    fn auto(
+        &mut self,
+        model: &Model,
+        open: &[(usize, f64)],
+        [rng, along]: [&mut PhiloxRng; 2],
+        out: &mut VoxelPosterior,
+    ) -> bool {
+        let mut mixture = self.mixture();
+        let mut charts = OnCharts::new(self.posterior, self.modes);
+        let count = self.options.proposals;
+        let wide = |importance: &Importance| -> Vec<usize> {
+            let is_wide = |&&(at, limit): &&(usize, f64)| importance.sd(at) > limit;
+            open.iter().filter(is_wide).map(|(at, _)| *at).collect()
+        };
+        self.importance.draw(&mut charts, &mut mixture, count, 0, rng);
+        let mut at = wide(self.importance);
+        if at.is_empty() {
+            self.importance.adapt(&mut charts, &mut mixture, count, ADAPTATIONS, rng);
+            at = wide(self.importance);
+            if at.is_empty() && self.importance.khat > khat_limit(count) {
+                // Most often the tail of the widest scalar is what was missed.
+                let share = |&&(at, limit): &&(usize, f64)| self.importance.sd(at) / limit;
+                let widest = open.iter().max_by(|a, b| share(a).total_cmp(&share(b)));
+                at.extend(widest.map(|(at, _)| *at));
+            }
         }
+        self.resample(count, rng, out);
+        at.is_empty()
+            || (!has_corners(model, &out.values, out.width) && self.along(&at, along, out))
     }
-    out.method = SampleMethod::Psis;
+
+    /// The components at the modes.
+    fn mixture(&self) -> Vec<Component> {
+        components(self.modes.iter().map(|m| m.laplace.clone()).collect())
+    }
+
+    /// Draws of a mixture along the ridges of the values `open` of a posterior of one mode,
+    /// weighed and resampled; whether enough of them are effective.
+    fn along(&mut self, open: &[usize], rng: &mut PhiloxRng, out: &mut VoxelPosterior) -> bool {
+        let mode = &self.modes[0];
+        self.posterior.set_chart(mode.chart.clone());
+        let mut nodes = Vec::new();
+        for &at in open {
+            if let Some(k) = self.posterior.chart().coordinate(at) {
+                nodes.extend(components_along(self.posterior, &mode.laplace, k));
+            }
+        }
+        if nodes.is_empty() {
+            return false;
+        }
+        let mut mixture = components_of_ridges(nodes);
+        let count = self.options.proposals.max(RIDGE_PROPOSALS);
+        let mut charts = OnCharts::new(self.posterior, self.modes);
+        self.importance.draw(&mut charts, &mut mixture, count, 0, rng);
+        self.resample(count, rng, out);
+        self.importance.effective >= RIDGE_EFFICIENCY * count as f64
+    }
+
+    /// Draws of equal weight.
+    fn resample(&mut self, proposals: usize, rng: &mut PhiloxRng, out: &mut VoxelPosterior) {
+        let Self { options, importance, indices, .. } = self;
+        let count = options.nuts.chains * options.stored();
+        out.weights = Some(Weights {
+            khat: importance.khat,
+            effective: importance.effective,
+            precision: importance.precision(count),
+            proposals,
+        });
+        rows(out, options);
+        importance.resample(count, rng, indices);
+        let mut at = indices.iter().map(|i| *i as usize);
+        for trace in &mut out.traces {
+            for i in at.by_ref().take(options.stored()) {
+                out.values.extend_from_slice(importance.values(i));
+                trace.draws.push(plain(importance.ln_density(i)));
+            }
+        }
+        out.method = SampleMethod::Psis;
+    }
 }
 
 /// The mode that each chain starts at: as many chains a mode as its share of the evidence,

@@ -4,7 +4,7 @@
 use super::{Columns, SIGNAL_UNIT, result_columns};
 use crate::InferenceError;
 use crate::fit::Status;
-use crate::sample::{Draw, VoxelPosterior};
+use crate::sample::VoxelPosterior;
 use arrow_array::{Int32Array, RecordBatch};
 use arrow_schema::{DataType, Field};
 use microtome_models::{Model, VoxelBatch};
@@ -54,18 +54,30 @@ pub(crate) fn table(
     if free_sigma {
         out.numbers("sigma", SIGNAL_UNIT, sigma);
     }
-    let draws = || posteriors.iter().flat_map(|p| &p.traces).flat_map(|t| &t.draws);
-    let number = |get: fn(&Draw) -> f64| draws().map(get).collect::<Vec<f64>>();
-    let count =
-        |get: fn(&Draw) -> u64| Int32Array::from_iter_values(draws().map(|d| get(d) as i32));
-    out.numbers("lp", "nat", number(|d| d.ln_density));
-    out.numbers("energy", "nat", number(|d| d.energy));
-    out.flags("diverging", draws().map(|d| d.diverging));
-    out.push(Field::new("tree_depth", DataType::Int32, false), Arc::new(count(|d| d.tree_depth)));
-    out.flags("reached_max_treedepth", draws().map(|d| d.reached_max_depth));
-    out.push(Field::new("n_steps", DataType::Int32, false), Arc::new(count(|d| d.n_steps)));
-    out.numbers("step_size", "1", number(|d| d.step_size));
-    out.numbers("acceptance_rate", "1", number(|d| d.acceptance_rate));
+    let mut numbers = [const { Vec::new() }; 4];
+    let mut counts = [const { Vec::new() }; 2];
+    numbers.iter_mut().for_each(|v: &mut Vec<f64>| v.reserve_exact(total));
+    counts.iter_mut().for_each(|v: &mut Vec<i32>| v.reserve_exact(total));
+    let (mut diverging, mut deepest) = (Vec::with_capacity(total), Vec::with_capacity(total));
+    // Draw after draw: they are many, and far from each other in memory.
+    for d in posteriors.iter().flat_map(|p| &p.traces).flat_map(|t| &t.draws) {
+        let of = [d.ln_density, d.energy, d.step_size, d.acceptance_rate];
+        numbers.iter_mut().zip(of).for_each(|(column, v)| column.push(v));
+        counts[0].push(d.tree_depth as i32);
+        counts[1].push(d.n_steps as i32);
+        diverging.push(d.diverging);
+        deepest.push(d.reached_max_depth);
+    }
+    let [lp, energy, step_size, acceptance] = numbers;
+    let [depth, steps] = counts.map(|c| Arc::new(Int32Array::from(c)));
+    out.numbers("lp", "nat", lp);
+    out.numbers("energy", "nat", energy);
+    out.flags("diverging", diverging.into_iter());
+    out.push(Field::new("tree_depth", DataType::Int32, false), depth);
+    out.flags("reached_max_treedepth", deepest.into_iter());
+    out.push(Field::new("n_steps", DataType::Int32, false), steps);
+    out.numbers("step_size", "1", step_size);
+    out.numbers("acceptance_rate", "1", acceptance);
     let words = times.iter().zip(status).flat_map(|(&n, s)| std::iter::repeat_n(s.name(), n));
     out.words("status", words);
     Ok(out.finish()?)

@@ -9,7 +9,10 @@
 //! | `<c>.mu_cone90_deg` | half-angle of the axial cap about $m$ that holds 90 % of the draws |
 //! | `<c>.mu_dispersion` | 1 - largest eigenvalue of $E[\mu\mu^T]$ |
 //!
-//! with R-hat and effective sample sizes of the worst $\mu_i\mu_j$. `contraction`
+//! with R-hat and effective sample sizes of the worst $\mu_i\mu_j$. Draws of importance weights
+//! and of a normal density are independent by their making: their effective size is that of the
+//! weights, standard errors are those of so many independent draws, and R-hat, which is of
+//! chains, is NaN. `contraction`
 //! is the prior over the posterior standard deviation (for the cone: the 84.26°
 //! that hold 90 % of the half sphere over the cone): near 1 the prior speaks, not
 //! the data.
@@ -23,7 +26,8 @@
 use super::{Columns, SIGNAL_UNIT};
 use crate::InferenceError;
 use crate::diagnostics::{
-    Chains, Doubt, Evidence, Summary, Workspace, ebfmi, summarize, summarize_without_errors,
+    Chains, Doubt, Evidence, Independent, Summary, Workspace, ebfmi, summarize,
+    summarize_independent, summarize_without_errors,
 };
 use crate::fit::Status;
 use crate::sample::VoxelPosterior;
@@ -63,34 +67,28 @@ pub(crate) fn voxel(
     let draws = posterior.traces.first().map_or(0, |t| t.draws.len());
     let width = posterior.width;
     let mut rows = Vec::new();
-    let weights = posterior.weights;
-    let weigh = |mut summary: Summary| {
-        if let Some(w) = weights {
-            let most = w.effective.min((chains * draws) as f64);
-            summary.ess_bulk = summary.ess_bulk.min(most);
-            summary.ess_tail = summary.ess_tail.min(most);
-            // All errors grow with the weights as that of the mean does.
-            let independent = summary.mcse_mean;
-            summary.mcse_mean = summary.sd / w.precision.sqrt();
-            let ratio = summary.mcse_mean / independent;
-            summary.mcse_sd *= ratio;
-            summary.mcse_q05 *= ratio;
-            summary.mcse_q95 *= ratio;
-        }
-        summary
-    };
+    // Draws that no chain made have the sizes of their weights.
+    let independent =
+        posterior.weights.map(|w| Independent::new(w.effective, w.precision, chains * draws));
     let chains_of = |values: &[f64], of: &mut dyn FnMut(Chains<'_>) -> Summary| match Chains::new(
         values, chains, draws,
     ) {
-        Ok(c) if chains > 0 => weigh(of(c)),
+        Ok(c) if chains > 0 => of(c),
         _ => Summary::MISSING,
     };
-    let summary_of = |values: &[f64], workspace: &mut Workspace| {
-        chains_of(values, &mut |c| summarize(c, workspace))
+    let summary_of = |values: &[f64], workspace: &mut Workspace| match &independent {
+        Some(of) => summarize_independent(values, of, workspace),
+        None => chains_of(values, &mut |c| summarize(c, workspace)),
     };
     // Products of the parts of an axis have no errors in the table.
-    let convergence_of = |values: &[f64], workspace: &mut Workspace| {
-        chains_of(values, &mut |c| summarize_without_errors(c, workspace))
+    let convergence_of = |values: &[f64], workspace: &mut Workspace| match &independent {
+        Some(of) => Summary {
+            mean: values.iter().sum::<f64>() / values.len() as f64,
+            ess_bulk: of.effective,
+            ess_tail: of.effective,
+            ..Summary::MISSING
+        },
+        None => chains_of(values, &mut |c| summarize_without_errors(c, workspace)),
     };
     let free_axes: Vec<usize> =
         model.free().iter().filter(|f| f.kind == FreeKind::Axis).map(|f| f.at).collect();
@@ -211,9 +209,9 @@ fn axis(
         }
         cosines.push(cosine.abs());
     }
-    cosines.sort_by(f64::total_cmp);
     // 90 % of the draws have a larger cosine than this one.
-    let edge = cosines[(cosines.len() as f64 * 0.1).floor() as usize];
+    let at = (cosines.len() as f64 * 0.1).floor() as usize;
+    let edge = *cosines.select_nth_unstable_by(at, f64::total_cmp).1;
     let cone = edge.min(1.0).acos().to_degrees();
     [
         constant(m[0], &worst),

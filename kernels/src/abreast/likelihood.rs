@@ -10,23 +10,21 @@
 //!
 //! with $\delta$ the deviation from a centre $x_0$, $o = Ax_0 - y$, $w$ the inverse variance,
 //! $c$ the count and $\lambda = I_0e^{-Ax_0}$ the expected one. The constant of the counts is
-//! that $\phi = 0$ at the centre. A row of $A$ is used twice while it is in the nearest cache.
+//! that $\phi = 0$ at the centre.
 //!
 //! Source: Elbakri & Fessler 2002, doi:10.1109/42.993128 (the Poisson log-likelihood of
 //! counts). Validated by `gradients_are_differences` below.
 
-use super::{Images, Wide, each, gather, madd, madds};
-use crate::lanes::{Task, at_level};
-use crate::ray::Rows;
+use super::stored::sum;
+use super::{ABREAST, Stored, Wide, gather};
+use crate::lanes::{LaneTask, Lanes, in_lanes};
 use crate::simd;
-
-/// Sums along a row that are under way at a time.
-const CHAINS: usize = 8;
+use crate::single::lanes::Singles;
 
 /// What a ray adds to the sum.
 pub trait RayTerm {
     /// $\phi_r(t)$ and $\phi_r'(t)$.
-    fn at<const FMA: bool>(&self, ray: usize, t: f32) -> (f32, f32);
+    fn at(&self, ray: usize, t: f32) -> (f32, f32);
 }
 
 /// Normal noise.
@@ -49,7 +47,7 @@ pub struct CountTerm<'a> {
 
 impl RayTerm for NormalTerm<'_> {
     #[inline(always)]
-    fn at<const FMA: bool>(&self, ray: usize, t: f32) -> (f32, f32) {
+    fn at(&self, ray: usize, t: f32) -> (f32, f32) {
         let r = self.offset[ray] + t;
         let slope = self.weight[ray] * r;
         (0.5 * slope * r, slope)
@@ -58,89 +56,82 @@ impl RayTerm for NormalTerm<'_> {
 
 impl RayTerm for CountTerm<'_> {
     #[inline(always)]
-    fn at<const FMA: bool>(&self, ray: usize, t: f32) -> (f32, f32) {
+    fn at(&self, ray: usize, t: f32) -> (f32, f32) {
         let (c, expected) = (self.count[ray], self.expected[ray]);
-        let less = expm1::<FMA>(-t);
-        (madd::<FMA>(expected, less, c * t), (c - expected) - expected * less)
+        let less = expm1(-t);
+        (expected * less + c * t, (c - expected) - expected * less)
     }
 }
 
 /// $e^x - 1$ within 4e-7 of it, for $|x|$ up to 80 and as there beyond.
 #[inline(always)]
-fn expm1<const FMA: bool>(x: f32) -> f32 {
+fn expm1(x: f32) -> f32 {
     let x = x.clamp(-80.0, 80.0);
     let k = (x * std::f32::consts::LOG2_E).round_ties_even();
     // ln 2 in two parts, the first exact times k.
-    let r = madd::<FMA>(-k, 0.693_359_4, x);
-    let r = madd::<FMA>(-k, -2.121_944_4e-4, r);
+    let r = (x - k * 0.693_359_4) + k * 2.121_944_4e-4;
     // r is at most ln(2)/2; the remainder of the series is below 1e-8.
     let mut p = 1.0 / 5040.0;
     for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0] {
-        p = madd::<FMA>(p, r, c);
+        p = p * r + c;
     }
     let power = f32::from_bits(((k as i32 + 127) as u32) << 23);
-    madd::<FMA>(power, p * r, power - 1.0)
+    power * (p * r) + (power - 1.0)
 }
 
-/// Adds the gradient at deviations `x` to `gradient`, and returns the sums.
+/// Adds the gradient at deviations `x` to `gradient`, and returns the sums. `slopes` is memory.
 ///
 /// # Shapes
-/// `x` and `gradient` `[voxel]`, the term has a number a row.
-pub fn pull<const W: usize, R: RayTerm + Sync>(
-    rows: &Rows,
+/// `x` and `gradient` `[voxel]`, `slopes` `[ray]`, the term has a number a row.
+pub fn pull<R: RayTerm>(
+    of: &Stored,
     term: &R,
-    x: &[Wide<W>],
-    gradient: &mut [Wide<W>],
-) -> [f64; W] {
-    at_level(simd::level(), Pull { rows, term, x, gradient })
+    x: &[Wide<ABREAST>],
+    slopes: &mut [Wide<ABREAST>],
+    gradient: &mut [Wide<ABREAST>],
+) -> [f64; ABREAST] {
+    let mut sum = [0.0; ABREAST];
+    in_lanes(simd::level(), Pull { of, term, x, slopes, gradient, sum: &mut sum });
+    sum
 }
 
-struct Pull<'a, const W: usize, R> {
-    rows: &'a Rows,
+struct Pull<'a, R> {
+    of: &'a Stored,
     term: &'a R,
-    x: &'a [Wide<W>],
-    gradient: &'a mut [Wide<W>],
+    x: &'a [Wide<ABREAST>],
+    slopes: &'a mut [Wide<ABREAST>],
+    gradient: &'a mut [Wide<ABREAST>],
+    sum: &'a mut [f64; ABREAST],
 }
 
-impl<const W: usize, R: RayTerm> Task for Pull<'_, W, R> {
-    type Output = [f64; W];
-
+impl<R: RayTerm> LaneTask for Pull<'_, R> {
     #[inline(always)]
-    fn run<const FMA: bool>(self) -> [f64; W] {
-        let mut sum = [0.0; W];
-        let mut t = Images::<W>::zeros(CHAINS);
-        for ray in 0..self.rows.len() {
-            let row = self.rows.row(ray);
+    fn run<L: Lanes>(self) {
+        for (ray, slope) in self.slopes.iter_mut().enumerate() {
+            let row = self.of.rows().row(ray);
             if row.is_empty() {
+                *slope = [0.0; ABREAST];
                 continue;
             }
-            // Eight sums in turn, so that none waits for the one before. They stay in memory:
-            // the compiler would hold them lane by lane.
-            t.fill([0.0; W]);
-            for (k, (j, a)) in row.iter().enumerate() {
-                madds::<FMA, W>(*a, &self.x[*j as usize], &mut t[k % CHAINS]);
+            let mut t = [0.0; ABREAST];
+            sum::<L::Single>(row, self.x).store(&mut t);
+            let mut value = [0.0; ABREAST];
+            for l in 0..ABREAST {
+                (value[l], slope[l]) = self.term.at(ray, t[l]);
             }
-            for half in [4, 2, 1] {
-                for k in 0..half {
-                    t[k] = each(&t[k], &t[k + half], |a, b| a + b);
-                }
-            }
-            let (mut value, mut slope) = ([0.0; W], [0.0; W]);
-            for l in 0..W {
-                (value[l], slope[l]) = self.term.at::<FMA>(ray, t[0][l]);
-            }
-            gather(&value, &mut sum);
-            for (j, a) in row {
-                madds::<FMA, W>(*a, &slope, &mut self.gradient[*j as usize]);
-            }
+            gather(&value, self.sum);
         }
-        sum
+        for (voxel, column) in self.of.columns() {
+            let g = &mut self.gradient[voxel];
+            sum::<L::Single>(column, self.slopes).add(L::Single::load(g)).store(g);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ray::Rows;
 
     fn rows() -> Rows {
         let mut rows = Rows { begin: vec![0], entries: Vec::new() };
@@ -159,22 +150,24 @@ mod tests {
         for i in (-4000..4000).filter(|i| *i != 0) {
             let x = i as f32 / 100.0;
             let exact = f64::from(x).exp_m1();
-            worst = worst.max((f64::from(expm1::<true>(x)) / exact - 1.0).abs());
+            worst = worst.max((f64::from(expm1(x)) / exact - 1.0).abs());
         }
         assert!(worst < 4e-7, "{worst}");
         let tiny = 1e-6_f32;
-        assert!((expm1::<false>(tiny) - tiny).abs() < 1e-12);
-        assert!(expm1::<true>(f32::MAX).is_finite() && expm1::<true>(-1e30) == -1.0);
+        assert!((expm1(tiny) - tiny).abs() < 1e-12);
+        assert!(expm1(f32::MAX).is_finite() && expm1(-1e30) == -1.0);
     }
 
-    fn check<R: RayTerm + Sync>(term: &R, exact: impl Fn(usize, f64) -> (f64, f64)) {
+    fn check<R: RayTerm>(term: &R, exact: impl Fn(usize, f64) -> (f64, f64)) {
         let rows = rows();
-        let x: Vec<Wide<4>> = (0..20)
+        let stored = Stored::new(rows.clone(), &[4, 5]);
+        let mut slopes = vec![[7.0; ABREAST]; rows.len()];
+        let x: Vec<Wide<ABREAST>> = (0..20)
             .map(|j| std::array::from_fn(|l| ((j * 5 + l * 11) as f32).sin() * 0.4))
             .collect();
-        let mut g = vec![[1.0; 4]; 20];
-        let value = pull(&rows, term, &x, &mut g);
-        for l in 0..4 {
+        let mut g = vec![[1.0; ABREAST]; 20];
+        let value = pull(&stored, term, &x, &mut slopes, &mut g);
+        for l in 0..ABREAST {
             let (mut sum, mut slope) = (0.0, vec![1.0; 20]);
             for ray in 0..rows.len() {
                 let each = rows.row(ray).iter();

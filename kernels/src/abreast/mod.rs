@@ -5,14 +5,16 @@
 //!
 //! | module | idea |
 //! |---|---|
-//! | `likelihood` | $-\ln p(y|x)$ and its gradient in one pass over the rows of the projector |
+//! | `stored` | the matrix of a projector, by rays and by voxels |
+//! | `likelihood` | $-\ln p(y|x)$ and its gradient |
 //! | `variation` | smoothed total variation of neighbours, and a ridge |
 //! | `cosine` | the orthonormal DCT along every axis |
+//! | `linear` | dots, sums and a Gaussian field, for linear systems |
 //! | `flow` | kicks, drifts, kinetic energy, copies of some chains |
 //!
 //! Numbers are 32-bit; sums over voxels or rays are 64-bit a row or a line. What is held are
 //! deviations from a centre, so that rounding is of the deviation and not of the image.
-//! The number of chains abreast, `W`, is 4, 8 or 16. Nothing here has threads: results are
+//! The number of chains abreast, `W`, is [`ABREAST`]; only sums over the matrix need that. Nothing here has threads: results are
 //! a function of the input and the instruction-set level.
 //!
 //! Validated by the tests of the modules.
@@ -23,15 +25,22 @@
 mod cosine;
 mod flow;
 mod likelihood;
+mod linear;
+mod stored;
 mod variation;
 
 pub use cosine::CosineLanes;
 pub use flow::{drift, half_square, kick, scale, take, turn};
 pub use likelihood::{CountTerm, NormalTerm, RayTerm, pull};
+pub use linear::{add_field, add_scaled, dots, redirect};
+pub use stored::Stored;
 pub use variation::{Variation, variation};
 
 /// A number of every chain.
 pub type Wide<const W: usize> = [f32; W];
+
+/// Chains abreast: the numbers of the widest register.
+pub const ABREAST: usize = crate::single::lanes::WIDTH;
 
 /// Bytes of a line of the cache.
 const LINE: usize = 64;

@@ -21,6 +21,8 @@
 //! | `rows` | one slice and its plane | x is innermost |
 //! | `anywhere` | all others | four pixels a voxel |
 //!
+//! [`spread`] is the variance of the same sum.
+//!
 //! A task owns rows of voxels and takes the views in their order, so results are equal to
 //! the bit for any number of threads. Projections are copied in chunks of views, transposed
 //! and with a margin of zeros, at most 32 MiB at once unless a single view is larger.
@@ -34,12 +36,14 @@ mod columns;
 mod matrix;
 mod pack;
 mod rows;
+mod spread;
 
 use crate::ray::{Beam, Grid, Panel, Real, View};
 use crate::simd::{self, Isa, SimdLevel};
 use matrix::Matrix;
 pub(crate) use pack::Pack;
 use pack::Plain;
+pub use spread::spread;
 
 /// Most bytes of the copies of the projections of a chunk of views.
 const CHUNK_BYTES: usize = 32 << 20;

@@ -1,9 +1,11 @@
 //! Signals of restricted diffusion: pores with reflecting walls.
 //!
-//! Validated by the tests of [`pulse`], of [`stepped`] and `tests/restricted.rs`.
+//! Validated by the tests of [`pulse`], of [`stepped`] and `tests/restricted.rs`, `tests/stepped.rs`.
 
+mod block_tridiagonal;
 mod coefficients;
 mod modes;
+mod propagation;
 pub mod pulse;
 pub mod stepped;
 

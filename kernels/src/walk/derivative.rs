@@ -40,8 +40,8 @@
 //! Chernov & Markarian 2006, *Chaotic Billiards*, doi:10.1090/surv/127, section 3.3. Validated
 //! by `models/tests/derivatives.rs`.
 
-use super::driver::{CHOICE, add_positions, angle, turn};
-use super::dual::Dual;
+use super::driver::{add_moments, add_positions, angle, choice, escapes, starts, turn};
+use super::dual::{Dual, Number};
 use super::normal::{GROUP, Items, Keys, NORMALS, STEPS, normals};
 use super::protocol::Reading;
 use super::tally::{SLOPES, Tally};
@@ -49,7 +49,6 @@ use super::wall::{Step, Walls};
 use super::wall_law::Reach;
 use super::{Shape, Walk};
 use crate::lanes::Lanes;
-use crate::philox::{Philox, uniform_pair};
 use crate::simd::{self, Block, LANES};
 
 /// What derivatives need besides a walk.
@@ -134,17 +133,10 @@ fn eight<L: Lanes, W: Walls>(
 ) {
     let protocol = walk.protocol;
     let items = Items::<L>::new(first, STEPS);
-    let mut start = [[0.0; LANES]; 3];
-    for l in 0..LANES {
-        let p = walk.start.place(walk.shape, walk.seed, first + l as u64);
-        for (start, p) in start.iter_mut().zip(p) {
-            start[l] = p;
-        }
-    }
+    let start = starts(walk, first);
     let mut memory = walls.enter(&start);
     // Starts are points of the shape: they grow with it.
-    let at = |a: usize| Dual { value: L::load(&start[a]), slope: L::splat(0.0) };
-    let mut x = [at(0), at(1), at(2)];
+    let mut x = start.map(|x| Dual::lifted(L::load(&x)));
     let mut group = [0.0; LANES];
     group[..count].fill(1.0);
     let group = L::load(&group);
@@ -171,10 +163,7 @@ fn eight<L: Lanes, W: Walls>(
             Dual { value: d, slope: d }
         };
         let d = [of(0), of(1), of(2)];
-        let chance = |lane: usize, hit: u32| {
-            let words = Philox::new(walk.seed).block(hit, k as u32, first + lane as u64, CHOICE);
-            uniform_pair(words)[0]
-        };
+        let chance = |lane: usize, hit: u32| choice(walk.seed, first + lane as u64, k, hit);
         let reach = Reach { inverse: L::splat(0.5 / root), reach: L::splat(root / diffusivity) };
         let step = Step { reach, chance: &chance, duration: protocol.steps[k] };
         tally.stopped += u64::from(walls.advance_dual(&mut x, d, &mut memory, &step));
@@ -183,14 +172,7 @@ fn eight<L: Lanes, W: Walls>(
             read(reading, slopes, diffusivity, group, sums);
         }
     }
-    let mut end = [[0.0; LANES]; 3];
-    for (x, end) in x.iter().zip(&mut end) {
-        x.value.store(end);
-    }
-    let [x, y, z] = end;
-    for l in 0..count {
-        tally.escaped += u64::from(!walls.holds([x[l], y[l], z[l]], &memory, l));
-    }
+    tally.escaped += escapes(walls, &x.map(|x| x.value), &memory, count);
 }
 
 #[inline(always)]
@@ -210,11 +192,7 @@ fn read<L: Lanes>(reading: &Reading, slopes: &Slopes, diffusivity: f64, group: L
         let phase = angle::<L>(places, amplitudes);
         let moved = angle::<L>(tangents, amplitudes);
         let [real, imaginary] = turn(phase).map(|v| v.mul(group));
-        let sum = &mut sums.signals[*m];
-        let terms = [real, imaginary, real.mul(real), imaginary.mul(imaginary)];
-        for k in 0..4 {
-            L::load(&sum[k]).add(terms[k]).store(&mut sum[k]);
-        }
+        add_moments(&mut sums.signals[*m], real, imaginary);
         let bridge = slopes.bridges[*m];
         let turns = [
             phase.sub(moved).mul(L::splat(1.0 / slopes.length)),
@@ -227,10 +205,7 @@ fn read<L: Lanes>(reading: &Reading, slopes: &Slopes, diffusivity: f64, group: L
             let fade = L::splat(-fade);
             let re = turn.nmadd(imaginary, fade.mul(real));
             let im = turn.madd(real, fade.mul(imaginary));
-            let terms = [re, im, re.mul(re), im.mul(im)];
-            for (sum, term) in sum[4 * p..4 * p + 4].iter_mut().zip(terms) {
-                L::load(sum).add(term).store(sum);
-            }
+            add_moments(&mut sum[4 * p..4 * p + 4], re, im);
         }
     }
 }

@@ -21,7 +21,7 @@ use rayon::prelude::*;
 
 /// Stream of the starting points, and that of the choices at membranes.
 pub(crate) const START: u8 = 1;
-pub(super) const CHOICE: u8 = 2;
+const CHOICE: u8 = 2;
 /// Compartments at most.
 const MEDIA: usize = 4;
 /// Chunks between two calls of the observer.
@@ -343,13 +343,7 @@ fn eight<L: Lanes, W: Walls>(
 ) {
     let protocol = walk.protocol;
     let items = Items::<L>::new(first, STEPS);
-    let mut start = [[0.0; LANES]; 3];
-    for l in 0..LANES {
-        let p = walk.start.place(walk.shape, walk.seed, first + l as u64);
-        for (start, p) in start.iter_mut().zip(p) {
-            start[l] = p;
-        }
-    }
+    let start = starts(walk, first);
     let mut memory = walls.enter(&start);
     let mut x = [L::load(&start[0]), L::load(&start[1]), L::load(&start[2])];
     let mut weight = L::splat(1.0);
@@ -383,10 +377,7 @@ fn eight<L: Lanes, W: Walls>(
             spread = spread.mul(factor);
         }
         let d = [n[3 * part].mul(spread), n[3 * part + 1].mul(spread), n[3 * part + 2].mul(spread)];
-        let chance = |lane: usize, hit: u32| {
-            let words = Philox::new(walk.seed).block(hit, k as u32, first + lane as u64, CHOICE);
-            uniform_pair(words)[0]
-        };
+        let chance = |lane: usize, hit: u32| choice(walk.seed, first + lane as u64, k, hit);
         let reach = Reach { inverse: L::splat(0.5 / root), reach: L::splat(root / diffusivity) };
         let step = Step { reach, chance: &chance, duration: protocol.steps[k] };
         tally.stopped += u64::from(walls.advance(&mut x, d, &mut weight, &mut memory, &step));
@@ -402,14 +393,43 @@ fn eight<L: Lanes, W: Walls>(
             read(reading, lasts, &groups[..media], positions, sums);
         }
     }
+    tally.escaped += escapes(walls, &x, &memory, count);
+}
+
+/// Where eight walkers start.
+#[inline(always)]
+pub(super) fn starts(walk: &Walk<'_>, first: u64) -> [Block; 3] {
+    let mut start = [[0.0; LANES]; 3];
+    for l in 0..LANES {
+        let p = walk.start.place(walk.shape, walk.seed, first + l as u64);
+        for (start, p) in start.iter_mut().zip(p) {
+            start[l] = p;
+        }
+    }
+    start
+}
+
+/// The uniform number of a walker for a choice at its `hit`th hit in step `k`.
+#[inline(always)]
+pub(super) fn choice(seed: u64, walker: u64, k: usize, hit: u32) -> f64 {
+    uniform_pair(Philox::new(seed).block(hit, k as u32, walker, CHOICE))[0]
+}
+
+/// How many of the first `count` walkers are where none may be.
+#[inline(always)]
+pub(super) fn escapes<L: Lanes, W: Walls>(
+    walls: &W,
+    x: &[L; 3],
+    memory: &W::Memory,
+    count: usize,
+) -> u64 {
     let mut end = [[0.0; LANES]; 3];
-    for a in 0..3 {
-        x[a].store(&mut end[a]);
+    for (x, end) in x.iter().zip(&mut end) {
+        x.store(end);
     }
     let [x, y, z] = end;
-    for l in 0..count {
-        tally.escaped += u64::from(!walls.holds([x[l], y[l], z[l]], &memory, l));
-    }
+    let outside = |l: &usize| !walls.holds([x[*l], y[*l], z[*l]], memory, *l);
+    (0..count).filter(outside).count() as u64
 }
 
 /// Adds the weighted positions of a node.
@@ -448,12 +468,17 @@ fn read<L: Lanes>(
             }
             let weight = weight.mul(L::load(group));
             let (real, imaginary) = (real.mul(weight), imaginary.mul(weight));
-            let sum = &mut sums[*measurement * groups.len() + c];
-            let terms = [real, imaginary, real.mul(real), imaginary.mul(imaginary)];
-            for k in 0..4 {
-                L::load(&sum[k]).add(terms[k]).store(&mut sum[k]);
-            }
+            add_moments(&mut sums[*measurement * groups.len() + c], real, imaginary);
         }
+    }
+}
+
+/// Adds a complex number and the squares of its parts to four sums.
+#[inline(always)]
+pub(super) fn add_moments<L: Lanes>(sums: &mut [Block], real: L, imaginary: L) {
+    let terms = [real, imaginary, real.mul(real), imaginary.mul(imaginary)];
+    for (sum, term) in sums.iter_mut().zip(terms) {
+        L::load(sum).add(term).store(sum);
     }
 }
 

@@ -14,6 +14,8 @@ use crate::lanes::Lanes;
 /// What the arithmetic of a flight needs.
 pub(super) trait Number<L: Lanes>: Copy {
     fn constant(v: f64) -> Self;
+    /// Constants, one a lane.
+    fn lifted(v: L) -> Self;
     fn value(self) -> L;
     fn plus(self, o: Self) -> Self;
     fn minus(self, o: Self) -> Self;
@@ -36,6 +38,10 @@ impl<L: Lanes> Number<L> for L {
     #[inline(always)]
     fn constant(v: f64) -> Self {
         L::splat(v)
+    }
+    #[inline(always)]
+    fn lifted(v: L) -> Self {
+        v
     }
     #[inline(always)]
     fn value(self) -> L {
@@ -96,7 +102,11 @@ pub(super) struct Dual<L> {
 impl<L: Lanes> Number<L> for Dual<L> {
     #[inline(always)]
     fn constant(v: f64) -> Self {
-        Self { value: L::splat(v), slope: L::splat(0.0) }
+        Self::lifted(L::splat(v))
+    }
+    #[inline(always)]
+    fn lifted(v: L) -> Self {
+        Self { value: v, slope: L::splat(0.0) }
     }
     #[inline(always)]
     fn value(self) -> L {

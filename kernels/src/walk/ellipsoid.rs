@@ -13,10 +13,9 @@
 //! Across and along a capped cylinder motions are independent: the round wall of `wall.rs`
 //! and two plates. Validated by `models/tests/tissue.rs`.
 
-use super::dual::{Dual, Number};
-use super::wall::{HITS, Round, Step, Walls};
+use super::dual::Number;
+use super::wall::{HITS, Mirrors, Round};
 use crate::lanes::Lanes;
-use crate::simd::Block;
 
 /// An ellipsoid about the origin.
 #[derive(Clone, Copy, Debug)]
@@ -45,10 +44,20 @@ impl Ellipsoid {
         }
         sum
     }
+}
 
-    /// As `Round::fly`.
+#[inline(always)]
+fn dot<L: Lanes, N: Number<L>>(x: &[N; 3], y: &[N; 3]) -> N {
+    x[2].fused(y[2], x[1].fused(y[1], x[0].times(y[0])))
+}
+
+impl Mirrors for Ellipsoid {
+    fn relaxivity(&self) -> f64 {
+        self.relaxivity
+    }
+
     #[inline(always)]
-    pub(super) fn fly<L: Lanes, N: Number<L>>(
+    fn fly<L: Lanes, N: Number<L>>(
         &self,
         x: &mut [N; 3],
         d: [N; 3],
@@ -135,48 +144,8 @@ impl Ellipsoid {
             left = N::either(inside, left, rest);
         }
     }
-}
 
-#[inline(always)]
-fn dot<L: Lanes, N: Number<L>>(x: &[N; 3], y: &[N; 3]) -> N {
-    x[2].fused(y[2], x[1].fused(y[1], x[0].times(y[0])))
-}
-
-impl Walls for Ellipsoid {
-    type Memory = ();
-
-    fn enter(&self, _: &[Block; 3]) {}
-
-    #[inline(always)]
-    fn advance<L: Lanes>(
-        &self,
-        x: &mut [L; 3],
-        d: [L; 3],
-        weight: &mut L,
-        _: &mut (),
-        step: &Step<'_, L>,
-    ) -> u32 {
-        let relaxes = self.relaxivity > 0.0;
-        self.fly::<L, L>(x, d, |inside, s| {
-            if relaxes {
-                let lasts = step.reach.survival(s, L::splat(self.relaxivity)).mul(*weight);
-                *weight = L::select(inside, *weight, lasts);
-            }
-        })
-    }
-
-    #[inline(always)]
-    fn advance_dual<L: Lanes>(
-        &self,
-        x: &mut [Dual<L>; 3],
-        d: [Dual<L>; 3],
-        _: &mut (),
-        _: &Step<'_, L>,
-    ) -> u32 {
-        self.fly::<L, Dual<L>>(x, d, |_, _| {})
-    }
-
-    fn holds(&self, x: [f64; 3], (): &(), _: usize) -> bool {
+    fn contains(&self, x: [f64; 3]) -> bool {
         let square: f64 = (0..3).map(|a| (x[a] / self.semi[a]).powi(2)).sum();
         square <= 1.0 + 1e-12
     }
@@ -187,75 +156,45 @@ impl Walls for Ellipsoid {
 pub(crate) struct Capped {
     round: Round<2>,
     half: f64,
-    relaxivity: f64,
 }
 
 impl Capped {
     pub(crate) fn new(radius: f64, length: f64, relaxivity: f64) -> Self {
-        Self { round: Round::new(radius, relaxivity), half: 0.5 * length, relaxivity }
+        Self { round: Round::new(radius, relaxivity), half: 0.5 * length }
     }
 }
 
-impl Walls for Capped {
-    type Memory = ();
-
-    fn enter(&self, _: &[Block; 3]) {}
+impl Mirrors for Capped {
+    fn relaxivity(&self) -> f64 {
+        self.round.relaxivity()
+    }
 
     #[inline(always)]
-    fn advance<L: Lanes>(
+    fn fly<L: Lanes, N: Number<L>>(
         &self,
-        x: &mut [L; 3],
-        d: [L; 3],
-        weight: &mut L,
-        memory: &mut (),
-        step: &Step<'_, L>,
+        x: &mut [N; 3],
+        d: [N; 3],
+        mut hit: impl FnMut(L::Mask, L),
     ) -> u32 {
-        let stopped = self.round.advance(x, d, weight, memory, step);
+        let stopped = self.round.fly::<L, N>(x, d, &mut hit);
         // The flight ends mirrored between the plates; the rest is that of a plane wall.
         let (half, twice) = (L::splat(self.half), L::splat(2.0 * self.half));
         let mut hits = 0;
         loop {
-            let inside = half.ge(x[2].abs());
+            let z = x[2].value();
+            let inside = half.ge(z.abs());
             let bits = L::mask_bits(inside);
             if bits == 0xff || hits == HITS {
                 return stopped + bits.count_zeros();
             }
             hits += 1;
-            if self.relaxivity > 0.0 {
-                let lasts = step.reach.survival(d[2].abs(), L::splat(self.relaxivity)).mul(*weight);
-                *weight = L::select(inside, *weight, lasts);
-            }
-            let mirrored = twice.copysign(x[2]).sub(x[2]);
-            x[2] = L::select(inside, x[2], mirrored);
+            hit(inside, d[2].value().abs());
+            let mirrored = N::lifted(twice.copysign(z)).minus(x[2]);
+            x[2] = N::either(inside, x[2], mirrored);
         }
     }
 
-    #[inline(always)]
-    fn advance_dual<L: Lanes>(
-        &self,
-        x: &mut [Dual<L>; 3],
-        d: [Dual<L>; 3],
-        memory: &mut (),
-        step: &Step<'_, L>,
-    ) -> u32 {
-        let stopped = self.round.advance_dual(x, d, memory, step);
-        let (half, twice) = (L::splat(self.half), L::splat(2.0 * self.half));
-        let mut hits = 0;
-        loop {
-            let z = x[2];
-            let inside = half.ge(z.value.abs());
-            let bits = L::mask_bits(inside);
-            if bits == 0xff || hits == HITS {
-                return stopped + bits.count_zeros();
-            }
-            hits += 1;
-            let value = twice.copysign(z.value).sub(z.value);
-            let mirrored = Dual { value, slope: L::splat(0.0).sub(z.slope) };
-            x[2] = Dual::either(inside, z, mirrored);
-        }
-    }
-
-    fn holds(&self, x: [f64; 3], memory: &(), lane: usize) -> bool {
-        self.round.holds([x[0], x[1], 0.0], memory, lane) && x[2].abs() <= self.half
+    fn contains(&self, x: [f64; 3]) -> bool {
+        self.round.contains([x[0], x[1], 0.0]) && x[2].abs() <= self.half
     }
 }

@@ -474,7 +474,8 @@ fn crossing(vertices: &[[f64; 3]], faces: &[Face], grid: &Grid) -> Option<(usize
             let (u, v) = (f.vertices[k], f.vertices[(k + 1) % 3]);
             dot(along, cross(minus(at(u), from), minus(at(v), from)))
         });
-        sides.iter().all(|e| *e > 0.0) || sides.iter().all(|e| *e < 0.0)
+        // Edges that meet an edge count: faces that touch so are crossed by their neighbours.
+        sides.iter().all(|e| *e >= 0.0) || sides.iter().all(|e| *e <= 0.0)
     };
     let edges_of = |f: &Face| [0, 1, 2].map(|k: usize| (f.vertices[k], f.vertices[(k + 1) % 3]));
     let boxes: usize = grid.counts().iter().product();

@@ -41,7 +41,7 @@ mod ellipsoid;
 mod medium;
 mod mesh;
 mod nearest;
-mod normal;
+pub(crate) mod normal;
 mod packing;
 mod protocol;
 mod rounds;

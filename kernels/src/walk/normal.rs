@@ -66,7 +66,12 @@ pub(crate) struct Keys([[u64; 2]; ROUNDS]);
 
 impl Keys {
     pub(crate) fn new(seed: u64) -> Self {
-        let [mut a, mut b] = Philox::new(seed).key();
+        Self::of(Philox::new(seed))
+    }
+
+    /// The keys of a generator.
+    pub(crate) fn of(philox: Philox) -> Self {
+        let [mut a, mut b] = philox.key();
         let mut keys = [[0; 2]; ROUNDS];
         for round in &mut keys {
             *round = [u64::from(a), u64::from(b)];
@@ -100,7 +105,12 @@ impl<L: Lanes> Items<L> {
 /// Four words a lane, in the low halves; the high halves hold anything.
 #[inline(always)]
 pub(crate) fn words<L: Lanes>(keys: &Keys, draw: u32, step: u32, items: Items<L>) -> [L; 4] {
-    let mut c = [L::word(u64::from(draw)), L::word(u64::from(step)), items.low, items.high];
+    rounds(keys, [L::word(u64::from(draw)), L::word(u64::from(step)), items.low, items.high])
+}
+
+/// The ten rounds of eight counters, whose words and results stand in the low halves.
+#[inline(always)]
+pub(crate) fn rounds<L: Lanes>(keys: &Keys, mut c: [L; 4]) -> [L; 4] {
     let m = [L::word(u64::from(MULTIPLIERS[0])), L::word(u64::from(MULTIPLIERS[1]))];
     let mut round = 0;
     while round < ROUNDS {

@@ -101,11 +101,26 @@ pub(crate) trait Walls: Sync {
     }
 }
 
-/// No walls.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Free;
+/// Walls that mirror, and may take a part of the magnetisation at every hit: flights written
+/// once for plain numbers and for those with slopes.
+pub(crate) trait Mirrors: Sync {
+    /// ρ, µm/ms.
+    fn relaxivity(&self) -> f64;
 
-impl Walls for Free {
+    /// Mirrored flight; `hit` is told of every hit: the lanes that have none, and the normal
+    /// part of the displacement. Returns the number of walkers that had too many.
+    fn fly<L: Lanes, N: Number<L>>(
+        &self,
+        x: &mut [N; 3],
+        d: [N; 3],
+        hit: impl FnMut(L::Mask, L),
+    ) -> u32;
+
+    /// As [`Walls::holds`].
+    fn contains(&self, x: [f64; 3]) -> bool;
+}
+
+impl<M: Mirrors> Walls for M {
     type Memory = ();
 
     fn enter(&self, _: &[Block; 3]) {}
@@ -115,14 +130,17 @@ impl Walls for Free {
         &self,
         x: &mut [L; 3],
         d: [L; 3],
-        _: &mut L,
+        weight: &mut L,
         _: &mut (),
-        _: &Step<'_, L>,
+        step: &Step<'_, L>,
     ) -> u32 {
-        for a in 0..3 {
-            x[a] = x[a].add(d[a]);
-        }
-        0
+        let rho = self.relaxivity();
+        self.fly::<L, L>(x, d, |inside, s| {
+            if rho > 0.0 {
+                let lasts = step.reach.survival(s, L::splat(rho)).mul(*weight);
+                *weight = L::select(inside, *weight, lasts);
+            }
+        })
     }
 
     #[inline(always)]
@@ -133,13 +151,37 @@ impl Walls for Free {
         _: &mut (),
         _: &Step<'_, L>,
     ) -> u32 {
+        self.fly::<L, Dual<L>>(x, d, |_, _| {})
+    }
+
+    fn holds(&self, x: [f64; 3], (): &(), _: usize) -> bool {
+        self.contains(x)
+    }
+}
+
+/// No walls.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Free;
+
+impl Mirrors for Free {
+    fn relaxivity(&self) -> f64 {
+        0.0
+    }
+
+    #[inline(always)]
+    fn fly<L: Lanes, N: Number<L>>(
+        &self,
+        x: &mut [N; 3],
+        d: [N; 3],
+        _: impl FnMut(L::Mask, L),
+    ) -> u32 {
         for a in 0..3 {
             x[a] = x[a].plus(d[a]);
         }
         0
     }
 
-    fn holds(&self, x: [f64; 3], (): &(), _: usize) -> bool {
+    fn contains(&self, x: [f64; 3]) -> bool {
         x.iter().all(|v| v.is_finite())
     }
 }
@@ -164,11 +206,15 @@ impl<const DIM: usize> Round<DIM> {
         }
         sum
     }
+}
 
-    /// Mirrored flight; `hit` is told of every hit: the lanes that have none, and the normal
-    /// part of the displacement.
+impl<const DIM: usize> Mirrors for Round<DIM> {
+    fn relaxivity(&self) -> f64 {
+        self.relaxivity
+    }
+
     #[inline(always)]
-    pub(super) fn fly<L: Lanes, N: Number<L>>(
+    fn fly<L: Lanes, N: Number<L>>(
         &self,
         x: &mut [N; 3],
         d: [N; 3],
@@ -244,43 +290,8 @@ impl<const DIM: usize> Round<DIM> {
             left = N::either(inside, left, rest);
         }
     }
-}
 
-impl<const DIM: usize> Walls for Round<DIM> {
-    type Memory = ();
-
-    fn enter(&self, _: &[Block; 3]) {}
-
-    #[inline(always)]
-    fn advance<L: Lanes>(
-        &self,
-        x: &mut [L; 3],
-        d: [L; 3],
-        weight: &mut L,
-        _: &mut (),
-        step: &Step<'_, L>,
-    ) -> u32 {
-        let relaxes = self.relaxivity > 0.0;
-        self.fly::<L, L>(x, d, |inside, s| {
-            if relaxes {
-                let lasts = step.reach.survival(s, L::splat(self.relaxivity)).mul(*weight);
-                *weight = L::select(inside, *weight, lasts);
-            }
-        })
-    }
-
-    #[inline(always)]
-    fn advance_dual<L: Lanes>(
-        &self,
-        x: &mut [Dual<L>; 3],
-        d: [Dual<L>; 3],
-        _: &mut (),
-        _: &Step<'_, L>,
-    ) -> u32 {
-        self.fly::<L, Dual<L>>(x, d, |_, _| {})
-    }
-
-    fn holds(&self, x: [f64; 3], (): &(), _: usize) -> bool {
+    fn contains(&self, x: [f64; 3]) -> bool {
         let square: f64 = x[..DIM].iter().map(|v| v * v).sum();
         square <= self.radius * self.radius * (1.0 + 1e-12) && x[2].is_finite()
     }

@@ -60,6 +60,46 @@ impl VoxelDriven {
         projections: &[T],
         volume: &mut [T],
     ) -> Result<(), CtError> {
+        let chosen = self.check(views, factors, slices, projections.len(), volume.len())?;
+        let weights = Weights { view: factors, slice: slices };
+        let grid = self.volume.grid();
+        backprojection::backproject(grid, self.panel, chosen, weights, projections, volume);
+        Ok(())
+    }
+
+    /// Adds the variances of what the voxels see of some neighbouring views: of projections
+    /// with a variance, and a covariance of every pixel with the next one of its row.
+    ///
+    /// # Shapes
+    /// As for [`VoxelDriven::add`], variance and covariance `[view, v, u]` each.
+    ///
+    /// # Errors
+    /// As for [`VoxelDriven::add`].
+    pub fn add_variance(
+        &self,
+        views: Range<usize>,
+        factors: &[f64],
+        slices: Option<&[f64]>,
+        [variance, covariance]: [&[f64]; 2],
+        volume: &mut [f64],
+    ) -> Result<(), CtError> {
+        self.check(views.clone(), factors, slices, variance.len(), volume.len())?;
+        let chosen = self.check(views, factors, slices, covariance.len(), volume.len())?;
+        let weights = Weights { view: factors, slice: slices };
+        let grid = self.volume.grid();
+        backprojection::spread(grid, self.panel, chosen, weights, [variance, covariance], volume);
+        Ok(())
+    }
+
+    /// The chosen views, if all arrays fit them.
+    fn check(
+        &self,
+        views: Range<usize>,
+        factors: &[f64],
+        slices: Option<&[f64]>,
+        projections: usize,
+        volume: usize,
+    ) -> Result<&[View], CtError> {
         let Some(chosen) = self.views.get(views.clone()) else {
             return Err(CtError::NoView { view: views.end, views: self.views.len() });
         };
@@ -67,8 +107,8 @@ impl VoxelDriven {
         let pixels = self.panel.nu * self.panel.nv;
         let slice_values = slices.map_or(chosen.len() * nz, <[f64]>::len);
         for (what, found, expected, shape) in [
-            ("volume", volume.len(), self.volume.len(), self.volume.shape()),
-            ("projections", projections.len(), chosen.len() * pixels, self.shape.clone()),
+            ("volume", volume, self.volume.len(), self.volume.shape()),
+            ("projections", projections, chosen.len() * pixels, self.shape.clone()),
             ("factors", factors.len(), chosen.len(), vec![chosen.len()]),
             ("factors of slices", slice_values, chosen.len() * nz, vec![chosen.len(), nz]),
         ] {
@@ -76,9 +116,6 @@ impl VoxelDriven {
                 return Err(CtError::Length { what, found, expected, shape });
             }
         }
-        let weights = Weights { view: factors, slice: slices };
-        let grid = self.volume.grid();
-        backprojection::backproject(grid, self.panel, chosen, weights, projections, volume);
-        Ok(())
+        Ok(chosen)
     }
 }

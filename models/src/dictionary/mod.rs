@@ -40,7 +40,9 @@ mod table;
 mod tissue;
 
 pub use interpolant::{Dictionary, LeftOut};
-pub use sweep::{Observation, Spacing, Sweep, SweepAxis, SweepOptions, SweepSpec, Swept, Symmetry};
+pub use sweep::{
+    Observation, Spacing, Sweep, SweepAxis, SweepOptions, SweepSpec, Swept, Symmetry, Walked,
+};
 pub use table::{DictionaryAxis, DictionaryError, DictionaryShell, DictionaryTable};
 pub use tissue::DictionaryTissue;
 

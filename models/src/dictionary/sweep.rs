@@ -25,7 +25,9 @@
 
 use super::table::{DictionaryAxis, DictionaryError, DictionaryShell, DictionaryTable};
 use crate::acquisition::{Acquisition, PulseTiming};
-use crate::substrate::{Sequence, Simulation, Substrate, SubstrateSpec, TOTAL, exact_signals};
+use crate::substrate::{
+    Sequence, Signals, Simulation, Substrate, SubstrateSpec, TOTAL, exact_signals,
+};
 use microtome_kernels::legendre::{gauss_legendre, series_terms};
 use microtome_kernels::vector::normals;
 use serde::{Deserialize, Serialize};
@@ -480,12 +482,7 @@ impl Swept {
         for (done, s) in self.substrates.iter().take(1).flatten().enumerate() {
             observe(Observation { done, of });
             let signals = exact_signals(s, &self.sequence).map_err(|e| wrong(e.to_string()))?;
-            let total = signals.rows.iter().filter(|r| r.compartment == TOTAL);
-            let mut sums = vec![[0.0; 2]; self.table.entries()];
-            for (row, (entry, w)) in total.zip(&self.weights) {
-                sums[*entry][0] += w * row.signal.real;
-                sums[*entry][1] += w * row.signal.imaginary;
-            }
+            let sums = self.averaged(&signals);
             self.table.signal.extend(sums.iter().map(|v| v[0]));
             self.table.imaginary.extend(sums.iter().map(|v| v[1]));
         }
@@ -494,58 +491,114 @@ impl Swept {
         Ok(self.table)
     }
 
+    /// Real and imaginary part of every entry: means over azimuths.
+    fn averaged(&self, signals: &Signals) -> Vec<[f64; 2]> {
+        let mut sums = vec![[0.0; 2]; self.table.entries()];
+        let total = signals.rows.iter().filter(|r| r.compartment == TOTAL);
+        for (row, (entry, w)) in total.zip(&self.weights) {
+            sums[*entry][0] += w * row.signal.real;
+            sums[*entry][1] += w * row.signal.imaginary;
+        }
+        sums
+    }
+
     /// Walks `walkers` in all at every point, in equal batches (rounded up); returns the table
     /// and the steps of all walkers.
     ///
     /// # Errors
     /// Those of [`Simulation::new`]; a walker that left its walls by rounding.
     pub fn walk(
-        mut self,
+        self,
         walkers: u64,
         step_ms: f64,
         seed: u64,
         mut observe: impl FnMut(Observation),
     ) -> Result<(DictionaryTable, u64), DictionaryError> {
+        let all = self.walk_on(walkers, step_ms, seed, Walked::default(), |seen, _| {
+            observe(seen);
+            true
+        })?;
+        all.ok_or_else(|| wrong("the sweep was stopped".into()))
+    }
+
+    /// [`Swept::walk`] from where a sweep was stopped: `observe` is called before every walk
+    /// with those so far, and stops the sweep by returning false; then there is no table.
+    ///
+    /// # Errors
+    /// As [`Swept::walk`]; `done` of another sweep.
+    pub fn walk_on(
+        mut self,
+        walkers: u64,
+        step_ms: f64,
+        seed: u64,
+        mut done: Walked,
+        mut observe: impl FnMut(Observation, &Walked) -> bool,
+    ) -> Result<Option<(DictionaryTable, u64)>, DictionaryError> {
         let (count, entries) = (self.batches, self.table.entries());
         let points = self.table.points();
         let of = points * count;
-        let each = walkers.div_ceil(count as u64);
-        let mut batches = vec![Vec::with_capacity(points * entries); count];
-        let mut imaginary = batches.clone();
-        let mut steps = 0;
-        for point in 0..points {
-            for k in 0..count {
-                observe(Observation { done: point * count + k, of });
-                let Some(s) = self.substrates.iter().cycle().nth(k).and_then(|p| p.get(point))
-                else {
-                    return Err(wrong(format!("{points} substrates are needed a packing")));
-                };
-                let seed = batch_seed(seed, k);
-                let walk = Simulation::new(s.clone(), &self.sequence, Some(step_ms), each, seed)
-                    .map_err(|e| wrong(e.to_string()))?;
-                let signals = walk.run(|_| true);
-                if signals.escaped > 0 {
-                    return Err(wrong(format!(
-                        "{} walkers left their walls by rounding at {:?}",
-                        signals.escaped,
-                        self.table.parameters(point)
-                    )));
-                }
-                steps += signals.walker_steps;
-                let total = signals.rows.iter().filter(|r| r.compartment == TOTAL);
-                let mut sums = vec![[0.0; 2]; entries];
-                for (row, (entry, w)) in total.zip(&self.weights) {
-                    sums[*entry][0] += w * row.signal.real;
-                    sums[*entry][1] += w * row.signal.imaginary;
-                }
-                batches[k].extend(sums.iter().map(|v| v[0]));
-                imaginary[k].extend(sums.iter().map(|v| v[1]));
-            }
+        if done.signals.len() % entries.max(1) != 0 || done.signals.len() > of * entries {
+            return Err(wrong("the walks to go on from are of another sweep".into()));
         }
+        let each = walkers.div_ceil(count as u64);
+        for number in done.signals.len() / entries.max(1)..of {
+            if !observe(Observation { done: number, of }, &done) {
+                return Ok(None);
+            }
+            let (point, batch) = (number / count, number % count);
+            let packing = self.substrates.iter().cycle().nth(batch);
+            let Some(substrate) = packing.and_then(|p| p.get(point)) else {
+                return Err(wrong(format!("{points} substrates are needed a packing")));
+            };
+            let seed = batch_seed(seed, batch);
+            let walk =
+                Simulation::new(substrate.clone(), &self.sequence, Some(step_ms), each, seed)
+                    .map_err(|e| wrong(e.to_string()))?;
+            let signals = walk.run(|_| true);
+            if signals.escaped > 0 {
+                return Err(wrong(format!(
+                    "{} walkers left their walls by rounding at {:?}",
+                    signals.escaped,
+                    self.table.parameters(point)
+                )));
+            }
+            done.steps += signals.walker_steps;
+            done.signals.extend(self.averaged(&signals));
+        }
+        let part = |batch: usize, part: usize| -> Vec<f64> {
+            let walks = done.signals.chunks_exact(entries.max(1)).skip(batch).step_by(count);
+            walks.flatten().map(|v| v[part]).collect()
+        };
+        let batches: Vec<Vec<f64>> = (0..count).map(|k| part(k, 0)).collect();
+        let imaginary: Vec<Vec<f64>> = (0..count).map(|k| part(k, 1)).collect();
         (self.table.signal, self.table.se) = mean_and_error(&batches);
         (self.table.imaginary, self.table.se_imaginary) = mean_and_error(&imaginary);
         self.table.batches = batches;
-        Ok((self.table, steps))
+        Ok(Some((self.table, done.steps)))
+    }
+}
+
+/// The walks of a sweep that is not over, in their order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Walked {
+    /// Real and imaginary part `[walk][entry]`.
+    signals: Vec<[f64; 2]>,
+    steps: u64,
+}
+
+impl Walked {
+    /// All numbers, for a file.
+    pub fn words(&self) -> Vec<u64> {
+        let bits = self.signals.iter().flatten().map(|v| v.to_bits());
+        std::iter::once(self.steps).chain(bits).collect()
+    }
+
+    /// The walks of [`Walked::words`], to the bit; `None` when numbers are missing.
+    pub fn from_words(words: &[u64]) -> Option<Self> {
+        let (steps, bits) = words.split_first()?;
+        let (pairs, rest) = bits.as_chunks::<2>();
+        let signals = pairs.iter().map(|p| p.map(f64::from_bits)).collect();
+        rest.is_empty().then_some(Self { signals, steps: *steps })
     }
 }
 

@@ -26,6 +26,7 @@
 //! Oman 1996, doi:10.1137/0917016 (lagged diffusivity). Validated by
 //! `poses_and_volume_are_found` and `the_axis_of_a_parallel_scan_is_found` in `inference/tests/align.rs`.
 
+use super::super::posterior::conjugate::{Space, descend};
 use super::super::vector::{dot, each2, norm};
 use super::super::{Problem, default_tv_weight, noise_level};
 use super::gauge::{moved, nearest};
@@ -169,7 +170,7 @@ pub(super) struct Both<T> {
     pub(super) z: Vec<f64>,
 }
 
-impl<T: Real> Both<T> {
+impl<T: Real> Space for Both<T> {
     fn dot(&self, o: &Self) -> f64 {
         dot(&self.x, &o.x) + self.z.iter().zip(&o.z).map(|(a, b)| a * b).sum::<f64>()
     }
@@ -177,6 +178,11 @@ impl<T: Real> Both<T> {
     fn add(&mut self, factor: f64, o: &Self) {
         each2(&mut self.x, &o.x, |a, b| a + factor * b);
         self.z.iter_mut().zip(&o.z).for_each(|(a, b)| *a += factor * b);
+    }
+
+    fn redirect(&mut self, factor: f64, o: &Self) {
+        each2(&mut self.x, &o.x, |a, b| b + factor * a);
+        self.z.iter_mut().zip(&o.z).for_each(|(a, b)| *a = b + factor * *a);
     }
 }
 
@@ -364,33 +370,18 @@ impl<'a, 'b, T: Real> Quadratic<'a, 'b, T> {
             b.z.fill(0.0);
         }
         let mut d = Both { x: vec![T::default(); b.x.len()], z: vec![0.0; b.z.len()] };
-        let mut r = b;
-        let mut m = self.divide(&r);
-        let mut p = m.clone();
-        let mut rm = r.dot(&m);
-        let first = rm;
-        for _ in 0..iterations {
-            let ended = rm <= first * tolerance * tolerance;
-            if ended {
-                break;
-            }
-            let hp = self.multiply(&p)?;
-            let curvature = p.dot(&hp);
-            let positive = curvature > 0.0 && curvature.is_finite();
-            if !positive {
-                break;
-            }
-            let step = rm / curvature;
-            d.add(step, &p);
-            r.add(-step, &hp);
-            m = self.divide(&r);
-            let next = r.dot(&m);
-            let beta = next / rm;
-            rm = next;
-            let mut turned = m.clone();
-            turned.add(beta, &p);
-            p = turned;
-        }
+        let (mut r, mut first) = (b, None);
+        descend(
+            |p, out| {
+                *out = self.multiply(p)?;
+                Ok::<(), AlignError>(())
+            },
+            |r, z| *z = self.divide(r),
+            &mut d,
+            &mut r,
+            iterations,
+            |_, rz| rz <= *first.get_or_insert(rz) * tolerance * tolerance,
+        )?;
         Ok(d)
     }
 }

@@ -36,6 +36,7 @@
 mod filter;
 mod redundancy;
 mod scan;
+mod variance;
 mod weights;
 
 pub use filter::Filter;

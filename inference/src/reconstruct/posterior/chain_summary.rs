@@ -60,20 +60,22 @@ impl ImageChains {
     /// # Shapes
     /// `labels` has a value a voxel: whole numbers.
     pub fn regions(&self, labels: &[f64]) -> Vec<VoxelRow> {
-        let mut workspace = Workspace::new();
         let mut members = std::collections::BTreeMap::<u64, Vec<usize>>::new();
         for (i, l) in labels.iter().enumerate().filter(|(_, l)| **l > 0.0) {
             members.entry(*l as u64).or_default().push(i);
         }
-        let mut out = Vec::new();
-        for (label, voxels) in members {
-            let mean = |image: &[f32]| {
-                voxels.iter().map(|i| f64::from(image[*i])).sum::<f64>() / voxels.len() as f64
-            };
-            let values: Vec<f64> = self.values.chunks_exact(labels.len()).map(mean).collect();
-            out.extend(self.row(label, &values, &mut workspace));
-        }
-        out
+        let row = |(label, voxels): (u64, Vec<usize>)| {
+            self.scalar(label, |x| {
+                voxels.iter().map(|i| f64::from(x[*i])).sum::<f64>() / voxels.len() as f64
+            })
+        };
+        members.into_iter().filter_map(row).collect()
+    }
+
+    /// A function of the image.
+    pub(super) fn scalar(&self, number: u64, of: impl Fn(&[f32]) -> f64) -> Option<VoxelRow> {
+        let values: Vec<f64> = self.values.chunks_exact(self.n_voxels().max(1)).map(of).collect();
+        self.row(number, &values, &mut Workspace::new())
     }
 
     /// Share of the draws in which a voxel is above `limit`.
@@ -104,6 +106,12 @@ impl ImageChains {
 pub fn chain_table(first: &str, rows: &[VoxelRow]) -> Result<RecordBatch, ReconstructError> {
     let mut out = Columns::default();
     out.counts(first, rows.iter().map(|r| r.voxel));
+    columns_of(&mut out, rows);
+    out.finish().map_err(|e| ReconstructError::setting("the table", e.to_string()))
+}
+
+/// All columns but the first.
+pub(super) fn columns_of(out: &mut Columns, rows: &[VoxelRow]) {
     type Column = (&'static str, &'static str, fn(&Summary) -> f64);
     let columns: [Column; 10] = [
         ("mean", "1/mm", |s| s.mean),
@@ -120,5 +128,4 @@ pub fn chain_table(first: &str, rows: &[VoxelRow]) -> Result<RecordBatch, Recons
     for (name, unit, of) in columns {
         out.numbers(name, unit, rows.iter().map(|r| of(&r.summary)).collect());
     }
-    out.finish().map_err(|e| ReconstructError::setting("the table", e.to_string()))
 }

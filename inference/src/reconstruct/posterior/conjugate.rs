@@ -12,6 +12,66 @@
 use super::super::ReconstructError;
 use super::super::vector::{dot, norm};
 
+/// What the steps need of a vector.
+pub(in crate::reconstruct) trait Space: Clone {
+    /// $a^Tb$.
+    fn dot(&self, o: &Self) -> f64;
+    /// $a \leftarrow a + fb$.
+    fn add(&mut self, factor: f64, o: &Self);
+    /// $a \leftarrow b + fa$.
+    fn redirect(&mut self, factor: f64, o: &Self);
+}
+
+impl Space for Vec<f64> {
+    fn dot(&self, o: &Self) -> f64 {
+        dot(self, o)
+    }
+
+    fn add(&mut self, factor: f64, o: &Self) {
+        self.iter_mut().zip(o).for_each(|(a, b)| *a += factor * b);
+    }
+
+    fn redirect(&mut self, factor: f64, o: &Self) {
+        self.iter_mut().zip(o).for_each(|(a, b)| *a = b + factor * *a);
+    }
+}
+
+/// Steps from `x` with the residual `r` on, at most so many, or until `ended` says so of the
+/// residual and of $r^Tz$. Returns their number.
+///
+/// `multiply` writes $Hp$ over its second argument, `precondition` $M^{-1}r$.
+pub(in crate::reconstruct) fn descend<V: Space, E>(
+    mut multiply: impl FnMut(&V, &mut V) -> Result<(), E>,
+    precondition: impl Fn(&V, &mut V),
+    x: &mut V,
+    r: &mut V,
+    most: usize,
+    mut ended: impl FnMut(&V, f64) -> bool,
+) -> Result<usize, E> {
+    let mut z = r.clone();
+    precondition(r, &mut z);
+    let (mut p, mut hp) = (z.clone(), z.clone());
+    let mut rz = r.dot(&z);
+    let mut iterations = 0;
+    while iterations < most && !ended(r, rz) {
+        multiply(&p, &mut hp)?;
+        let curvature = p.dot(&hp);
+        let positive = curvature > 0.0 && curvature.is_finite() && rz > 0.0;
+        if !positive {
+            break;
+        }
+        let step = rz / curvature;
+        x.add(step, &p);
+        r.add(-step, &hp);
+        precondition(r, &mut z);
+        let next = r.dot(&z);
+        p.redirect(next / rz, &z);
+        rz = next;
+        iterations += 1;
+    }
+    Ok(iterations)
+}
+
 /// Writes a linear map of its first argument over the second.
 type Map<'a> = dyn Fn(&[f64], &mut [f64]) -> Result<(), ReconstructError> + 'a;
 
@@ -34,47 +94,32 @@ pub(super) fn solve(
     tolerance: f64,
     most: usize,
 ) -> Result<Solved, ReconstructError> {
-    let n = b.len();
     let scale = norm(b);
     if scale == 0.0 {
         x.fill(0.0);
         return Ok(Solved { iterations: 0, residual: 0.0 });
     }
-    let (mut r, mut z, mut hp) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
-    let residual = |x: &[f64], r: &mut [f64], hx: &mut [f64]| {
-        multiply(x, hx)?;
-        r.iter_mut().zip(b.iter().zip(hx.iter())).for_each(|(r, (b, h))| *r = b - h);
+    let residual = |x: &[f64], r: &mut [f64]| {
+        let mut hx = vec![0.0; b.len()];
+        multiply(x, &mut hx)?;
+        r.iter_mut().zip(b.iter().zip(&hx)).for_each(|(r, (b, h))| *r = b - h);
         Ok::<f64, ReconstructError>(norm(r) / scale)
     };
-    if x.iter().all(|v| *v == 0.0) {
-        r.copy_from_slice(b);
-    } else {
-        residual(x, &mut r, &mut hp)?;
+    let mut r = b.to_vec();
+    if x.iter().any(|v| *v != 0.0) {
+        residual(x, &mut r)?;
     }
-    precondition(&r, &mut z);
-    let mut p = z.clone();
-    let mut rz = dot(&r, &z);
-    let mut iterations = 0;
-    while iterations < most && norm(&r) > tolerance * scale {
-        multiply(&p, &mut hp)?;
-        let curvature = dot(&p, &hp);
-        let positive = curvature > 0.0 && rz > 0.0;
-        if !positive {
-            break;
-        }
-        let step = rz / curvature;
-        for ((x, p), (r, h)) in x.iter_mut().zip(&p).zip(r.iter_mut().zip(&hp)) {
-            *x += step * p;
-            *r -= step * h;
-        }
-        precondition(&r, &mut z);
-        let next = dot(&r, &z);
-        let beta = next / rz;
-        rz = next;
-        p.iter_mut().zip(&z).for_each(|(p, z)| *p = z + beta * *p);
-        iterations += 1;
-    }
-    let residual = residual(x, &mut r, &mut hp)?;
+    let mut at = x.to_vec();
+    let iterations = descend(
+        |p: &Vec<f64>, out: &mut Vec<f64>| multiply(p, out),
+        |r, z| precondition(r, z),
+        &mut at,
+        &mut r,
+        most,
+        |r, _| norm(r) <= tolerance * scale,
+    )?;
+    x.copy_from_slice(&at);
+    let residual = residual(x, &mut r)?;
     Ok(Solved { iterations, residual })
 }
 

@@ -65,22 +65,34 @@ impl DensePosterior {
         let solved = factor.solve(&right);
         let mean: Vec<f64> = (0..n).map(|i| solved[(i, 0)]).collect();
         let covariance = factor.inverse();
-        let ln_evidence = image.field().ln_determinant().map(|prior| {
-            let counted = image.weights().iter().filter(|w| **w > 0.0);
-            let noise: f64 = counted.map(|w| (2.0 * std::f64::consts::PI / w).ln()).sum();
-            let lower = factor.L();
-            let posterior: f64 = (0..n).map(|i| 2.0 * lower[(i, i)].ln()).sum();
-            let both = image.projections().iter().zip(image.weights());
-            let power: f64 = both.map(|(y, w)| w * y * y).sum();
-            let fitted: f64 = b.iter().zip(&mean).map(|(b, m)| b * m).sum();
-            -0.5 * (noise + posterior - prior + power - fitted)
-        });
+        let ln_evidence = ln_evidence(image, &factor, &b, &mean);
         Ok(Self { mean, factor, covariance, ln_evidence })
     }
 
     /// The mean.
     pub fn mean(&self) -> &[f64] {
         &self.mean
+    }
+
+    /// Mean and $\ln p(y)$ for other projections with the same operator, weights and prior: the
+    /// covariance does not change.
+    ///
+    /// # Errors
+    /// Another number of voxels; a projector that fails.
+    pub fn given(
+        &self,
+        image: &GaussianImage<'_>,
+    ) -> Result<(Vec<f64>, Option<f64>), ReconstructError> {
+        let n = self.mean.len();
+        if image.n_voxels() != n {
+            let problem = format!("{} voxels; the factor has {n}", image.n_voxels());
+            return Err(ReconstructError::setting("the volume", problem));
+        }
+        let b = image.right_side()?;
+        let solved = self.factor.solve(&Mat::from_fn(n, 1, |i, _| b[i]));
+        let mean: Vec<f64> = (0..n).map(|i| solved[(i, 0)]).collect();
+        let ln = ln_evidence(image, &self.factor, &b, &mean);
+        Ok((mean, ln))
     }
 
     /// Standard deviations of the voxels.
@@ -127,4 +139,22 @@ impl DensePosterior {
         x.iter_mut().zip(&self.mean).for_each(|(x, m)| *x += m);
         x
     }
+}
+
+/// $\ln p(y)$; `None` for an improper prior.
+fn ln_evidence(
+    image: &GaussianImage<'_>,
+    factor: &faer::linalg::solvers::Llt<f64>,
+    b: &[f64],
+    mean: &[f64],
+) -> Option<f64> {
+    let prior = image.field().ln_determinant()?;
+    let counted = image.weights().iter().filter(|w| **w > 0.0);
+    let noise: f64 = counted.map(|w| (2.0 * std::f64::consts::PI / w).ln()).sum();
+    let lower = factor.L();
+    let posterior: f64 = (0..b.len()).map(|i| 2.0 * lower[(i, i)].ln()).sum();
+    let both = image.projections().iter().zip(image.weights());
+    let power: f64 = both.map(|(y, w)| w * y * y).sum();
+    let fitted: f64 = b.iter().zip(mean).map(|(b, m)| b * m).sum();
+    Some(-0.5 * (noise + posterior - prior + power - fitted))
 }

@@ -24,12 +24,11 @@
 
 use super::super::ReconstructError;
 use super::GaussianImage;
-use microtome_kernels::abreast::Variation;
-use microtome_kernels::ray::Rows;
+use microtome_kernels::abreast::{Stored, Variation};
 use microtome_models::GaussianField;
 use microtome_models::ct::RayTransform;
 
-/// Most entries of the stored matrix: 2 GiB.
+/// Most entries of the matrix, which is stored by rows and by columns: 4 GiB.
 const MOST_ENTRIES: usize = 1 << 28;
 
 /// The numbers of the prior.
@@ -78,7 +77,7 @@ impl ImageNoise {
 /// A posterior of an image that keeps edges.
 pub struct EdgePosterior<'a> {
     operator: &'a RayTransform,
-    rows: Rows,
+    matrix: Stored,
     noise: ImageNoise,
     prior: EdgePrior,
     shape: Vec<usize>,
@@ -132,7 +131,8 @@ impl<'a> EdgePosterior<'a> {
                 ),
             ));
         };
-        let out = Self { operator, rows, noise, prior, shape };
+        let matrix = Stored::new(rows, &shape);
+        let out = Self { operator, matrix, noise, prior, shape };
         // The checks of the data are those of the Gaussian posterior.
         let (y, w) = out.noise.as_normal();
         GaussianImage::new(operator, &y, w, out.field(1.0)?)?;
@@ -158,8 +158,8 @@ impl<'a> EdgePosterior<'a> {
         self.operator
     }
 
-    pub(super) fn rows(&self) -> &Rows {
-        &self.rows
+    pub(super) fn matrix(&self) -> &Stored {
+        &self.matrix
     }
 
     pub(super) fn noise(&self) -> &ImageNoise {
@@ -195,9 +195,9 @@ impl<'a> EdgePosterior<'a> {
     /// $Ax$ by the stored matrix.
     pub(super) fn project(&self, x: &[f64]) -> Vec<f64> {
         let sum = |ray: usize| {
-            self.rows.row(ray).iter().map(|(j, a)| f64::from(*a) * x[*j as usize]).sum()
+            self.matrix.rows().row(ray).iter().map(|(j, a)| f64::from(*a) * x[*j as usize]).sum()
         };
-        (0..self.rows.len()).map(sum).collect()
+        (0..self.matrix.rows().len()).map(sum).collect()
     }
 
     /// $\ln p(x|y)$ up to a constant, and its gradient: in 64 bits, one image, the
@@ -220,10 +220,10 @@ impl<'a> EdgePosterior<'a> {
                 }
             };
             // A ray past the volume says nothing.
-            if !self.rows.row(ray).is_empty() {
+            if !self.matrix.rows().row(ray).is_empty() {
                 sum -= value;
             }
-            for (j, a) in self.rows.row(ray) {
+            for (j, a) in self.matrix.rows().row(ray) {
                 gradient[*j as usize] -= f64::from(*a) * slope;
             }
         }

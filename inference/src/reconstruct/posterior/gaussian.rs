@@ -6,7 +6,11 @@
 
 use super::super::operator::product;
 use super::super::{Problem, ReconstructError, ViewOperator};
+use microtome_kernels::abreast::Stored;
 use microtome_models::GaussianField;
+
+/// Most entries of a matrix that is stored for draws: 1 GiB by rows and columns.
+const MOST_ENTRIES: usize = 1 << 26;
 
 /// Projections with independent Gaussian noise of a Gaussian image.
 pub struct GaussianImage<'a> {
@@ -75,6 +79,12 @@ impl<'a> GaussianImage<'a> {
     /// Projections that count.
     pub fn n_counted(&self) -> usize {
         self.weights.iter().filter(|w| **w > 0.0).count()
+    }
+
+    /// The matrix of the projector, where it is known and small enough.
+    pub(super) fn stored(&self) -> Option<Stored> {
+        let rows = self.operator.stored_rows(MOST_ENTRIES)?;
+        Some(Stored::new(rows, self.field.shape()))
     }
 
     pub(super) fn weights(&self) -> &[f64] {

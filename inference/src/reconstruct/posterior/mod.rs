@@ -9,10 +9,14 @@
 //! | `dense` | small images: Cholesky factor, exact standard deviations, evidence |
 //! | `draws` | any image: perturb and optimise, one linear system a draw |
 //! | `conjugate` | preconditioned conjugate gradients |
+//! | `several` | the same for sixteen right-hand sides at once, on the stored matrix |
 //! | `cosine` | the DCT along every axis |
 //! | `spectrum` | the preconditioner: $H$ taken as diagonal in the DCT |
 //! | `summary` | rows of voxels and regions, exceedance |
+//! | `profile` | lines through the image, how much is above a limit |
 //! | `edges` | smoothed total variation, normal and Poisson noise: the density |
+//! | `scales` | widths of voxels and coefficients from draws and slopes |
+//! | `laplace` | the normal density about its mode, by random probes |
 //! | `trajectory` | its draws by Hamiltonian trajectories, several chains abreast |
 //! | `chain_summary` | rows of voxels with R-hat and effective sample sizes |
 //!
@@ -28,13 +32,17 @@
 //! `inference/tests/image_posterior.rs` and the tests of the modules.
 
 mod chain_summary;
-mod conjugate;
+pub(super) mod conjugate;
 pub(super) mod cosine;
 mod dense;
 mod draws;
 mod edges;
 mod gaussian;
+mod laplace;
 pub(super) mod probe;
+mod profile;
+mod scales;
+mod several;
 mod spectrum;
 mod summary;
 mod trajectory;
@@ -44,5 +52,7 @@ pub use dense::{DENSE_VOXELS, DensePosterior};
 pub use draws::{DrawSettings, SampledPosterior};
 pub use edges::{EdgePosterior, EdgePrior, ImageNoise};
 pub use gaussian::GaussianImage;
+pub use laplace::{LaplaceImage, LaplaceSettings};
+pub use profile::{ProfilePoint, above_of_draws, profile, profile_chain_table, profile_table};
 pub use summary::{ImageSummary, RegionRow, region_table, summary_table};
 pub use trajectory::{ChainSettings, ImageChains};

@@ -48,6 +48,11 @@ impl Spectrum {
         inverse_of(&self.data, prior)
     }
 
+    /// $M^{-1}$ in the DCT.
+    pub(super) fn inverse(&self) -> &[f64] {
+        &self.inverse
+    }
+
     /// Writes $M^{-1}r$ over `z`.
     pub(super) fn divide(&self, r: &[f64], z: &mut [f64]) {
         z.copy_from_slice(r);

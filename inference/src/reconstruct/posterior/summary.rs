@@ -95,20 +95,26 @@ impl SampledPosterior {
     /// # Shapes
     /// `labels` has a value a voxel: whole numbers.
     pub fn regions(&self, labels: &[f64]) -> Vec<RegionRow> {
-        let n = self.draws.len() as f64;
         let row = |(label, voxels): (u64, Vec<usize>)| {
-            let of = |x: &[f64]| voxels.iter().map(|i| x[*i]).sum::<f64>() / voxels.len() as f64;
-            let mean = of(&self.mean);
-            let squares: f64 = self.draws.iter().map(|d| (of(d) - mean).powi(2)).sum();
-            let sd = (squares / n).sqrt();
-            let sd_mcse = sd / (2.0 * n).sqrt();
-            RegionRow { label, voxels: voxels.len() as u64, mean, sd, sd_mcse }
+            let size = voxels.len() as f64;
+            self.scalar(label, voxels.len() as u64, |x| {
+                voxels.iter().map(|i| x[*i]).sum::<f64>() / size
+            })
         };
         members(labels).into_iter().map(row).collect()
     }
+
+    /// A linear function of the image: solved mean, standard deviation from the draws.
+    pub(super) fn scalar(&self, label: u64, voxels: u64, of: impl Fn(&[f64]) -> f64) -> RegionRow {
+        let n = self.draws.len() as f64;
+        let mean = of(&self.mean);
+        let squares: f64 = self.draws.iter().map(|d| (of(d) - mean).powi(2)).sum();
+        let sd = (squares / n).sqrt();
+        RegionRow { label, voxels, mean, sd, sd_mcse: sd / (2.0 * n).sqrt() }
+    }
 }
 
-fn marginals(out: &mut Columns, mean: Vec<f64>, sd: Vec<f64>, sd_mcse: Vec<f64>) {
+pub(super) fn marginals(out: &mut Columns, mean: Vec<f64>, sd: Vec<f64>, sd_mcse: Vec<f64>) {
     let at = |z: f64| mean.iter().zip(&sd).map(|(m, s)| m + z * s).collect::<Vec<f64>>();
     let (q05, q95) = (at(-Z95), at(Z95));
     out.numbers("sd", "1/mm", sd);

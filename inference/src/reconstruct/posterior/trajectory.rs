@@ -1,34 +1,40 @@
 //! Hamiltonian trajectories of several images abreast.
 //!
-//! In white coordinates $z$, $x = x_0 + C^T s\odot z$ with the DCT $C$, the density is near a
-//! standard normal one. A step turns $(z, p)$ by an angle between two kicks by what the
+//! In white coordinates $z$, $x = x_0 + a\odot C^T s\odot z$ with the DCT $C$, the density is
+//! near a standard normal one. A step turns $(z, p)$ by an angle between two kicks by what the
 //! force differs from $-z$; after some steps the point is taken with the probability
 //! $\min(1, e^{H-H'})$.
 //!
 //! | symbol | |
 //! |---|---|
-//! | $s_k^{-2} = d_k + \lambda\kappa q_k + m$ | $d$ the diagonal of $A^TWA$ in the DCT, $q$ that of the Laplacian |
+//! | $s_k^{-2} = d_k + \lambda\kappa q_k + m$ | at first; $d$ the diagonal of $A^TWA$ in the DCT, $q$ that of the Laplacian |
 //! | $\kappa$ | [`SHARE`] of the mean curvature of the root in the draws of the warm-up |
+//! | $a_j^4 = \mathrm{Var}(x_j)/\mathrm{E}\,(\partial_j\ln p)^2$ | widths of voxels, of geometric mean 1: edges are wide, flat places narrow |
+//! | $s_k \leftarrow s_k\,(\mathrm{Var}(z_k)/\mathrm{E}\,(\partial_k\ln p)^2)^{1/4}$ | afterwards |
 //! | $x_0$ | the mean of the draws of the warm-up |
 //! | $T$ | the length of a trajectory, 0.6 to 1.4 times [`LENGTH`], so that no period is met |
 //!
-//! The step, $x_0$ and $\kappa$ are found in the warm-up and fixed then. Chains of a group
+//! The root of variance over squared slope is the width of a normal density both ways round,
+//! and the best diagonal one where there is none.
+//! The step, $x_0$, $a$ and $s$ are found in the warm-up and fixed then. Chains of a group
 //! share them and the random lengths, and have random numbers of their own. Positions are of
 //! 32 bits; the error of $\ln p$ is below 0.01 where draws lie within some standard
 //! deviations of $x_0$.
 //!
 //! Source: Neal 2011, *MCMC using Hamiltonian dynamics*, sections 3 and 5.5 (arXiv:1206.1901);
-//! Shahbaba, Lan, Johnson & Neal 2014, doi:10.1007/s11222-012-9373-1 (split flows). Validated by
+//! Shahbaba, Lan, Johnson & Neal 2014, doi:10.1007/s11222-012-9373-1 (split flows); Seyboldt,
+//! Carlson & Carpenter 2026, arXiv:2603.18845 (scales from draws and slopes). Validated by
 //! `chains_agree_with_nuts` and `ranks_are_uniform` in `inference/tests/edge_posterior.rs`.
 
 use super::super::ReconstructError;
 use super::conjugate::solve;
 use super::edges::{EdgePosterior, ImageNoise};
 use super::gaussian::GaussianImage;
+use super::scales::Moments;
 use super::spectrum::Spectrum;
 use microtome_kernels::abreast::{
-    CosineLanes, CountTerm, Images, NormalTerm, Variation, Wide, half_square, kick, pull, scale,
-    take, turn, variation,
+    ABREAST as W, CosineLanes, CountTerm, Images, NormalTerm, Variation, Wide, half_square, kick,
+    pull, scale, take, turn, variation,
 };
 use microtome_kernels::philox::PhiloxRng;
 use rand::RngExt;
@@ -114,15 +120,10 @@ impl EdgePosterior<'_> {
         least("thin", thin, 1)?;
         least("draws", draws, thin)?;
         let start = Setting::new(self)?;
-        // The cache holds eight images with their gradients; fewer chains take half of it.
-        let width = if chains <= 4 { 4 } else { 8 };
-        let groups: Vec<usize> = (0..chains.div_ceil(width)).collect();
+        let groups: Vec<usize> = (0..chains.div_ceil(W)).collect();
         let parts: Result<Vec<Part>, ReconstructError> = groups
             .into_par_iter()
-            .map(|group| match width {
-                4 => Group::<4>::new(self, &start, settings, group).run(settings),
-                _ => Group::<8>::new(self, &start, settings, group).run(settings),
-            })
+            .map(|group| Group::new(self, &start, settings, group).run(settings))
             .collect();
         let parts = parts?;
         let (kept, voxels, n) = (draws / thin, self.n_voxels(), parts.len() as f64);
@@ -220,33 +221,35 @@ impl Centred {
 }
 
 /// Chains abreast.
-struct Group<'a, const W: usize> {
+struct Group<'a> {
     of: &'a EdgePosterior<'a>,
     setting: &'a Setting,
     prior: Variation,
     cosine: CosineLanes,
     scales: Vec<f32>,
+    widths: Vec<f32>,
     data: Centred,
     /// Position, gradient and energy at the last draw.
     z: Images<W>,
     g: Images<W>,
     potential: [f64; W],
-    /// Memory: an image, and the trajectory.
+    /// Memory: an image, slopes of the rays, and the trajectory.
     x: Images<W>,
+    slopes: Images<W>,
     moving: [Images<W>; 3],
     common: PhiloxRng,
     own: Vec<PhiloxRng>,
 }
 
 /// What a trajectory tells.
-struct Told<const W: usize> {
+struct Told {
     acceptance: [f64; W],
     energy: [f64; W],
     diverged: [bool; W],
     steps: usize,
 }
 
-impl<'a, const W: usize> Group<'a, W> {
+impl<'a> Group<'a> {
     fn new(
         of: &'a EdgePosterior<'a>,
         setting: &'a Setting,
@@ -262,11 +265,13 @@ impl<'a, const W: usize> Group<'a, W> {
             prior: of.variation(),
             cosine: CosineLanes::new(of.shape()),
             scales: Vec::new(),
+            widths: vec![1.0; n],
             data: Centred::new(of, &setting.centre),
             z: zeros(),
             g: zeros(),
             potential: [0.0; W],
             x: zeros(),
+            slopes: Images::zeros(of.matrix().rows().len()),
             moving: [zeros(), zeros(), zeros()],
             common: PhiloxRng::new(settings.seed, group as u64, STREAMS[0]),
             own: (0..W).map(own).collect(),
@@ -274,26 +279,30 @@ impl<'a, const W: usize> Group<'a, W> {
     }
 
     /// The images of white coordinates, less the centre, into `x`.
-    fn to_images(x: &mut [Wide<W>], cosine: &CosineLanes, scales: &[f32], z: &[Wide<W>]) {
-        x.copy_from_slice(z);
-        scale(x, scales);
-        cosine.inverse(x);
+    fn to_images(&mut self, z: &[Wide<W>]) {
+        self.x.copy_from_slice(z);
+        scale(&mut self.x, &self.scales);
+        self.cosine.inverse(&mut self.x);
+        scale(&mut self.x, &self.widths);
     }
 
     /// $-\ln p$ at `z`, and its gradient by `z`.
     fn potential(&mut self, z: &[Wide<W>], g: &mut [Wide<W>]) -> [f64; W] {
-        Self::to_images(&mut self.x, &self.cosine, &self.scales, z);
+        self.to_images(z);
         g.fill([0.0; W]);
-        let (rows, first, second) = (self.of.rows(), &self.data.first, &self.data.second);
+        let (matrix, first, second) = (self.of.matrix(), &self.data.first, &self.data.second);
         let data = match self.of.noise() {
             ImageNoise::Normal { .. } => {
-                pull(rows, &NormalTerm { offset: first, weight: second }, &self.x, g)
+                let term = NormalTerm { offset: first, weight: second };
+                pull(matrix, &term, &self.x, &mut self.slopes, g)
             }
             ImageNoise::Poisson { .. } => {
-                pull(rows, &CountTerm { count: first, expected: second }, &self.x, g)
+                let term = CountTerm { count: first, expected: second };
+                pull(matrix, &term, &self.x, &mut self.slopes, g)
             }
         };
         let prior = variation(&self.prior, &self.data.centre, &self.x, g, None);
+        scale(g, &self.widths);
         self.cosine.forward(g);
         scale(g, &self.scales);
         std::array::from_fn(|l| data[l] + prior[l])
@@ -309,7 +318,7 @@ impl<'a, const W: usize> Group<'a, W> {
     }
 
     /// One draw of every chain.
-    fn draw(&mut self, step: f64) -> Told<W> {
+    fn draw(&mut self, step: f64) -> Told {
         let length = LENGTH * (0.6 + 0.8 * self.common.random::<f64>());
         let steps = (length / step).round().clamp(1.0, MOST_STEPS) as usize;
         let angle = step * (0.9 + 0.2 * self.common.random::<f64>());
@@ -352,21 +361,38 @@ impl<'a, const W: usize> Group<'a, W> {
         told
     }
 
-    /// Takes another centre and curvature; the images stay.
-    fn settle(&mut self, centre: &[f64], curvature: f64) -> Result<(), ReconstructError> {
-        Self::to_images(&mut self.x, &self.cosine, &self.scales, &self.z);
+    /// Images of the positions, less the centre, into `x`.
+    fn show(&mut self) {
+        let z = std::mem::replace(&mut self.z, Images::zeros(0));
+        self.to_images(&z);
+        self.z = z;
+    }
+
+    /// Takes another centre, other scales and widths; the images stay.
+    fn settle(&mut self, centre: &[f64], scales: Vec<f32>, widths: Vec<f32>) {
+        self.show();
         let old = std::mem::replace(&mut self.data, Centred::new(self.of, centre));
-        self.scales = self.setting.scales(self.of, curvature)?;
+        (self.scales, self.widths) = (scales, widths);
         let mut z = std::mem::replace(&mut self.z, Images::zeros(0));
         z.copy_from_slice(&self.x);
         for (z, (old, new)) in z.iter_mut().zip(old.centre.iter().zip(&self.data.centre)) {
             z.iter_mut().for_each(|z| *z += old - new);
         }
+        let over = |v: &[f32]| -> Vec<f32> { v.iter().map(|v| 1.0 / v).collect() };
+        scale(&mut z, &over(&self.widths));
         self.cosine.forward(&mut z);
-        let inverse: Vec<f32> = self.scales.iter().map(|s| 1.0 / s).collect();
-        scale(&mut z, &inverse);
+        scale(&mut z, &over(&self.scales));
         self.refresh(z);
-        Ok(())
+    }
+
+    /// $\nabla(-\ln p)$ by the image at the positions.
+    fn slopes_of_images(&self) -> Images<W> {
+        let mut out = self.g.clone();
+        let over = |v: &[f32]| -> Vec<f32> { v.iter().map(|v| 1.0 / v).collect() };
+        scale(&mut out, &over(&self.scales));
+        self.cosine.inverse(&mut out);
+        scale(&mut out, &over(&self.widths));
+        out
     }
 
     /// Goes to a position.
@@ -395,7 +421,7 @@ impl<'a, const W: usize> Group<'a, W> {
             if (draw + 1) % settings.thin != 0 {
                 continue;
             }
-            Self::to_images(&mut self.x, &self.cosine, &self.scales, &self.z);
+            self.show();
             for (l, trace) in traces.iter_mut().enumerate() {
                 trace.energy.push(told.energy[l]);
                 trace.ln_density.push(-self.potential[l]);
@@ -407,16 +433,17 @@ impl<'a, const W: usize> Group<'a, W> {
         Ok(Part { traces, acceptance: acceptance / draws, step, steps: steps as f64 / draws })
     }
 
-    /// Finds centre, curvature and step: three thirds, after the first two of which the
-    /// centre is the mean of the images in their later half. Returns the step.
+    /// Finds centre, scales and step: three thirds, after the first two of which the centre
+    /// is the mean of the images in their later half. The first one gives curvature and widths
+    /// of voxels, the second one scales. Returns the step.
     fn warm_up(&mut self, tune: usize) -> Result<f64, ReconstructError> {
-        let n = self.of.n_voxels();
         let third = tune / 3;
         let mut ln_step = 0.1_f64.ln();
         for part in 0..3 {
             let draws = if part < 2 { third } else { tune - 2 * third };
-            let (mut sum, mut count) = (vec![0.0_f64; n], 0.0);
-            let (mut mean_step, mut accepted) = (0.0, 0.0);
+            let mut images = Moments::new(self.of.n_voxels());
+            let mut white = Moments::new(self.of.n_voxels());
+            let (mut mean_step, mut count, mut accepted) = (0.0, 0.0, 0.0);
             for draw in 0..draws {
                 let told = self.draw(ln_step.exp());
                 let acceptance = told.acceptance.iter().sum::<f64>() / W as f64;
@@ -428,11 +455,13 @@ impl<'a, const W: usize> Group<'a, W> {
                 }
                 mean_step += ln_step;
                 count += 1.0;
-                if part < 2 {
-                    Self::to_images(&mut self.x, &self.cosine, &self.scales, &self.z);
-                    for ((s, x), c) in sum.iter_mut().zip(self.x.iter()).zip(&self.data.centre) {
-                        *s += x.iter().map(|x| f64::from(x + c)).sum::<f64>() / W as f64;
-                    }
+                if part == 0 {
+                    self.show();
+                    images.add(&self.x, Some(&self.slopes_of_images()));
+                } else if part == 1 {
+                    self.show();
+                    images.add(&self.x, None);
+                    white.add(&self.z, Some(&self.g));
                 }
             }
             if accepted == 0.0 {
@@ -448,12 +477,21 @@ impl<'a, const W: usize> Group<'a, W> {
             if part == 2 {
                 return Ok((mean_step / count).exp());
             }
-            let centre: Vec<f64> = sum.iter().map(|s| s / count).collect();
-            Self::to_images(&mut self.x, &self.cosine, &self.scales, &self.z);
-            let mut curvature = 0.0;
-            let [_, _, spare] = &mut self.moving;
-            variation(&self.prior, &self.data.centre, &self.x, spare, Some(&mut curvature));
-            self.settle(&centre, SHARE * curvature)?;
+            let means = images.means().into_iter();
+            let centre: Vec<f64> =
+                means.zip(&self.data.centre).map(|(m, c)| m + f64::from(*c)).collect();
+            if part == 0 {
+                self.show();
+                let mut curvature = 0.0;
+                let [_, _, spare] = &mut self.moving;
+                variation(&self.prior, &self.data.centre, &self.x, spare, Some(&mut curvature));
+                let scales = self.setting.scales(self.of, SHARE * curvature)?;
+                self.settle(&centre, scales, images.widths(self.of.shape(), true));
+            } else {
+                let factors = white.widths(self.of.shape(), false);
+                let scales = self.scales.iter().zip(&factors).map(|(s, f)| s * f).collect();
+                self.settle(&centre, scales, self.widths.clone());
+            }
         }
         Ok(ln_step.exp())
     }
