@@ -2,9 +2,9 @@
 
     python -m venv /tmp/peers && /tmp/peers/bin/pip install itk-rtk numpy
     cargo bench -p microtome-kernels --bench rays --bench backprojection --no-run   # prints two programs
-    /tmp/peers/bin/python benches/peers/cone.py target/release/deps/rays-... target/release/deps/backprojection-...
+    /tmp/peers/bin/python benches/peers/cone.py target/release/deps/rays-... target/release/deps/backprojection-... [128] [256]
 
-Run by hand. One thread; CPU seconds, least of three calls after one to warm up, peers and microtome
+Run by hand. One thread; CPU seconds, least of three calls (RTK at n = 256: of one), peers and microtome
 by turns in one run; float32. A circle with the source at twice the width of the volume and the
 detector half as far behind, pixels of 1.8 voxels: n^3 voxels, n x n pixels, 60 views at n = 128 and
 30 at n = 256 (the voxel-driven case of microtome has 60 views at both). G samples/s counts pixels x
@@ -23,8 +23,7 @@ from itk import RTK as rtk
 IMAGE = itk.Image[itk.F, 3]
 
 
-def least(work, calls=3):
-    work()
+def least(work, calls):
     times = []
     for _ in range(calls):
         begin = time.process_time()
@@ -73,7 +72,7 @@ def peer(n, views):
             step.InPlaceOff()
             step.Update()
 
-        return least(work)
+        return least(work, 3 if n < 256 else 1)
 
     return [
         run(rtk.JosephForwardProjectionImageFilter, stack, volume),
@@ -87,7 +86,9 @@ def main():
     itk.MultiThreaderBase.SetGlobalDefaultNumberOfThreads(1)
     itk.MultiThreaderBase.SetGlobalMaximumNumberOfThreads(1)
     driven = voxel_driven(back)
-    for n, views in [(128, 60), (256, 30)]:
+    peer(8, 4)  # loads what RTK needs
+    sizes = [int(v) for v in sys.argv[3:]] or [128, 256]
+    for n, views in [(n, views) for n, views in [(128, 60), (256, 30)] if n in sizes]:
         unit = n**3 * views * 1e-9
         ours = joseph(rays, f"cone {n}^3")
         theirs = peer(n, views)

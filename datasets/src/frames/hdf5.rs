@@ -1,9 +1,10 @@
 //! Datasets of HDF5 files, read by the crate hdf5-reader: contiguous or chunked, plain or
 //! compressed by deflate (gzip), shuffle, Fletcher-32, szip.
 //!
-//! Source: The HDF Group, HDF5 file format specification version 3.0. Validated against
-//! files of h5py in `tests/files/frames.rs`.
+//! Source: The HDF Group, HDF5 file format specification version 3.0 (II.A, the superblock).
+//! Validated against files of h5py, whole and cut, in `tests/files/frames.rs`.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use hdf5_reader::{Dataset, Datatype, Hdf5File, SliceInfo, SliceInfoElem};
@@ -34,10 +35,37 @@ pub(crate) fn fault(path: &Path) -> impl Fn(hdf5_reader::error::Error) -> Datase
     }
 }
 
+/// Bytes of a whole file by the superblock at its begin: the address of its end.
+fn promised(head: &[u8]) -> Option<u64> {
+    let head = head.strip_prefix(b"\x89HDF\r\n\x1a\n")?;
+    // Version, size of an address, and where the first of the addresses (base, another, end) is.
+    let (size, first) = match *head.first()? {
+        0 => (*head.get(5)?, 16),
+        1 => (*head.get(5)?, 20),
+        2 | 3 => (*head.get(1)?, 4),
+        _ => return None,
+    };
+    let size = usize::from(size);
+    let bytes = head.get(first + 2 * size..)?.get(..size)?;
+    (size <= 8).then(|| bytes.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b)))
+}
+
 /// Opens a file.
 pub(crate) fn file(path: &Path) -> Result<Hdf5File> {
     // An ordinary message where it is not there.
-    std::fs::File::open(path).map_err(DatasetError::io(path, "open"))?;
+    let file = std::fs::File::open(path).map_err(DatasetError::io(path, "open"))?;
+    let found = file.metadata().map_err(DatasetError::io(path, "read"))?.len();
+    let mut head = Vec::new();
+    file.take(64).read_to_end(&mut head).map_err(DatasetError::io(path, "read"))?;
+    if let Some(expected) = promised(&head).filter(|expected| found < *expected) {
+        return Err(DatasetError::format(
+            path,
+            format!(
+                "the HDF5 file is truncated: its superblock promises {expected} bytes, there are \
+                 {found}; copy it again"
+            ),
+        ));
+    }
     Hdf5File::open(path).map_err(fault(path))
 }
 

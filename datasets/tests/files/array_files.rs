@@ -9,6 +9,14 @@ fn array() -> Array {
     Array { shape: vec![3, 4, 5], values: Values::F32(values) }
 }
 
+/// The float32 numbers of an array; none where it has others.
+fn numbers(of: &Array) -> &[f32] {
+    match &of.values {
+        Values::F32(all) => all,
+        _ => &[],
+    }
+}
+
 #[test]
 fn every_format_returns_what_was_written() {
     let folder = tempfile::tempdir().unwrap();
@@ -40,8 +48,7 @@ fn every_format_returns_what_was_written() {
     let files = tiff_stack::files(slices).unwrap();
     assert_eq!(files.len(), 3);
     assert!(files[2].ends_with("slice_0002.tif"));
-    let Values::F32(all) = &a.values else { unreachable!() };
-    assert_eq!(tiff_stack::read(&files[1]).unwrap().values, Values::F32(all[20..40].to_vec()));
+    assert_eq!(numbers(&tiff_stack::read(&files[1]).unwrap()), &numbers(&a)[20..40]);
     let two = Array { shape: vec![2, 5, 6], values: a.values.clone() };
     assert!(write_array(&two, None, slices, false).is_err());
     write_array(&two, None, slices, true).unwrap();
@@ -65,8 +72,7 @@ fn nifti_images_have_the_affine_of_the_grid() {
     assert_eq!(&h.pixdim[1..4], [0.5, 1.5, 2.0]);
     let volume = image.into_volume().into_ndarray::<f32>().unwrap();
     assert_eq!(volume.shape(), [5, 4, 3]);
-    let Values::F32(all) = array().values else { unreachable!() };
-    assert_eq!(volume[[1, 2, 2]], all[2 * 20 + 2 * 5 + 1]);
+    assert_eq!(volume[[1, 2, 2]], numbers(&array())[2 * 20 + 2 * 5 + 1]);
     let wrong = VolumeGrid::new(&[3, 4, 6], &[1.0; 3], &[0.0; 3]).unwrap();
     assert!(write_array(&array(), Some(&wrong), &folder.path().join("w.nii"), false).is_err());
 }

@@ -188,7 +188,7 @@ fn files_cut_anywhere_are_refused_not_misread() {
         [("u16_lzw.tif", 200.0, 0.0), ("f32_deflate.tif", 0.25, -9.0), ("imagej.tif", 200.0, 0.0)]
     {
         let bytes = std::fs::read(golden(name)).unwrap();
-        let (mut refused, mut whole) = (0, 0);
+        let (mut refused, mut truncated, mut whole) = (0, 0, 0);
         for at in (0..bytes.len()).step_by(7) {
             std::fs::write(&path, &bytes[..at]).unwrap();
             match Frames::open(&path, &FrameOptions::default()).and_then(|mut f| f.read_all()) {
@@ -200,10 +200,12 @@ fn files_cut_anywhere_are_refused_not_misread() {
                 Err(e) => {
                     assert!(e.to_string().contains("cut.tif"), "{e}");
                     refused += 1;
+                    truncated += usize::from(e.to_string().contains("truncated"));
                 }
             }
         }
         assert!(refused > 5 * whole, "{name}: {refused} refused, {whole} read");
+        assert!(10 * truncated >= 9 * refused, "{name}: {truncated} of {refused}");
     }
 }
 
@@ -224,6 +226,7 @@ fn damaged_scans_are_refused() {
             Ok(all) => assert_eq!(all, stack(5, 0, 200.0, 0.0), "cut at {at}"),
             Err(e) => {
                 assert!(e.contains("cut.h5"), "{e}");
+                assert!(at < 48 || e.contains("truncated"), "cut at {at}: {e}");
                 refused += 1;
             }
         }
