@@ -26,8 +26,12 @@ use microtome_models::ct::{RayTransform, VolumeGrid};
 use std::ops::Range;
 use std::path::Path;
 
-/// Bytes of the program and of the buffers of the projectors.
-pub(super) const RESERVED: usize = 112 << 20;
+/// Bytes of the program, and most of the buffers of the projectors.
+const PROGRAM: usize = 24 << 20;
+const BUFFERS: usize = 80 << 20;
+/// Most rays that are prepared one by one, and bytes of one.
+const RAYS: usize = 1 << 18;
+const RAY_BYTES: usize = 96;
 /// Bytes beside which nothing is planned.
 const LEAST: usize = 16 << 20;
 
@@ -73,6 +77,14 @@ fn sizes(a: &RayTransform) -> [usize; 4] {
     [a.volume().len() / slices, slices, a.n_rays() / views, views]
 }
 
+/// Bytes of the program and of the buffers of the projectors: sums and copies as large as the
+/// arrays, and rays that are prepared, up to a limit.
+fn reserved(a: &RayTransform, size: usize) -> usize {
+    let [slice, slices, view, views] = sizes(a);
+    let (voxels, rays) = (slice * slices, view * views);
+    PROGRAM + BUFFERS.min(2 * (voxels + rays) * size + RAY_BYTES * rays.min(RAYS))
+}
+
 impl Plan {
     /// A plan for a bound in bytes; none where everything fits at once.
     pub(super) fn new(
@@ -82,17 +94,19 @@ impl Plan {
         bound: usize,
     ) -> anyhow::Result<Option<Self>> {
         let [slice, slices, view, views] = sizes(a);
-        let room = bound.saturating_sub(RESERVED);
-        if room < LEAST {
+        let reserved = reserved(a, size);
+        let room = bound.saturating_sub(reserved);
+        let whole = (slice * slices + view * views) * size;
+        if room < LEAST.min(whole) {
             bail!(
                 "--max-memory: {} is too little; the program and its buffers need {}, so give \
                  at least {}",
                 super::say::bytes(bound as f64),
-                super::say::bytes(RESERVED as f64),
-                super::say::bytes((RESERVED + LEAST) as f64)
+                super::say::bytes(reserved as f64),
+                super::say::bytes((reserved + LEAST.min(whole)) as f64)
             );
         }
-        if (slice * slices + view * views) * size <= room {
+        if whole <= room {
             return Ok(None);
         }
         let left = room.saturating_sub(slice * slices * size);
@@ -109,7 +123,7 @@ impl Plan {
             bail!(
                 "--max-memory: one view and one slice need {} beside the {} of the program",
                 super::say::bytes((chunk + 8 * slice) as f64),
-                super::say::bytes(RESERVED as f64)
+                super::say::bytes(reserved as f64)
             );
         }
         if plan.slices < slices && a.projector() != Projector::Joseph {
@@ -117,7 +131,7 @@ impl Plan {
             bail!(
                 "--max-memory: the volume does not fit, and {name} can't be cut in slabs; use \
                  --projector joseph, or give {}",
-                super::say::bytes((RESERVED + slice * slices * 8 + chunk) as f64)
+                super::say::bytes((reserved + slice * slices * 8 + chunk) as f64)
             );
         }
         Ok(Some(plan))
@@ -280,9 +294,11 @@ mod tests {
     #[test]
     fn plans_keep_their_bound() {
         let a = transform(GeometryKind::Cone3d, Projector::Joseph);
-        let small = Plan::new(&a, true, 8, RESERVED).unwrap_err().to_string();
+        let (voxels, rays) = (a.volume().len(), a.n_rays());
+        let few = PROGRAM + 24 * (voxels + rays) + RAY_BYTES * rays;
+        let small = Plan::new(&a, true, 8, few - 1).unwrap_err().to_string();
         assert!(small.contains("--max-memory") && small.contains("at least"), "{small}");
-        assert_eq!(Plan::new(&a, true, 8, RESERVED + LEAST).unwrap(), None);
+        assert_eq!(Plan::new(&a, true, 8, few).unwrap(), None);
         // 64 MiB of volume, 50 MiB of projections, float32.
         let path = TrajectorySpec::circular(50, &[1.0, 1.0]);
         let geometry = path.geometry(GeometryKind::Parallel3d, [512, 512]).unwrap();
@@ -290,7 +306,8 @@ mod tests {
         let of = |p| RayTransform::new(geometry.clone(), volume.clone(), p).unwrap();
         let a = of(Projector::Joseph);
         let mib = 1 << 20;
-        let plan = |forward, room| Plan::new(&a, forward, 4, RESERVED + room * mib).unwrap();
+        let plan =
+            |forward, room| Plan::new(&a, forward, 4, PROGRAM + BUFFERS + room * mib).unwrap();
         assert_eq!(plan(true, 114), None);
         assert_eq!(plan(true, 74), Some(Plan { views: 10, slices: 256, exact: true }));
         let slabs = plan(true, 40).unwrap();
@@ -299,8 +316,9 @@ mod tests {
         let back = plan(false, 40).unwrap();
         assert!((back.views * 2 + back.slices / 2) <= 40 && back.slices >= 56, "{back:?}");
         let siddon = of(Projector::Siddon);
-        assert!(Plan::new(&siddon, true, 4, RESERVED + 74 * mib).unwrap().unwrap().exact);
-        let found = Plan::new(&siddon, true, 4, RESERVED + 40 * mib).unwrap_err().to_string();
+        assert!(Plan::new(&siddon, true, 4, PROGRAM + BUFFERS + 74 * mib).unwrap().unwrap().exact);
+        let found =
+            Plan::new(&siddon, true, 4, PROGRAM + BUFFERS + 40 * mib).unwrap_err().to_string();
         assert!(found.contains("joseph"), "{found}");
     }
 

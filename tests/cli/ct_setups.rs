@@ -113,8 +113,8 @@ fn memory_bounds() {
              [trajectory]\nkind = \"circular\"\nviews = {views}\npixel_mm = [0.31]\n"
         ));
     };
-    let pieces = |line: &str, file: &str, exact: bool| {
-        let bound = (RESERVED_MIB + 17) * (1 << 20);
+    let bound = |voxels, rays| reserved(voxels, rays) + (17 << 20);
+    let pieces = |line: &str, file: &str, bound: usize, exact: bool| {
         let json =
             bench.run(&format!("{line} --out s.npy --overwrite --max-memory {bound} --json"));
         let json = json.exits(0).json();
@@ -128,16 +128,18 @@ fn memory_bounds() {
     };
     set_up("wide.toml", 40, 1500, 1500);
     put(&bench, "v.npy", &[40, 40]);
-    let json = pieces("project --volume v.npy --geometry wide.toml", "y.npy", true);
+    let wide = bound(40 * 40, 1500 * 1500);
+    let json = pieces("project --volume v.npy --geometry wide.toml", "y.npy", wide, true);
     assert!(json["views_at_once"].as_u64().unwrap() < 1500, "{json}");
     let line = "backproject --projections y.npy --geometry wide.toml";
-    let json = pieces(line, "b.npy", false);
+    let json = pieces(line, "b.npy", wide, false);
     assert!(json["views_at_once"].as_u64().unwrap() < 1500, "{json}");
     set_up("large.toml", 1500, 20, 90);
     put(&bench, "v.npy", &[1500, 1500]);
-    let json = pieces("project --volume v.npy --geometry large.toml", "y.npy", false);
+    let large = bound(1500 * 1500, 20 * 90);
+    let json = pieces("project --volume v.npy --geometry large.toml", "y.npy", large, false);
     assert!(json["slices_at_once"].as_u64().unwrap() < 1500, "{json}");
-    pieces("backproject --projections y.npy --geometry large.toml", "b.npy", false);
+    pieces("backproject --projections y.npy --geometry large.toml", "b.npy", large, false);
     let fails = |flags: &str, word: &str| {
         let line = "project --volume v.npy --geometry large.toml --out n.npy";
         let ended = bench.run(&format!("{line} {flags}")).exits(1);
@@ -146,13 +148,23 @@ fn memory_bounds() {
     };
     fails("--max-memory 1MB", "at least");
     fails("--max-memory lots", "lots");
-    let bound = (RESERVED_MIB + 17) << 20;
-    fails(&format!("--max-memory {bound} --projector siddon"), "joseph");
+    fails(&format!("--max-memory {large} --projector siddon"), "joseph");
     let plan = bench.run(&format!(
-        "project --volume v.npy --geometry large.toml --max-memory {bound} --dry-run"
+        "project --volume v.npy --geometry large.toml --max-memory {large} --dry-run"
     ));
     assert!(plan.exits(0).stdout.contains("slices at once"));
+    // Small arrays need small buffers: 90 MiB are more than enough for these.
+    set_up("small.toml", 500, 20, 90);
+    put(&bench, "v.npy", &[500, 500]);
+    for (line, out) in [
+        ("project --volume v.npy --geometry small.toml", "z.npy"),
+        ("backproject --projections z.npy --geometry small.toml", "w.npy"),
+    ] {
+        bench.run(&format!("{line} --out {out} --max-memory 90MiB")).exits(0);
+    }
 }
 
-/// What the program keeps for itself, `RESERVED` of `src/cli/streaming.rs`.
-const RESERVED_MIB: usize = 112;
+/// What the program keeps for itself, `reserved` of `src/cli/streaming.rs`.
+fn reserved(voxels: usize, rays: usize) -> usize {
+    (24 << 20) + (16 * (voxels + rays) + 96 * rays.min(1 << 18)).min(80 << 20)
+}
