@@ -28,11 +28,19 @@ pub fn rhat(x: Chains<'_>, workspace: &mut Workspace) -> f64 {
         return f64::NAN;
     }
     workspace.load(x);
-    workspace.rank_normalise();
-    workspace.rhat_of_ranks()
+    workspace.rhat_of_loaded(x)
 }
 
 impl Workspace {
+    /// R-hat of chains that are loaded; NaN of a single one.
+    pub(super) fn rhat_of_loaded(&mut self, x: Chains<'_>) -> f64 {
+        if x.chains() < 2 {
+            return f64::NAN;
+        }
+        self.rank_normalise();
+        self.rhat_of_ranks()
+    }
+
     /// R-hat from the ranks of [`Workspace::rank_normalise`]; overwrites the
     /// scores by the folded ones.
     pub(super) fn rhat_of_ranks(&mut self) -> f64 {

@@ -99,18 +99,18 @@ impl Independent {
     }
 }
 
-/// Summarises a scalar of independent draws, as many as `of` is of; R-hat is NaN, as these
-/// are no chains.
+/// Summarises a scalar of independent draws, as many as `of` is of. R-hat is that of the rows
+/// in the table as if they were chains: a number about chance.
 pub(crate) fn summarize_independent(
-    values: &[f64],
+    x: Chains<'_>,
     of: &Independent,
     workspace: &mut Workspace,
 ) -> Summary {
-    let is_missing = values.is_empty() || values.len() != of.count;
-    if values.iter().fold(is_missing, |any, v| any | v.is_nan()) {
+    let values = x.values();
+    if values.len() != of.count || x.has_nan() || !x.usable() {
         return Summary::MISSING;
     }
-    workspace.order.sort(values);
+    workspace.load(x);
     let sorted = workspace.order.entries();
     let [q05, q50, q95] = [0.05, 0.5, 0.95].map(|p| quantile(sorted, p));
     let [mcse_q05, mcse_q95] = of.ranks.map(|ranks| mcse::between(sorted, ranks));
@@ -121,7 +121,7 @@ pub(crate) fn summarize_independent(
         q05,
         q50,
         q95,
-        rhat: f64::NAN,
+        rhat: workspace.rhat_of_loaded(x),
         ess_bulk: of.effective,
         ess_tail: of.effective,
         mcse_mean: sd / of.precision.sqrt(),
@@ -223,18 +223,20 @@ mod tests {
         let x = walk(4 * 500, 0.0);
         let mut w = Workspace::new();
         let by_series = summarize(Chains::new(&x, 4, 500).unwrap(), &mut w);
-        let told = summarize_independent(&x, &Independent::new(1500.0, 2000.0, 2000), &mut w);
+        let chains = Chains::new(&x, 4, 500).unwrap();
+        let told = summarize_independent(chains, &Independent::new(1500.0, 2000.0, 2000), &mut w);
         let of = |s: &Summary| [s.mean, s.sd, s.q05, s.q50, s.q95];
         assert_eq!(of(&told), of(&by_series));
         assert_eq!((told.ess_bulk, told.ess_tail), (1500.0, 1500.0));
-        assert!(told.rhat.is_nan());
+        assert_eq!(told.rhat.to_bits(), by_series.rhat.to_bits());
         let errors = |s: &Summary| [s.mcse_mean, s.mcse_sd, s.mcse_q05, s.mcse_q95];
         for (a, b) in errors(&told).iter().zip(errors(&by_series)) {
             assert!((a / b - 1.0).abs() < 0.3, "{a} {b}");
         }
-        let few = summarize_independent(&x, &Independent::new(1500.0, 500.0, 2000), &mut w);
+        let few = summarize_independent(chains, &Independent::new(1500.0, 500.0, 2000), &mut w);
         assert!((few.mcse_mean / told.mcse_mean - 2.0).abs() < 1e-12);
-        assert!(summarize_independent(&[], &Independent::new(1.0, 1.0, 0), &mut w).mean.is_nan());
+        let other = Independent::new(1.0, 1.0, 7);
+        assert!(summarize_independent(chains, &other, &mut w).mean.is_nan());
     }
 
     #[test]

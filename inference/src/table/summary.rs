@@ -11,8 +11,8 @@
 //!
 //! with R-hat and effective sample sizes of the worst $\mu_i\mu_j$. Draws of importance weights
 //! and of a normal density are independent by their making: their effective size is that of the
-//! weights, standard errors are those of so many independent draws, and R-hat, which is of
-//! chains, is NaN. `contraction`
+//! weights, standard errors are those of so many independent draws, and R-hat, of rows that
+//! are no chains, says nothing. `contraction`
 //! is the prior over the posterior standard deviation (for the cone: the 84.26°
 //! that hold 90 % of the half sphere over the cone): near 1 the prior speaks, not
 //! the data.
@@ -76,19 +76,18 @@ pub(crate) fn voxel(
         Ok(c) if chains > 0 => of(c),
         _ => Summary::MISSING,
     };
-    let summary_of = |values: &[f64], workspace: &mut Workspace| match &independent {
-        Some(of) => summarize_independent(values, of, workspace),
-        None => chains_of(values, &mut |c| summarize(c, workspace)),
+    let summary_of = |values: &[f64], workspace: &mut Workspace| {
+        chains_of(values, &mut |c| match &independent {
+            Some(of) => summarize_independent(c, of, workspace),
+            None => summarize(c, workspace),
+        })
     };
     // Products of the parts of an axis have no errors in the table.
-    let convergence_of = |values: &[f64], workspace: &mut Workspace| match &independent {
-        Some(of) => Summary {
-            mean: values.iter().sum::<f64>() / values.len() as f64,
-            ess_bulk: of.effective,
-            ess_tail: of.effective,
-            ..Summary::MISSING
-        },
-        None => chains_of(values, &mut |c| summarize_without_errors(c, workspace)),
+    let convergence_of = |values: &[f64], workspace: &mut Workspace| {
+        chains_of(values, &mut |c| match &independent {
+            Some(of) => summarize_independent(c, of, workspace),
+            None => summarize_without_errors(c, workspace),
+        })
     };
     let free_axes: Vec<usize> =
         model.free().iter().filter(|f| f.kind == FreeKind::Axis).map(|f| f.at).collect();
