@@ -45,12 +45,12 @@ pub(super) fn section(picture: &BundlePicture) -> String {
             "Standard error of the visits: the largest along the line of sight.",
         ),
     ] {
-        let Some(limits) = Limits::of(values.iter().copied()).map(Limits::to_zero) else {
-            continue;
-        };
+        let sides = VIEWS.map(|(axes, _)| most(picture.shape, values, axes));
+        let limits = Limits::of(sides.iter().flat_map(|s| s.2.iter().copied()));
+        let Some(limits) = limits.map(Limits::to_zero) else { continue };
         let mut panels = String::new();
-        for (axes, name) in VIEWS {
-            let drawn = map(&most(picture.shape, values, axes), palette, &limits, None, what);
+        for (side, (_, name)) in sides.iter().zip(VIEWS) {
+            let drawn = map(side, palette, &limits, None, what);
             panels.push_str(&panel("square", &format!("{what}, {name}"), &drawn));
         }
         out.push_str(&figure("", &panels, text));
