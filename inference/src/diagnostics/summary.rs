@@ -107,10 +107,10 @@ pub(crate) fn summarize_independent(
     workspace: &mut Workspace,
 ) -> Summary {
     let values = x.values();
-    if values.len() != of.count || x.has_nan() || !x.usable() {
+    if values.len() != of.count || x.has_nan() {
         return Summary::MISSING;
     }
-    workspace.load(x);
+    let usable = workspace.load_or_sort(x);
     let sorted = workspace.order.entries();
     let [q05, q50, q95] = [0.05, 0.5, 0.95].map(|p| quantile(sorted, p));
     let [mcse_q05, mcse_q95] = of.ranks.map(|ranks| mcse::between(sorted, ranks));
@@ -121,7 +121,7 @@ pub(crate) fn summarize_independent(
         q05,
         q50,
         q95,
-        rhat: workspace.rhat_of_loaded(x),
+        rhat: if usable { workspace.rhat_of_loaded(x) } else { f64::NAN },
         ess_bulk: of.effective,
         ess_tail: of.effective,
         mcse_mean: sd / of.precision.sqrt(),
@@ -136,12 +136,7 @@ fn columns(x: Chains<'_>, workspace: &mut Workspace, errors: bool) -> Summary {
     if x.has_nan() {
         return s;
     }
-    let usable = x.chains() >= 1 && x.draws() >= 4;
-    if usable {
-        workspace.load(x);
-    } else {
-        workspace.order.sort(x.values());
-    }
+    let usable = workspace.load_or_sort(x);
     let sorted = workspace.order.entries();
     [s.q05, s.q50, s.q95] = [0.05, 0.5, 0.95].map(|p| quantile(sorted, p));
     s.mean = mean(x.values());

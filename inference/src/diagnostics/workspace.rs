@@ -68,6 +68,18 @@ impl Workspace {
         self.order.sort(&self.split);
     }
 
+    /// [`Workspace::load`], or the sorted draws alone where they are too few to split; whether
+    /// they are split.
+    pub(super) fn load_or_sort(&mut self, x: Chains<'_>) -> bool {
+        let usable = x.chains() >= 1 && x.draws() >= 4;
+        if usable {
+            self.load(x);
+        } else {
+            self.order.sort(x.values());
+        }
+        usable
+    }
+
     /// Fills the series with the rank-normalised draws. Afterwards the order
     /// holds the draws of the half chains only.
     pub(super) fn rank_normalise(&mut self) {
