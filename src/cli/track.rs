@@ -123,8 +123,12 @@ pub(crate) struct TrackArgs {
     #[arg(long, value_name = "NAME", default_value = "linear", help_heading = "Field")]
     interpolation: String,
     /// Voxels of the seeds: an image, not 0 inside.
-    #[arg(long, value_name = "MASK", value_hint = ValueHint::FilePath, help_heading = "Seeds")]
-    seeds: PathBuf,
+    #[arg(long, value_name = "MASK", value_hint = ValueHint::FilePath, help_heading = "Seeds", required_unless_present = "seed_points")]
+    seeds: Option<PathBuf>,
+    /// Seeds at given places: .npy or .csv, one a row, x y z in world mm, or these and a direction
+    /// to begin with.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Seeds", conflicts_with_all = ["seeds", "n_seeds", "seeds_per_voxel", "posterior"])]
+    seed_points: Option<PathBuf>,
     /// Number of seeds, uniform in the mask.
     #[arg(long, value_name = "N", conflicts_with = "seeds_per_voxel", help_heading = "Seeds")]
     n_seeds: Option<u64>,
@@ -287,11 +291,11 @@ impl TrackArgs {
 
     fn plan(&self) -> anyhow::Result<Plan> {
         let shard = self.shard.as_deref().map(Shard::parse).transpose()?;
-        let seed_mask = mask_image("--seeds", &self.seeds)?;
-        let followed = self.field(&seed_mask.geometry)?;
+        let seed_mask = self.seeds.as_deref().map(|p| mask_image("--seeds", p)).transpose()?;
+        let followed = self.field(seed_mask.as_ref().map(|m| &m.geometry))?;
         let Followed { field, geometry, anisotropic } = &followed;
         let spec = self.spec(self.rule()?, geometry)?;
-        let seeding = self.seeding(&seed_mask)?;
+        let seeding = self.seeding(seed_mask.as_ref())?;
         let mut regions = self.regions(field.placement())?;
         if let Some(inside) = anisotropic {
             let (shape, flag, inside) = (geometry.dims, Flag::Domain, inside.clone());
@@ -303,7 +307,8 @@ impl TrackArgs {
         }
         let draws =
             if self.all_draws { (0..self.draws).map(Some).collect() } else { vec![self.draw] };
-        let mask = Placement::world(seed_mask.geometry.affine);
+        // Points are places in the world already.
+        let mask = Placement::world(seed_mask.map_or(geometry.affine, |m| m.geometry.affine));
         Ok(Plan { followed, spec, seeding, mask, regions, draws, shard })
     }
 
@@ -334,15 +339,17 @@ impl TrackArgs {
             &self.response,
             &self.posterior,
             &self.mask,
+            &self.seeds,
+            &self.seed_points,
             &own.bval,
             &own.bvec,
             &own.bdelta,
             &own.scheme,
             &own.waveform,
         ];
-        let files: Vec<&Path> = [&self.seeds]
+        let files: Vec<&Path> = single
             .into_iter()
-            .chain(single.into_iter().flatten())
+            .flatten()
             .chain(self.stop.iter().chain(&self.include).chain(&self.exclude))
             .map(PathBuf::as_path)
             .collect();

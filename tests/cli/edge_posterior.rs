@@ -24,7 +24,7 @@ fn a_folder_holds_the_chains() {
     let bench = bench();
     let line = format!(
         "{LINE} --projections y.npy --sigma 0.5 --thin 2 --regions labels.npy --exceed 0.2 \
-         --out post --json"
+         --profile 1,0:7,6.5 --out post --json"
     );
     let json = bench.run(&line).exits(0).json();
     assert_eq!(json["exact"], false);
@@ -44,6 +44,11 @@ fn a_folder_holds_the_chains() {
     assert!(bench.array(out.join("exceedance.npy")).1.iter().all(|v| (0.0..=1.0).contains(v)));
     assert_eq!(read_table(&out.join("summary.parquet")).unwrap()[0].num_rows(), 72);
     assert_eq!(read_table(&out.join("regions.parquet")).unwrap()[0].num_rows(), 2);
+    let profile = &read_table(&out.join("profile.parquet")).unwrap()[0];
+    assert_eq!((profile.num_rows(), profile.num_columns()), (10, 12));
+    // The mean of how much is above the limit is the sum of the probabilities.
+    let sum: f64 = bench.array(out.join("exceedance.npy")).1.iter().sum();
+    assert!((json["above"]["mean"].as_f64().unwrap() - sum).abs() < 1e-9);
     // Weights that say the same noise and other threads: the same bits.
     bench.put_values("w.npy", &[7, 12], |_| 4.0);
     let same = format!("{LINE} --projections y.npy --weights w.npy --thin 2 --threads 1 --out w");

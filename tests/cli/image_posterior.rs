@@ -23,7 +23,8 @@ const LINE: &str = "reconstruct --projections y.npy --geometry g.toml --posterio
 fn a_folder_holds_the_posterior() {
     let bench = bench();
     let line = format!(
-        "{LINE} --sigma 0.5 --evidence --regions labels.npy --exceed 0.2 --out post --json"
+        "{LINE} --sigma 0.5 --evidence --regions labels.npy --exceed 0.2 --profile 1,0:7,6.5 \
+         --out post --json"
     );
     let json = bench.run(&line).exits(0).json();
     assert_eq!(json["exact"], true);
@@ -37,6 +38,11 @@ fn a_folder_holds_the_posterior() {
     let summary = &read_table(&out.join("summary.parquet")).unwrap()[0];
     assert_eq!(summary.num_rows(), 72);
     assert_eq!(read_table(&out.join("regions.parquet")).unwrap()[0].num_rows(), 2);
+    let profile = &read_table(&out.join("profile.parquet")).unwrap()[0];
+    assert_eq!((profile.num_rows(), profile.num_columns()), (10, 8));
+    let above = |name: &str| json["above"][name].as_f64().unwrap();
+    assert_eq!(json["above"]["unit"], "mm2");
+    assert!(above("q05") <= above("q50") && above("q50") <= above("q95") && above("sd") > 0.0);
     // Weights that say the same noise give the same bits, and threads change none.
     bench.put_values("w.npy", &[7, 12], |_| 4.0);
     bench.run(&format!("{LINE} --weights w.npy --threads 1 --out same")).exits(0);
@@ -73,6 +79,8 @@ fn wrong_posteriors_leave_nothing() {
     says("--sigma 1 --prior-weight 1 --evidence", "--prior-kappa2");
     says("--sigma 1 --prior-weight 1 --draws 1", "--draws 1");
     says("--sigma 1 --prior-weight 1 --regions y.npy", "y.npy");
+    says("--sigma 1 --prior-weight 1 --profile 0,0:9,0", "--profile 0,0:9,0");
+    says("--sigma 1 --prior-weight 1 --profile 3", "two places");
     bench.put_values("half.npy", &[9, 8], |_| 0.5);
     says("--sigma 1 --prior-weight 1 --regions half.npy", "0.5");
     bench.put_values("nan.npy", &[7, 12], |i| if i == 3 { f64::NAN } else { 1.0 });

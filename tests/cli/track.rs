@@ -153,6 +153,49 @@ fn every_rule_and_format_gives_the_same_for_any_threads() {
     assert_eq!(tracts.per_streamline["seed_point"].values.len(), tracts.n_streamlines());
 }
 
+/// Places, and places with a direction of which one way is followed.
+#[test]
+fn seeds_may_be_points() {
+    let bench = Bench::new();
+    circles(&bench, "fod.nii.gz", HarmonicBasis::Mrtrix3, |d| d);
+    let places =
+        [0.4, 2.0, 4.5].map(|t: f64| [CENTRE[0] + 9.5 * t.cos(), CENTRE[1] + 9.5 * t.sin(), 11.0]);
+    let text = |more: fn([f64; 3]) -> String| {
+        let rows = places.iter().map(|p| format!("{},{},{}{}\n", p[0], p[1], p[2], more(*p)));
+        format!("x,y,z\n{}", rows.collect::<String>())
+    };
+    bench.put("points.csv", text(|_| String::new()));
+    // Against the clock, seen from above.
+    bench.put(
+        "ways.csv",
+        text(|p| format!(",{},{},0", -2.0 * (p[1] - CENTRE[1]), 2.0 * (p[0] - CENTRE[0]))),
+    );
+    let line = "track --fod fod.nii.gz --basis mrtrix3 --rule peak --step-mm 0.5 --max-length-mm 10 \
+        --min-length-mm 2 --seed-points";
+    bench.run(&format!("{line} points.csv --out points.trx")).exits(0);
+    bench.run(&format!("{line} ways.csv --unidirectional --out ways.trx")).exits(0);
+    for name in ["points.trx", "ways.trx"] {
+        let tracts = read_tracts(&bench.path(name)).unwrap();
+        assert_eq!(tracts.n_streamlines(), 3);
+        for (i, place) in places.iter().enumerate() {
+            let at = tracts.per_streamline["seed_point"].values[i] as usize;
+            let points = tracts.streamline(i);
+            let off = |a: usize| (f64::from(points[at][a]) - place[a]).abs();
+            assert!((0..3).all(|a| off(a) < 1e-4), "{name} {i}: {:?}", points[at]);
+            if name == "ways.trx" {
+                let last = points[points.len() - 1];
+                let turn = (place[0] - CENTRE[0]) * (f64::from(last[1]) - CENTRE[1])
+                    - (place[1] - CENTRE[1]) * (f64::from(last[0]) - CENTRE[0]);
+                assert!(at == 0 && turn > 0.0, "{i}: {at} {turn}");
+            }
+        }
+    }
+    bench.put("two.csv", "1,2\n3,4\n");
+    let ended = bench.run(&format!("{line} two.csv --out two.trx")).exits(1);
+    assert!(ended.stderr.contains("two.csv") && ended.stderr.contains("x y z"), "{}", ended.stderr);
+    assert!(!bench.exists("two.trx"));
+}
+
 /// Signals of one fibre along circles, with an FSL gradient table: 6 b = 0 and 45 directions.
 fn fibres(bench: &Bench) {
     let axes: Vec<[f64; 3]> = half_sphere(45);

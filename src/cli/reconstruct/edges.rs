@@ -2,16 +2,18 @@
 //!
 //! Validated by `tests/cli/edge_posterior.rs`.
 
-use super::posterior::{labels, weights};
+use super::posterior::{above, labels, points, weights};
 use super::{ReconstructArgs, of_file};
 use crate::cli::job::Job;
 use crate::cli::project::Precision;
 use crate::cli::{Outcome, say};
 use anyhow::bail;
+use arrow_array::RecordBatch;
 use clap::{Args, ValueHint};
 use microtome_datasets::{Array, TableWriter, Values, numbers_hash};
 use microtome_inference::reconstruct::posterior::{
     ChainSettings, EdgePosterior, EdgePrior, ImageChains, ImageNoise, VoxelRow, chain_table,
+    profile_chain_table,
 };
 use microtome_models::ct::SetUp;
 use std::path::{Path, PathBuf};
@@ -118,6 +120,7 @@ pub(super) fn run(
         Some(path) => Some(labels(args, path, &shape)?),
         None => None,
     };
+    let points = points(all, &set_up.volume)?;
     let spec = serde_json::json!({
         "posterior": "smoothed_tv", "kind": set_up.kind_name(),
         "projector": set_up.projector.name(), "shape": shape,
@@ -126,6 +129,7 @@ pub(super) fn run(
         "prior_ridge": ridge, "proper_prior": ridge > 0.0,
         "chains": settings.chains, "tune": settings.tune, "draws": settings.draws,
         "thin": settings.thin, "seed": settings.seed, "exceed": all.exceed,
+        "profile": all.profile,
         "precision": if precision == Precision::F32 { "float32" } else { "float64" },
     });
     if common.dry_run {
@@ -147,6 +151,7 @@ pub(super) fn run(
     let Some(job) = Job::begin("posterior", out, &content, &spec, common)? else {
         return Ok(Outcome::Done);
     };
+    let volume = set_up.volume.clone();
     let transform = set_up.transform()?;
     let (flag, path) = match &flags.counts {
         Some(path) => ("counts", path.as_path()),
@@ -161,8 +166,20 @@ pub(super) fn run(
     let mut found = tell(&chains, &rows, ridge);
     found["seed"] = settings.seed.into();
     found["sampling_wall_s"] = sampled_s.into();
+    if let Some((limit, row)) = all.exceed.and_then(|l| Some((l, chains.above(l)?))) {
+        let r = row.summary;
+        found["above"] = above(limit, &volume, [r.mean, r.sd, r.q05, r.q50, r.q95]);
+    }
+    let mut tables = vec![("summary.parquet", chain_table("voxel", &rows)?)];
+    if !regions.is_empty() {
+        tables.push(("regions.parquet", chain_table("label", &regions)?));
+    }
+    if !points.is_empty() {
+        let of_points = chains.profile(&points);
+        tables.push(("profile.parquet", profile_chain_table(&points, &of_points)?));
+    }
     let record =
-        job.write(|out| write(out, &shape, chains, &rows, &regions, all.exceed, precision), found)?;
+        job.write(|out| write(out, &shape, chains, &rows, tables, all.exceed, precision), found)?;
     if common.json {
         say::line(&record.to_string());
     } else if !common.quiet {
@@ -217,7 +234,7 @@ fn write(
     shape: &[usize],
     chains: ImageChains,
     rows: &[VoxelRow],
-    regions: &[VoxelRow],
+    tables: Vec<(&str, RecordBatch)>,
     exceed: Option<f64>,
     precision: Precision,
 ) -> anyhow::Result<Vec<String>> {
@@ -244,10 +261,6 @@ fn write(
         Precision::F64 => Values::F64(chains.values.iter().map(|v| f64::from(*v)).collect()),
     };
     array("draws.npy", &of_draws, draws)?;
-    let mut tables = vec![("summary.parquet", chain_table("voxel", rows)?)];
-    if !regions.is_empty() {
-        tables.push(("regions.parquet", chain_table("label", regions)?));
-    }
     for (name, batch) in tables {
         let mut writer = TableWriter::create(&out.join(name), batch.schema(), None)?;
         writer.write(&batch)?;

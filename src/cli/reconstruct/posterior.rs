@@ -11,11 +11,12 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
 use microtome_datasets::{Array, TableWriter, Values, numbers_hash};
 use microtome_inference::reconstruct::posterior::{
-    DENSE_VOXELS, DensePosterior, DrawSettings, GaussianImage, ImageSummary, SampledPosterior,
-    region_table, summary_table,
+    DENSE_VOXELS, DensePosterior, DrawSettings, GaussianImage, ImageSummary, ProfilePoint,
+    RegionRow, SampledPosterior, above_of_draws, profile, profile_table, region_table,
+    summary_table,
 };
 use microtome_models::GaussianField;
-use microtome_models::ct::SetUp;
+use microtome_models::ct::{SetUp, VolumeGrid};
 use std::path::{Path, PathBuf};
 
 /// Flags of the posterior of an image.
@@ -50,7 +51,12 @@ pub(super) struct PosteriorFlags {
     /// Labels of regions, .npy of the image's shape: means of their voxels, 0 is outside.
     #[arg(long, value_name = "FILE", requires = "posterior", value_hint = ValueHint::FilePath)]
     pub(super) regions: Option<PathBuf>,
-    /// Also the probability of every voxel to lie above this value, 1/mm.
+    /// Also the posterior of a line from one place to another, in voxels from 0 in the order
+    /// of the axes: y,x:y,x or z,y,x:z,y,x.
+    #[arg(long, value_name = "FROM:TO", requires = "posterior")]
+    pub(super) profile: Option<String>,
+    /// Also the probability of every voxel to lie above this value, 1/mm, and how much of the
+    /// image does.
     #[arg(long, value_name = "X", requires = "posterior", allow_negative_numbers = true)]
     pub(super) exceed: Option<f64>,
 }
@@ -66,8 +72,36 @@ impl PosteriorFlags {
 struct Found {
     summary: ImageSummary,
     draws: Vec<Vec<f64>>,
-    regions: Vec<microtome_inference::reconstruct::posterior::RegionRow>,
+    regions: Vec<RegionRow>,
+    profile: Vec<RegionRow>,
     record: serde_json::Value,
+}
+
+/// The points of `--profile`.
+pub(super) fn points(
+    flags: &PosteriorFlags,
+    volume: &VolumeGrid,
+) -> anyhow::Result<Vec<ProfilePoint>> {
+    let Some(text) = &flags.profile else { return Ok(Vec::new()) };
+    let place = |part: &str| -> Option<Vec<f64>> {
+        part.split(',').map(|v| v.trim().parse().ok()).collect()
+    };
+    let ends = text.split_once(':').and_then(|(from, to)| Some((place(from)?, place(to)?)));
+    let Some((from, to)) = ends else {
+        bail!("--profile {text}: two places are needed, y,x:y,x or z,y,x:z,y,x")
+    };
+    profile(&volume.shape(), &volume.voxel_mm(), &from, &to)
+        .with_context(|| format!("--profile {text}"))
+}
+
+/// What `run.json` says of how much lies above a limit, from numbers of voxels.
+pub(super) fn above(limit: f64, volume: &VolumeGrid, voxels: [f64; 5]) -> serde_json::Value {
+    let size: f64 = volume.voxel_mm().iter().product();
+    let [mean, sd, q05, q50, q95] = voxels.map(|v| v * size);
+    let unit = if volume.dimensions() == 2 { "mm2" } else { "mm3" };
+    serde_json::json!({
+        "limit": limit, "unit": unit, "mean": mean, "sd": sd, "q05": q05, "q50": q50, "q95": q95,
+    })
 }
 
 pub(super) fn run(
@@ -113,12 +147,13 @@ pub(super) fn run(
         Some(path) => Some(labels(args, path, &shape)?),
         None => None,
     };
+    let points = points(flags, &set_up.volume)?;
     let spec = serde_json::json!({
         "posterior": prior, "kind": set_up.kind_name(),
         "projector": set_up.projector.name(), "shape": shape,
         "sigma": flags.sigma, "prior_weight": weight, "prior_kappa2": flags.prior_kappa2,
         "draws": n_draws, "seed": flags.seed, "evidence": flags.evidence,
-        "exceed": flags.exceed,
+        "exceed": flags.exceed, "profile": flags.profile,
         "precision": if precision == Precision::F32 { "float32" } else { "float64" },
     });
     if common.dry_run {
@@ -138,13 +173,16 @@ pub(super) fn run(
     let image = GaussianImage::new(&transform, &y, weights, field)
         .map_err(of_file("projections", args.projections_path()))?;
     let found = if exact {
-        dense(&image, flags, n_draws, labels.as_deref())?
+        dense(&image, flags, n_draws, labels.as_deref(), &points)?
     } else {
-        sampled(&image, flags, n_draws, labels.as_deref())?
+        sampled(&image, flags, n_draws, labels.as_deref(), &points)?
     };
     let mut more = found.record.clone();
+    if let Some(limit) = flags.exceed {
+        more["above"] = above(limit, &set_up.volume, above_of_draws(&found.draws, limit));
+    }
     more["seed"] = flags.seed.into();
-    let record = job.write(|out| write(out, &shape, &found, flags, precision), more)?;
+    let record = job.write(|out| write(out, &shape, &found, &points, flags, precision), more)?;
     if common.json {
         say::line(&record.to_string());
     } else if !common.quiet {
@@ -194,6 +232,7 @@ fn dense(
     flags: &PosteriorFlags,
     n_draws: usize,
     labels: Option<&[f64]>,
+    points: &[ProfilePoint],
 ) -> anyhow::Result<Found> {
     let posterior = DensePosterior::new(image)?;
     let draws: Vec<Vec<f64>> = (0..n_draws).map(|k| posterior.draw(flags.seed, k as u32)).collect();
@@ -203,6 +242,7 @@ fn dense(
     });
     Ok(Found {
         regions: labels.map(|l| posterior.regions(l)).unwrap_or_default(),
+        profile: posterior.profile(points),
         summary: posterior.summary(),
         draws,
         record,
@@ -214,6 +254,7 @@ fn sampled(
     flags: &PosteriorFlags,
     n_draws: usize,
     labels: Option<&[f64]>,
+    points: &[ProfilePoint],
 ) -> anyhow::Result<Found> {
     let settings = DrawSettings { draws: n_draws, seed: flags.seed, ..DrawSettings::default() };
     let posterior = SampledPosterior::new(image, &settings)?;
@@ -224,6 +265,7 @@ fn sampled(
     });
     Ok(Found {
         regions: labels.map(|l| posterior.regions(l)).unwrap_or_default(),
+        profile: posterior.profile(points),
         summary: posterior.summary(),
         draws: posterior.draws,
         record,
@@ -235,6 +277,7 @@ fn write(
     out: &Path,
     shape: &[usize],
     found: &Found,
+    points: &[ProfilePoint],
     flags: &PosteriorFlags,
     precision: Precision,
 ) -> anyhow::Result<Vec<String>> {
@@ -260,6 +303,9 @@ fn write(
     let mut tables = vec![("summary.parquet", summary_table(summary)?)];
     if !found.regions.is_empty() {
         tables.push(("regions.parquet", region_table(&found.regions)?));
+    }
+    if !points.is_empty() {
+        tables.push(("profile.parquet", profile_table(points, &found.profile)?));
     }
     for (name, batch) in tables {
         let mut writer = TableWriter::create(&out.join(name), batch.schema(), None)?;

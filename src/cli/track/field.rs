@@ -83,8 +83,9 @@ impl Field {
 }
 
 impl TrackArgs {
-    /// The field, the grid of its image and where it is anisotropic; `grid` is that of the seeds.
-    pub(super) fn field(&self, grid: &ImageGeometry) -> anyhow::Result<Followed> {
+    /// The field, the grid of its image and where it is anisotropic; `grid` is that of the mask of
+    /// the seeds.
+    pub(super) fn field(&self, grid: Option<&ImageGeometry>) -> anyhow::Result<Followed> {
         let given = [&self.fod, &self.dwi, &self.posterior].map(Option::is_some);
         match given.iter().filter(|g| **g).count() {
             0 => bail!(
@@ -114,6 +115,7 @@ impl TrackArgs {
             );
         }
         let (field, geometry) = if let Some(path) = &self.posterior {
+            let grid = grid.context("--posterior needs --seeds MASK, an image on its grid")?;
             (Field::Sticks(Box::new(self.sticks(path, grid)?)), grid.clone())
         } else {
             self.of_coefficients(self.fod.as_deref().context("--fod")?)?

@@ -4,7 +4,7 @@
 
 use super::TrackArgs;
 use anyhow::{Context, bail};
-use microtome_datasets::{ImageGeometry, SignalSource};
+use microtome_datasets::{ImageGeometry, SignalSource, read_matrix};
 use microtome_models::tract::{
     Flag, Integrator, Placement, Region, Regions, Rule, Seeding, Starts, TrackingSpec,
 };
@@ -100,11 +100,17 @@ impl TrackArgs {
         })
     }
 
-    pub(super) fn seeding(&self, mask: &MaskImage) -> anyhow::Result<Seeding> {
+    pub(super) fn seeding(&self, mask: Option<&MaskImage>) -> anyhow::Result<Seeding> {
+        if let Some(path) = &self.seed_points {
+            return seed_points(path).with_context(|| format!("--seed-points {}", path.display()));
+        }
+        let (Some(mask), Some(path)) = (mask, &self.seeds) else {
+            bail!("--seeds MASK or --seed-points FILE is needed")
+        };
         let inside = mask.inside.iter().enumerate().filter(|(_, inside)| **inside);
         let voxels: Vec<[i32; 3]> = inside.map(|(i, _)| mask.geometry.ijk(i)).collect();
         if voxels.is_empty() {
-            bail!("--seeds {}: the mask has no voxel inside", self.seeds.display());
+            bail!("--seeds {}: the mask has no voxel inside", path.display());
         }
         match (self.n_seeds, self.seeds_per_voxel) {
             (Some(0), _) | (_, Some(0)) => {
@@ -143,6 +149,36 @@ impl TrackArgs {
         }
         Ok(Regions { list })
     }
+}
+
+/// World points of a file, with a direction where it has six columns.
+fn seed_points(path: &Path) -> anyhow::Result<Seeding> {
+    let matrix = read_matrix(path)?;
+    if !matches!(matrix.columns, 3 | 6) || matrix.rows == 0 {
+        bail!(
+            "{} rows of {} numbers; every seed has 3 (x y z, mm) or 6 (and a direction)",
+            matrix.rows,
+            matrix.columns
+        );
+    }
+    let mut points = Vec::with_capacity(matrix.rows);
+    for (i, row) in matrix.values.chunks_exact(matrix.columns).enumerate() {
+        if row.iter().any(|v| !v.is_finite()) {
+            bail!("row {i} (counted from 0) has a number that is not finite");
+        }
+        let direction = match row[3..] {
+            [x, y, z] => {
+                let length = (x * x + y * y + z * z).sqrt();
+                if length == 0.0 {
+                    bail!("row {i} (counted from 0) has a direction of length 0");
+                }
+                Some([x / length, y / length, z / length])
+            }
+            _ => None,
+        };
+        points.push(([row[0], row[1], row[2]], direction));
+    }
+    Ok(Seeding::Points(points))
 }
 
 /// A mask with its grid.
