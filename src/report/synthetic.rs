@@ -199,6 +199,7 @@ pub(crate) fn run() -> ReportData {
         calibration_band: Vec::new(),
         images: Vec::new(),
         image_note: String::new(),
+        bundles: None,
         title: "Ball and stick posterior of the embedded phantom".into(),
         command_line: "microtome sample --dwi dwi.nii.gz --mask mask.nii.gz --bval b.bval --bvec b.bvec --model ball_stick --out run".into(),
         verdict: Verdict::Caution,
