@@ -160,15 +160,17 @@ fn seeds_may_be_points() {
     circles(&bench, "fod.nii.gz", HarmonicBasis::Mrtrix3, |d| d);
     let places =
         [0.4, 2.0, 4.5].map(|t: f64| [CENTRE[0] + 9.5 * t.cos(), CENTRE[1] + 9.5 * t.sin(), 11.0]);
-    let text = |more: fn([f64; 3]) -> String| {
+    let text = |names: &str, more: fn([f64; 3]) -> String| {
         let rows = places.iter().map(|p| format!("{},{},{}{}\n", p[0], p[1], p[2], more(*p)));
-        format!("x,y,z\n{}", rows.collect::<String>())
+        format!("{names}\n{}", rows.collect::<String>())
     };
-    bench.put("points.csv", text(|_| String::new()));
+    bench.put("points.csv", text("x,y,z", |_| String::new()));
     // Against the clock, seen from above.
     bench.put(
         "ways.csv",
-        text(|p| format!(",{},{},0", -2.0 * (p[1] - CENTRE[1]), 2.0 * (p[0] - CENTRE[0]))),
+        text("x,y,z,dx,dy,dz", |p| {
+            format!(",{},{},0", -2.0 * (p[1] - CENTRE[1]), 2.0 * (p[0] - CENTRE[0]))
+        }),
     );
     let line = "track --fod fod.nii.gz --basis mrtrix3 --rule peak --step-mm 0.5 --max-length-mm 10 \
         --min-length-mm 2 --seed-points";
@@ -393,7 +395,7 @@ fn masks_include_exclude_and_stop() {
     let count = |flags: &str| {
         let line = format!(
             "track --fod fod.nii.gz --basis mrtrix3 --seeds seeds.nii.gz --n-seeds 50 --rule peak --step-mm 0.5 \
-             --max-length-mm 25 --min-length-mm 2 --out out.tck --overwrite --json {flags}"
+             --max-length-mm 12 --min-length-mm 2 --out out.tck --overwrite --json {flags}"
         );
         bench.run(&line).exits(0).json()["streamlines"].as_u64().unwrap()
     };

@@ -140,7 +140,8 @@ mod tests {
             }
             let mut found = vec![0.0; grid.len()];
             spread(&grid, panel, &views, weights, [&variance, &covariance], &mut found);
-            assert!(exact.iter().all(|e| *e > 0.0));
+            // Corners may lie beside all panels.
+            assert!(exact.iter().filter(|e| **e > 0.0).count() > grid.len() / 2);
             for (f, e) in found.iter().zip(&exact) {
                 assert!((f - e).abs() < 1e-12 * (1.0 + e), "{f} {e}");
             }
