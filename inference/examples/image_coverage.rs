@@ -39,7 +39,7 @@ fn label(i: usize, n: usize) -> usize {
 }
 
 fn region_means(x: &[f64], n: usize) -> Vec<f64> {
-    let mut sums = vec![0.0; 4];
+    let mut sums = [0.0; 4];
     x.iter().enumerate().for_each(|(i, v)| sums[label(i, n)] += v);
     let size = |r: usize| (0..n * n).filter(|i| label(*i, n) == r).count() as f64;
     sums.iter().enumerate().map(|(r, s)| s / size(r)).collect()
@@ -223,7 +223,7 @@ fn main() -> Any<()> {
     let edge = |i: usize| {
         let near = |j: usize| phantom[j] != phantom[i];
         (i % n + 1 < n && near(i + 1))
-            || (i % n > 0 && near(i - 1))
+            || (!i.is_multiple_of(n) && near(i - 1))
             || (i + n < n * n && near(i + n))
             || (i >= n && near(i - n))
     };

@@ -31,6 +31,7 @@ use crate::simd::{Block, LANES, level};
 use crate::walk::normal::{Keys, pair, rounds};
 use rand::TryRng;
 use rand::rand_core::{Infallible, utils::fill_bytes_via_next_word};
+use std::array::from_fn;
 
 pub(crate) const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 pub(crate) const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
@@ -227,14 +228,11 @@ fn normals_body<L: Lanes>(rng: &PhiloxRng, out: &mut [f64]) {
     let [_, _, low, high] = counter(0, 0, rng.item, rng.stream).map(u64::from);
     let mut first = rng.next;
     for out in out.chunks_mut(NORMALS) {
-        let mut counters: [Block; 2] = [[0.0; LANES]; 2];
-        for l in 0..LANES {
-            let n = first.wrapping_add(l as u64);
-            counters[0][l] = f64::from_bits(n & u64::from(u32::MAX));
-            counters[1][l] = f64::from_bits(n >> 32);
-        }
+        let number = |l: usize| first.wrapping_add(l as u64);
+        let draw: Block = from_fn(|l| f64::from_bits(number(l) & u64::from(u32::MAX)));
+        let step: Block = from_fn(|l| f64::from_bits(number(l) >> 32));
+        let [draw, step] = [L::load(&draw), L::load(&step)];
         first = first.wrapping_add(LANES as u64);
-        let [draw, step] = counters.map(|c| L::load(&c));
         let w = rounds(&keys, [draw, step, L::word(low), L::word(high)]);
         let (a, b) = (pair(w[0], w[1]), pair(w[2], w[3]));
         let mut numbers: [Block; 4] = [[0.0; LANES]; 4];

@@ -190,9 +190,9 @@ impl Laplace {
         // (L^T d)_j, column by column of L.
         for j in 0..n {
             let mut u = [0.0; LANES];
-            for i in j..n {
-                let (l, m) = (self.factor[i * n + j], self.mode[i]);
-                for (u, z) in u.iter_mut().zip(&points[i]) {
+            for (i, (z, m)) in points.iter().zip(&self.mode).enumerate().skip(j) {
+                let l = self.factor[i * n + j];
+                for (u, z) in u.iter_mut().zip(z) {
                     *u += l * (z - m);
                 }
             }

@@ -537,7 +537,7 @@ impl Swept {
         let (count, entries) = (self.batches, self.table.entries());
         let points = self.table.points();
         let of = points * count;
-        if done.signals.len() % entries.max(1) != 0 || done.signals.len() > of * entries {
+        if !done.signals.len().is_multiple_of(entries.max(1)) || done.signals.len() > of * entries {
             return Err(wrong("the walks to go on from are of another sweep".into()));
         }
         let each = walkers.div_ceil(count as u64);

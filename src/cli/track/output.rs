@@ -113,6 +113,7 @@ impl Output {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use microtome_models::tract::Stop;

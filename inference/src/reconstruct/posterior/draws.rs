@@ -100,6 +100,9 @@ fn right_side(
     Ok(b)
 }
 
+/// A draw and how it was solved.
+type Found = (Vec<f64>, Solved);
+
 impl SampledPosterior {
     /// Solves the mean and draws.
     ///
@@ -156,8 +159,7 @@ impl SampledPosterior {
             }
             Ok(found)
         };
-        let all: Result<Vec<Vec<(Vec<f64>, Solved)>>, ReconstructError> =
-            groups.map(group).collect();
+        let all: Result<Vec<Vec<Found>>, ReconstructError> = groups.map(group).collect();
         let (draws, solved): (Vec<Vec<f64>>, Vec<Solved>) = all?.into_iter().flatten().unzip();
         let n = draws.len() as f64;
         let sd: Vec<f64> = (0..mean.len())

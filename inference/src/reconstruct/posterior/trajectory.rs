@@ -279,7 +279,7 @@ impl<'a> Group<'a> {
     }
 
     /// The images of white coordinates, less the centre, into `x`.
-    fn to_images(&mut self, z: &[Wide<W>]) {
+    fn make_images(&mut self, z: &[Wide<W>]) {
         self.x.copy_from_slice(z);
         scale(&mut self.x, &self.scales);
         self.cosine.inverse(&mut self.x);
@@ -288,7 +288,7 @@ impl<'a> Group<'a> {
 
     /// $-\ln p$ at `z`, and its gradient by `z`.
     fn potential(&mut self, z: &[Wide<W>], g: &mut [Wide<W>]) -> [f64; W] {
-        self.to_images(z);
+        self.make_images(z);
         g.fill([0.0; W]);
         let (matrix, first, second) = (self.of.matrix(), &self.data.first, &self.data.second);
         let data = match self.of.noise() {
@@ -364,7 +364,7 @@ impl<'a> Group<'a> {
     /// Images of the positions, less the centre, into `x`.
     fn show(&mut self) {
         let z = std::mem::replace(&mut self.z, Images::zeros(0));
-        self.to_images(&z);
+        self.make_images(&z);
         self.z = z;
     }
 
