@@ -30,6 +30,7 @@ pub mod log_linear;
 pub mod moving_average;
 pub mod nc_chi;
 pub mod normal;
+pub(crate) mod normal_numbers;
 pub mod philox;
 pub mod plan;
 pub mod pointwise;

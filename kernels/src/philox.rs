@@ -20,15 +20,15 @@
 //! Uniform numbers take 53 bits of two words, low word first. Normal pairs are
 //! those of Box & Muller 1958, doi:10.1214/aoms/1177706645, with a logarithm, sine and
 //! cosine of our own without fused multiply-add: equal to the bit at every SIMD level.
-//! Many normal numbers at once are those of `walk/normal.rs` ([`PhiloxRng::normals`]).
+//! Many normal numbers at once are those of `normal_numbers.rs` ([`PhiloxRng::normals`]).
 //!
 //! Source: Salmon et al. 2011, doi:10.1145/2063384.2063405, section 3.3. Validated
 //! by `known_answers` (the vectors published with Random123) and the tests below.
 
 use crate::lanes::{Lanes, dispatch};
 use crate::log::log_plain;
+use crate::normal_numbers::{Keys, pair, rounds};
 use crate::simd::{Block, LANES, level};
-use crate::walk::normal::{Keys, pair, rounds};
 use rand::TryRng;
 use rand::rand_core::{Infallible, utils::fill_bytes_via_next_word};
 use std::array::from_fn;
@@ -197,7 +197,7 @@ impl PhiloxRng {
     }
 
     /// Fills `out` with standard normal numbers, four a block by the pairs of
-    /// `walk/normal.rs` (relative error 2e-10, largest magnitude 6.76), from the next
+    /// `normal_numbers.rs` (relative error 2e-10, largest magnitude 6.76), from the next
     /// block on. Eight blocks are made at once; numbers of theirs that `out` has no room
     /// for are not used by others.
     pub fn normals(&mut self, out: &mut [f64]) {

@@ -12,6 +12,7 @@ Every row is made with two degrees; the column `change` is their difference, 5e-
 shapes are symmetric about their centre. Lengths in um, times in
 ms, gradients (gamma times gradient) in rad/(ms um). `course` lists duration, gx, gy, gz of steps, or
 `sine n period gap g`: two blocks of n periods of g sin, the second reversed, after a gap; cosine likewise.
+`python3 make_stepped.py SHAPE SIZE DIFFUSIVITY RELAXIVITY COURSE` prints one signal and its change alone.
 Needs numpy, scipy and mpmath (gmpy2 makes it faster); some minutes.
 """
 
@@ -195,5 +196,17 @@ def main():
                 print(f"{shape} {size}: not settled", file=sys.stderr)
 
 
+def one(shape, size, diffusivity, relaxivity, text):
+    d = {"planes": 1, "cylinder": 2, "sphere": 3}[shape]
+    words = text.split()
+    if words[0] in ("sine", "cosine"):
+        course = (words[0], *map(float, words[1:]))
+    else:
+        course = [tuple(map(float, step.split())) for step in text.split(";")]
+    numbers = float(size), float(diffusivity), float(relaxivity)
+    few, value = (signal(shape, *numbers, course, degree) for degree in DEGREES[d])
+    print(f"{value.real:.12f} {abs(value - few):.1e}")
+
+
 if __name__ == "__main__":
-    main()
+    one(*sys.argv[1:]) if sys.argv[1:] else main()

@@ -1,4 +1,4 @@
-"""The coefficients of `kernels/src/walk/normal.rs` and `kernels/src/walk/wall_law.rs`.
+"""The coefficients of `kernels/src/normal_numbers.rs` and `kernels/src/walk/wall_law.rs`.
 
 Chebyshev interpolants, printed as powers, each with its largest relative error. Needs mpmath.
 """

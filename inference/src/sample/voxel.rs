@@ -268,42 +268,37 @@ impl Sampler {
         out.modes = modes::count(&modes);
         posterior.quicken();
         let own = || PhiloxRng::new(seed, row, OWN_STREAM);
+        let posterior = &mut posterior;
+        let mut weighing = Weighing { posterior, modes: &modes, options, importance, indices };
         match options.method {
             SampleMethod::Laplace => {
-                normal(&mut posterior, &modes[0].laplace, options, &mut own(), &mut out);
+                normal(weighing.posterior, &modes[0].laplace, options, &mut own(), &mut out);
             }
             SampleMethod::Psis => {
-                let mut weighing = Weighing {
-                    posterior: &mut posterior,
-                    modes: &modes,
-                    options,
-                    importance,
-                    indices,
-                };
                 weighing.psis(&mut own(), &mut out);
                 let is_reliable = out.weights.is_some_and(|w| w.is_reliable());
                 out.status = if is_reliable { Status::Converged } else { Status::NotMixed };
             }
             SampleMethod::Auto if out.modes == 1 => {
                 let mut along = PhiloxRng::at_step(seed, RIDGE_STEP, row, OWN_STREAM);
-                let mut weighing = Weighing {
-                    posterior: &mut posterior,
-                    modes: &modes,
-                    options,
-                    importance,
-                    indices,
-                };
                 let is_done = weighing.auto(&model, open, [&mut own(), &mut along], &mut out)
                     && out.weights.is_some_and(|w| w.is_reliable())
                     && !has_corners(&model, &out.values, out.width);
                 if is_done {
                     out.status = Status::Converged;
                 } else {
-                    chains(&mut posterior, &modes, &model, &options.nuts, (seed, row), &mut out);
+                    chains(
+                        weighing.posterior,
+                        &modes,
+                        &model,
+                        &options.nuts,
+                        (seed, row),
+                        &mut out,
+                    );
                 }
             }
             SampleMethod::Auto | SampleMethod::Nuts => {
-                chains(&mut posterior, &modes, &model, &options.nuts, (seed, row), &mut out);
+                chains(weighing.posterior, &modes, &model, &options.nuts, (seed, row), &mut out);
             }
         }
         out

@@ -42,13 +42,13 @@
 
 use super::driver::{add_moments, add_positions, angle, choice, escapes, starts, turn};
 use super::dual::{Dual, Number};
-use super::normal::{GROUP, Items, Keys, NORMALS, STEPS, normals};
 use super::protocol::Reading;
 use super::tally::{SLOPES, Tally};
 use super::wall::{Step, Walls};
 use super::wall_law::Reach;
 use super::{Shape, Walk};
 use crate::lanes::Lanes;
+use crate::normal_numbers::{GROUP, Items, Keys, NORMALS, STEPS, normals};
 use crate::simd::{self, Block, LANES};
 
 /// What derivatives need besides a walk.

@@ -6,7 +6,6 @@ use super::axon::AxonScene;
 use super::derivative::{self, Slopes};
 use super::ellipsoid::{Capped, Ellipsoid};
 use super::mesh::MeshScene;
-use super::normal::{GROUP, Items, Keys, NORMALS, STEPS, normals};
 use super::protocol::{Protocol, Reading};
 use super::rounds::RoundScene;
 use super::scene::Scattered;
@@ -15,6 +14,7 @@ use super::wall::{Free, Plates, Round, Step, Walls};
 use super::wall_law::Reach;
 use super::{Shape, Walk};
 use crate::lanes::{Lanes, dispatch, horner};
+use crate::normal_numbers::{GROUP, Items, Keys, NORMALS, STEPS, normals};
 use crate::philox::{Philox, uniform_pair};
 use crate::simd::{self, Block, LANES, SimdLevel};
 use rayon::prelude::*;
@@ -505,7 +505,7 @@ pub(super) fn turn<L: Lanes>(phase: L) -> [L; 2] {
     let x = rest.mul(L::splat(std::f64::consts::FRAC_PI_2));
     let z = x.mul(x);
     let (mut s, mut c) =
-        (x.mul(horner(&super::normal::SINE, z)), horner(&super::normal::COSINE, z));
+        (x.mul(horner(&crate::normal_numbers::SINE, z)), horner(&crate::normal_numbers::COSINE, z));
     for _ in 0..2 {
         let twice = s.add(s);
         let doubled = twice.mul(c);

@@ -41,7 +41,6 @@ mod ellipsoid;
 mod medium;
 mod mesh;
 mod nearest;
-pub(crate) mod normal;
 mod packing;
 mod protocol;
 mod rounds;

@@ -1,6 +1,7 @@
-//! Standard normal numbers of eight walkers at once, from the Philox of `philox.rs`.
+//! Standard normal numbers of eight counters at once, from the Philox of `philox.rs`: those of
+//! eight walkers, or of eight blocks of one generator.
 //!
-//! A group of [`GROUP`] steps takes three blocks a walker: key = seed, counter = (draw 0
+//! A group of [`GROUP`] steps of a walk takes three blocks a walker: key = seed, counter = (draw 0
 //! to 2, group, walker, [`STEPS`]). Two words $w_0, w_1$ make a pair by Box & Muller 1958,
 //! doi:10.1214/aoms/1177706645:
 //!
