@@ -4,23 +4,17 @@
 //!
 //! An iteration is a pass of SART with relaxation $\beta$ and the bounds, which move the image
 //! by $d_p$, then `tv_iterations` steps of descent of length $h$, which move it by $d_g$. At
-//! first $h = \alpha d_p$; afterwards $h \leftarrow 0.8\,h$ and $\beta \leftarrow 0.8\,\beta$ whenever
-//! $d_g > 0.95\,d_p$ while $\|y-Ax\|_W > \epsilon$, and $\beta \leftarrow 0.995\,\beta$ always. The
-//! residual is that of the image before the descent.
-//!
-//! Sidky & Pan shorten $h$ alone, by 0.95. With noise the passes of SART, view by view, do not settle
-//! however small $h$ is: the views contradict each other, the residual stays above
-//! $\epsilon$, and with less and less descent the image becomes that cycle's. A pass with a
-//! smaller $\beta$ moves nearer to what all views say, so both are shortened together.
-//! docs/validation.md ("CT quality") has both rules.
+//! first $h = \alpha d_p$; afterwards $h \leftarrow 0.95\,h$ whenever $d_g > 0.95\,d_p$ while
+//! $\|y-Ax\|_W > \epsilon$, and $\beta \leftarrow 0.995\,\beta$. The residual is that of the
+//! image before the descent.
 //!
 //! | symbol | unit | |
 //! |---|---|---|
 //! | $\epsilon$ | as $\|y\|_W$ | what the data may be missed by: `data_tolerance`, else $\sqrt m$ with weights, else $\hat\sigma\sqrt m$ of the noise found in the projections |
 //! | $\alpha$ | 1 | `tv_step`, 0.02 (see `tv_pocs.rs`) |
 //!
-//! Source: Sidky & Pan 2008, doi:10.1088/0031-9155/53/17/021 (pseudo-code of section 2.3; other
-//! constants). Validated by `pocs_methods_lower_the_variation` in
+//! Source: Sidky & Pan 2008, doi:10.1088/0031-9155/53/17/021 (pseudo-code of section 2.3 and
+//! its constants). Validated by `pocs_methods_lower_the_variation` in
 //! `inference/tests/suite/reconstruct/`.
 
 use super::block_pass::BlockPass;
@@ -32,9 +26,9 @@ use super::{Method, Problem, ReconstructError, Settings, StateVisitor, Step};
 use microtome_kernels::ray::Real;
 use microtome_kernels::variation::total_variation;
 
-/// $d_g/d_p$ above which pass and descent are shortened, and by what.
+/// $d_g/d_p$ above which the descent is shortened, and by what.
 const LARGEST_RATIO: f64 = 0.95;
-const SHORTER: f64 = 0.8;
+const SHORTER: f64 = 0.95;
 /// Factor of the relaxation after a pass.
 const RELAXATION_FACTOR: f64 = 0.995;
 
@@ -93,16 +87,15 @@ impl<T: Real> Method<T> for AsdPocs<T> {
         if self.adaptive && self.numbers[2] < 0.0 {
             self.numbers[2] = self.descent.edge(&self.x);
         }
-        let [_, step, edge] = self.numbers;
+        let [beta, step, edge] = self.numbers;
         self.before.copy_from_slice(&self.x);
         let edge = self.adaptive.then_some(edge);
         self.descent.descend(&mut self.x, self.settings.tv_iterations, step, edge);
         let by_descent = distance(&self.x, &self.before);
         if by_descent > LARGEST_RATIO * by_data && residual_norm > self.tolerance {
-            self.numbers[0] *= SHORTER;
             self.numbers[1] *= SHORTER;
         }
-        self.numbers[0] *= self.settings.relaxation_factor.unwrap_or(RELAXATION_FACTOR);
+        self.numbers[0] = beta * self.settings.relaxation_factor.unwrap_or(RELAXATION_FACTOR);
         problem.clip(&mut self.x);
         let objective = total_variation(self.descent.lattice(), &self.x);
         Ok(Step { residual_norm, objective, step })
