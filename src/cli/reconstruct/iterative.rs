@@ -361,7 +361,6 @@ fn compute<T: Stored>(job: &Job<'_>, method: Algorithm, y: Values) -> anyhow::Re
     Ok(Outcome::Done)
 }
 
-/// The deviation of the model that is asked for; nothing where it is to be found.
 /// Weights that are no inverse variances make a weight of the variation that is as wrong; what
 /// neighbouring pixels differ by tells. Edges and errors of single pixels are noise there, too, so that
 /// a factor of 2 says nothing.
@@ -375,6 +374,7 @@ fn warn_of_scale(found: f64) {
     }
 }
 
+/// The deviation of the model that is asked for; nothing where it is to be found.
 fn model_deviation_of(flag: Option<&str>, method: Algorithm) -> anyhow::Result<Option<f64>> {
     match flag {
         None => Ok((!method.takes_tv_weight()).then_some(0.0)),
