@@ -6,7 +6,8 @@ use microtome_kernels::simd::{self, SimdLevel};
 use microtome_kernels::sphere_series::{count, pull_back, value};
 use microtome_kernels::streamline::{
     ArcMean, ArcRule, AxisTable, BootstrapRule, Chance, ClosestRule, Cotangent, Differentiable,
-    Flag, Functions, Heading, Integrator, Lattice, Limits, Linear, MassRule, PeakRule, Peaks,
+    DiscreteRule,
+    Flag, Functions, Heading, Integrator, Lattice, Limits, Line, Linear, MassRule, PeakRule, Peaks,
     Redraw, Region, Regions, Resampling, Rule, Scratch, Seed, Starts, State, StickRule, Stop,
     Survival, Vec3, path, reverse, tangent, track,
 };
@@ -593,9 +594,127 @@ fn regions_stop_and_exclude() {
     assert_eq!(run(vec![mask(0..5, Flag::Domain)], plain).tried, 0);
     plain.steps = 7;
     let short = run(vec![], plain);
-    assert_eq!((short.lines[0].points.len(), short.lines[0].stops[1]), (8, Stop::Length));
+    assert_eq!((short.lines[0].points.len(), short.lines[0].stops), (8, [Stop::Length; 2]));
+    // The halves share the length; what one leaves is the other's.
+    let ends = |line: &Line| [line.points[0][0], line.points[line.points.len() - 1][0]];
+    let [low, high] = {
+        let [a, b] = ends(&short.lines[0]);
+        [a.min(b), a.max(b)]
+    };
+    assert!((low, high) == (16.0, 23.0) || (low, high) == (17.0, 24.0));
+    let near = run(vec![mask(18..40, Flag::Domain)], plain);
+    let [a, b] = ends(&near.lines[0]);
+    assert_eq!((a.min(b), a.max(b)), (18.0, 25.0));
     plain.fewest = 8;
     assert_eq!((run(vec![], plain).lines.len(), run(vec![], plain).short), (0, 1));
+}
+
+#[test]
+fn discrete_peaks_are_interpolated() {
+    // Along x: signs change from voxel to voxel, the axis turns in the plane; across it a weaker peak
+    // along z; the last voxels have none.
+    let turn = |i: usize| 0.2 * i as f64;
+    let mut values = Vec::new();
+    for voxel in 0..4 * 8 {
+        let i = voxel % 8;
+        let (s, c) = turn(i).sin_cos();
+        let sign = if i % 2 == 0 { 1.0 } else { -1.0 };
+        let amplitude = if i < 6 { [0.9, 0.4] } else { [0.0, 0.0] };
+        values.extend([sign * c, sign * s, 0.0, amplitude[0], 0.0, 0.0, -1.0, amplitude[1]]);
+    }
+    let identity = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
+    let field = Lattice::new([8, 2, 2], 8, values, identity).unwrap();
+    let rule = DiscreteRule { field: &field, threshold: 0.1, cos_angle: 0.5, total_weight: 0.5 };
+    let (mut scratch, mut chance) = (Scratch::default(), Chance::new(1, 0, 0, false));
+    let mut at = |x, previous| rule.heading::<false>(x, previous, &mut chance, &mut scratch);
+    // A quarter of the way: the weighted sum of the axes with the sign of the last direction.
+    let [a, b] = [1, 2].map(|i| [turn(i).cos(), turn(i).sin(), 0.0]);
+    let sum = [0, 1, 2].map(|i| 0.75 * a[i] + 0.25 * b[i]);
+    let wanted = sum.map(|v| v / norm(sum));
+    for sign in [1.0, -1.0] {
+        let found = at([1.25, 0.4, 0.7], [sign, 0.0, 0.1]).unwrap();
+        assert!(apart(found.direction, wanted.map(|v| sign * v)) < 1e-14);
+        assert!((found.amplitude - 0.9).abs() < 1e-14);
+    }
+    let up = at([1.25, 0.4, 0.7], [0.1, 0.0, 1.0]).unwrap();
+    assert!(apart(up.direction, [0.0, 0.0, 1.0]) < 1e-14 && (up.amplitude - 0.4).abs() < 1e-14);
+    // Half of the weight must have a direction.
+    assert!(at([5.45, 0.0, 0.0], [0.5, 0.8, 0.0]).is_ok());
+    assert_eq!(at([5.55, 0.0, 0.0], [0.5, 0.8, 0.0]), Err(Stop::Threshold));
+    assert_eq!(at([1.0, 0.0, 0.0], [0.2_f64.sin(), -0.2_f64.cos(), 0.0]), Err(Stop::Angle));
+    assert_eq!(at([9.0, 0.0, 0.0], A), Err(Stop::Outside));
+    let strict = DiscreteRule { threshold: 0.5, ..rule.clone() };
+    let mut starts = Vec::new();
+    rule.starts::<false>([1.3, 0.2, 0.2], &mut scratch, &mut starts);
+    assert_eq!(starts.iter().map(|h| h.amplitude).collect::<Vec<_>>(), [0.9, 0.4]);
+    strict.starts::<false>([1.3, 0.2, 0.2], &mut scratch, &mut starts);
+    assert_eq!(starts.len(), 1);
+}
+
+/// Axes have no sign: where the longest length cuts streamlines, they reach as far one way as the other.
+#[test]
+fn streamlines_do_not_lean() {
+    struct Straight;
+    impl Rule for Straight {
+        fn starts<const FMA: bool>(&self, _: Vec3, _: &mut Scratch, out: &mut Vec<Heading>) {
+            *out = vec![Heading { direction: A, amplitude: 1.0 }];
+        }
+        fn heading<const FMA: bool>(
+            &self,
+            _: Vec3,
+            previous: Vec3,
+            _: &mut Chance,
+            _: &mut Scratch,
+        ) -> Result<Heading, Stop> {
+            Ok(Heading { direction: previous, amplitude: 1.0 })
+        }
+    }
+    const N: usize = 4000;
+    let circle = Flow { w: 1.0, c: 0.0 };
+    let start = [12.0, 16.0, 3.0];
+    let seeds = |direction| -> Vec<Seed> {
+        (0..N).map(|n| Seed { x: start, number: n as u64, direction }).collect()
+    };
+    let run = |turning: bool, limits: &Limits, direction| {
+        let (regions, seeds) = (Regions::default(), seeds(direction));
+        let all = Starts::All(4);
+        if turning {
+            track(level(), &circle, limits, &regions, &seeds, all, 3, 0)
+        } else {
+            track(level(), &Straight, limits, &regions, &seeds, all, 3, 0)
+        }
+    };
+    for turning in [false, true] {
+        let axis = if turning { circle.at(start) } else { A };
+        // Where the middle of a line lies along the axis; the mean in standard errors.
+        let leans = |limits: &Limits, direction| -> Vec<f64> {
+            let tracks = run(turning, limits, direction);
+            assert_eq!((tracks.lines.len(), tracks.steps), (N, N as u64 * 31));
+            let along = |line: &Line| {
+                assert_eq!((line.points.len(), line.stops), (32, [Stop::Length; 2]));
+                let next = line.points[(line.seed + 1).min(31)];
+                let before = line.points[line.seed.saturating_sub(1)];
+                let ahead = (0..3).map(|i| (next[i] - before[i]) * axis[i]).sum::<f64>() > 0.0;
+                let lean = 31.0 - 2.0 * line.seed as f64;
+                if ahead { lean } else { -lean }
+            };
+            tracks.lines.iter().map(along).collect()
+        };
+        let mut limits = limits(0.1, Integrator::RungeKutta);
+        limits.steps = 31;
+        for both in [true, false] {
+            limits.both = both;
+            let far = if both { 1.0 } else { 31.0 };
+            let found = leans(&limits, None);
+            assert!(found.iter().all(|l| l.abs() == far));
+            let error = far / (N as f64).sqrt();
+            let mean = found.iter().sum::<f64>() / N as f64;
+            assert!(mean.abs() < 4.0 * error && mean != 0.0, "{turning} {both}: {mean} +- {error}");
+        }
+        // A direction that is given is gone first.
+        let back = axis.map(|v| -v);
+        assert!(leans(&limits, Some(back)).iter().all(|l| *l == -31.0));
+    }
 }
 
 #[test]

@@ -274,6 +274,25 @@ fn orientation_functions_peak_along_the_fibre() {
     }
 }
 
+/// The generalised FA of an orientation function is that of its values on the sphere.
+#[test]
+fn generalised_anisotropy_is_that_of_the_values() {
+    let acquisition = acquisition();
+    let axes = half_sphere(20_000);
+    for model in [OrientationModel::SolidAngle, OrientationModel::Probability] {
+        let functions = OrientationFunctions::new(&acquisition, model, 4, 0.006, 1.0).unwrap();
+        let mut terms = Vec::new();
+        functions.terms(&signals(&acquisition, [0.6, 0.0, 0.8]), &mut terms);
+        let values: Vec<f64> =
+            axes.iter().map(|n| microtome_kernels::sphere_series::value(4, &terms, *n)).collect();
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let square = values.iter().map(|v| v * v).sum::<f64>();
+        let spread = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
+        let found = functions.anisotropy(&terms);
+        assert!((found - (spread / square).sqrt()).abs() < 1e-3 && found > 0.05, "{found}");
+    }
+}
+
 #[test]
 fn the_hat_matrix_projects() {
     let functions =

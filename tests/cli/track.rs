@@ -265,8 +265,18 @@ fn fields_of_signals_follow_the_fibre() {
     };
     assert!(count(0.7) >= 35);
     assert_eq!(count(0.85), 0);
+    // The same of the GFA of functions.
+    for model in ["csa", "opdt", "csd"] {
+        let count = |x: f64| {
+            let line = format!("--rule peak --model-odf {model} --gfa-threshold {x}");
+            track(&line).exits(0).json()["streamlines"].as_u64().unwrap()
+        };
+        assert!(count(0.1) >= 35, "{model}");
+        assert_eq!(count(0.999), 0, "{model}");
+    }
     for (flags, word) in [
         ("--rule tensor --model-odf csa", "--model-odf"),
+        ("--rule tensor --gfa-threshold 0.3", "--fa-threshold"),
         ("--rule bootstrap --model-odf csd", "csa or opdt"),
         ("--rule peak", "--model-odf"),
         ("--rule peak --model-odf csd --response missing.toml", "missing.toml"),
@@ -478,4 +488,65 @@ fn the_report_shows_streamlines() {
     assert_eq!(page.matches("class=\"map\"").count(), 6);
     let again = bench.run(line).exits(1);
     assert!(again.stderr.contains("page.html") && again.stderr.contains("--overwrite"));
+}
+
+/// Peaks of files: signs that change, an order that does, a second peak, voxels without any.
+#[test]
+fn discrete_peaks_are_followed_in_either_frame() {
+    let bench = Bench::new();
+    mask(&bench, "seeds.nii.gz", ring);
+    let geometry = ImageGeometry::new(DIMS, AFFINE);
+    for voxel in [false, true] {
+        let name = if voxel { "voxel.nii.gz" } else { "world.nii.gz" };
+        let mut image = MapWriter::create(&bench.path(name), &geometry, 6).unwrap();
+        for n in 0..geometry.n_voxels() {
+            let x = world(geometry.ijk(n).map(f64::from));
+            let (dx, dy) = (x[0] - CENTRE[0], x[1] - CENTRE[1]);
+            let (r, sign) = (dx.hypot(dy).max(1e-6), if n % 3 == 0 { -0.8 } else { 0.8 });
+            let d = [-dy / r * sign, dx / r * sign, 0.0];
+            let d =
+                if voxel { [-0.8 * d[0] - 0.6 * d[1], -0.6 * d[0] + 0.8 * d[1], d[2]] } else { d };
+            let none = f64::from(f32::NAN);
+            let other = if n % 2 == 0 { [0.0, 0.0, 0.5] } else { [none; 3] };
+            let [a, b] = if n % 5 == 0 { [other, d] } else { [d, other] };
+            image.push(n as i64, &[a[0], a[1], a[2], b[0], b[1], b[2]]).unwrap();
+        }
+        image.finish().unwrap();
+    }
+    let line = |flags: &str| {
+        format!(
+            "track --seeds seeds.nii.gz --n-seeds 60 --rule closest --integrator rk4 --step-mm 0.5 \
+             --min-length-mm 5 --max-length-mm 20 --seed-directions largest --out out.trx --overwrite --json {flags}"
+        )
+    };
+    let mut found = Vec::new();
+    for flags in ["--peaks world.nii.gz", "--peaks voxel.nii.gz --frame voxel"] {
+        let json = bench.run(&line(flags)).exits(0).json();
+        let tracts = read_tracts(&bench.path("out.trx")).unwrap();
+        assert!(json["streamlines"].as_u64().unwrap() >= 55, "{flags}: {json}");
+        for i in 0..tracts.n_streamlines() {
+            let radius =
+                |x: &[f32; 3]| (f64::from(x[0]) - CENTRE[0]).hypot(f64::from(x[1]) - CENTRE[1]);
+            let points = tracts.streamline(i);
+            let drift = points.iter().map(|x| (radius(x) - radius(&points[0])).abs());
+            let drift = drift.fold(0.0, f64::max);
+            assert!(drift < 0.3, "{flags}: {drift}");
+        }
+        assert!(tracts.per_point["amplitude"].values.iter().all(|a| (a - 0.8).abs() < 1e-5));
+        found.push(tracts.points);
+    }
+    let far = found[0].iter().zip(&found[1]).map(|(a, b)| (0..3).map(|i| (a[i] - b[i]).abs()));
+    assert!(far.flatten().all(|d| d < 1e-3) && found[0].len() == found[1].len());
+    mask(&bench, "flat.nii.gz", |_| true);
+    for (flags, word) in [
+        ("--peaks flat.nii.gz", "three numbers each"),
+        ("--peaks world.nii.gz --interpolation cubic", "--interpolation"),
+        ("--peaks world.nii.gz --gfa-threshold 0.2", "--gfa-threshold"),
+        ("--peaks world.nii.gz --fod world.nii.gz", "give one"),
+    ] {
+        let ended = bench.run(&line(flags)).exits(1);
+        assert!(ended.stderr.contains(word), "{flags}: {}", ended.stderr);
+    }
+    let ended = bench.run(&line("--peaks world.nii.gz").replace("closest", "ptt")).exits(1);
+    assert!(ended.stderr.contains("--rule closest"), "{}", ended.stderr);
 }

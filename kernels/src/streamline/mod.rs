@@ -17,6 +17,7 @@
 //! | `axes` | directions of the sphere in patches; values and peaks there |
 //! | `closest`, `mass` | the peak nearest to the last direction; a draw from the cone about it |
 //! | `arc` | draws of circular arcs: second-order integration, parallel transport |
+//! | `discrete` | vectors in voxels |
 //! | `sticks` | posterior draws of sticks |
 //! | `bootstrap` | resampled residuals of measured signals |
 //! | `march` | steps of Euler, midpoint and Runge-Kutta; both halves; many streamlines |
@@ -31,6 +32,7 @@ mod arc;
 mod axes;
 mod bootstrap;
 mod closest;
+mod discrete;
 mod functions;
 mod lattice;
 mod march;
@@ -44,6 +46,7 @@ pub use arc::{ArcMean, ArcRule};
 pub use axes::AxisTable;
 pub use bootstrap::{BootstrapRule, Resampling};
 pub use closest::ClosestRule;
+pub use discrete::{DiscreteRule, PEAK_WIDTH};
 pub use functions::{Functions, Peaks};
 pub use lattice::{Interpolation, Lattice, Number};
 pub use march::{Integrator, Limits, Line, Seed, Starts, Tracks, path, track};

@@ -22,8 +22,10 @@
 
 use super::{FieldError, OrientationField, Placement};
 use crate::acquisition::Acquisition;
-use crate::spherical_harmonics::{SphericalHarmonics, harmonic_count, harmonic_index, orders};
-use microtome_kernels::dense::{cholesky, cholesky_solve};
+use crate::spherical_harmonics::{
+    SphericalHarmonics, anisotropy_index, harmonic_count, harmonic_index, orders,
+};
+use microtome_kernels::dense::{cholesky, cholesky_solve, invert};
 use microtome_kernels::streamline::{Lattice, Resampling};
 use std::f64::consts::PI;
 
@@ -85,6 +87,8 @@ pub struct OrientationFunctions {
     b0: Vec<usize>,
     weighted: Vec<usize>,
     resampling: Resampling,
+    /// Harmonic coefficients of terms, `[coefficient][term]`.
+    harmonics_from_terms: Vec<f64>,
 }
 
 /// $P_l(0)$ of even l.
@@ -174,6 +178,19 @@ impl OrientationFunctions {
             // minus delta_b, whose Laplacian is -l(l+1).
             OrientationModel::Probability => (collect(&|l| 4.0 * at_equator(l)), collect(&laplace)),
         };
+        // Terms are a linear map of the coefficients.
+        let mut own = vec![0.0; count];
+        let mut map = vec![0.0; count * count];
+        for k in 0..count {
+            own.fill(0.0);
+            own[k] = 1.0;
+            let mut column = vec![0.0; terms];
+            harmonics.collect_terms(&own, &mut column);
+            for (t, v) in column[..count].iter().enumerate() {
+                map[t * count + k] = *v;
+            }
+        }
+        let harmonics_from_terms = invert(&map, count).ok_or_else(singular)?;
         let solid_angle = model == OrientationModel::SolidAngle;
         let resampling = Resampling {
             measurements: n,
@@ -185,7 +202,7 @@ impl OrientationFunctions {
             solid_angle,
             lowest,
         };
-        Ok(Self { order, b0, weighted, resampling })
+        Ok(Self { order, b0, weighted, resampling, harmonics_from_terms })
     }
 
     /// Order of the functions.
@@ -212,6 +229,15 @@ impl OrientationFunctions {
         if !(b0.is_finite() && b0 > 0.0 && out.iter().all(|t| t.is_finite())) {
             out.fill(0.0);
         }
+    }
+
+    /// The generalised FA of a function, from its terms: $\sqrt{1 - c_{00}^2/\sum c_{lm}^2}$.
+    pub fn anisotropy(&self, terms: &[f64]) -> f64 {
+        let count = harmonic_count(self.order);
+        let rows = self.harmonics_from_terms.chunks_exact(count);
+        let own: Vec<f64> =
+            rows.map(|row| row.iter().zip(terms).map(|(m, t)| m * t).sum()).collect();
+        anisotropy_index(&own)
     }
 
     /// The functions of all voxels, from their terms one voxel after the other (i fastest).
