@@ -1,16 +1,16 @@
 """Scores of the rules of `microtome track` on the phantoms, beside MRtrix from as many seeds.
 
-python3 benches/validation/tracking_table.py MICROTOME DATA isbi2013 [SEEDS...]
-python3 benches/validation/tracking_table.py MICROTOME DATA phantoms [TCKGEN]
+python3 benches/validation/tracking_table.py MICROTOME DATA isbi2013 [--seeds 3000 10000] [--tckgen TCKGEN]
+python3 benches/validation/tracking_table.py MICROTOME DATA phantoms [--tckgen TCKGEN]
 
 DATA is ../shared/data/tract. `isbi2013` makes FODs (response, fit --model csd), then runs every line of RULES from
-every number of SEEDS (3,000 and 10,000). `phantoms` takes the FODs of MRtrix beside the other phantoms, 1,500 seeds, and
-runs tckgen's iFOD2 and SD_STREAM (defaults, as in ../shared/reference/tract/README.md) on the same FODs where TCKGEN
-is given. Scores: tracking.py. Needs nibabel, scipy.
+as many seeds. `phantoms` takes the FODs of MRtrix beside the other phantoms and 1,500 seeds. Where TCKGEN is given (MRtrix
+3.0.3, Debian: mrtrix3) its iFOD2 and SD_STREAM run on the same FODs, with their defaults and `-mask`, as in
+../shared/reference/tract/README.md. Scores: tracking.py. Needs nibabel, scipy.
 """
 
+import argparse
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -58,7 +58,15 @@ def quarter(data, out):
     nib.save(nib.Nifti1Image(inside.astype(np.uint8), image.affine), out)
 
 
-def isbi(program, data, seeds, folder):
+def mrtrix(tckgen, data, fod, seeds, out):
+    """Scores of MRtrix's rules by name."""
+    for name in ("iFOD2", "SD_STREAM") if tckgen else ():
+        line = f"-algorithm {name} -seed_image {data}/mask.nii.gz -mask {data}/mask.nii.gz -seeds {seeds} -select 0"
+        subprocess.run([tckgen, fod, out, *line.split(), "-nthreads", "1", "-force", "-quiet"], check=True)
+        yield f"MRtrix {name}", score(data, out)
+
+
+def isbi(program, data, seeds, tckgen, folder):
     gradients = f"--dwi {data}/dwi.nii.gz --bval {data}/dwi.bval --bvec {data}/dwi.bvec --mask {data}/mask.nii.gz --quiet"
     response = f"response {gradients} --out {folder}/response.toml"
     fit = f"fit --model csd --response {folder}/response.toml {gradients} --out {folder}/csd"
@@ -78,6 +86,8 @@ def isbi(program, data, seeds, folder):
                 head(found)
             first = False
             row(f"{name}, {mask}", n, found)
+        for name, found in mrtrix(tckgen, data, folder / "csd/fod.nii.gz", n, folder / "theirs.tck"):
+            row(f"{name}, half", n, found)
 
 
 def phantoms(program, data, tckgen, folder):
@@ -93,21 +103,24 @@ def phantoms(program, data, tckgen, folder):
                 head(found)
             first = False
             row(f"{phantom}: {name}", 1500, found)
-        for name in ("iFOD2", "SD_STREAM") if tckgen else ():
-            out = folder / "theirs.tck"
-            line = f"-algorithm {name} -seed_image {here}/mask.nii.gz -mask {here}/mask.nii.gz -seeds 1500 -select 0 -nthreads 1 -force -quiet"
-            subprocess.run([tckgen, here / "fod.nii.gz", out, *line.split()], check=True)
-            row(f"{phantom}: {name} of MRtrix", 1500, score(here, out))
+        for name, found in mrtrix(tckgen, here, here / "fod.nii.gz", 1500, folder / "theirs.tck"):
+            row(f"{phantom}: {name}", 1500, found)
 
 
 def main():
-    program, data, what, *more = sys.argv[1:]
-    program, data = str(Path(program).resolve()), Path(data).resolve()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("what", choices=["isbi2013", "phantoms"])
+    parser.add_argument("--seeds", nargs="+", default=["3000", "10000"])
+    parser.add_argument("--tckgen")
+    given = parser.parse_args()
+    program, data = str(Path(given.program).resolve()), given.data.resolve()
     with tempfile.TemporaryDirectory() as folder:
-        if what == "isbi2013":
-            isbi(program, data / what, more or ["3000", "10000"], Path(folder))
+        if given.what == "isbi2013":
+            isbi(program, data / given.what, given.seeds, given.tckgen, Path(folder))
         else:
-            phantoms(program, data, more[0] if more else None, Path(folder))
+            phantoms(program, data, given.tckgen, Path(folder))
 
 
 if __name__ == "__main__":

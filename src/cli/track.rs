@@ -306,8 +306,8 @@ impl TrackArgs {
         let followed = self.field(seed_mask.as_ref().map(|m| &m.geometry))?;
         let Followed { field, geometry, anisotropic } = &followed;
         let spec = self.spec(self.rule()?, geometry)?;
-        let seeding = self.seeding(seed_mask.as_ref())?;
-        let mut regions = self.regions(field.placement())?;
+        let seeding = self.seeding(seed_mask.as_ref(), geometry)?;
+        let mut regions = self.regions(field.placement(), geometry)?;
         if let Some(inside) = anisotropic {
             let (shape, flag, inside) = (geometry.dims, Flag::Domain, inside.clone());
             let voxel_from_field = field
@@ -524,6 +524,17 @@ impl TrackArgs {
                 say::number(spec.min_length_mm),
                 say::duration(wall),
             ));
+        }
+        if *streamlines == 0 && plan.shard.is_none() {
+            let why = match (tried, short, rejected) {
+                (0, ..) => {
+                    "no seed has a direction: is the field above --threshold there, and in --mask?"
+                }
+                (_, 0, _) => "all were dropped by --include and --exclude",
+                (_, _, 0) => "all were shorter than --min-length-mm",
+                _ => "all were too short or dropped by masks",
+            };
+            say::note(&format!("warning: no streamlines; {why}"));
         }
     }
 }

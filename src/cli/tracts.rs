@@ -57,7 +57,10 @@ impl TractsArgs {
         }
         let format = TractFormat::of(out)?;
         if tracts.geometry.is_none() && matches!(format, TractFormat::Trx | TractFormat::Trk) {
-            bail!("the format names a grid, which {} has not; give --grid IMAGE", self.file.display());
+            bail!(
+                "the format names a grid, which {} has not; give --grid IMAGE",
+                self.file.display()
+            );
         }
         Ok(write_tracts(out, tracts)?)
     }

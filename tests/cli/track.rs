@@ -245,6 +245,8 @@ fn fields_of_signals_follow_the_fibre() {
         "--rule closest --model-odf csa",
         "--rule peak --model-odf opdt",
         "--rule bootstrap --model-odf csa",
+        "--rule closest --model-odf opdt --interpolation cubic",
+        "--rule bootstrap --model-odf opdt --interpolation cubic",
     ] {
         let json = track(flags).exits(0).json();
         let tracts = read_tracts(&bench.path("out.trx")).unwrap();
@@ -421,6 +423,47 @@ fn masks_include_exclude_and_stop() {
     assert!(read_tracts(&bench.path("out.tck")).unwrap().points.len() * 2 < before);
 }
 
+/// Images and points that are of no use: elsewhere, cut short, without an inverse, gigantic, not finite.
+fn damaged(bench: &Bench) {
+    let mut affine = AFFINE;
+    affine[2][3] += 5000.0;
+    let far = ImageGeometry::new(DIMS, affine);
+    let mut image = MapWriter::create(&bench.path("far.nii.gz"), &far, 1).unwrap();
+    (0..far.n_voxels()).for_each(|n| image.push(n as i64, &[1.0]).unwrap());
+    image.finish().unwrap();
+    bench.put("far.csv", "x,y,z\n900,900,900\n-800,0,0\n");
+    bench.put("mixed.csv", format!("x,y,z\n900,900,900\n{},{},11\n", CENTRE[0] + 9.0, CENTRE[1]));
+    let geometry = ImageGeometry::new(DIMS, AFFINE);
+    for (name, part) in [("nowhere.nii.gz", 1), ("holes.nii.gz", 7)] {
+        let mut image =
+            MapWriter::create(&bench.path(name), &geometry, harmonic_count(LMAX)).unwrap();
+        for n in 0..geometry.n_voxels() {
+            let mut own = lobe([0.0, 0.6, 0.8]);
+            if n % part == 0 {
+                own[3] = f64::NAN;
+            }
+            image.push(n as i64, &own).unwrap();
+        }
+        image.finish().unwrap();
+    }
+    let whole = bench.read("fod.nii.gz");
+    std::fs::write(bench.path("cut.nii.gz"), &whole[..whole.len() / 2]).unwrap();
+    let mut plain =
+        MapWriter::create(&bench.path("plain.nii"), &geometry, harmonic_count(LMAX)).unwrap();
+    (0..geometry.n_voxels()).for_each(|n| plain.push(n as i64, &lobe([0.0, 0.6, 0.8])).unwrap());
+    plain.finish().unwrap();
+    // NIfTI-1: dimensions are the 16-bit numbers from byte 40, the rows of the affine those from 280.
+    let plain = bench.read("plain.nii");
+    let mut flat = plain.clone();
+    flat.copy_within(280..296, 296);
+    std::fs::write(bench.path("flat.nii"), &flat).unwrap();
+    let mut huge = plain;
+    for at in [42, 44, 46] {
+        huge[at..at + 2].copy_from_slice(&i16::MAX.to_le_bytes());
+    }
+    std::fs::write(bench.path("huge.nii"), &huge).unwrap();
+}
+
 #[test]
 fn wrong_input_of_track_is_named() {
     let bench = Bench::new();
@@ -433,6 +476,7 @@ fn wrong_input_of_track_is_named() {
         image.push(n as i64, &[1.0; 7]).unwrap();
     }
     image.finish().unwrap();
+    damaged(&bench);
     let good = "--fod fod.nii.gz --basis mrtrix3 --seeds seeds.nii.gz --rule peak --out out.trx";
     for (flags, word) in [
         ("--basis mrtrix3 --seeds seeds.nii.gz --rule peak --out out.trx".to_string(), "--fod"),
@@ -446,6 +490,16 @@ fn wrong_input_of_track_is_named() {
         (good.replace("fod.nii.gz", "seven.nii.gz"), "7 coefficients"),
         (good.replace("seeds.nii.gz", "empty.nii.gz"), "empty.nii.gz"),
         (good.replace("seeds.nii.gz", "fod.nii.gz"), "15 volumes"),
+        (good.replace("fod.nii.gz", "seeds.nii.gz"), "no directions"),
+        (good.replace("fod.nii.gz", "nowhere.nii.gz"), "not finite"),
+        (good.replace("fod.nii.gz", "cut.nii.gz"), "cut.nii.gz"),
+        (good.replace("fod.nii.gz", "flat.nii"), "no inverse"),
+        (good.replace("fod.nii.gz", "huge.nii"), "huge.nii"),
+        (good.replace("seeds.nii.gz", "far.nii.gz"), "far.nii.gz: no voxel of the mask lies in"),
+        (good.replace("--seeds seeds.nii.gz", "--seed-points far.csv"), "none of the 2 points"),
+        (format!("{good} --mask empty.nii.gz"), "--mask empty.nii.gz: the mask has no voxel"),
+        (format!("{good} --mask far.nii.gz"), "--mask far.nii.gz"),
+        (format!("{good} --include far.nii.gz"), "--include far.nii.gz"),
         (good.replace("out.trx", "out.txt"), "out.txt"),
         (format!("{good} --step-mm 0"), "step"),
         (format!("{good} --max-angle-deg 120"), "angle"),
@@ -465,6 +519,21 @@ fn wrong_input_of_track_is_named() {
         );
         assert!(!bench.exists("out.trx") && !bench.exists("out.txt"), "{flags}");
     }
+    // What changes nothing, and what leaves streamlines, is a warning.
+    for (flags, words) in [
+        (format!("{good} --stop far.nii.gz"), "--stop far.nii.gz"),
+        (format!("{good} --exclude empty.nii.gz"), "changes nothing"),
+        (good.replace("--seeds seeds.nii.gz", "--seed-points mixed.csv"), "1 of 2 seed points"),
+        (
+            good.replace("fod.nii.gz", "holes.nii.gz"),
+            "voxels of the field hold numbers that are not finite",
+        ),
+        (format!("{good} --threshold 100"), "no seed has a direction"),
+    ] {
+        let ended = bench.run(&format!("track {flags} --overwrite")).exits(0);
+        assert!(ended.stderr.contains(words), "{flags}: {}", ended.stderr);
+    }
+    std::fs::remove_file(bench.path("out.trx")).unwrap();
     bench.put("out.trx", "mine");
     let ended = bench.run(&format!("track {good}")).exits(1);
     assert!(ended.stderr.contains("--overwrite"), "{}", ended.stderr);

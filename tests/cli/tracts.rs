@@ -22,22 +22,41 @@ fn files_of_streamlines_are_shown_and_turned_into_others() {
     let own = read_tracts(&bench.path("a.trx")).unwrap();
     let n = own.n_streamlines() as u64;
     let json = bench.run("info tracts a.trx --json").exits(0).json();
-    assert_eq!((json["streamlines"].as_u64(), json["points"].as_u64()), (Some(n), Some(own.points.len() as u64)));
+    assert_eq!(
+        (json["streamlines"].as_u64(), json["points"].as_u64()),
+        (Some(n), Some(own.points.len() as u64))
+    );
     assert_eq!(json["grid"], serde_json::json!([16, 16, 7]));
-    assert!(json["longest_mm"].as_f64().unwrap() < 20.001 && json["shortest_mm"].as_f64().unwrap() > 4.9);
+    assert!(
+        json["longest_mm"].as_f64().unwrap() < 20.001
+            && json["shortest_mm"].as_f64().unwrap() > 4.9
+    );
     let text = bench.run("info tracts a.trx").exits(0).stdout;
     assert!(text.contains("amplitude") && text.contains("seed_point"), "{text}");
     // There and back: TCK has the points alone, and needs a grid again.
-    for (from, to) in [("a.trx", "b.tck"), ("a.trx", "b.trk"), ("a.trx", "b.vtk"), ("a.trx", "b.parquet")] {
+    for (from, to) in
+        [("a.trx", "b.tck"), ("a.trx", "b.trk"), ("a.trx", "b.vtk"), ("a.trx", "b.parquet")]
+    {
         bench.run(&format!("info tracts {from} --write {to}")).exits(0);
         let again = bench.run(&format!("info tracts {from} --write {to}")).exits(1);
-        assert!(again.stderr.contains("--overwrite") && again.stderr.contains(to), "{}", again.stderr);
+        assert!(
+            again.stderr.contains("--overwrite") && again.stderr.contains(to),
+            "{}",
+            again.stderr
+        );
         bench.run(&format!("info tracts {from} --write {to} --overwrite")).exits(0);
     }
     assert_eq!(read_tracts(&bench.path("b.tck")).unwrap().points, own.points);
-    let rows: usize = read_table(&bench.path("b.parquet")).unwrap().iter().map(|b| b.num_rows()).sum();
+    let rows: usize =
+        read_table(&bench.path("b.parquet")).unwrap().iter().map(|b| b.num_rows()).sum();
     assert_eq!(rows as u64, n);
-    assert!(TableReader::open(&bench.path("b.parquet")).unwrap().schema().field_with_name("seed").is_ok());
+    assert!(
+        TableReader::open(&bench.path("b.parquet"))
+            .unwrap()
+            .schema()
+            .field_with_name("seed")
+            .is_ok()
+    );
     let bare = bench.run("info tracts b.tck --write c.trx").exits(1);
     assert!(bare.stderr.contains("--grid") && !bench.exists("c.trx"), "{}", bare.stderr);
     bench.run("info tracts b.tck --grid fod.nii.gz --write c.trx").exits(0);
@@ -72,7 +91,16 @@ fn damaged_files_of_streamlines_are_named() {
     put("empty.trx", b"");
     put("page.tck", b"<!doctype html><html>");
     for name in [
-        "cut.trx", "cut.tck", "cut.trk", "head.trk", "many.tck", "many.trk", "empty.trx", "page.tck", "none.trx", "a.html",
+        "cut.trx",
+        "cut.tck",
+        "cut.trk",
+        "head.trk",
+        "many.tck",
+        "many.trk",
+        "empty.trx",
+        "page.tck",
+        "none.trx",
+        "a.html",
     ] {
         let ended = bench.run(&format!("info tracts {name}")).exits(1);
         let text = &ended.stderr;

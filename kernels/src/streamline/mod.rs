@@ -21,12 +21,12 @@
 //! | `sticks` | posterior draws of sticks |
 //! | `bootstrap` | resampled residuals of measured signals |
 //! | `march` | steps of Euler, midpoint and Runge-Kutta; both halves; many streamlines |
-//! | `reverse` | derivatives of a whole streamline |
+//! | `reverse`, `spread` | derivatives of a whole streamline; the covariance of its end |
 //!
 //! Random numbers are a function of (seed, draw, streamline, half, step): results do not
 //! depend on threads or batches. Source: Mori & van Zijl 2002, doi:10.1002/nbm.781
 //! (principle); Basser et al. 2000, doi:10.1002/1522-2594(200010)44:4<625::AID-MRM17>3.0.CO;2-O,
-//! eq. 1. Validated by `kernels/tests/streamlines.rs`.
+//! eq. 1. Validated by `kernels/tests/streamlines`.
 
 mod arc;
 mod axes;
@@ -40,6 +40,7 @@ mod mass;
 mod peak;
 mod region;
 mod reverse;
+mod spread;
 mod sticks;
 
 pub use arc::{ArcMean, ArcRule};
@@ -54,6 +55,7 @@ pub use mass::MassRule;
 pub use peak::PeakRule;
 pub use region::{Flag, Region, Regions};
 pub use reverse::{Cotangent, Differentiable, Linear, Survival, reverse, tangent};
+pub use spread::EndDerivatives;
 pub use sticks::{Redraw, StickRule};
 
 use crate::philox::{Philox, uniform_pair};

@@ -148,9 +148,10 @@ impl OrientationField {
         order: usize,
         values: Vec<f32>,
         placement: Placement,
+        interpolation: Interpolation,
     ) -> Result<Self, FieldError> {
         let largest = greatest(&values);
-        Self::new(shape, order, values, placement, Interpolation::Linear, 0, largest)
+        Self::new(shape, order, values, placement, interpolation, 0, largest)
     }
 
     fn new(

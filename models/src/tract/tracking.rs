@@ -8,9 +8,9 @@ use super::field::{OrientationField, PeakField, StickField};
 use super::{Placement, Seeding};
 use microtome_kernels::simd;
 use microtome_kernels::streamline::{
-    ArcMean, ArcRule, AxisTable, BootstrapRule, ClosestRule, DiscreteRule, Functions, Integrator, Lattice,
-    Limits, MassRule, PeakRule, Peaks, Redraw, Regions, Resampling, Rule as KernelRule, Seed,
-    Starts, StickRule, Stop, Tracks, track,
+    ArcMean, ArcRule, AxisTable, BootstrapRule, ClosestRule, DiscreteRule, Functions, Integrator,
+    Lattice, Limits, MassRule, PeakRule, Peaks, Redraw, Regions, Resampling, Rule as KernelRule,
+    Seed, Starts, StickRule, Stop, Tracks, track,
 };
 
 /// Seeds of a group, which are followed at once: enough work for all threads, little enough to hold.

@@ -10,8 +10,7 @@ use microtome_datasets::{
 };
 use microtome_models::tract::{
     Interpolation, OrientationField, OrientationFunctions, PeakField, Placement, Rule, StickField,
-    Tracking,
-    TrackingError, TrackingSpec,
+    Tracking, TrackingError, TrackingSpec,
 };
 use microtome_models::{HarmonicBasis, anisotropy_index, harmonic_order};
 use std::path::Path;
@@ -130,6 +129,11 @@ impl TrackArgs {
                 "--gfa-threshold: the GFA is that of functions, which --fod or --dwi gives; use --threshold or --mask"
             );
         }
+        if self.interpolation()? != Interpolation::Linear {
+            bail!(
+                "--interpolation cubic: discrete peaks and posteriors have axes, which are read linearly"
+            );
+        }
         let (field, geometry) = match (&self.posterior, &self.peaks) {
             (Some(path), _) => {
                 let grid = grid.context("--posterior needs --seeds MASK, an image on its grid")?;
@@ -142,9 +146,6 @@ impl TrackArgs {
 
     /// A field of discrete peaks.
     fn of_peaks(&self, path: &Path) -> anyhow::Result<(Field, ImageGeometry)> {
-        if self.interpolation()? != Interpolation::Linear {
-            bail!("--interpolation: discrete peaks are interpolated linearly");
-        }
         let (source, geometry, placement) = self.image("--peaks", path, true)?;
         let mut vectors = Vec::with_capacity(source.n_rows() * source.n_measurements());
         each_row(&source, |signals| vectors.extend(signals.iter().map(|v| *v as f32)))?;
@@ -190,6 +191,13 @@ impl TrackArgs {
         let basis = named("basis", basis, &bases.map(|b| (b.name(), b)))?;
         let by_default = basis == HarmonicBasis::Mrtrix3;
         let (source, geometry, placement) = self.image("--fod", path, by_default)?;
+        if source.n_measurements() == 1 {
+            bail!(
+                "--fod {}: one number a voxel is a function of order 0, which has no directions; an image \
+                 of coefficients (i, j, k, coefficient) is needed",
+                path.display()
+            );
+        }
         if harmonic_order(source.n_measurements()).is_none() {
             bail!(
                 "--fod {}: {} coefficients a voxel are those of no even order (6 are of order 2, 15 of 4, \

@@ -65,8 +65,7 @@ impl TrackArgs {
         let of_scheme = || scheme.file.display().to_string();
         // The amplitude of an FOD tells isotropic voxels; crossings may have a low FA.
         let by_default = if model == SignalModel::Deconvolution { 0.0 } else { 0.1 };
-        let lowest =
-            [self.fa_threshold.unwrap_or(by_default), self.gfa_threshold.unwrap_or(0.0)];
+        let lowest = [self.fa_threshold.unwrap_or(by_default), self.gfa_threshold.unwrap_or(0.0)];
         if lowest[1] > 0.0 && model == SignalModel::Tensor {
             bail!("--gfa-threshold: a tensor has no function; use --fa-threshold");
         }
@@ -126,7 +125,7 @@ impl TrackArgs {
         let functions =
             OrientationFunctions::new(acquisition, model, order, self.sm_lambda, self.min_signal)?;
         let (shape, placement) = (signals.geometry.dims, signals.placement);
-        let bootstrap = self.rule == "bootstrap";
+        let (bootstrap, interpolation) = (self.rule == "bootstrap", self.interpolation()?);
         let [_, lowest] = signals.lowest;
         let rows = signals.rows(|y, _| {
             let mut terms = Vec::new();
@@ -142,11 +141,15 @@ impl TrackArgs {
         let (values, inside): (Vec<Vec<f32>>, Vec<bool>) = rows.into_iter().unzip();
         let values = values.concat();
         if bootstrap {
-            let lattice = Box::new(functions.signal_lattice(shape, values, &placement)?);
+            let lattice =
+                Box::new(functions.signal_lattice(shape, values, &placement, interpolation)?);
             let (functions, placement) = (Box::new(functions), Box::new(placement));
             return Ok((Field::Signals { functions, lattice, placement }, inside));
         }
-        Ok((Field::Functions(Box::new(functions.field(shape, values, placement)?)), inside))
+        Ok((
+            Field::Functions(Box::new(functions.field(shape, values, placement, interpolation)?)),
+            inside,
+        ))
     }
 
     /// FODs by constrained spherical deconvolution, with the given response or that of the
