@@ -8,7 +8,7 @@ mod rules;
 
 use microtome_kernels::philox::PhiloxRng;
 use microtome_kernels::simd::{self, SimdLevel};
-use microtome_kernels::sphere_series::{count, pull_back, value};
+use microtome_kernels::sphere_series::{count, pull_back};
 use microtome_kernels::streamline::{
     AxisTable, Chance, Cotangent, Differentiable, EndDerivatives, Functions, Heading, Integrator,
     Lattice, Limits, Linear, PeakRule, Peaks, Rule, Scratch, State, Stop, Survival, Vec3, path,

@@ -1,7 +1,7 @@
 //! The rules: what direction they give, and how often.
 
-use super::{A, B, SHAPE, apart, axes, constant, lattice, level, limits, lobes, norm, peak, peaks};
-use microtome_kernels::sphere_series::{count, value};
+use super::{A, B, SHAPE, apart, constant, lattice, level, limits, lobes, norm, peaks};
+use microtome_kernels::sphere_series::value;
 use microtome_kernels::streamline::{
     ArcMean, ArcRule, AxisTable, BootstrapRule, Chance, ClosestRule, DiscreteRule, Functions,
     Integrator, Lattice, MassRule, PeakRule, Redraw, Regions, Resampling, Rule, Scratch, Seed,
@@ -263,8 +263,8 @@ fn bootstrap_of_exact_signals_is_the_peak() {
     let rows = n.next_multiple_of(8);
     let identity: Vec<f64> =
         (0..n * rows).map(|i| f64::from(u8::from(i / rows == i % rows))).collect();
-    let mut constant = vec![-20.0; n];
-    constant.resize(rows, 0.0);
+    let mut below = vec![-20.0; n];
+    below.resize(rows, 0.0);
     let resampling = Resampling {
         measurements: n,
         coefficients: identity.clone(),
@@ -272,7 +272,7 @@ fn bootstrap_of_exact_signals_is_the_peak() {
         scale: vec![1.0; n],
         outer: vec![0.0; n * rows],
         linear: identity,
-        constant,
+        constant: below,
         solid_angle: false,
         lowest: 1e-3,
     };
