@@ -1,6 +1,6 @@
 """Tractometer scores of streamlines on the phantoms of ../shared/data/tract.
 
-python3 benches/validation/tracking.py FOLDER TRACTS [SEEDS]
+python3 benches/validation/tracking.py FOLDER TRACTS
 
 FOLDER holds truth.npz and frac.nii.gz, TRACTS is what `microtome track` wrote (.tck or .trk).
 Definitions: ../shared/reference/tract/metrics.md. End cap of a bundle end: the nearest
@@ -33,33 +33,40 @@ def bundles(folder):
     return lines, np.broadcast_to(truth["radius"], len(lines)), fractions, image.affine
 
 
-def caps(point, lines, radii, trees):
-    """Set of (bundle, end) whose caps hold a point."""
-    found = set()
-    for b, (line, radius, (tree, arc)) in enumerate(zip(lines, radii, trees)):
-        distance, at = tree.query(point)
-        if distance < radius + 2:
-            if arc[at] <= 6:
-                found.add((b, 0))
-            if arc[-1] - arc[at] <= 6:
-                found.add((b, 1))
+def trees_of(lines):
+    """A tree and the arc length [mm] of every centre line."""
+    out = []
+    for line in lines:
+        arc = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+        out.append((cKDTree(line), arc))
+    return out
+
+
+def caps(points, radii, trees):
+    """For every point the set of (bundle, end) whose caps hold it."""
+    found = [set() for _ in points]
+    for b, (radius, (tree, arc)) in enumerate(zip(radii, trees)):
+        distance, at = tree.query(points, distance_upper_bound=radius + 2)
+        for i in np.flatnonzero(distance < radius + 2):
+            if arc[at[i]] <= 6:
+                found[i].add((b, 0))
+            if arc[-1] - arc[at[i]] <= 6:
+                found[i].add((b, 1))
     return found
 
 
-def main():
-    folder, path = Path(sys.argv[1]), sys.argv[2]
-    lines, radii, fractions, affine = bundles(folder)
-    trees = []
-    for line in lines:
-        arc = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
-        trees.append((cKDTree(line), arc))
+def score(folder, path):
+    """Scores of the streamlines of a file, as a dictionary in the order of the table."""
+    lines, radii, fractions, affine = bundles(Path(folder))
+    trees = trees_of(lines)
     tracts = [np.asarray(s) for s in nib.streamlines.load(path).streamlines]
-    length = [np.linalg.norm(np.diff(s, axis=0), axis=1).sum() for s in tracts]
+    length = np.array([np.linalg.norm(np.diff(s, axis=0), axis=1).sum() for s in tracts])
     tracts = [s for s, n in zip(tracts, length) if n >= 10 - 1e-3]
+    n = max(len(tracts), 1)
+    ends = [caps(np.array([s[k] for s in tracts]).reshape(-1, 3), radii, trees) for k in (0, -1)]
     valid, invalid, none = [[] for _ in lines], [], 0
-    for s in tracts:
-        first, last = caps(s[0], lines, radii, trees), caps(s[-1], lines, radii, trees)
-        own = [b for b in range(len(lines)) if ((b, 0) in first and (b, 1) in last) or ((b, 1) in first and (b, 0) in last)]
+    for s, first, last in zip(tracts, *ends):
+        own = [b for b, end in sorted(first) if (b, 1 - end) in last]
         if own:
             valid[own[0]].append(s)
         elif first and last:
@@ -80,16 +87,24 @@ def main():
         both = (seen & truth).sum()
         overlap.append(both / truth.sum())
         dice.append(2 * both / (seen.sum() + truth.sum()))
-    n = max(len(tracts), 1)
-    ib = len({tuple(sorted(p)) for p in invalid})
-    vb = sum(bool(v) for v in valid)
-    vc = sum(map(len, valid))
-    mean = np.mean([np.linalg.norm(np.diff(s, axis=0), axis=1).sum() for s in tracts]) if tracts else 0
-    print("n | mean mm | VC | IC | NC | VB | IB | OL | F1 | wander")
-    print(
-        f"{len(tracts)} | {mean:.1f} | {vc / n:.3f} | {len(invalid) / n:.3f} | {none / n:.3f} | {vb}/{len(lines)} | {ib} | "
-        f"{np.mean(overlap):.3f} | {np.mean(dice):.3f} | {np.median(wander) if wander else np.nan:.2f}"
-    )
+    return {
+        "n": len(tracts),
+        "mean mm": round(float(length[length >= 10 - 1e-3].mean()) if tracts else 0.0, 1),
+        "VC": round(sum(map(len, valid)) / n, 3),
+        "IC": round(len(invalid) / n, 3),
+        "NC": round(none / n, 3),
+        "VB": f"{sum(bool(v) for v in valid)}/{len(lines)}",
+        "IB": len({tuple(sorted(p)) for p in invalid}),
+        "OL": round(float(np.mean(overlap)), 3),
+        "F1": round(float(np.mean(dice)), 3),
+        "wander": round(float(np.median(wander)), 2) if wander else float("nan"),
+    }
+
+
+def main():
+    found = score(sys.argv[1], sys.argv[2])
+    print(" | ".join(found))
+    print(" | ".join(str(v) for v in found.values()))
 
 
 if __name__ == "__main__":

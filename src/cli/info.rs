@@ -1,4 +1,4 @@
-//! `microtome info`: models, acquisitions, data, designs, CT set-ups, and this program.
+//! `microtome info`: models, acquisitions, data, designs, CT set-ups, streamlines, and this program.
 
 use super::design::DesignArgs;
 use super::flags::AcquisitionFlags;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Shows models and their parameters, acquisitions, data, CT set-ups, and this program.
+/// Shows models and their parameters, acquisitions, data, CT set-ups, streamlines, and this program.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -22,6 +22,8 @@ Examples:
   microtome info geometry cone.toml --svg cone.svg
   microtome info geometry cone.toml --export-views cone.xml --format rtk
   microtome info design --model noddi --bval dwi.bval --bvec dwi.bvec --snr 30
+  microtome info tracts bundle.trx
+  microtome info tracts bundle.tck --grid dwi.nii.gz --write bundle.trx
   microtome info version
 
 Units: diffusivities um^2/ms, b s/mm^2, times ms, angles rad.")]
@@ -57,6 +59,7 @@ enum Topic {
     /// A CT set-up: views, detector, volume; a drawing of it; its views for other programs.
     Geometry(Box<super::set_up::GeometryArgs>),
     Design(Box<DesignArgs>),
+    Tracts(Box<super::tracts::TractsArgs>),
     /// Version, SIMD level and features of this program.
     Version,
 }
@@ -70,6 +73,7 @@ impl InfoArgs {
             Topic::Data { dwi, mask } => data(dwi, mask.as_deref())?,
             Topic::Geometry(set_up) => set_up.show()?,
             Topic::Design(design) => design.show()?,
+            Topic::Tracts(tracts) => tracts.show()?,
             Topic::Version => version(),
         };
         if self.json {

@@ -59,6 +59,7 @@ mod streaming;
 mod substrates;
 mod sweep;
 mod track;
+mod tracts;
 mod truth;
 mod verdict;
 mod voxelwise;

@@ -76,8 +76,8 @@ pub(crate) struct TrackArgs {
     /// Basis of the coefficients: mrtrix3, descoteaux or descoteaux_legacy.
     #[arg(long, value_name = "NAME", help_heading = "Field")]
     basis: Option<String>,
-    /// Axes of the field's directions: world or voxel [default: world for mrtrix3; voxel for
-    /// descoteaux, descoteaux_legacy, FSL gradient tables and posteriors].
+    /// Axes of the field's directions: world or voxel [default: world for mrtrix3 and --peaks; voxel
+    /// for descoteaux, descoteaux_legacy, FSL gradient tables and posteriors].
     #[arg(long, value_name = "NAME", help_heading = "Field")]
     frame: Option<String>,
     /// Signals for --model-odf and the rules tensor and bootstrap: an image (i, j, k, measurement).
@@ -98,12 +98,21 @@ pub(crate) struct TrackArgs {
     /// Streamlines end where the FA of the tensor of --dwi is below this [default: 0.1; csd 0].
     #[arg(long, value_name = "X", help_heading = "Limits")]
     fa_threshold: Option<f64>,
+    /// Streamlines end where the generalised FA of the functions of --fod or --model-odf is below this:
+    /// sqrt(1 - c0^2 / sum of all c^2) of their harmonics [default: 0].
+    #[arg(long, value_name = "X", help_heading = "Limits")]
+    gfa_threshold: Option<f64>,
     /// Regularisation of the orientation functions (Laplace-Beltrami).
     #[arg(long, value_name = "X", default_value_t = 0.006, help_heading = "Field")]
     sm_lambda: f64,
     /// Signals below this are raised to it.
     #[arg(long, value_name = "X", default_value_t = 1.0, help_heading = "Field")]
     min_signal: f64,
+    /// Discrete peaks: an image of three numbers a peak (x y z, as long as its amplitude; zero or NaN is
+    /// none), for --rule closest: the peaks of the voxels about a point that are nearest to the
+    /// last direction, interpolated.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Field")]
+    peaks: Option<PathBuf>,
     /// Draws of sticks: posterior.parquet of sample, on the grid of the seeds.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Field")]
     posterior: Option<PathBuf>,
@@ -139,7 +148,8 @@ pub(crate) struct TrackArgs {
     /// drawn (one, by amplitude).
     #[arg(long, value_name = "NAME", default_value = "all", help_heading = "Seeds")]
     seed_directions: String,
-    /// Follows one way from the seed, not both.
+    /// Follows one way from the seed, not both: that of its direction in --seed-points, or one of the
+    /// two along an axis by chance.
     #[arg(long, help_heading = "Seeds")]
     unidirectional: bool,
     /// Seed of all random numbers.
@@ -203,7 +213,8 @@ pub(crate) struct TrackArgs {
     /// Shorter streamlines are dropped, mm.
     #[arg(long, value_name = "MM", default_value_t = 10.0, help_heading = "Limits")]
     min_length_mm: f64,
-    /// Streamlines end at this length, mm.
+    /// Streamlines end at this length, mm; both halves share it evenly, and what one leaves is the
+    /// other's.
     #[arg(long, value_name = "MM", default_value_t = 250.0, help_heading = "Limits")]
     max_length_mm: f64,
     /// Leaves out points that lie within this distance of the line through the others, mm.
@@ -295,8 +306,8 @@ impl TrackArgs {
         let followed = self.field(seed_mask.as_ref().map(|m| &m.geometry))?;
         let Followed { field, geometry, anisotropic } = &followed;
         let spec = self.spec(self.rule()?, geometry)?;
-        let seeding = self.seeding(seed_mask.as_ref())?;
-        let mut regions = self.regions(field.placement())?;
+        let seeding = self.seeding(seed_mask.as_ref(), geometry)?;
+        let mut regions = self.regions(field.placement(), geometry)?;
         if let Some(inside) = anisotropic {
             let (shape, flag, inside) = (geometry.dims, Flag::Domain, inside.clone());
             let voxel_from_field = field
@@ -325,7 +336,7 @@ impl TrackArgs {
             self.frame,
             self.model_odf,
             self.sh_order,
-            self.fa_threshold,
+            [self.fa_threshold, self.gfa_threshold],
             (self.sm_lambda, self.min_signal, self.draws),
             (&self.interpolation, self.n_seeds, self.seeds_per_voxel),
             (self.acquisition.delta_ms, self.acquisition.big_delta_ms, self.acquisition.te_ms),
@@ -337,6 +348,7 @@ impl TrackArgs {
             &self.fod,
             &self.dwi,
             &self.response,
+            &self.peaks,
             &self.posterior,
             &self.mask,
             &self.seeds,
@@ -512,6 +524,17 @@ impl TrackArgs {
                 say::number(spec.min_length_mm),
                 say::duration(wall),
             ));
+        }
+        if *streamlines == 0 && plan.shard.is_none() {
+            let why = match (tried, short, rejected) {
+                (0, ..) => {
+                    "no seed has a direction: is the field above --threshold there, and in --mask?"
+                }
+                (_, 0, _) => "all were dropped by --include and --exclude",
+                (_, _, 0) => "all were shorter than --min-length-mm",
+                _ => "all were too short or dropped by masks",
+            };
+            say::note(&format!("warning: no streamlines; {why}"));
         }
     }
 }

@@ -32,4 +32,5 @@ mod simulate;
 mod simulate_resume;
 mod track;
 mod track_resume;
+mod tracts;
 mod verbs;

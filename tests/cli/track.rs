@@ -245,6 +245,8 @@ fn fields_of_signals_follow_the_fibre() {
         "--rule closest --model-odf csa",
         "--rule peak --model-odf opdt",
         "--rule bootstrap --model-odf csa",
+        "--rule closest --model-odf opdt --interpolation cubic",
+        "--rule bootstrap --model-odf opdt --interpolation cubic",
     ] {
         let json = track(flags).exits(0).json();
         let tracts = read_tracts(&bench.path("out.trx")).unwrap();
@@ -265,8 +267,18 @@ fn fields_of_signals_follow_the_fibre() {
     };
     assert!(count(0.7) >= 35);
     assert_eq!(count(0.85), 0);
+    // The same of the GFA of functions.
+    for model in ["csa", "opdt", "csd"] {
+        let count = |x: f64| {
+            let line = format!("--rule peak --model-odf {model} --gfa-threshold {x}");
+            track(&line).exits(0).json()["streamlines"].as_u64().unwrap()
+        };
+        assert!(count(0.1) >= 35, "{model}");
+        assert_eq!(count(0.999), 0, "{model}");
+    }
     for (flags, word) in [
         ("--rule tensor --model-odf csa", "--model-odf"),
+        ("--rule tensor --gfa-threshold 0.3", "--fa-threshold"),
         ("--rule bootstrap --model-odf csd", "csa or opdt"),
         ("--rule peak", "--model-odf"),
         ("--rule peak --model-odf csd --response missing.toml", "missing.toml"),
@@ -411,6 +423,47 @@ fn masks_include_exclude_and_stop() {
     assert!(read_tracts(&bench.path("out.tck")).unwrap().points.len() * 2 < before);
 }
 
+/// Images and points that are of no use: elsewhere, cut short, without an inverse, gigantic, not finite.
+fn damaged(bench: &Bench) {
+    let mut affine = AFFINE;
+    affine[2][3] += 5000.0;
+    let far = ImageGeometry::new(DIMS, affine);
+    let mut image = MapWriter::create(&bench.path("far.nii.gz"), &far, 1).unwrap();
+    (0..far.n_voxels()).for_each(|n| image.push(n as i64, &[1.0]).unwrap());
+    image.finish().unwrap();
+    bench.put("far.csv", "x,y,z\n900,900,900\n-800,0,0\n");
+    bench.put("mixed.csv", format!("x,y,z\n900,900,900\n{},{},11\n", CENTRE[0] + 9.0, CENTRE[1]));
+    let geometry = ImageGeometry::new(DIMS, AFFINE);
+    for (name, part) in [("nowhere.nii.gz", 1), ("holes.nii.gz", 7)] {
+        let mut image =
+            MapWriter::create(&bench.path(name), &geometry, harmonic_count(LMAX)).unwrap();
+        for n in 0..geometry.n_voxels() {
+            let mut own = lobe([0.0, 0.6, 0.8]);
+            if n % part == 0 {
+                own[3] = f64::NAN;
+            }
+            image.push(n as i64, &own).unwrap();
+        }
+        image.finish().unwrap();
+    }
+    let whole = bench.read("fod.nii.gz");
+    std::fs::write(bench.path("cut.nii.gz"), &whole[..whole.len() / 2]).unwrap();
+    let mut plain =
+        MapWriter::create(&bench.path("plain.nii"), &geometry, harmonic_count(LMAX)).unwrap();
+    (0..geometry.n_voxels()).for_each(|n| plain.push(n as i64, &lobe([0.0, 0.6, 0.8])).unwrap());
+    plain.finish().unwrap();
+    // NIfTI-1: dimensions are the 16-bit numbers from byte 40, the rows of the affine those from 280.
+    let plain = bench.read("plain.nii");
+    let mut flat = plain.clone();
+    flat.copy_within(280..296, 296);
+    std::fs::write(bench.path("flat.nii"), &flat).unwrap();
+    let mut huge = plain;
+    for at in [42, 44, 46] {
+        huge[at..at + 2].copy_from_slice(&i16::MAX.to_le_bytes());
+    }
+    std::fs::write(bench.path("huge.nii"), &huge).unwrap();
+}
+
 #[test]
 fn wrong_input_of_track_is_named() {
     let bench = Bench::new();
@@ -423,6 +476,7 @@ fn wrong_input_of_track_is_named() {
         image.push(n as i64, &[1.0; 7]).unwrap();
     }
     image.finish().unwrap();
+    damaged(&bench);
     let good = "--fod fod.nii.gz --basis mrtrix3 --seeds seeds.nii.gz --rule peak --out out.trx";
     for (flags, word) in [
         ("--basis mrtrix3 --seeds seeds.nii.gz --rule peak --out out.trx".to_string(), "--fod"),
@@ -436,6 +490,16 @@ fn wrong_input_of_track_is_named() {
         (good.replace("fod.nii.gz", "seven.nii.gz"), "7 coefficients"),
         (good.replace("seeds.nii.gz", "empty.nii.gz"), "empty.nii.gz"),
         (good.replace("seeds.nii.gz", "fod.nii.gz"), "15 volumes"),
+        (good.replace("fod.nii.gz", "seeds.nii.gz"), "no directions"),
+        (good.replace("fod.nii.gz", "nowhere.nii.gz"), "not finite"),
+        (good.replace("fod.nii.gz", "cut.nii.gz"), "cut.nii.gz"),
+        (good.replace("fod.nii.gz", "flat.nii"), "no inverse"),
+        (good.replace("fod.nii.gz", "huge.nii"), "huge.nii"),
+        (good.replace("seeds.nii.gz", "far.nii.gz"), "far.nii.gz: no voxel of the mask lies in"),
+        (good.replace("--seeds seeds.nii.gz", "--seed-points far.csv"), "none of the 2 points"),
+        (format!("{good} --mask empty.nii.gz"), "--mask empty.nii.gz: the mask has no voxel"),
+        (format!("{good} --mask far.nii.gz"), "--mask far.nii.gz"),
+        (format!("{good} --include far.nii.gz"), "--include far.nii.gz"),
         (good.replace("out.trx", "out.txt"), "out.txt"),
         (format!("{good} --step-mm 0"), "step"),
         (format!("{good} --max-angle-deg 120"), "angle"),
@@ -455,6 +519,21 @@ fn wrong_input_of_track_is_named() {
         );
         assert!(!bench.exists("out.trx") && !bench.exists("out.txt"), "{flags}");
     }
+    // What changes nothing, and what leaves streamlines, is a warning.
+    for (flags, words) in [
+        (format!("{good} --stop far.nii.gz"), "--stop far.nii.gz"),
+        (format!("{good} --exclude empty.nii.gz"), "changes nothing"),
+        (good.replace("--seeds seeds.nii.gz", "--seed-points mixed.csv"), "1 of 2 seed points"),
+        (
+            good.replace("fod.nii.gz", "holes.nii.gz"),
+            "voxels of the field hold numbers that are not finite",
+        ),
+        (format!("{good} --threshold 100"), "no seed has a direction"),
+    ] {
+        let ended = bench.run(&format!("track {flags} --overwrite")).exits(0);
+        assert!(ended.stderr.contains(words), "{flags}: {}", ended.stderr);
+    }
+    std::fs::remove_file(bench.path("out.trx")).unwrap();
     bench.put("out.trx", "mine");
     let ended = bench.run(&format!("track {good}")).exits(1);
     assert!(ended.stderr.contains("--overwrite"), "{}", ended.stderr);
@@ -478,4 +557,65 @@ fn the_report_shows_streamlines() {
     assert_eq!(page.matches("class=\"map\"").count(), 6);
     let again = bench.run(line).exits(1);
     assert!(again.stderr.contains("page.html") && again.stderr.contains("--overwrite"));
+}
+
+/// Peaks of files: signs that change, an order that does, a second peak, voxels without any.
+#[test]
+fn discrete_peaks_are_followed_in_either_frame() {
+    let bench = Bench::new();
+    mask(&bench, "seeds.nii.gz", ring);
+    let geometry = ImageGeometry::new(DIMS, AFFINE);
+    for voxel in [false, true] {
+        let name = if voxel { "voxel.nii.gz" } else { "world.nii.gz" };
+        let mut image = MapWriter::create(&bench.path(name), &geometry, 6).unwrap();
+        for n in 0..geometry.n_voxels() {
+            let x = world(geometry.ijk(n).map(f64::from));
+            let (dx, dy) = (x[0] - CENTRE[0], x[1] - CENTRE[1]);
+            let (r, sign) = (dx.hypot(dy).max(1e-6), if n % 3 == 0 { -0.8 } else { 0.8 });
+            let d = [-dy / r * sign, dx / r * sign, 0.0];
+            let d =
+                if voxel { [-0.8 * d[0] - 0.6 * d[1], -0.6 * d[0] + 0.8 * d[1], d[2]] } else { d };
+            let none = f64::from(f32::NAN);
+            let other = if n % 2 == 0 { [0.0, 0.0, 0.5] } else { [none; 3] };
+            let [a, b] = if n % 5 == 0 { [other, d] } else { [d, other] };
+            image.push(n as i64, &[a[0], a[1], a[2], b[0], b[1], b[2]]).unwrap();
+        }
+        image.finish().unwrap();
+    }
+    let line = |flags: &str| {
+        format!(
+            "track --seeds seeds.nii.gz --n-seeds 60 --rule closest --integrator rk4 --step-mm 0.5 \
+             --min-length-mm 5 --max-length-mm 20 --seed-directions largest --out out.trx --overwrite --json {flags}"
+        )
+    };
+    let mut found = Vec::new();
+    for flags in ["--peaks world.nii.gz", "--peaks voxel.nii.gz --frame voxel"] {
+        let json = bench.run(&line(flags)).exits(0).json();
+        let tracts = read_tracts(&bench.path("out.trx")).unwrap();
+        assert!(json["streamlines"].as_u64().unwrap() >= 55, "{flags}: {json}");
+        for i in 0..tracts.n_streamlines() {
+            let radius =
+                |x: &[f32; 3]| (f64::from(x[0]) - CENTRE[0]).hypot(f64::from(x[1]) - CENTRE[1]);
+            let points = tracts.streamline(i);
+            let drift = points.iter().map(|x| (radius(x) - radius(&points[0])).abs());
+            let drift = drift.fold(0.0, f64::max);
+            assert!(drift < 0.3, "{flags}: {drift}");
+        }
+        assert!(tracts.per_point["amplitude"].values.iter().all(|a| (a - 0.8).abs() < 1e-5));
+        found.push(tracts.points);
+    }
+    let far = found[0].iter().zip(&found[1]).map(|(a, b)| (0..3).map(|i| (a[i] - b[i]).abs()));
+    assert!(far.flatten().all(|d| d < 1e-3) && found[0].len() == found[1].len());
+    mask(&bench, "flat.nii.gz", |_| true);
+    for (flags, word) in [
+        ("--peaks flat.nii.gz", "three numbers each"),
+        ("--peaks world.nii.gz --interpolation cubic", "--interpolation"),
+        ("--peaks world.nii.gz --gfa-threshold 0.2", "--gfa-threshold"),
+        ("--peaks world.nii.gz --fod world.nii.gz", "give one"),
+    ] {
+        let ended = bench.run(&line(flags)).exits(1);
+        assert!(ended.stderr.contains(word), "{flags}: {}", ended.stderr);
+    }
+    let ended = bench.run(&line("--peaks world.nii.gz").replace("closest", "ptt")).exits(1);
+    assert!(ended.stderr.contains("--rule closest"), "{}", ended.stderr);
 }

@@ -1,13 +1,16 @@
 //! Resampled residuals: at every step the measured signals are replaced by what a series of
 //! harmonics fits to them plus residuals drawn from all measurements.
 //!
-//! $$m^* = Hm + (Rm)_{\pi},\qquad c = A\,g(v) + B\,v + c_0,\qquad v = \max(m^*, m_{\min})/\bar b_0$$
+//! $$f = FPm,\qquad r = s\,(m - f) - \overline{s\,(m - f)},\qquad m^* = f + r_\pi$$
+//!
+//! $$c = A\,g(v) + B\,v + c_0,\qquad v = \max(m^*, m_{\min})/\bar b_0$$
 //!
 //! | symbol | |
 //! |---|---|
 //! | m | signals of the weighted measurements at the point |
-//! | H | hat matrix of the fit |
-//! | R | residuals, divided by sqrt(1 - leverage), centred |
+//! | P | coefficients of the signals by least squares |
+//! | F | what the coefficients make of it: FP is the hat matrix |
+//! | s | 1/sqrt(1 - leverage), the leverages are the diagonal of FP |
 //! | π | indices drawn with replacement |
 //! | g | ln(-ln v) (constant solid angle), or -ln v (3/2 + ln v) v (orientation probability) |
 //! | A, B, c_0 | what makes terms of the orientation function of it |
@@ -18,13 +21,14 @@
 //! Source: Berman et al. 2008, doi:10.1016/j.neuroimage.2007.08.021, section 2.3 (residual
 //! bootstrap); Aganj et al. 2010, doi:10.1002/mrm.22365, eq. 14 (CSA); Tristán-Vega, Westin &
 //! Aja-Fernández 2010, doi:10.1016/j.neuroimage.2009.11.066, eq. 20 (OPDT). Validated by
-//! `bootstrap_of_exact_signals_is_the_peak` in `kernels/tests/suite/streamlines.rs`.
+//! `bootstrap_of_exact_signals_is_the_peak` in `kernels/tests/suite/streamlines`.
 
 use super::functions::Peaks;
 use super::lattice::{Lattice, Number};
 use super::{Chance, Heading, Rule, Scratch, Stop, Vec3};
-use crate::log::log_plain;
-use crate::simd::madd;
+use crate::lanes::{Array, Lanes};
+use crate::log::log_lanes;
+use crate::simd::{LANES, madd};
 use crate::vector::dot;
 
 /// Smallest and largest relative signal of the constant solid angle function.
@@ -35,10 +39,12 @@ const CLAMP: [f64; 2] = [0.001, 0.999];
 pub struct Resampling {
     /// Number of weighted measurements.
     pub measurements: usize,
-    /// H, `[column][row]`, rows filled up to a multiple of 8.
-    pub hat: Vec<f64>,
-    /// R in the same layout.
-    pub residual: Vec<f64>,
+    /// P, `[measurement][coefficient]`, coefficients filled up to a multiple of 8.
+    pub coefficients: Vec<f64>,
+    /// F, `[coefficient][measurement]`, measurements filled up to a multiple of 8.
+    pub fitted: Vec<f64>,
+    /// s of every measurement.
+    pub scale: Vec<f64>,
     /// A, `[measurement][term]`, terms filled up to a multiple of 8.
     pub outer: Vec<f64>,
     /// B in the same layout; empty for none.
@@ -66,14 +72,53 @@ pub struct BootstrapRule<'a, T> {
     pub attempts: u32,
 }
 
+/// Columns whose products are summed apart: as many chains of additions.
+const CHAINS: usize = 4;
+
 /// out += M x, columns after one another.
 #[inline(always)]
 fn product<const FMA: bool>(columns: &[f64], x: &[f64], out: &mut [f64]) {
     let rows = out.len();
-    for (column, v) in columns.chunks_exact(rows).zip(x) {
-        for (o, m) in out.iter_mut().zip(column) {
-            *o = madd::<FMA>(*m, *v, *o);
+    let (quads, rest) = x.as_chunks::<CHAINS>();
+    let (body, tail) = columns.split_at(quads.len() * CHAINS * rows);
+    for (block, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+        let mut sums = [[0.0; LANES]; CHAINS];
+        for (x, columns) in quads.iter().zip(body.chunks_exact(CHAINS * rows)) {
+            for c in 0..CHAINS {
+                let Some(column) = columns[c * rows + LANES * block..].first_chunk::<LANES>()
+                else {
+                    continue;
+                };
+                for i in 0..LANES {
+                    sums[c][i] = madd::<FMA>(column[i], x[c], sums[c][i]);
+                }
+            }
         }
+        for (x, column) in rest.iter().zip(tail.chunks_exact(rows)) {
+            for (s, m) in sums[0].iter_mut().zip(&column[LANES * block..]) {
+                *s = madd::<FMA>(*m, *x, *s);
+            }
+        }
+        for i in 0..LANES {
+            out[i] += (sums[0][i] + sums[1][i]) + (sums[2][i] + sums[3][i]);
+        }
+    }
+}
+
+/// g of relative signals.
+#[inline(always)]
+fn transformed<const FMA: bool>(v: Array<FMA>, solid_angle: bool) -> Array<FMA> {
+    let at_least = |bound: f64| {
+        let bound = Array::splat(bound);
+        Array::select(v.ge(bound), v, bound)
+    };
+    if solid_angle {
+        let (v, high) = (at_least(CLAMP[0]), Array::splat(CLAMP[1]));
+        let v = Array::select(high.ge(v), v, high);
+        log_lanes(Array::splat(0.0).sub(log_lanes(v)))
+    } else {
+        let l = log_lanes(at_least(f64::MIN_POSITIVE));
+        Array::splat(0.0).sub(l).mul(Array::splat(1.5).add(l)).mul(v)
     }
 }
 
@@ -91,13 +136,11 @@ impl Resampling {
         if !self.linear.is_empty() {
             product::<FMA>(&self.linear, v, terms);
         }
-        for v in v.iter_mut() {
-            *v = if self.solid_angle {
-                log_plain(-log_plain(v.clamp(CLAMP[0], CLAMP[1])))
-            } else {
-                let l = log_plain(v.max(f64::MIN_POSITIVE));
-                -l * (1.5 + l) * *v
-            };
+        for v in v.chunks_mut(LANES) {
+            let mut block = [1.0; LANES];
+            block[..v.len()].copy_from_slice(v);
+            transformed(Array::<FMA>::load(&block), self.solid_angle).store(&mut block);
+            v.copy_from_slice(&block[..v.len()]);
         }
         product::<FMA>(&self.outer, v, terms);
     }
@@ -115,15 +158,21 @@ impl<T: Number> BootstrapRule<'_, T> {
         if b0.is_nan() || b0 <= 0.0 {
             return Err(Stop::Threshold);
         }
-        let rows = n.next_multiple_of(8);
-        let [fitted, residuals, _] = &mut scratch.signals;
-        for (out, matrix) in
-            [(fitted, &self.resampling.hat), (residuals, &self.resampling.residual)]
-        {
-            out.clear();
-            out.resize(rows, 0.0);
-            product::<FMA>(matrix, &scratch.terms[..n], out);
-        }
+        let Resampling { coefficients, fitted: basis, scale, .. } = self.resampling;
+        let signals = &scratch.terms[..n];
+        let [fitted, residuals, own] = &mut scratch.signals;
+        own.clear();
+        own.resize(coefficients.len() / n, 0.0);
+        product::<FMA>(coefficients, signals, own);
+        let rows = n.next_multiple_of(LANES);
+        fitted.clear();
+        fitted.resize(rows, 0.0);
+        product::<FMA>(basis, &own[..basis.len() / rows], fitted);
+        residuals.clear();
+        let all = signals.iter().zip(fitted.iter()).zip(scale);
+        residuals.extend(all.map(|((m, f), s)| s * (m - f)));
+        let mean = residuals.iter().sum::<f64>() / n as f64;
+        residuals.iter_mut().for_each(|r| *r -= mean);
         Ok(b0)
     }
 }

@@ -48,6 +48,14 @@ pub(crate) struct Taps {
     slope: [[f64; 4]; 3],
 }
 
+impl Taps {
+    /// The weight of the voxel of three tap numbers.
+    #[inline(always)]
+    pub(crate) fn weight(&self, [a, b, c]: [usize; 3]) -> f64 {
+        self.weight[0][a] * self.weight[1][b] * self.weight[2][c]
+    }
+}
+
 impl<T: Number> Lattice<T> {
     /// A grid of `shape` voxels (i fastest); `None` where the lengths do not agree.
     ///
@@ -129,9 +137,9 @@ impl<T: Number> Lattice<T> {
         Some(taps)
     }
 
-    /// Calls with offset, tap numbers and weight of every voxel.
+    /// Calls with the offset and the tap numbers of every voxel.
     #[inline(always)]
-    fn each(&self, taps: &Taps, mut voxel: impl FnMut(usize, [usize; 3])) {
+    pub(crate) fn each(&self, taps: &Taps, mut voxel: impl FnMut(usize, [usize; 3])) {
         let n = if self.interpolation == Interpolation::Linear { 2 } else { 4 };
         for c in 0..n {
             for b in 0..n {
@@ -149,9 +157,9 @@ impl<T: Number> Lattice<T> {
         let mut at = [0_usize; 64];
         let mut weight = [0.0; 64];
         let mut n = 0;
-        self.each(taps, |offset, [a, b, c]| {
+        self.each(taps, |offset, tap| {
             at[n] = offset;
-            weight[n] = taps.weight[0][a] * taps.weight[1][b] * taps.weight[2][c];
+            weight[n] = taps.weight(tap);
             n += 1;
         });
         for (block, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {

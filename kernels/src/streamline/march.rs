@@ -9,12 +9,13 @@
 //! | Runge-Kutta | 1/2, 1/2, 1 | 1/6, 1/3, 1/3, 1/6 | 4 |
 //!
 //! D is the rule. The direction at the new point must exist: a point where it does not is not
-//! part of the streamline. Where the field is continuous but not smooth (trilinear) the
+//! part of the streamline. Axes have no sign: which way a streamline goes first is drawn by the number
+//! of its seed, and its halves share the longest length evenly (what one leaves is the other's). Where the field is continuous but not smooth (trilinear) the
 //! order is at most 2.
 //!
 //! Source: Hairer, Nørsett & Wanner 1993, Solving Ordinary Differential Equations I,
-//! section II.1, tables 1.1 and 1.2. Validated by `integrators_have_their_order` in
-//! `kernels/tests/suite/streamlines.rs`.
+//! section II.1, tables 1.1 and 1.2. Validated by `integrators_have_their_order` and
+//! `streamlines_do_not_lean` in `kernels/tests/suite/streamlines`.
 
 use super::region::Regions;
 use super::{Chance, Heading, Rule, Scratch, State, Stop, Vec3};
@@ -60,7 +61,8 @@ pub struct Limits {
     pub steps: u32,
     /// Smallest number of steps; shorter streamlines are dropped.
     pub fewest: u32,
-    /// Whether a second half goes the other way.
+    /// Whether a second half goes the other way. A single half goes the way of its seed's direction; along
+    /// an axis it goes either way by chance.
     pub both: bool,
 }
 
@@ -99,6 +101,22 @@ pub struct Line {
     pub number: u64,
     /// Why the first and the last end are there.
     pub stops: [Stop; 2],
+}
+
+impl Line {
+    /// The halves of a streamline put together.
+    fn joined(seed: &Seed, heading: &Heading, [ahead, behind]: &[Half; 2]) -> Self {
+        let points = behind.points.iter().rev().chain([&seed.x]).chain(&ahead.points);
+        let own = heading.amplitude as f32;
+        let amplitudes = behind.amplitudes.iter().rev().chain([&own]).chain(&ahead.amplitudes);
+        Self {
+            points: points.copied().collect(),
+            amplitudes: amplitudes.copied().collect(),
+            seed: behind.points.len(),
+            number: seed.number,
+            stops: [behind, ahead].map(|h| h.stop.unwrap_or(Stop::Length)),
+        }
+    }
 }
 
 /// The streamlines of some seeds.
@@ -182,47 +200,98 @@ pub fn path<R: Rule>(
     at_level(level, Path(rule, limits, x, direction, steps))
 }
 
+/// One half of a streamline and how far it came.
 struct Half {
-    stop: Stop,
+    state: State,
+    chance: Chance,
+    /// Points behind the seed, mm, and the amplitude of the field there.
+    points: Vec<Vec3>,
+    amplitudes: Vec<f32>,
+    /// Why it ended; `None` where it can go on.
+    stop: Option<Stop>,
+    /// The masks to be visited that hold one of its points.
     visited: u32,
 }
 
-/// Walks on from a state; points and amplitudes are added behind it.
+impl Half {
+    fn new() -> Self {
+        let state = State { x: [0.0; 3], direction: [0.0; 3], amplitude: 0.0 };
+        let chance = Chance::new(0, 0, 0, false);
+        let (points, amplitudes) = (Vec::new(), Vec::new());
+        Self { state, chance, points, amplitudes, stop: None, visited: 0 }
+    }
+
+    fn begin(&mut self, state: State, chance: Chance) {
+        (self.state, self.chance) = (state, chance);
+        self.points.clear();
+        self.amplitudes.clear();
+        (self.stop, self.visited) = (None, 0);
+    }
+
+    fn steps(&self) -> u32 {
+        self.points.len() as u32
+    }
+
+    /// Walks on until this half has so many points or ends.
+    #[inline(always)]
+    fn walk<R: Rule, const FMA: bool>(
+        &mut self,
+        rule: &R,
+        limits: &Limits,
+        regions: &Regions,
+        scratch: &mut Scratch,
+        most: u32,
+    ) {
+        while self.stop.is_none() && self.steps() < most {
+            self.chance.at_step(self.steps() + 1);
+            if let Err(stop) =
+                rule.advance::<FMA>(&mut self.state, limits, &mut self.chance, scratch)
+            {
+                self.stop = Some(stop);
+                return;
+            }
+            let seen = regions.at(self.state.x);
+            if seen.left {
+                self.stop = Some(Stop::Mask);
+                return;
+            }
+            self.points.push(self.state.x);
+            self.amplitudes.push(self.state.amplitude as f32);
+            self.visited |= seen.visited;
+            if seen.excluded {
+                self.stop = Some(Stop::Excluded);
+            } else if seen.stop {
+                self.stop = Some(Stop::Mask);
+            }
+        }
+    }
+}
+
+/// Walks both halves: the longest length is shared evenly, and what one half leaves is the other's. The
+/// same as a step of either in turn.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
-fn half<R: Rule, const FMA: bool>(
+fn both<R: Rule, const FMA: bool>(
     rule: &R,
     limits: &Limits,
     regions: &Regions,
-    mut state: State,
-    most: u32,
-    chance: &mut Chance,
     scratch: &mut Scratch,
-    points: &mut Vec<Vec3>,
-    amplitudes: &mut Vec<f32>,
-) -> Half {
-    let mut visited = 0;
-    for step in 0..most {
-        chance.at_step(step + 1);
-        let moved = rule.advance::<FMA>(&mut state, limits, chance, scratch);
-        if let Err(stop) = moved {
-            return Half { stop, visited };
-        }
-        let seen = regions.at(state.x);
-        if seen.left {
-            return Half { stop: Stop::Mask, visited };
-        }
-        points.push(state.x);
-        amplitudes.push(state.amplitude as f32);
-        visited |= seen.visited;
-        if seen.excluded {
-            return Half { stop: Stop::Excluded, visited };
-        }
-        if seen.stop {
-            return Half { stop: Stop::Mask, visited };
+    [ahead, behind]: &mut [Half; 2],
+) {
+    let all = limits.steps;
+    if !limits.both {
+        return ahead.walk::<R, FMA>(rule, limits, regions, scratch, all);
+    }
+    for round in 0..3 {
+        let (half, most) = match round {
+            0 => (&mut *ahead, all.div_ceil(2)),
+            1 => (&mut *behind, all - ahead.steps()),
+            _ => (&mut *ahead, all - behind.steps()),
+        };
+        half.walk::<R, FMA>(rule, limits, regions, scratch, most);
+        if half.stop == Some(Stop::Excluded) {
+            return;
         }
     }
-    Half { stop: Stop::Length, visited }
 }
 
 struct Track<'a, R> {
@@ -236,6 +305,14 @@ struct Track<'a, R> {
 }
 
 impl<R: Rule> Track<'_, R> {
+    /// Which way a streamline along an axis goes first, 1 or -1 with equal chance: axes have no sign,
+    /// and that of their vectors would make all streamlines lean one way.
+    fn sign(&self, number: u64) -> f64 {
+        let mut chance = Chance::new(self.seed, self.draw, number, true);
+        chance.at_step(0);
+        if chance.words()[0] >> 31 == 0 { 1.0 } else { -1.0 }
+    }
+
     /// The directions of one seed.
     #[inline(always)]
     fn directions<const FMA: bool>(
@@ -282,7 +359,7 @@ impl<R: Rule> Task for Track<'_, R> {
         let mut tracks = Tracks::default();
         let mut scratch = Scratch::default();
         let mut found = Vec::new();
-        let mut sides: [(Vec<Vec3>, Vec<f32>); 2] = Default::default();
+        let mut halves = [Half::new(), Half::new()];
         let wanted = self.regions.wanted();
         for seed in self.seeds {
             let here = self.regions.at(seed.x);
@@ -293,62 +370,28 @@ impl<R: Rule> Task for Track<'_, R> {
             for (k, heading) in found.iter().enumerate() {
                 tracks.tried += 1;
                 let number = seed.number * DIRECTIONS + k as u64;
-                let mut stops = [Stop::Length; 2];
-                let mut visited = here.visited;
-                let mut rejected = false;
-                let mut most = self.limits.steps;
-                for (side, sign) in [1.0, -1.0].into_iter().enumerate() {
-                    let (points, amplitudes) = &mut sides[side];
-                    points.clear();
-                    amplitudes.clear();
-                    if (side == 1 && !self.limits.both) || rejected {
-                        continue;
-                    }
-                    let mut chance = Chance::new(self.seed, self.draw, number, side == 1);
-                    let state = State {
-                        x: seed.x,
-                        direction: heading.direction.map(|v| sign * v),
-                        amplitude: heading.amplitude,
-                    };
-                    let end = half::<R, FMA>(
-                        self.rule,
-                        self.limits,
-                        self.regions,
-                        state,
-                        most,
-                        &mut chance,
-                        &mut scratch,
-                        points,
-                        amplitudes,
-                    );
-                    stops[1 - side] = end.stop;
-                    visited |= end.visited;
-                    rejected |= end.stop == Stop::Excluded;
-                    most -= points.len() as u32;
-                    tracks.steps += points.len() as u64;
+                let sign = match seed.direction {
+                    Some(_) => 1.0,
+                    None => self.sign(number),
+                };
+                for (half, backward) in halves.iter_mut().zip([false, true]) {
+                    let sign = if backward { -sign } else { sign };
+                    let direction = heading.direction.map(|v| sign * v);
+                    let state = State { x: seed.x, direction, amplitude: heading.amplitude };
+                    half.begin(state, Chance::new(self.seed, self.draw, number, backward));
                 }
-                let steps = sides[0].0.len() + sides[1].0.len();
+                both::<R, FMA>(self.rule, self.limits, self.regions, &mut scratch, &mut halves);
+                let [ahead, behind] = &halves;
+                let steps = ahead.steps() + behind.steps();
+                tracks.steps += u64::from(steps);
+                let visited = here.visited | ahead.visited | behind.visited;
+                let rejected = halves.iter().any(|h| h.stop == Some(Stop::Excluded));
                 if rejected || visited & wanted != wanted {
                     tracks.rejected += 1;
-                } else if (steps as u64) < u64::from(self.limits.fewest.max(1)) {
+                } else if steps < self.limits.fewest.max(1) {
                     tracks.short += 1;
                 } else {
-                    let [(forward, ahead), (backward, behind)] = &sides;
-                    let mut points = Vec::with_capacity(steps + 1);
-                    points.extend(backward.iter().rev());
-                    points.push(seed.x);
-                    points.extend(forward);
-                    let mut amplitudes = Vec::with_capacity(steps + 1);
-                    amplitudes.extend(behind.iter().rev());
-                    amplitudes.push(heading.amplitude as f32);
-                    amplitudes.extend(ahead);
-                    tracks.lines.push(Line {
-                        points,
-                        amplitudes,
-                        seed: backward.len(),
-                        number: seed.number,
-                        stops,
-                    });
+                    tracks.lines.push(Line::joined(seed, heading, &halves));
                 }
             }
         }

@@ -17,20 +17,22 @@
 //! | `axes` | directions of the sphere in patches; values and peaks there |
 //! | `closest`, `mass` | the peak nearest to the last direction; a draw from the cone about it |
 //! | `arc` | draws of circular arcs: second-order integration, parallel transport |
+//! | `discrete` | vectors in voxels |
 //! | `sticks` | posterior draws of sticks |
 //! | `bootstrap` | resampled residuals of measured signals |
 //! | `march` | steps of Euler, midpoint and Runge-Kutta; both halves; many streamlines |
-//! | `reverse` | derivatives of a whole streamline |
+//! | `reverse`, `spread` | derivatives of a whole streamline; the covariance of its end |
 //!
 //! Random numbers are a function of (seed, draw, streamline, half, step): results do not
 //! depend on threads or batches. Source: Mori & van Zijl 2002, doi:10.1002/nbm.781
 //! (principle); Basser et al. 2000, doi:10.1002/1522-2594(200010)44:4<625::AID-MRM17>3.0.CO;2-O,
-//! eq. 1. Validated by `kernels/tests/suite/streamlines.rs`.
+//! eq. 1. Validated by `kernels/tests/suite/streamlines`.
 
 mod arc;
 mod axes;
 mod bootstrap;
 mod closest;
+mod discrete;
 mod functions;
 mod lattice;
 mod march;
@@ -38,12 +40,14 @@ mod mass;
 mod peak;
 mod region;
 mod reverse;
+mod spread;
 mod sticks;
 
 pub use arc::{ArcMean, ArcRule};
 pub use axes::AxisTable;
 pub use bootstrap::{BootstrapRule, Resampling};
 pub use closest::ClosestRule;
+pub use discrete::{DiscreteRule, PEAK_WIDTH};
 pub use functions::{Functions, Peaks};
 pub use lattice::{Interpolation, Lattice, Number};
 pub use march::{Integrator, Limits, Line, Seed, Starts, Tracks, path, track};
@@ -51,6 +55,7 @@ pub use mass::MassRule;
 pub use peak::PeakRule;
 pub use region::{Flag, Region, Regions};
 pub use reverse::{Cotangent, Differentiable, Linear, Survival, reverse, tangent};
+pub use spread::EndDerivatives;
 pub use sticks::{Redraw, StickRule};
 
 use crate::philox::{Philox, uniform_pair};

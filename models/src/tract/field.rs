@@ -1,5 +1,5 @@
-//! Functions on the sphere in every voxel: FODs, orientation functions, tensors; and draws
-//! of sticks.
+//! Functions on the sphere in every voxel: FODs, orientation functions, tensors; discrete peaks; and
+//! draws of sticks.
 //!
 //! Coefficients of spherical harmonics are turned into the terms that the kernel reads. A
 //! tensor D is the function $u^\top Du$, of order 2, whose largest peak is its first
@@ -9,7 +9,7 @@ use super::Placement;
 use crate::spherical_harmonics::{
     HarmonicBasis, LMAX_MAX, SphericalHarmonics, harmonic_count, harmonic_order,
 };
-use microtome_kernels::streamline::{Interpolation, Lattice};
+use microtome_kernels::streamline::{Interpolation, Lattice, PEAK_WIDTH};
 
 /// What is wrong with a field.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -37,6 +37,12 @@ pub enum FieldError {
         shape: [usize; 3],
         /// Numbers a voxel.
         width: usize,
+    },
+    /// Not three numbers a peak.
+    #[error("{count} numbers a voxel are not those of whole peaks, three numbers each")]
+    Peaks {
+        /// The number found.
+        count: usize,
     },
     /// The affine of the image has no inverse.
     #[error("the affine of the image has no inverse")]
@@ -142,9 +148,10 @@ impl OrientationField {
         order: usize,
         values: Vec<f32>,
         placement: Placement,
+        interpolation: Interpolation,
     ) -> Result<Self, FieldError> {
         let largest = greatest(&values);
-        Self::new(shape, order, values, placement, Interpolation::Linear, 0, largest)
+        Self::new(shape, order, values, placement, interpolation, 0, largest)
     }
 
     fn new(
@@ -196,6 +203,76 @@ impl OrientationField {
     /// The numbers that the kernel reads.
     pub fn lattice(&self) -> &Lattice<f32> {
         &self.lattice
+    }
+}
+
+/// Discrete peaks in every voxel.
+#[derive(Clone, Debug)]
+pub struct PeakField {
+    pub(super) lattice: Lattice<f32>,
+    placement: Placement,
+    count: usize,
+    peaks: usize,
+}
+
+impl PeakField {
+    /// From vectors as long as the amplitude of their peak; zero and not finite is none.
+    ///
+    /// # Shapes
+    /// `vectors` is `[k][j][i][peak][xyz]`.
+    ///
+    /// # Errors
+    /// Numbers that are not those of whole peaks, an affine without inverse.
+    pub fn from_vectors(
+        shape: [usize; 3],
+        vectors: &[f32],
+        placement: Placement,
+    ) -> Result<Self, FieldError> {
+        let voxels: usize = shape.iter().product();
+        let (found, count) = (vectors.len(), vectors.len() / voxels.max(1));
+        if voxels == 0 || count * voxels != found {
+            return Err(FieldError::Shape { found, shape, width: count });
+        }
+        if count == 0 || !count.is_multiple_of(3) {
+            return Err(FieldError::Peaks { count });
+        }
+        let width = (count / 3 * PEAK_WIDTH).next_multiple_of(8);
+        let mut values = vec![0.0_f32; voxels * width];
+        let mut peaks = 0;
+        let mut own: Vec<[f32; PEAK_WIDTH]> = Vec::new();
+        for (vectors, out) in vectors.chunks_exact(count).zip(values.chunks_exact_mut(width)) {
+            own.clear();
+            for v in vectors.as_chunks::<3>().0 {
+                let [x, y, z] = v.map(f64::from);
+                let length = (x * x + y * y + z * z).sqrt();
+                if length.is_finite() && length > 0.0 {
+                    let [x, y, z] = [x, y, z].map(|v| (v / length) as f32);
+                    own.push([x, y, z, length as f32]);
+                }
+            }
+            own.sort_by(|a, b| b[3].total_cmp(&a[3]));
+            peaks += own.len();
+            out[..PEAK_WIDTH * own.len()].copy_from_slice(own.as_flattened());
+        }
+        let rows = placement.voxel_from_field().ok_or(FieldError::Affine)?;
+        let lattice = Lattice::new(shape, width, values, rows);
+        let lattice = lattice.ok_or(FieldError::Shape { found, shape, width })?;
+        Ok(Self { lattice, placement, count: count / 3, peaks })
+    }
+
+    /// The most peaks that a voxel can hold.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Whether no voxel has a peak.
+    pub fn is_empty(&self) -> bool {
+        self.peaks == 0
+    }
+
+    /// Where it lies.
+    pub fn placement(&self) -> &Placement {
+        &self.placement
     }
 }
 

@@ -3,7 +3,7 @@
 //! | module | idea |
 //! |---|---|
 //! | `placement` | voxels, world and the axes of directions |
-//! | `field` | functions on the sphere in every voxel |
+//! | `field` | functions on the sphere, peaks or draws of sticks in every voxel |
 //! | `graph` | streamlines as a Candle op |
 //! | `orientation_function` | orientation functions of signals: constant solid angle, orientation probability |
 //! | `seeding` | seeds in masks |
@@ -20,7 +20,7 @@ mod placement;
 mod seeding;
 mod tracking;
 
-pub use field::{FieldError, OrientationField, StickField};
+pub use field::{FieldError, OrientationField, PeakField, StickField};
 pub use microtome_kernels::streamline::{
     Flag, Integrator, Interpolation, Lattice, Region, Regions, Seed, Starts, Stop, Survival,
 };

@@ -22,9 +22,11 @@
 
 use super::{FieldError, OrientationField, Placement};
 use crate::acquisition::Acquisition;
-use crate::spherical_harmonics::{SphericalHarmonics, harmonic_count, harmonic_index, orders};
-use microtome_kernels::dense::{cholesky, cholesky_solve};
-use microtome_kernels::streamline::{Lattice, Resampling};
+use crate::spherical_harmonics::{
+    SphericalHarmonics, anisotropy_index, harmonic_count, harmonic_index, orders,
+};
+use microtome_kernels::dense::{cholesky, cholesky_solve, invert};
+use microtome_kernels::streamline::{Interpolation, Lattice, Resampling};
 use std::f64::consts::PI;
 
 /// Which function of the signals.
@@ -85,6 +87,8 @@ pub struct OrientationFunctions {
     b0: Vec<usize>,
     weighted: Vec<usize>,
     resampling: Resampling,
+    /// Harmonic coefficients of terms, `[coefficient][term]`.
+    harmonics_from_terms: Vec<f64>,
 }
 
 /// $P_l(0)$ of even l.
@@ -131,24 +135,18 @@ impl OrientationFunctions {
         }
         let fit = pseudo_inverse(&basis, count, order, lambda).ok_or_else(singular)?;
         let plain = pseudo_inverse(&basis, count, order, 0.0).ok_or_else(singular)?;
-        let rows = n.next_multiple_of(8);
-        // Hat matrix by columns, and residuals over sqrt(1 - leverage) less their mean.
-        let mut hat = vec![0.0; n * rows];
-        for j in 0..n {
-            for i in 0..n {
-                hat[j * rows + i] =
-                    (0..count).map(|k| basis[i * count + k] * plain[k * n + j]).sum();
+        // Least squares by coefficients, and what these make of the signals.
+        let (rows, width) = (n.next_multiple_of(8), count.next_multiple_of(8));
+        let (mut coefficients, mut fitted) = (vec![0.0; n * width], vec![0.0; count * rows]);
+        let mut scale = Vec::with_capacity(n);
+        for i in 0..n {
+            let mut leverage = 0.0;
+            for k in 0..count {
+                coefficients[i * width + k] = plain[k * n + i];
+                fitted[k * rows + i] = basis[i * count + k];
+                leverage += basis[i * count + k] * plain[k * n + i];
             }
-        }
-        let mut residual = vec![0.0; n * rows];
-        for j in 0..n {
-            let column = &mut residual[j * rows..j * rows + n];
-            for (i, r) in column.iter_mut().enumerate() {
-                let leverage = hat[i * rows + i].min(1.0 - 1e-6);
-                *r = (f64::from(u8::from(i == j)) - hat[j * rows + i]) / (1.0 - leverage).sqrt();
-            }
-            let mean = column.iter().sum::<f64>() / n as f64;
-            column.iter_mut().for_each(|r| *r -= mean);
+            scale.push(1.0 / (1.0 - leverage.min(1.0 - 1e-6)).sqrt());
         }
         let terms = count.next_multiple_of(8);
         let collect = |scale: &dyn Fn(usize) -> f64| {
@@ -174,18 +172,32 @@ impl OrientationFunctions {
             // minus delta_b, whose Laplacian is -l(l+1).
             OrientationModel::Probability => (collect(&|l| 4.0 * at_equator(l)), collect(&laplace)),
         };
+        // Terms are a linear map of the coefficients.
+        let mut own = vec![0.0; count];
+        let mut map = vec![0.0; count * count];
+        for k in 0..count {
+            own.fill(0.0);
+            own[k] = 1.0;
+            let mut column = vec![0.0; terms];
+            harmonics.collect_terms(&own, &mut column);
+            for (t, v) in column[..count].iter().enumerate() {
+                map[t * count + k] = *v;
+            }
+        }
+        let harmonics_from_terms = invert(&map, count).ok_or_else(singular)?;
         let solid_angle = model == OrientationModel::SolidAngle;
         let resampling = Resampling {
             measurements: n,
-            hat,
-            residual,
+            coefficients,
+            fitted,
+            scale,
             outer,
             linear,
             constant,
             solid_angle,
             lowest,
         };
-        Ok(Self { order, b0, weighted, resampling })
+        Ok(Self { order, b0, weighted, resampling, harmonics_from_terms })
     }
 
     /// Order of the functions.
@@ -209,9 +221,20 @@ impl OrientationFunctions {
         let mut v: Vec<f64> =
             self.weighted.iter().map(|m| signals[*m].max(self.resampling.lowest) / b0).collect();
         self.resampling.function(&mut v, out);
-        if !(b0.is_finite() && b0 > 0.0 && out.iter().all(|t| t.is_finite())) {
+        // A signal that is not a number would pass for the lowest one.
+        let known = self.weighted.iter().all(|m| signals[*m].is_finite());
+        if !(known && b0.is_finite() && b0 > 0.0 && out.iter().all(|t| t.is_finite())) {
             out.fill(0.0);
         }
+    }
+
+    /// The generalised FA of a function, from its terms: $\sqrt{1 - c_{00}^2/\sum c_{lm}^2}$.
+    pub fn anisotropy(&self, terms: &[f64]) -> f64 {
+        let count = harmonic_count(self.order);
+        let rows = self.harmonics_from_terms.chunks_exact(count);
+        let own: Vec<f64> =
+            rows.map(|row| row.iter().zip(terms).map(|(m, t)| m * t).sum()).collect();
+        anisotropy_index(&own)
     }
 
     /// The functions of all voxels, from their terms one voxel after the other (i fastest).
@@ -223,8 +246,9 @@ impl OrientationFunctions {
         shape: [usize; 3],
         terms: Vec<f32>,
         placement: Placement,
+        interpolation: Interpolation,
     ) -> Result<OrientationField, FieldError> {
-        OrientationField::from_terms(shape, self.order, terms, placement)
+        OrientationField::from_terms(shape, self.order, terms, placement, interpolation)
     }
 
     /// Numbers a voxel of [`OrientationFunctions::signals`].
@@ -254,10 +278,16 @@ impl OrientationFunctions {
         shape: [usize; 3],
         signals: Vec<f32>,
         placement: &Placement,
+        interpolation: Interpolation,
     ) -> Result<Lattice<f32>, FieldError> {
         let rows = placement.voxel_from_field().ok_or(FieldError::Affine)?;
         let (found, width) = (signals.len(), self.signal_width());
-        Lattice::new(shape, width, signals, rows).ok_or(FieldError::Shape { found, shape, width })
+        let lattice = Lattice::new(shape, width, signals, rows);
+        let lattice = lattice.ok_or(FieldError::Shape { found, shape, width })?;
+        Ok(match interpolation {
+            Interpolation::Linear => lattice,
+            Interpolation::Cubic => lattice.cubic(|v| v as f32),
+        })
     }
 }
 

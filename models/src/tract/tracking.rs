@@ -4,17 +4,19 @@
 //! specification and the number of its seed: threads and batches change nothing. Validated by
 //! `models/tests/suite/tracking.rs`.
 
-use super::field::{OrientationField, StickField};
+use super::field::{OrientationField, PeakField, StickField};
 use super::{Placement, Seeding};
 use microtome_kernels::simd;
 use microtome_kernels::streamline::{
-    ArcMean, ArcRule, AxisTable, BootstrapRule, ClosestRule, Functions, Integrator, Lattice,
-    Limits, MassRule, PeakRule, Peaks, Redraw, Regions, Resampling, Rule as KernelRule, Seed,
-    Starts, StickRule, Stop, Tracks, track,
+    ArcMean, ArcRule, AxisTable, BootstrapRule, ClosestRule, DiscreteRule, Functions, Integrator,
+    Lattice, Limits, MassRule, PeakRule, Peaks, Redraw, Regions, Resampling, Rule as KernelRule,
+    Seed, Starts, StickRule, Stop, Tracks, track,
 };
 
 /// Seeds of a group, which are followed at once: enough work for all threads, little enough to hold.
 const GROUP: u64 = 4096;
+/// Of the voxels about a point, the part that must have a direction (discrete peaks), as EuDX.
+const TOTAL_WEIGHT: f64 = 0.5;
 
 /// How a direction is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +64,8 @@ pub struct TrackingSpec {
     pub samples: usize,
     /// Arcs at a step.
     pub candidates: usize,
-    /// Both ways from the seed.
+    /// Both ways from the seed, which share the longest length; otherwise the way of its direction, or one
+    /// of the two along an axis by chance.
     pub both: bool,
     /// Directions at a seed.
     pub starts: Starts,
@@ -100,6 +103,7 @@ pub enum TrackingError {
 enum Source<'a> {
     Field { field: &'a OrientationField, rule: Rule },
     Signals { lattice: &'a Lattice<f32>, resampling: &'a Resampling, attempts: u32 },
+    Peaks(&'a PeakField),
     Sticks { field: &'a StickField, redraw: Redraw },
 }
 
@@ -217,6 +221,14 @@ impl<'a> Tracking<'a> {
     ) -> Result<Self, TrackingError> {
         let placement = field.placement;
         Self::new(Source::Field { field, rule }, field.order, placement, spec)
+    }
+
+    /// A run over discrete peaks, the directions between voxels interpolated.
+    ///
+    /// # Errors
+    /// A number outside of its range.
+    pub fn over_peaks(field: &'a PeakField, spec: TrackingSpec) -> Result<Self, TrackingError> {
+        Self::new(Source::Peaks(field), 0, *field.placement(), spec)
     }
 
     /// A run over signals whose residuals are resampled at every step; `placement` is that of the
@@ -354,6 +366,15 @@ impl<'a> Tracking<'a> {
                     count: field.count,
                     threshold: spec.threshold,
                     redraw: *redraw,
+                };
+                return self.follow(&rule, seeds, regions);
+            }
+            Source::Peaks(field) => {
+                let rule = DiscreteRule {
+                    field: &field.lattice,
+                    threshold: spec.threshold,
+                    cos_angle: self.limits.cos_angle,
+                    total_weight: TOTAL_WEIGHT,
                 };
                 return self.follow(&rule, seeds, regions);
             }

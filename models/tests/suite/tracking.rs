@@ -240,7 +240,8 @@ fn orientation_functions_peak_along_the_fibre() {
             [0.0, 0.0, 1.0, 0.0],
             [0.0, 0.0, 0.0, 1.0],
         ]);
-        let field = functions.field([1, 1, 1], terms.clone(), placement).unwrap();
+        let field =
+            functions.field([1, 1, 1], terms.clone(), placement, Interpolation::Linear).unwrap();
         let seeding = Seeding::Points(vec![([0.0; 3], None)]);
         let spec = TrackingSpec {
             step_mm: 0.1,
@@ -275,27 +276,74 @@ fn orientation_functions_peak_along_the_fibre() {
 }
 
 #[test]
+fn voxels_with_signals_that_are_not_numbers_are_empty() {
+    let acquisition = acquisition();
+    for model in [OrientationModel::SolidAngle, OrientationModel::Probability] {
+        let functions = OrientationFunctions::new(&acquisition, model, 4, 0.006, 1.0).unwrap();
+        let good = signals(&acquisition, [0.6, 0.0, 0.8]);
+        for at in [0, good.len() - 1] {
+            for wrong in [f64::NAN, f64::INFINITY] {
+                let mut own = good.clone();
+                own[at] = wrong;
+                let (mut terms, mut row) = (Vec::new(), vec![1.0; functions.signal_width()]);
+                functions.terms(&own, &mut terms);
+                functions.signals(&own, &mut row);
+                assert!(
+                    terms.iter().all(|t| *t == 0.0) && row.iter().all(|v| *v == 0.0),
+                    "{at} {wrong}"
+                );
+            }
+        }
+    }
+}
+
+/// The generalised FA of an orientation function is that of its values on the sphere.
+#[test]
+fn generalised_anisotropy_is_that_of_the_values() {
+    let acquisition = acquisition();
+    let axes = half_sphere(20_000);
+    for model in [OrientationModel::SolidAngle, OrientationModel::Probability] {
+        let functions = OrientationFunctions::new(&acquisition, model, 4, 0.006, 1.0).unwrap();
+        let mut terms = Vec::new();
+        functions.terms(&signals(&acquisition, [0.6, 0.0, 0.8]), &mut terms);
+        let values: Vec<f64> =
+            axes.iter().map(|n| microtome_kernels::sphere_series::value(4, &terms, *n)).collect();
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let square = values.iter().map(|v| v * v).sum::<f64>();
+        let spread = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
+        let found = functions.anisotropy(&terms);
+        assert!((found - (spread / square).sqrt()).abs() < 1e-3 && found > 0.05, "{found}");
+    }
+}
+
+#[test]
 fn the_hat_matrix_projects() {
     let functions =
         OrientationFunctions::new(&acquisition(), OrientationModel::SolidAngle, 4, 0.006, 1.0)
             .unwrap();
     let r = functions.resampling();
-    let (n, rows) = (60, 64);
-    assert_eq!((r.measurements, r.hat.len()), (n, n * rows));
-    let at = |i: usize, j: usize| r.hat[j * rows + i];
+    let (n, rows, width, count) = (60, 64, 16, 15);
+    assert_eq!(
+        (r.measurements, r.coefficients.len(), r.fitted.len()),
+        (n, n * width, count * rows)
+    );
+    let hat: Vec<f64> = (0..n * n)
+        .map(|at| {
+            let (i, j) = (at / n, at % n);
+            (0..count).map(|k| r.fitted[k * rows + i] * r.coefficients[j * width + k]).sum()
+        })
+        .collect();
+    let at = |i: usize, j: usize| hat[i * n + j];
     let mut trace = 0.0;
     for i in 0..n {
         trace += at(i, i);
+        assert!((r.scale[i] - 1.0 / (1.0 - at(i, i)).sqrt()).abs() < 1e-12);
         for j in 0..n {
             let square: f64 = (0..n).map(|k| at(i, k) * at(k, j)).sum();
             assert!((square - at(i, j)).abs() < 1e-12 && (at(i, j) - at(j, i)).abs() < 1e-12);
         }
     }
     assert!((trace - 15.0).abs() < 1e-10);
-    // Centred: residuals of any signals sum to zero.
-    for j in 0..n {
-        assert!(r.residual[j * rows..j * rows + n].iter().sum::<f64>().abs() < 1e-12);
-    }
 }
 
 #[test]

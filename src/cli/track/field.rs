@@ -9,10 +9,10 @@ use microtome_datasets::{
     ImageGeometry, SignalSource, TableReader, world_from_fsl, world_from_voxel_axes,
 };
 use microtome_models::tract::{
-    Interpolation, OrientationField, OrientationFunctions, Placement, Rule, StickField, Tracking,
-    TrackingError, TrackingSpec,
+    Interpolation, OrientationField, OrientationFunctions, PeakField, Placement, Rule, StickField,
+    Tracking, TrackingError, TrackingSpec,
 };
-use microtome_models::{HarmonicBasis, harmonic_order};
+use microtome_models::{HarmonicBasis, anisotropy_index, harmonic_order};
 use std::path::Path;
 
 /// Rows of an image that are read at once.
@@ -28,6 +28,7 @@ pub(crate) enum Field {
         lattice: Box<microtome_models::tract::Lattice<f32>>,
         placement: Box<Placement>,
     },
+    Peaks(Box<PeakField>),
     Sticks(Box<StickField>),
 }
 
@@ -36,6 +37,7 @@ impl Field {
         match self {
             Field::Functions(field) => field.placement(),
             Field::Signals { placement, .. } => placement,
+            Field::Peaks(field) => field.placement(),
             Field::Sticks(field) => &field.placement,
         }
     }
@@ -55,6 +57,7 @@ impl Field {
             Field::Signals { functions, .. } => {
                 format!("resampled signals, functions of order {}", functions.order())
             }
+            Field::Peaks(field) => format!("up to {} peaks a voxel", field.count()),
             Field::Sticks(field) => format!("{} draws of {} sticks", field.draws, field.count),
         }
     }
@@ -77,6 +80,7 @@ impl Field {
                 ATTEMPTS,
                 spec,
             ),
+            Field::Peaks(field) => Tracking::over_peaks(field, spec),
             Field::Sticks(field) => Tracking::over_sticks(field, draw, spec),
         }
     }
@@ -86,14 +90,17 @@ impl TrackArgs {
     /// The field, the grid of its image and where it is anisotropic; `grid` is that of the mask of
     /// the seeds.
     pub(super) fn field(&self, grid: Option<&ImageGeometry>) -> anyhow::Result<Followed> {
-        let given = [&self.fod, &self.dwi, &self.posterior].map(Option::is_some);
+        let given = [&self.fod, &self.dwi, &self.peaks, &self.posterior].map(Option::is_some);
         match given.iter().filter(|g| **g).count() {
             0 => bail!(
-                "--fod, --dwi or --posterior is needed: what streamlines follow (fit --model csd \
-                 writes FODs, sample --model ball_stick a posterior)"
+                "--fod, --dwi, --peaks or --posterior is needed: what streamlines follow (fit --model csd \
+                 writes FODs and peaks, sample --model ball_stick a posterior)"
             ),
             1 => {}
-            _ => bail!("--fod, --dwi and --posterior each describe the field; give one"),
+            _ => bail!("--fod, --dwi, --peaks and --posterior each describe the field; give one"),
+        }
+        if self.peaks.is_some() && self.rule != "closest" {
+            bail!("--peaks are followed by --rule closest, not {}; give --fod for it", self.rule);
         }
         if (self.rule == "posterior") != self.posterior.is_some() {
             bail!("--rule posterior and --posterior FILE need each other");
@@ -114,17 +121,66 @@ impl TrackArgs {
                 "--fa-threshold: the FA is that of the tensor of signals, which --dwi gives; use --mask or --stop"
             );
         }
-        let (field, geometry) = if let Some(path) = &self.posterior {
-            let grid = grid.context("--posterior needs --seeds MASK, an image on its grid")?;
-            (Field::Sticks(Box::new(self.sticks(path, grid)?)), grid.clone())
-        } else {
-            self.of_coefficients(self.fod.as_deref().context("--fod")?)?
+        if let Some(path) = &self.fod {
+            return self.of_coefficients(path);
+        }
+        if self.gfa_threshold.is_some() {
+            bail!(
+                "--gfa-threshold: the GFA is that of functions, which --fod or --dwi gives; use --threshold or --mask"
+            );
+        }
+        if self.interpolation()? != Interpolation::Linear {
+            bail!(
+                "--interpolation cubic: discrete peaks and posteriors have axes, which are read linearly"
+            );
+        }
+        let (field, geometry) = match (&self.posterior, &self.peaks) {
+            (Some(path), _) => {
+                let grid = grid.context("--posterior needs --seeds MASK, an image on its grid")?;
+                (Field::Sticks(Box::new(self.sticks(path, grid)?)), grid.clone())
+            }
+            (None, path) => self.of_peaks(path.as_deref().context("--peaks")?)?,
         };
         Ok(Followed { field, geometry, anisotropic: None })
     }
 
+    /// A field of discrete peaks.
+    fn of_peaks(&self, path: &Path) -> anyhow::Result<(Field, ImageGeometry)> {
+        let (source, geometry, placement) = self.image("--peaks", path, true)?;
+        let mut vectors = Vec::with_capacity(source.n_rows() * source.n_measurements());
+        each_row(&source, |signals| vectors.extend(signals.iter().map(|v| *v as f32)))?;
+        let field = PeakField::from_vectors(geometry.dims, &vectors, placement)
+            .with_context(|| format!("--peaks {}", path.display()))?;
+        if field.is_empty() {
+            bail!("--peaks {}: no voxel has a peak", path.display());
+        }
+        Ok((Field::Peaks(Box::new(field)), geometry))
+    }
+
+    /// An image of a field, its grid and where it lies.
+    fn image(
+        &self,
+        flag: &str,
+        path: &Path,
+        in_world: bool,
+    ) -> anyhow::Result<(SignalSource, ImageGeometry, Placement)> {
+        let source = SignalSource::open(path, None).with_context(|| flag.to_string())?;
+        let Some(geometry) = source.geometry().cloned() else {
+            bail!(
+                "{flag} {}: an image (.nii, .nii.gz) is needed; an array has no place in the world",
+                path.display()
+            )
+        };
+        let mut placement = Placement::world(geometry.affine);
+        if !self.in_world(in_world)? {
+            placement.world_from_field = world_from_voxel_axes(&geometry.affine)
+                .with_context(|| format!("{flag} {}", path.display()))?;
+        }
+        Ok((source, geometry, placement))
+    }
+
     /// A field of harmonic coefficients.
-    fn of_coefficients(&self, path: &Path) -> anyhow::Result<(Field, ImageGeometry)> {
+    fn of_coefficients(&self, path: &Path) -> anyhow::Result<Followed> {
         let bases =
             [HarmonicBasis::Mrtrix3, HarmonicBasis::Descoteaux, HarmonicBasis::DescoteauxLegacy];
         let Some(basis) = &self.basis else {
@@ -134,13 +190,14 @@ impl TrackArgs {
         };
         let basis = named("basis", basis, &bases.map(|b| (b.name(), b)))?;
         let by_default = basis == HarmonicBasis::Mrtrix3;
-        let source = SignalSource::open(path, None)?;
-        let Some(geometry) = source.geometry().cloned() else {
+        let (source, geometry, placement) = self.image("--fod", path, by_default)?;
+        if source.n_measurements() == 1 {
             bail!(
-                "--fod {}: an image (.nii, .nii.gz) is needed; an array has no place in the world",
+                "--fod {}: one number a voxel is a function of order 0, which has no directions; an image \
+                 of coefficients (i, j, k, coefficient) is needed",
                 path.display()
-            )
-        };
+            );
+        }
         if harmonic_order(source.n_measurements()).is_none() {
             bail!(
                 "--fod {}: {} coefficients a voxel are those of no even order (6 are of order 2, 15 of 4, \
@@ -149,13 +206,15 @@ impl TrackArgs {
                 source.n_measurements()
             );
         }
-        let mut placement = Placement::world(geometry.affine);
-        if !self.in_world(by_default)? {
-            placement.world_from_field = world_from_voxel_axes(&geometry.affine)
-                .with_context(|| format!("--fod {}", path.display()))?;
-        }
         let mut values = Vec::with_capacity(source.n_rows() * source.n_measurements());
-        each_row(&source, |signals| values.extend(signals.iter().map(|v| *v as f32)))?;
+        let lowest = self.gfa_threshold.unwrap_or(0.0);
+        let mut inside = Vec::new();
+        each_row(&source, |signals| {
+            values.extend(signals.iter().map(|v| *v as f32));
+            if lowest > 0.0 {
+                inside.push(anisotropy_index(signals) >= lowest);
+            }
+        })?;
         let field = OrientationField::from_harmonics(
             geometry.dims,
             &values,
@@ -167,7 +226,8 @@ impl TrackArgs {
         if field.is_empty() {
             bail!("--fod {}: all coefficients are zero or not finite", path.display());
         }
-        Ok((Field::Functions(Box::new(field)), geometry))
+        let anisotropic = (lowest > 0.0).then_some(inside);
+        Ok(Followed { field: Field::Functions(Box::new(field)), geometry, anisotropic })
     }
 
     pub(super) fn interpolation(&self) -> anyhow::Result<Interpolation> {

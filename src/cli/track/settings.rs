@@ -3,10 +3,12 @@
 //! Validated by `tests/cli/track.rs`.
 
 use super::TrackArgs;
+use crate::cli::say;
 use anyhow::{Context, bail};
 use microtome_datasets::{ImageGeometry, SignalSource, read_matrix};
 use microtome_models::tract::{
     Flag, Integrator, Placement, Region, Regions, Rule, Seeding, Starts, TrackingSpec,
+    affine_inverse,
 };
 use std::path::Path;
 
@@ -100,18 +102,22 @@ impl TrackArgs {
         })
     }
 
-    pub(super) fn seeding(&self, mask: Option<&MaskImage>) -> anyhow::Result<Seeding> {
+    /// The seeds; `grid` is that of the field.
+    pub(super) fn seeding(
+        &self,
+        mask: Option<&MaskImage>,
+        grid: &ImageGeometry,
+    ) -> anyhow::Result<Seeding> {
         if let Some(path) = &self.seed_points {
-            return seed_points(path).with_context(|| format!("--seed-points {}", path.display()));
+            return seed_points(path, grid)
+                .with_context(|| format!("--seed-points {}", path.display()));
         }
         let (Some(mask), Some(path)) = (mask, &self.seeds) else {
             bail!("--seeds MASK or --seed-points FILE is needed")
         };
         let inside = mask.inside.iter().enumerate().filter(|(_, inside)| **inside);
         let voxels: Vec<[i32; 3]> = inside.map(|(i, _)| mask.geometry.ijk(i)).collect();
-        if voxels.is_empty() {
-            bail!("--seeds {}: the mask has no voxel inside", path.display());
-        }
+        mask.check("--seeds", path, grid)?;
         match (self.n_seeds, self.seeds_per_voxel) {
             (Some(0), _) | (_, Some(0)) => {
                 bail!("--n-seeds and --seeds-per-voxel must be at least 1")
@@ -121,10 +127,21 @@ impl TrackArgs {
         }
     }
 
-    pub(super) fn regions(&self, placement: &Placement) -> anyhow::Result<Regions> {
+    /// The masks; `grid` is that of the field.
+    pub(super) fn regions(
+        &self,
+        placement: &Placement,
+        grid: &ImageGeometry,
+    ) -> anyhow::Result<Regions> {
         let mut list = Vec::new();
         let mut add = |flag: &str, path: &Path, meaning: Flag| -> anyhow::Result<()> {
             let mask = mask_image(flag, path)?;
+            match (mask.check(flag, path, grid), meaning) {
+                // Without a place where streamlines may be there are none.
+                (Err(error), Flag::Domain | Flag::Include(_)) => return Err(error),
+                (Err(error), _) => say::note(&format!("warning: {error}; it changes nothing")),
+                (Ok(()), _) => {}
+            }
             let voxel_from_field = placement
                 .voxel_of(&mask.geometry.affine)
                 .with_context(|| format!("{flag} {}: the affine has no inverse", path.display()))?;
@@ -152,7 +169,7 @@ impl TrackArgs {
 }
 
 /// World points of a file, with a direction where it has six columns.
-fn seed_points(path: &Path) -> anyhow::Result<Seeding> {
+fn seed_points(path: &Path, grid: &ImageGeometry) -> anyhow::Result<Seeding> {
     let matrix = read_matrix(path)?;
     if !matches!(matrix.columns, 3 | 6) || matrix.rows == 0 {
         bail!(
@@ -178,6 +195,20 @@ fn seed_points(path: &Path) -> anyhow::Result<Seeding> {
         };
         points.push(([row[0], row[1], row[2]], direction));
     }
+    let voxel_from_world =
+        affine_inverse(&grid.affine).context("the field has no inverse affine")?;
+    let outside = points.iter().filter(|(x, _)| !is_inside(grid, &voxel_from_world, *x)).count();
+    if outside == points.len() {
+        bail!(
+            "none of the {outside} points lies in the image of the field; they are x y z in world mm (RAS+)"
+        );
+    }
+    if outside > 0 {
+        say::note(&format!(
+            "warning: {outside} of {} seed points lie outside of the image of the field and give no streamlines",
+            points.len()
+        ));
+    }
     Ok(Seeding::Points(points))
 }
 
@@ -185,6 +216,38 @@ fn seed_points(path: &Path) -> anyhow::Result<Seeding> {
 pub(super) struct MaskImage {
     pub(super) geometry: ImageGeometry,
     pub(super) inside: Vec<bool>,
+}
+
+/// Whether a world point lies in the voxels of a grid.
+fn is_inside(grid: &ImageGeometry, voxel_from_world: &[[f64; 4]; 3], x: [f64; 3]) -> bool {
+    voxel_from_world.iter().zip(grid.dims).all(|(r, n)| {
+        let v = r[0] * x[0] + r[1] * x[1] + r[2] * x[2] + r[3];
+        v >= -0.5 && v <= n as f64 - 0.5
+    })
+}
+
+impl MaskImage {
+    /// Whether it has a voxel inside that lies in the grid of the field.
+    fn check(&self, flag: &str, path: &Path, grid: &ImageGeometry) -> anyhow::Result<()> {
+        if !self.inside.contains(&true) {
+            bail!("{flag} {}: the mask has no voxel inside", path.display());
+        }
+        let place = Placement::world(self.geometry.affine);
+        let voxel_from_world =
+            affine_inverse(&grid.affine).context("the affine of the field has no inverse")?;
+        let meets = self.inside.iter().enumerate().any(|(i, inside)| {
+            let centre = || place.world_of_voxel(self.geometry.ijk(i).map(f64::from));
+            *inside && is_inside(grid, &voxel_from_world, centre())
+        });
+        if !meets {
+            bail!(
+                "{flag} {}: no voxel of the mask lies in the image of the field (their affines place them \
+                 apart); both must come from the same space",
+                path.display()
+            );
+        }
+        Ok(())
+    }
 }
 
 pub(super) fn mask_image(flag: &str, path: &Path) -> anyhow::Result<MaskImage> {

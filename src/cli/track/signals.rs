@@ -16,6 +16,7 @@ use microtome_models::tract::{
 };
 use microtome_models::{
     Acquisition, BLOCK_ROWS, DeconvolutionSpec, HarmonicBasis, LMAX_MAX, SIDE_LOBES, TensorMeasure,
+    anisotropy_index,
 };
 use rayon::prelude::*;
 use std::path::Path;
@@ -64,8 +65,11 @@ impl TrackArgs {
         let of_scheme = || scheme.file.display().to_string();
         // The amplitude of an FOD tells isotropic voxels; crossings may have a low FA.
         let by_default = if model == SignalModel::Deconvolution { 0.0 } else { 0.1 };
-        let lowest = self.fa_threshold.unwrap_or(by_default);
-        let tensor = match (model, lowest > 0.0) {
+        let lowest = [self.fa_threshold.unwrap_or(by_default), self.gfa_threshold.unwrap_or(0.0)];
+        if lowest[1] > 0.0 && model == SignalModel::Tensor {
+            bail!("--gfa-threshold: a tensor has no function; use --fa-threshold");
+        }
+        let tensor = match (model, lowest[0] > 0.0) {
             (SignalModel::Tensor, _) | (_, true) => {
                 Some(tensor(&scheme.acquisition).with_context(of_scheme)?)
             }
@@ -79,7 +83,7 @@ impl TrackArgs {
                 self.functions(&signals, &scheme.acquisition, model).with_context(of_scheme)?
             }
         };
-        let anisotropic = (lowest > 0.0).then_some(inside);
+        let anisotropic = lowest.iter().any(|l| *l > 0.0).then_some(inside);
         Ok(Followed { field, geometry, anisotropic })
     }
 
@@ -103,7 +107,7 @@ impl TrackArgs {
     }
 
     fn tensors(&self, signals: &Signals) -> anyhow::Result<(Field, Vec<bool>)> {
-        let rows = signals.rows(|_, d| d.unwrap_or([0.0; 6]).map(|v| v as f32))?;
+        let rows = signals.rows(|_, d| (d.unwrap_or([0.0; 6]).map(|v| v as f32), true))?;
         let (values, inside): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
         let (shape, placement) = (signals.geometry.dims, signals.placement);
         let field =
@@ -121,25 +125,31 @@ impl TrackArgs {
         let functions =
             OrientationFunctions::new(acquisition, model, order, self.sm_lambda, self.min_signal)?;
         let (shape, placement) = (signals.geometry.dims, signals.placement);
-        let bootstrap = self.rule == "bootstrap";
+        let (bootstrap, interpolation) = (self.rule == "bootstrap", self.interpolation()?);
+        let [_, lowest] = signals.lowest;
         let rows = signals.rows(|y, _| {
+            let mut terms = Vec::new();
+            functions.terms(y, &mut terms);
+            let inside = lowest <= 0.0 || functions.anisotropy(&terms) >= lowest;
             if bootstrap {
                 let mut row = vec![0.0; functions.signal_width()];
                 functions.signals(y, &mut row);
-                return row;
+                return (row, inside);
             }
-            let mut terms = Vec::new();
-            functions.terms(y, &mut terms);
-            terms.iter().map(|t| *t as f32).collect()
+            (terms.iter().map(|t| *t as f32).collect(), inside)
         })?;
         let (values, inside): (Vec<Vec<f32>>, Vec<bool>) = rows.into_iter().unzip();
         let values = values.concat();
         if bootstrap {
-            let lattice = Box::new(functions.signal_lattice(shape, values, &placement)?);
+            let lattice =
+                Box::new(functions.signal_lattice(shape, values, &placement, interpolation)?);
             let (functions, placement) = (Box::new(functions), Box::new(placement));
             return Ok((Field::Signals { functions, lattice, placement }, inside));
         }
-        Ok((Field::Functions(Box::new(functions.field(shape, values, placement)?)), inside))
+        Ok((
+            Field::Functions(Box::new(functions.field(shape, values, placement, interpolation)?)),
+            inside,
+        ))
     }
 
     /// FODs by constrained spherical deconvolution, with the given response or that of the
@@ -178,8 +188,10 @@ impl TrackArgs {
                 let empty = v.status == Status::InvalidSignal;
                 v.fod.iter().map(|c| if empty { 0.0 } else { *c as f32 }).collect::<Vec<_>>()
             };
-            let inside: Vec<bool> =
-                signals.each(block).map(|y| signals.is_inside(signals.fit(y))).collect();
+            let is_inside = |(y, v): (&[f64], &VoxelDeconvolution)| {
+                signals.is_inside(signals.fit(y)) && anisotropy_index(&v.fod) >= signals.lowest[1]
+            };
+            let inside: Vec<bool> = signals.each(block).zip(&found).map(is_inside).collect();
             (found.iter().flat_map(row).collect::<Vec<f32>>(), inside)
         })?;
         let (values, inside): (Vec<Vec<f32>>, Vec<Vec<bool>>) = parts.into_iter().unzip();
@@ -201,8 +213,8 @@ struct Signals<'a> {
     placement: Placement,
     /// Where tensors are needed.
     tensor: Option<LogTensor>,
-    /// Lowest FA of a voxel that is followed.
-    lowest: f64,
+    /// Lowest FA and GFA of a voxel that is followed.
+    lowest: [f64; 2],
 }
 
 impl Signals<'_> {
@@ -227,17 +239,19 @@ impl Signals<'_> {
     }
 
     fn is_inside(&self, tensor: Option<[f64; 6]>) -> bool {
-        self.lowest <= 0.0 || tensor.is_some_and(|d| fa(d) >= self.lowest)
+        self.lowest[0] <= 0.0 || tensor.is_some_and(|d| fa(d) >= self.lowest[0])
     }
 
-    /// A value of every voxel by its signals and its tensor, and whether the voxel is followed.
+    /// A value of every voxel by its signals and its tensor, and whether the voxel is followed (by its
+    /// FA, and as the value says).
     fn rows<T: Send>(
         &self,
-        value: impl Fn(&[f64], Option<[f64; 6]>) -> T + Sync,
+        value: impl Fn(&[f64], Option<[f64; 6]>) -> (T, bool) + Sync,
     ) -> anyhow::Result<Vec<(T, bool)>> {
         let row = |y: &[f64]| {
             let tensor = self.fit(y);
-            (value(y, tensor), self.is_inside(tensor))
+            let (value, inside) = value(y, tensor);
+            (value, inside && self.is_inside(tensor))
         };
         let parts = self.blocks(|block| self.each(block).map(row).collect::<Vec<_>>())?;
         Ok(parts.into_iter().flatten().collect())

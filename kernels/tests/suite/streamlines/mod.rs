@@ -1,14 +1,18 @@
-//! Streamlines against closed-form curves, and their derivatives against differences.
+//! Streamlines against closed-form curves, and their derivatives against differences; rules and marches
+//! in files of their own.
 
 #![allow(clippy::unwrap_used, clippy::needless_range_loop)]
 
+mod marches;
+mod rules;
+
+use microtome_kernels::philox::PhiloxRng;
 use microtome_kernels::simd::{self, SimdLevel};
-use microtome_kernels::sphere_series::{count, pull_back, value};
+use microtome_kernels::sphere_series::{count, pull_back};
 use microtome_kernels::streamline::{
-    ArcMean, ArcRule, AxisTable, BootstrapRule, Chance, ClosestRule, Cotangent, Differentiable,
-    Flag, Functions, Heading, Integrator, Lattice, Limits, Linear, MassRule, PeakRule, Peaks,
-    Redraw, Region, Regions, Resampling, Rule, Scratch, Seed, Starts, State, StickRule, Stop,
-    Survival, Vec3, path, reverse, tangent, track,
+    AxisTable, Chance, Cotangent, Differentiable, EndDerivatives, Functions, Heading, Integrator,
+    Lattice, Limits, Linear, PeakRule, Peaks, Rule, Scratch, State, Stop, Survival, Vec3, path,
+    reverse, tangent,
 };
 
 fn level() -> SimdLevel {
@@ -396,6 +400,94 @@ fn the_tangent_map_of_a_field_is_that_of_differences() {
     }
 }
 
+/// The covariance of the last point, first order, against streamlines from drawn seeds through drawn
+/// fields; and its part of the seed against the tangent map.
+#[test]
+fn errors_of_seed_and_field_spread_as_drawn() {
+    let table = AxisTable::new(4, 362);
+    let values = curved(4);
+    let (limits, from, start) =
+        (limits(0.4, Integrator::Midpoint), [1.6, 0.3, 0.4], [1.0, 0.1, 0.0]);
+    let end = |values: &[f64], x: Vec3| {
+        let field = lattice(values.to_vec(), false);
+        path(level(), &peak(&field, &table), &limits, x, start, 8)
+    };
+    let field = lattice(values.clone(), false);
+    let rule = peak(&field, &table);
+    let states = end(&values, from);
+    assert_eq!(states.len(), 9);
+    let found = EndDerivatives::new(level(), &rule, &limits, &states, start, values.len()).unwrap();
+    let map = tangent(&rule, &limits, &states).unwrap();
+    let first = Heading { direction: states[0].direction, amplitude: states[0].amplitude };
+    let turn = rule.linearise(from, start, &first).unwrap().direction;
+    for (r, row) in found.seed.iter().enumerate() {
+        for c in 0..3 {
+            let wanted = map[r][c] + (0..3).map(|k| map[r][3 + k] * turn[k][c]).sum::<f64>();
+            assert!((row[c] - wanted).abs() < 1e-10, "{r} {c}: {} {wanted}", row[c]);
+        }
+    }
+    // Numbers of a voxel are correlated: c = L n, with a unit diagonal of L and a part of the next.
+    let (width, noise, place) = (16, 2e-3, 1e-3);
+    let factor = |i: usize, j: usize| match i.checked_sub(j) {
+        Some(0) => noise,
+        Some(1) => 0.5 * noise,
+        _ => 0.0,
+    };
+    let mut voxel = vec![0.0; width * width];
+    for i in 0..width {
+        for j in 0..width {
+            voxel[i * width + j] = (0..width).map(|k| factor(i, k) * factor(j, k)).sum();
+        }
+    }
+    let square = place * place;
+    let seed = [[square, 0.0, 0.0], [0.0, 4.0 * square, 0.0], [0.0, 0.0, square]];
+    let linear = found.covariance(&seed, width, |_| Some(&voxel));
+    let both = [
+        found.covariance(&seed, width, |_| None),
+        found.covariance(&[[0.0; 3]; 3], width, |_| Some(&voxel)),
+    ];
+    for a in 0..3 {
+        for b in 0..3 {
+            assert!((linear[a][b] - both[0][a][b] - both[1][a][b]).abs() < 1e-18);
+            assert!((linear[a][b] - linear[b][a]).abs() < 1e-18);
+        }
+        // Neither part is nothing.
+        assert!(both.iter().all(|c| c[a][a] > 0.02 * linear[a][a]), "{both:?}");
+    }
+    const N: usize = 3000;
+    let mut random = PhiloxRng::new(7, 0, 0);
+    let exact = states[8].x;
+    let mut sums = [[0.0; 3]; 3];
+    for _ in 0..N {
+        let mut drawn = values.clone();
+        for voxel in drawn.chunks_exact_mut(width) {
+            let mut n = [0.0; 16];
+            random.normals(&mut n);
+            for (i, v) in voxel.iter_mut().enumerate() {
+                *v += noise * n[i] + if i > 0 { 0.5 * noise * n[i - 1] } else { 0.0 };
+            }
+        }
+        let mut n = [0.0; 3];
+        random.normals(&mut n);
+        let x = [0, 1, 2].map(|i| from[i] + seed[i][i].sqrt() * n[i]);
+        let last = end(&drawn, x)[8].x;
+        let d = [0, 1, 2].map(|i| last[i] - exact[i]);
+        for a in 0..3 {
+            for b in 0..3 {
+                sums[a][b] += d[a] * d[b] / N as f64;
+            }
+        }
+    }
+    // A sample covariance has the variance (s_aa s_bb + s_ab^2)/N.
+    for a in 0..3 {
+        for b in 0..3 {
+            let error = ((linear[a][a] * linear[b][b] + linear[a][b].powi(2)) / N as f64).sqrt();
+            let off = (sums[a][b] - linear[a][b]).abs();
+            assert!(off < 4.5 * error, "{a} {b}: {} {} +- {error}", sums[a][b], linear[a][b]);
+        }
+    }
+}
+
 /// One function in every voxel.
 fn constant(terms: &[f64]) -> Lattice<f64> {
     let mut row = terms.to_vec();
@@ -407,338 +499,3 @@ fn constant(terms: &[f64]) -> Lattice<f64> {
 
 const A: Vec3 = [0.6, 0.0, 0.8];
 const B: Vec3 = [0.6, 0.8, 0.0];
-
-#[test]
-fn the_closest_peak_is_taken() {
-    let terms = lobes(8, &[(1.0, A), (0.7, B)]);
-    let field = constant(&terms);
-    let table = AxisTable::new(8, 362);
-    let rule = ClosestRule {
-        functions: Functions { field: &field, peaks: peaks(&table, 0.1, 0.25, 0.9) },
-    };
-    let mut scratch = Scratch::default();
-    let mut chance = Chance::new(0, 0, 0, false);
-    // Both maxima, by steepest ascent on a fine grid about them: here their gradient vanishes.
-    let mut found = Vec::new();
-    rule.starts::<false>([1.0, 0.5, 0.5], &mut scratch, &mut found);
-    assert_eq!(found.len(), 2);
-    for (peak, axis) in found.iter().zip([A, B]) {
-        assert!(peak.direction.iter().zip(axis).map(|(a, b)| a * b).sum::<f64>().abs() > 0.99);
-        assert!((peak.amplitude - value(8, &terms, peak.direction)).abs() < 1e-12);
-    }
-    for (from, wanted) in [([0.5, 0.2, 0.84], 0), ([-0.6, -0.75, 0.1], 1)] {
-        let from = {
-            let n = norm(from);
-            from.map(|v| v / n)
-        };
-        let d = rule.heading::<false>([1.0, 0.5, 0.5], from, &mut chance, &mut scratch).unwrap();
-        let cosine: f64 = d.direction.iter().zip(found[wanted].direction).map(|(a, b)| a * b).sum();
-        let forward: f64 = d.direction.iter().zip(from).map(|(a, b)| a * b).sum();
-        assert!((cosine.abs() - 1.0).abs() < 1e-12 && forward > 0.0);
-    }
-    let outside = rule.heading::<false>([1e3, 0.0, 0.0], A, &mut chance, &mut scratch);
-    assert_eq!(outside.unwrap_err(), Stop::Outside);
-}
-
-#[test]
-fn draws_follow_the_values_in_the_cone() {
-    let terms = lobes(8, &[(1.0, A), (0.7, B)]);
-    let field = constant(&terms);
-    let table = AxisTable::new(8, 362);
-    let list = table.axes();
-    for angular_weight in [0.0, 0.8] {
-        let cos_cone = 50_f64.to_radians().cos();
-        let rule = MassRule {
-            functions: Functions { field: &field, peaks: peaks(&table, 0.1, 0.25, 0.9) },
-            part: 0.05,
-            cos_cone,
-            angular_weight,
-        };
-        let previous = {
-            let v = [0.9, 0.3, 0.4];
-            let n = norm(v);
-            v.map(|v| v / n)
-        };
-        let values: Vec<f64> = list.iter().map(|n| value(8, &terms, *n)).collect();
-        let largest = values.iter().fold(0.0_f64, |m, v| m.max(*v));
-        let exact: Vec<f64> = list
-            .iter()
-            .zip(&values)
-            .map(|(n, v)| {
-                let c = n.iter().zip(previous).map(|(a, b)| a * b).sum::<f64>().abs();
-                if *v >= 0.05 * largest && c >= cos_cone {
-                    v * (1.0 - angular_weight + angular_weight * c)
-                } else {
-                    0.0
-                }
-            })
-            .collect();
-        let total: f64 = exact.iter().sum();
-        let draws = 40_000;
-        let mut counts = vec![0.0; list.len()];
-        let mut scratch = Scratch::default();
-        for i in 0..draws {
-            let mut chance = Chance::new(3, 0, i, false);
-            let d = rule
-                .heading::<false>([1.0, 0.5, 0.5], previous, &mut chance, &mut scratch)
-                .unwrap();
-            let at = list
-                .iter()
-                .position(|n| {
-                    n.iter().zip(d.direction).map(|(a, b)| a * b).sum::<f64>().abs() > 1.0 - 1e-12
-                })
-                .unwrap();
-            counts[at] += 1.0;
-        }
-        let (mut chi, mut cells) = (0.0, 0.0);
-        for (c, e) in counts.iter().zip(&exact) {
-            let e = e / total * draws as f64;
-            if e == 0.0 {
-                assert_eq!(*c, 0.0);
-            } else if e > 5.0 {
-                chi += (c - e) * (c - e) / e;
-                cells += 1.0;
-            }
-        }
-        // Chi-square over its mean within 4 standard deviations.
-        let z: f64 = (chi - cells) / (2.0_f64 * cells).sqrt();
-        assert!(cells > 30.0 && z.abs() < 4.0, "{angular_weight}: {chi} of {cells}");
-    }
-}
-
-#[test]
-fn arcs_follow_a_straight_field_and_are_drawn_by_weight() {
-    let terms = lobes(8, &[(1.0, A)]);
-    let field = constant(&terms);
-    let table = AxisTable::new(8, 362);
-    for (mean, probe) in [(ArcMean::Geometric, 0.5), (ArcMean::Arithmetic, 1.5)] {
-        let rule = ArcRule {
-            functions: Functions { field: &field, peaks: peaks(&table, 0.05, 0.25, 0.9) },
-            probe,
-            samples: 4,
-            mean,
-            candidates: 64,
-            curvature: 1.0,
-        };
-        let limits = limits(0.5, Integrator::Euler);
-        let mut scratch = Scratch::default();
-        let mut sums = [0.0; 3];
-        let n = 4000;
-        for i in 0..n {
-            let mut chance = Chance::new(5, 0, i, false);
-            let mut state = State { x: [2.0, 0.5, 0.5], direction: A, amplitude: 1.0 };
-            rule.advance::<false>(&mut state, &limits, &mut chance, &mut scratch).unwrap();
-            assert!((norm(state.direction) - 1.0).abs() < 1e-12);
-            // A step of an arc: its chord is 2 sin(kappa h/2)/kappa long, kappa at most 1.
-            let chord = apart(state.x, [2.0, 0.5, 0.5]);
-            assert!(chord <= 0.5 && chord >= 2.0 * 0.25_f64.sin() - 1e-12, "{chord}");
-            for k in 0..3 {
-                sums[k] += state.direction[k];
-            }
-        }
-        // Symmetric about the lobe: the mean points along it.
-        let mean = {
-            let r = norm(sums);
-            sums.map(|v| v / r)
-        };
-        assert!(apart(mean, A) < 0.01, "{mean:?}");
-        assert!(norm(sums) / (n as f64) < 0.9999);
-    }
-}
-
-#[test]
-fn regions_stop_and_exclude() {
-    let terms = lobes(4, &[(1.0, [1.0, 0.0, 0.0])]);
-    let row: Vec<f64> = {
-        let mut t = terms;
-        t.resize(16, 0.0);
-        t
-    };
-    let values = (0..40).flat_map(|_| row.clone()).collect();
-    let identity = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
-    let field = Lattice::new([40, 1, 1], 16, values, identity).unwrap();
-    let table = AxisTable::new(4, 362);
-    let rule =
-        PeakRule { functions: Functions { field: &field, peaks: peaks(&table, 0.1, 0.1, 0.9) } };
-    let mask = |range: std::ops::Range<usize>, flag| Region {
-        shape: [40, 1, 1],
-        inside: (0..40).map(|i| range.contains(&i)).collect(),
-        voxel_from_field: identity,
-        flag,
-    };
-    let seeds = [Seed { x: [20.0, 0.0, 0.0], number: 7, direction: None }];
-    let run = |list: Vec<Region>, limits: Limits| {
-        track(level(), &rule, &limits, &Regions { list }, &seeds, Starts::All(4), 1, 0)
-    };
-    let mut plain = limits(1.0, Integrator::Euler);
-    let all = run(vec![], plain);
-    assert_eq!((all.lines.len(), all.tried, all.steps), (1, 1, 39));
-    let line = &all.lines[0];
-    assert_eq!(line.stops, [Stop::Outside; 2]);
-    assert_eq!((line.points.len(), line.points[line.seed][0], line.number), (40, 20.0, 7));
-    assert!((line.amplitudes[3] - 1.0).abs() < 1e-6);
-    let domain = run(vec![mask(15..28, Flag::Domain)], plain);
-    assert_eq!(domain.lines[0].points.len(), 13);
-    assert_eq!(domain.lines[0].stops, [Stop::Mask; 2]);
-    // The point inside a mask that stops is the last one.
-    let stop = run(vec![mask(25..27, Flag::Stop)], plain);
-    assert_eq!(stop.lines[0].points.len(), 26);
-    let excluded = run(vec![mask(25..27, Flag::Exclude)], plain);
-    assert_eq!((excluded.lines.len(), excluded.rejected), (0, 1));
-    let through =
-        |range| run(vec![mask(range, Flag::Include(0)), mask(10..12, Flag::Include(1))], plain);
-    assert_eq!(through(30..32).lines.len(), 1);
-    let missed = run(vec![mask(30..32, Flag::Include(0)), mask(15..30, Flag::Domain)], plain);
-    assert_eq!((missed.lines.len(), missed.rejected), (0, 1));
-    assert_eq!(run(vec![mask(0..5, Flag::Domain)], plain).tried, 0);
-    plain.steps = 7;
-    let short = run(vec![], plain);
-    assert_eq!((short.lines[0].points.len(), short.lines[0].stops[1]), (8, Stop::Length));
-    plain.fewest = 8;
-    assert_eq!((run(vec![], plain).lines.len(), run(vec![], plain).short), (0, 1));
-}
-
-#[test]
-fn sticks_of_one_draw_stay_together() {
-    // Draw 0 has sticks along x, draw 1 along y.
-    let sticks: Vec<[f32; 4]> = (0..125)
-        .flat_map(|_| {
-            [
-                [1.0, 0.0, 0.0, 0.6],
-                [0.0, 0.0, 1.0, 0.01],
-                [0.0, 1.0, 0.0, 0.5],
-                [0.0, 0.0, 1.0, 0.01],
-            ]
-        })
-        .collect();
-    let row: Vec<u32> = (0..125).collect();
-    let identity = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
-    let rule = |redraw| StickRule {
-        shape: [5; 3],
-        voxel_from_field: identity,
-        row: &row,
-        sticks: &sticks,
-        draws: 2,
-        count: 2,
-        threshold: 0.05,
-        redraw,
-    };
-    let seeds = [Seed { x: [2.0; 3], number: 0, direction: None }];
-    for (draw, axis) in [(0, 0), (1, 1)] {
-        let tracks = track(
-            level(),
-            &rule(Redraw::Line(draw)),
-            &limits(0.5, Integrator::Euler),
-            &Regions::default(),
-            &seeds,
-            Starts::All(4),
-            1,
-            draw,
-        );
-        assert_eq!(tracks.lines.len(), 1);
-        let points = &tracks.lines[0].points;
-        assert!(points.iter().all(|x| (0..3).all(|i| i == axis || x[i] == 2.0)));
-        // From face to face of the grid.
-        assert_eq!(points.len(), 11);
-    }
-    // Another draw at every step: both axes turn up, and turns by 90 degrees stop.
-    let mut bounded = limits(0.5, Integrator::Euler);
-    bounded.cos_angle = 0.5;
-    let list: Vec<Seed> =
-        (0..64).map(|number| Seed { x: [2.0; 3], number, direction: None }).collect();
-    let tracks = track(
-        level(),
-        &rule(Redraw::Step),
-        &bounded,
-        &Regions::default(),
-        &list,
-        Starts::All(4),
-        1,
-        0,
-    );
-    assert!(tracks.lines.iter().any(|l| l.stops.contains(&Stop::Angle)));
-}
-
-#[test]
-fn bootstrap_of_exact_signals_is_the_peak() {
-    // Signals that the fit describes exactly have no residuals: H is the identity here, and
-    // the function is linear in the signals.
-    let terms = lobes(4, &[(1.0, A), (0.5, B)]);
-    let n = terms.len();
-    let mut voxel: Vec<f64> = terms.iter().map(|t| t + 20.0).collect();
-    voxel.push(1.0);
-    voxel.resize(16, 0.0);
-    let values = (0..SHAPE.iter().product::<usize>()).flat_map(|_| voxel.clone()).collect();
-    let field = lattice(values, false);
-    let rows = n.next_multiple_of(8);
-    let identity: Vec<f64> =
-        (0..n * rows).map(|i| f64::from(u8::from(i / rows == i % rows))).collect();
-    let mut constant = vec![-20.0; n];
-    constant.resize(rows, 0.0);
-    let resampling = Resampling {
-        measurements: n,
-        hat: identity.clone(),
-        residual: vec![0.0; n * rows],
-        outer: vec![0.0; n * rows],
-        linear: identity,
-        constant,
-        solid_angle: false,
-        lowest: 1e-3,
-    };
-    let table = AxisTable::new(4, 362);
-    let rule = BootstrapRule {
-        field: &field,
-        resampling: &resampling,
-        peaks: peaks(&table, 0.1, 0.25, 0.9),
-        cos_angle: 0.5,
-        attempts: 5,
-    };
-    let plain = constant_rule(&terms);
-    let peaks =
-        PeakRule { functions: Functions { field: &plain, peaks: peaks(&table, 0.1, 0.25, 0.9) } };
-    let (mut scratch, mut chance) = (Scratch::default(), Chance::new(1, 0, 0, false));
-    let x = [1.0, 0.5, 0.5];
-    let a = rule.heading::<false>(x, A, &mut chance, &mut scratch).unwrap();
-    let b = peaks.heading::<false>(x, A, &mut chance, &mut scratch).unwrap();
-    assert!(apart(a.direction, b.direction) < 1e-9 && (a.amplitude - b.amplitude).abs() < 1e-9);
-    let mut starts = Vec::new();
-    rule.starts::<false>(x, &mut scratch, &mut starts);
-    assert!(
-        apart(starts[0].direction, b.direction) < 1e-9
-            || apart(starts[0].direction.map(|v| -v), b.direction) < 1e-9
-    );
-}
-
-fn constant_rule(terms: &[f64]) -> Lattice<f64> {
-    constant(terms)
-}
-
-#[test]
-fn levels_and_threads_agree() {
-    let table = AxisTable::new(8, 362);
-    let values: Vec<f64> = curved(8);
-    let field = lattice(values, false);
-    let rule = MassRule {
-        functions: Functions { field: &field, peaks: peaks(&table, 0.05, 0.25, 0.9) },
-        part: 0.05,
-        cos_cone: 0.7,
-        angular_weight: 0.0,
-    };
-    let seeds: Vec<Seed> = (0..100)
-        .map(|n| Seed { x: [1.0 + 0.03 * n as f64, 0.2, 0.3], number: n, direction: None })
-        .collect();
-    let run = |level| {
-        let limits = Limits { cos_angle: 0.7, ..limits(0.4, Integrator::Midpoint) };
-        track(level, &rule, &limits, &Regions::default(), &seeds, Starts::All(3), 9, 0)
-    };
-    let all = run(level());
-    assert!(all.lines.len() > 50);
-    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-    assert_eq!(one.install(|| run(level())), all);
-    // Levels with fused multiply-add do the same operations.
-    for other in SimdLevel::available() {
-        if other.name() != "scalar" {
-            assert_eq!(run(other), all);
-        }
-    }
-}
