@@ -33,7 +33,7 @@ use super::gaussian::GaussianImage;
 use super::scales::Moments;
 use super::spectrum::Spectrum;
 use microtome_kernels::abreast::{
-    ABREAST as W, CosineLanes, CountTerm, Images, NormalTerm, Variation, Wide, half_square, kick,
+    ABREAST as W, CosineLanes, Images, RayTerm, Variation, Wide, half_square, kick,
     pull, scale, take, turn, variation,
 };
 use microtome_kernels::philox::PhiloxRng;
@@ -197,6 +197,8 @@ struct Part {
 /// The data about a centre.
 struct Centred {
     centre: Vec<f32>,
+    /// Whether the data are counts.
+    counts: bool,
     /// $Ax_0 - y$ and weights, or counts and expected counts.
     first: Vec<f32>,
     second: Vec<f32>,
@@ -216,7 +218,15 @@ impl Centred {
                 lines.zip(counts).map(|(t, c)| (*c as f32, (i0 * (-t).exp()) as f32)).unzip()
             }
         };
-        Self { centre, first, second }
+        let counts = matches!(of.noise(), ImageNoise::Poisson { .. });
+        Self { centre, counts, first, second }
+    }
+
+    fn term(&self) -> RayTerm<'_> {
+        match self.counts {
+            false => RayTerm::Normal { offset: &self.first, weight: &self.second },
+            true => RayTerm::Counts { count: &self.first, expected: &self.second },
+        }
     }
 }
 
@@ -230,13 +240,13 @@ struct Group<'a> {
     widths: Vec<f32>,
     data: Centred,
     /// Position, gradient and energy at the last draw.
-    z: Images<W>,
-    g: Images<W>,
+    z: Images,
+    g: Images,
     potential: [f64; W],
     /// Memory: an image, slopes of the rays, and the trajectory.
-    x: Images<W>,
-    slopes: Images<W>,
-    moving: [Images<W>; 3],
+    x: Images,
+    slopes: Images,
+    moving: [Images; 3],
     common: PhiloxRng,
     own: Vec<PhiloxRng>,
 }
@@ -257,7 +267,7 @@ impl<'a> Group<'a> {
         group: usize,
     ) -> Self {
         let n = of.n_voxels();
-        let zeros = || Images::<W>::zeros(n);
+        let zeros = || Images::zeros(n);
         let own = |l: usize| PhiloxRng::new(settings.seed, (group * W + l) as u64, STREAMS[1]);
         Self {
             of,
@@ -279,7 +289,7 @@ impl<'a> Group<'a> {
     }
 
     /// The images of white coordinates, less the centre, into `x`.
-    fn make_images(&mut self, z: &[Wide<W>]) {
+    fn make_images(&mut self, z: &[Wide]) {
         self.x.copy_from_slice(z);
         scale(&mut self.x, &self.scales);
         self.cosine.inverse(&mut self.x);
@@ -287,20 +297,10 @@ impl<'a> Group<'a> {
     }
 
     /// $-\ln p$ at `z`, and its gradient by `z`.
-    fn potential(&mut self, z: &[Wide<W>], g: &mut [Wide<W>]) -> [f64; W] {
+    fn potential(&mut self, z: &[Wide], g: &mut [Wide]) -> [f64; W] {
         self.make_images(z);
         g.fill([0.0; W]);
-        let (matrix, first, second) = (self.of.matrix(), &self.data.first, &self.data.second);
-        let data = match self.of.noise() {
-            ImageNoise::Normal { .. } => {
-                let term = NormalTerm { offset: first, weight: second };
-                pull(matrix, &term, &self.x, &mut self.slopes, g)
-            }
-            ImageNoise::Poisson { .. } => {
-                let term = CountTerm { count: first, expected: second };
-                pull(matrix, &term, &self.x, &mut self.slopes, g)
-            }
-        };
+        let data = pull(self.of.matrix(), &self.data.term(), &self.x, &mut self.slopes, g);
         let prior = variation(&self.prior, &self.data.centre, &self.x, g, None);
         scale(g, &self.widths);
         self.cosine.forward(g);
@@ -308,7 +308,7 @@ impl<'a> Group<'a> {
         std::array::from_fn(|l| data[l] + prior[l])
     }
 
-    fn normals(&mut self, out: &mut [Wide<W>]) {
+    fn normals(&mut self, out: &mut [Wide]) {
         for v in out.iter_mut() {
             for (v, rng) in v.iter_mut().zip(&mut self.own) {
                 let normal: f32 = StandardNormal.sample(rng);
@@ -323,7 +323,7 @@ impl<'a> Group<'a> {
         let steps = (length / step).round().clamp(1.0, MOST_STEPS) as usize;
         let angle = step * (0.9 + 0.2 * self.common.random::<f64>());
         let mut moving =
-            std::mem::replace(&mut self.moving, std::array::from_fn(|_| Images::<W>::zeros(0)));
+            std::mem::replace(&mut self.moving, std::array::from_fn(|_| Images::zeros(0)));
         let [q, p, g] = &mut moving;
         self.normals(p);
         q.copy_from_slice(&self.z);
@@ -386,7 +386,7 @@ impl<'a> Group<'a> {
     }
 
     /// $\nabla(-\ln p)$ by the image at the positions.
-    fn slopes_of_images(&self) -> Images<W> {
+    fn slopes_of_images(&self) -> Images {
         let mut out = self.g.clone();
         let over = |v: &[f32]| -> Vec<f32> { v.iter().map(|v| 1.0 / v).collect() };
         scale(&mut out, &over(&self.scales));
@@ -396,7 +396,7 @@ impl<'a> Group<'a> {
     }
 
     /// Goes to a position.
-    fn refresh(&mut self, z: Images<W>) {
+    fn refresh(&mut self, z: Images) {
         let mut g = std::mem::replace(&mut self.g, Images::zeros(0));
         self.potential = self.potential(&z, &mut g);
         (self.z, self.g) = (z, g);
@@ -405,7 +405,7 @@ impl<'a> Group<'a> {
     fn run(mut self, settings: &ChainSettings) -> Result<Part, ReconstructError> {
         let n = self.of.n_voxels();
         self.scales = self.setting.scales(self.of, SHARE * self.setting.curvature)?;
-        let mut z = Images::<W>::zeros(n);
+        let mut z = Images::zeros(n);
         self.normals(&mut z);
         self.refresh(z);
         let step = self.warm_up(settings.tune)?;
