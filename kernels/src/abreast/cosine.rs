@@ -154,8 +154,10 @@ fn join<S: Singles>(y: &[Wide], x: &mut [Wide], step: usize) {
     let (u, v) = y.split_at(y.len() / 2);
     for i in 0..u.len() {
         x[2 * i * step] = u[i];
-        let here = S::load(&v[i]);
-        let sum = v.get(i + 1).map_or(here, |next| here.add(S::load(next)));
+        let mut sum = S::load(&v[i]);
+        if let Some(next) = v.get(i + 1) {
+            sum = sum.add(S::load(next));
+        }
         sum.store(&mut x[(2 * i + 1) * step]);
     }
 }
@@ -180,17 +182,22 @@ impl Rest {
     fn apply<S: Singles, const FORWARD: bool>(&self, x: &mut [Wide], spare: &mut [Wide]) {
         match self {
             Self::Eight { four, two, one, factor } => {
-                let four = four.map(S::splat);
-                let two = two.map(S::splat);
-                let (one, factor) = (S::splat(*one), S::splat(*factor));
+                // Closures of the library's functions would lose the level's instructions.
+                let splat = S::splat;
+                let four = [splat(four[0]), splat(four[1]), splat(four[2]), splat(four[3])];
+                let two = [splat(two[0]), splat(two[1])];
+                let (one, factor) = (splat(*one), splat(*factor));
                 for x in x.as_chunks_mut::<8>().0 {
-                    let from: [S; 8] = std::array::from_fn(|i| S::load(&x[i]).mul(factor));
-                    let to = match FORWARD {
-                        true => analyse_8(four, two, one, from),
-                        false => synthesise_8(four, two, one, from),
+                    let mut line = [factor; 8];
+                    for (line, x) in line.iter_mut().zip(&*x) {
+                        *line = line.mul(S::load(x));
+                    }
+                    line = match FORWARD {
+                        true => analyse_8(four, two, one, line),
+                        false => synthesise_8(four, two, one, line),
                     };
-                    for (x, to) in x.iter_mut().zip(to) {
-                        to.store(x);
+                    for (x, line) in x.iter_mut().zip(line) {
+                        line.store(x);
                     }
                 }
             }
@@ -222,8 +229,12 @@ fn analyse_4<S: Singles>(two: [S; 2], one: S, x: [S; 4]) -> [S; 4] {
 
 #[inline(always)]
 fn analyse_8<S: Singles>(four: [S; 4], two: [S; 2], one: S, x: [S; 8]) -> [S; 8] {
-    let u = analyse_4(two, one, std::array::from_fn(|i| x[i].add(x[7 - i])));
-    let v = analyse_4(two, one, std::array::from_fn(|i| x[i].sub(x[7 - i]).mul(four[i])));
+    let (mut u, mut v) = ([one; 4], [one; 4]);
+    for i in 0..4 {
+        u[i] = x[i].add(x[7 - i]);
+        v[i] = x[i].sub(x[7 - i]).mul(four[i]);
+    }
+    let (u, v) = (analyse_4(two, one, u), analyse_4(two, one, v));
     [u[0], v[0].add(v[1]), u[1], v[1].add(v[2]), u[2], v[2].add(v[3]), u[3], v[3]]
 }
 
@@ -243,8 +254,12 @@ fn synthesise_4<S: Singles>(two: [S; 2], one: S, x: [S; 4]) -> [S; 4] {
 fn synthesise_8<S: Singles>(four: [S; 4], two: [S; 2], one: S, x: [S; 8]) -> [S; 8] {
     let u = synthesise_4(two, one, [x[0], x[2], x[4], x[6]]);
     let v = synthesise_4(two, one, [x[1], x[3].add(x[1]), x[5].add(x[3]), x[7].add(x[5])]);
-    let v: [S; 4] = std::array::from_fn(|i| four[i].mul(v[i]));
-    std::array::from_fn(|i| if i < 4 { u[i].add(v[i]) } else { u[7 - i].sub(v[7 - i]) })
+    let mut out = [one; 8];
+    for i in 0..4 {
+        let v = four[i].mul(v[i]);
+        (out[i], out[7 - i]) = (u[i].add(v), u[i].sub(v));
+    }
+    out
 }
 
 /// $c_0 = c_1/\sqrt2$, and the rest has $c_1$.

@@ -87,7 +87,7 @@ impl LaneTask for Turn<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         let Self(q, p, s, c) = self;
-        let [s, c, minus] = [s, c, -s].map(L::Single::splat);
+        let (s, c, minus) = (L::Single::splat(s), L::Single::splat(c), L::Single::splat(-s));
         for (q, p) in q.iter_mut().zip(p) {
             let (from, along) = (L::Single::load(q), L::Single::load(p));
             c.madd(from, s.mul(along)).store(q);
