@@ -67,7 +67,7 @@ const SERIES: [f32; 7] =
 
 /// $e^x - 1$ within 4e-7 of it, for $|x|$ up to 80 and as there beyond.
 #[inline(always)]
-fn expm1<S: Singles>(x: S) -> S {
+pub(super) fn expm1<S: Singles>(x: S) -> S {
     let x = S::splat(80.0).min(S::splat(-80.0).max(x));
     let shifted = x.mul(S::splat(std::f32::consts::LOG2_E)).add(S::splat(ROUND));
     let k = shifted.sub(S::splat(ROUND));

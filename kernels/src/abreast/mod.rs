@@ -8,6 +8,7 @@
 //! | `stored` | the matrix of a projector, by rays and by voxels |
 //! | `likelihood` | $-\ln p(y|x)$ and its gradient |
 //! | `variation` | smoothed total variation of neighbours, and a ridge |
+//! | `positive` | images above 0, by their logarithms |
 //! | `cosine` | the orthonormal DCT along every axis |
 //! | `linear` | dots, sums and a Gaussian field, for linear systems |
 //! | `flow` | kicks, drifts, kinetic energy, copies of some chains |
@@ -23,6 +24,7 @@ mod cosine;
 mod flow;
 mod likelihood;
 mod linear;
+mod positive;
 mod stored;
 mod variation;
 
@@ -30,6 +32,7 @@ pub use cosine::CosineLanes;
 pub use flow::{drift, half_square, kick, scale, take, turn};
 pub use likelihood::{RayTerm, pull};
 pub use linear::{add_field, add_scaled, dots, redirect};
+pub use positive::{by_logarithms, raise};
 pub use stored::Stored;
 pub use variation::{Variation, variation};
 

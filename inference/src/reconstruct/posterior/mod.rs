@@ -52,7 +52,7 @@ pub use dense::{DENSE_VOXELS, DensePosterior};
 pub use draws::{DrawSettings, SampledPosterior};
 pub use edges::{EdgePosterior, EdgePrior, ImageNoise};
 pub use gaussian::GaussianImage;
-pub use laplace::{LaplaceImage, LaplaceSettings};
+pub use laplace::LaplaceSettings;
 pub use profile::{ProfilePoint, above_of_draws, profile, profile_chain_table, profile_table};
 pub use summary::{ImageSummary, RegionRow, region_table, summary_table};
 pub use trajectory::{ChainSettings, ImageChains};
