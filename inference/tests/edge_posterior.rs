@@ -86,7 +86,8 @@ fn the_normal_density_is_that_of_the_mode() {
     // Separable footprints have no matrix that could be stored.
     let (geometry, volume) = (a.geometry().clone(), a.volume().clone());
     let wide = RayTransform::new(geometry, volume, Projector::SeparableFootprint).unwrap();
-    let of = [(&a, normal_data(&a, n, 0.3)), (&a, count_data(&a, n)), (&wide, count_data(&wide, n))];
+    let of =
+        [(&a, normal_data(&a, n, 0.3)), (&a, count_data(&a, n)), (&wide, count_data(&wide, n))];
     for (a, noise) in of {
         let posterior = EdgePosterior::new(a, noise, PRIOR).unwrap();
         let settings = LaplaceSettings { probes: 1000, ..LaplaceSettings::default() };

@@ -107,7 +107,8 @@ fn two_samplers_agree() {
     let start = doubles(&folder, "gauss_mean");
     let options = NutsOptions { chains: 2, tune: 400, draws: 500, ..NutsOptions::default() };
     let make = |_| Ok::<_, String>(Density(&posterior));
-    let nuts = sample_density(make, &Start::Around { centre: start, radius: 0.05 }, &options, 3).unwrap();
+    let nuts =
+        sample_density(make, &Start::Around { centre: start, radius: 0.05 }, &options, 3).unwrap();
     let (mut squares, mut beyond, mut worst, mut rhat) = ([0.0; 2], [0; 2], [0.0_f64; 2], 0.0_f64);
     let rows = own.rows();
     for row in &rows {

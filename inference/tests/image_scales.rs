@@ -71,8 +71,7 @@ fn unknown_scales_are_integrated() {
             mean.iter_mut().zip(&at).for_each(|(m, a)| *m += part * a);
         }
     }
-    let settings =
-        ScaleSettings { weight_sd: s, noise_shape: Some(shape), draws: 4000, seed: 1 };
+    let settings = ScaleSettings { weight_sd: s, noise_shape: Some(shape), draws: 4000, seed: 1 };
     let found = scales.sample(&settings).unwrap();
     assert!((found.ln_evidence - (whole.ln() - 200.0)).abs() < 1e-6, "{}", found.ln_evidence);
     for (j, m) in mean.iter().enumerate() {

@@ -353,7 +353,8 @@ mod tests {
 
     #[test]
     fn equals_the_sum() {
-        for shape in [vec![8, 6], vec![64, 5], vec![16, 12], vec![3, 4, 10], vec![1, 7], vec![2, 1]] {
+        for shape in [vec![8, 6], vec![64, 5], vec![16, 12], vec![3, 4, 10], vec![1, 7], vec![2, 1]]
+        {
             let n: usize = shape.iter().product();
             let x: Vec<Wide> =
                 (0..n).map(|j| std::array::from_fn(|l| ((j * 7 + l) as f32).sin())).collect();

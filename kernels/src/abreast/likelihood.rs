@@ -62,8 +62,7 @@ impl RayTerm<'_> {
 /// Adding and taking away 1.5 * 2^23 rounds to the nearest integer.
 const ROUND: f32 = 12_582_912.0;
 /// $(e^r - 1)/r$; the remainder of the series is below 1e-8 for $|r| \le \ln(2)/2$.
-const SERIES: [f32; 7] =
-    [1.0, 0.5, 1.0 / 6.0, 1.0 / 24.0, 1.0 / 120.0, 1.0 / 720.0, 1.0 / 5040.0];
+const SERIES: [f32; 7] = [1.0, 0.5, 1.0 / 6.0, 1.0 / 24.0, 1.0 / 120.0, 1.0 / 720.0, 1.0 / 5040.0];
 
 /// $e^x - 1$ within 4e-7 of it, for $|x|$ up to 80 and as there beyond.
 #[inline(always)]

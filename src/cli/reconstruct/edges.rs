@@ -123,7 +123,11 @@ pub(super) fn run(
             bail!("--nonneg goes with --posterior smoothed_tv; a normal density has no bound");
         }
     }
-    if all.prior_weight_sd.is_some() || all.prior_weight.is_some() || all.prior_kappa2 != 0.0 || all.evidence {
+    if all.prior_weight_sd.is_some()
+        || all.prior_weight.is_some()
+        || all.prior_kappa2 != 0.0
+        || all.evidence
+    {
         bail!(
             "--prior-weight, --prior-kappa2 and --evidence go with --posterior gaussian; \
              {name} takes --tv-weight, --tv-eps and --prior-ridge"

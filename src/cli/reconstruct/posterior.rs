@@ -216,8 +216,7 @@ pub(super) fn run(
     let Some(job) = Job::begin("posterior", out, &content, &spec, common)? else {
         return Ok(Outcome::Done);
     };
-    let image = GaussianImage::new(&transform, &y, weights, field)
-        .map_err(of_file(flag, path))?;
+    let image = GaussianImage::new(&transform, &y, weights, field).map_err(of_file(flag, path))?;
     let found = if let Some(weight_sd) = flags.prior_weight_sd {
         let unknown = ScaleSettings {
             weight_sd,

@@ -101,12 +101,7 @@ impl<'a> Several<'a> {
     }
 
     /// Writes $Hx$ over `out`.
-    fn multiply(
-        &self,
-        x: &[Wide],
-        slopes: &mut [Wide],
-        out: &mut [Wide],
-    ) {
+    fn multiply(&self, x: &[Wide], slopes: &mut [Wide], out: &mut [Wide]) {
         out.fill([0.0; ABREAST]);
         let term = RayTerm::Normal { offset: &self.zero, weight: &self.weight };
         pull(&self.matrix, &term, x, slopes, out);

@@ -270,7 +270,8 @@ impl<'a> UnknownScales<'a> {
             let mut rng = PhiloxRng::new(settings.seed, k as u64, STREAM);
             let at = whole * rng.random::<f64>();
             let right = sums.partition_point(|s| *s < at).clamp(1, sums.len() - 1);
-            let part = (at - sums[right - 1]) / (sums[right] - sums[right - 1]).max(f64::MIN_POSITIVE);
+            let part =
+                (at - sums[right - 1]) / (sums[right] - sums[right - 1]).max(f64::MIN_POSITIVE);
             let (a, b) = (grid[right - 1].ln_kappa, grid[right].ln_kappa);
             let kappa = (a + part.clamp(0.0, 1.0) * (b - a)).exp();
             let tau = settings.noise_shape.map_or(1.0, |a| {
