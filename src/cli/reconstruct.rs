@@ -159,6 +159,14 @@ impl ReconstructArgs {
         self.projections.as_deref().unwrap_or(Path::new(""))
     }
 
+    /// The flag and the file of the data.
+    fn data_file(&self) -> (&'static str, &Path) {
+        match self.posterior.counts() {
+            Some(path) => ("counts", path),
+            None => ("projections", self.projections_path()),
+        }
+    }
+
     /// Reads an array of a given shape.
     fn read(&self, flag: &str, path: &Path, shape: &[usize]) -> anyhow::Result<Array> {
         let array = Array::read(path)?;

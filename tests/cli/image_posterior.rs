@@ -60,6 +60,25 @@ fn a_folder_holds_the_posterior() {
 }
 
 #[test]
+fn an_unknown_weight_is_drawn() {
+    let bench = bench();
+    let line = "reconstruct --projections y.npy --geometry g.toml --posterior gaussian --sigma 0.5 \
+        --prior-weight 3 --prior-kappa2 0.1 --prior-weight-sd 1 --sigma-shape 5 --draws 60 \
+        --evidence --out post --json";
+    let json = bench.run(line).exits(0).json();
+    assert!(json["log_evidence"].as_f64().unwrap().is_finite());
+    let out = bench.path("post");
+    assert_eq!(bench.array(out.join("draws.npy")).0, [60, 9, 8]);
+    let scales = &read_table(&out.join("scales.parquet")).unwrap()[0];
+    assert_eq!((scales.num_rows(), scales.num_columns()), (60, 3));
+    assert!(json["prior_weight"]["sd"].as_f64().unwrap() > 0.0);
+    let improper = line.replace("--prior-kappa2 0.1", "").replace("--out post", "--out other");
+    let improper = bench.run(&improper.replace("--evidence", "")).exits(1);
+    assert!(improper.stderr.contains("--prior-kappa2"), "{}", improper.stderr);
+    assert!(!bench.path("other").exists());
+}
+
+#[test]
 fn wrong_posteriors_leave_nothing() {
     let bench = bench();
     let says = |flags: &str, text: &str| {

@@ -12,37 +12,40 @@
 //! Source: Saad 2003, *Iterative Methods for Sparse Linear Systems*, algorithm 9.1. Validated by
 //! `they_are_their_formulas` below.
 
-use super::{Wide, each, gather, madd};
-use crate::lanes::{Task, at_level};
+use super::{ABREAST, Sums, Wide};
+use crate::lanes::{LaneTask, Lanes, in_lanes};
 use crate::simd;
+use crate::single::lanes::Singles;
 
 /// Voxels whose products are summed in 32 bits.
 const BLOCK: usize = 64;
 
-struct Dots<'a, const W: usize>(&'a [Wide<W>], &'a [Wide<W>]);
-struct AddScaled<'a, const W: usize>(&'a mut [Wide<W>], Wide<W>, &'a [Wide<W>]);
-struct Redirect<'a, const W: usize>(&'a mut [Wide<W>], Wide<W>, &'a [Wide<W>]);
-struct AddField<'a, const W: usize> {
+struct Dots<'a>(&'a [Wide], &'a [Wide], &'a mut [f64; ABREAST]);
+struct AddScaled<'a>(&'a mut [Wide], Wide, &'a [Wide]);
+struct Redirect<'a>(&'a mut [Wide], Wide, &'a [Wide]);
+struct AddField<'a> {
     shape: &'a [usize],
     weight: f32,
     kappa2: f32,
-    x: &'a [Wide<W>],
-    out: &'a mut [Wide<W>],
+    x: &'a [Wide],
+    out: &'a mut [Wide],
 }
 
 /// $a^Tb$ of every chain.
-pub fn dots<const W: usize>(a: &[Wide<W>], b: &[Wide<W>]) -> [f64; W] {
-    at_level(simd::level(), Dots(a, b))
+pub fn dots(a: &[Wide], b: &[Wide]) -> [f64; ABREAST] {
+    let mut sum = [0.0; ABREAST];
+    in_lanes(simd::level(), Dots(a, b, &mut sum));
+    sum
 }
 
 /// $y \leftarrow y + fx$.
-pub fn add_scaled<const W: usize>(y: &mut [Wide<W>], f: Wide<W>, x: &[Wide<W>]) {
-    at_level(simd::level(), AddScaled(y, f, x));
+pub fn add_scaled(y: &mut [Wide], f: Wide, x: &[Wide]) {
+    in_lanes(simd::level(), AddScaled(y, f, x));
 }
 
 /// $p \leftarrow z + fp$.
-pub fn redirect<const W: usize>(p: &mut [Wide<W>], f: Wide<W>, z: &[Wide<W>]) {
-    at_level(simd::level(), Redirect(p, f, z));
+pub fn redirect(p: &mut [Wide], f: Wide, z: &[Wide]) {
+    in_lanes(simd::level(), Redirect(p, f, z));
 }
 
 /// Adds the precision of a Gaussian field times `x`: the weight $L$ times the squared
@@ -50,65 +53,56 @@ pub fn redirect<const W: usize>(p: &mut [Wide<W>], f: Wide<W>, z: &[Wide<W>]) {
 ///
 /// # Shapes
 /// `x` and `out` `[voxel]`, the shape slowest axis first.
-pub fn add_field<const W: usize>(
-    shape: &[usize],
-    weight: f32,
-    kappa2: f32,
-    x: &[Wide<W>],
-    out: &mut [Wide<W>],
-) {
-    at_level(simd::level(), AddField { shape, weight, kappa2, x, out });
+pub fn add_field(shape: &[usize], weight: f32, kappa2: f32, x: &[Wide], out: &mut [Wide]) {
+    in_lanes(simd::level(), AddField { shape, weight, kappa2, x, out });
 }
 
-impl<const W: usize> Task for Dots<'_, W> {
-    type Output = [f64; W];
+impl LaneTask for Dots<'_> {
     #[inline(always)]
-    fn run<const FMA: bool>(self) -> [f64; W] {
-        let mut sum = [0.0; W];
+    fn run<L: Lanes>(self) {
+        let mut sum = Sums::<L::Single>::zero();
         for (a, b) in self.0.chunks(BLOCK).zip(self.1.chunks(BLOCK)) {
-            let mut row = [0.0_f32; W];
+            let mut row = L::Single::splat(0.0);
             for (a, b) in a.iter().zip(b) {
-                let product = each(a, b, |a, b| a * b);
-                row = each(&product, &row, |product, row| product + row);
+                row = L::Single::load(a).mul(L::Single::load(b)).add(row);
             }
-            gather(&row, &mut sum);
+            sum.add(row);
         }
-        sum
+        sum.store(self.2);
     }
 }
 
-impl<const W: usize> Task for AddScaled<'_, W> {
-    type Output = ();
+impl LaneTask for AddScaled<'_> {
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<L: Lanes>(self) {
         let Self(y, f, x) = self;
+        let f = L::Single::load(&f);
         for (y, x) in y.iter_mut().zip(x) {
-            let moved = each(&f, x, |f, x| f * x);
-            *y = each(&moved, y, |moved, y| moved + y);
+            f.mul(L::Single::load(x)).add(L::Single::load(y)).store(y);
         }
     }
 }
 
-impl<const W: usize> Task for Redirect<'_, W> {
-    type Output = ();
+impl LaneTask for Redirect<'_> {
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<L: Lanes>(self) {
         let Self(p, f, z) = self;
+        let f = L::Single::load(&f);
         for (p, z) in p.iter_mut().zip(z) {
-            let kept = each(&f, p, |f, p| f * p);
-            *p = each(&kept, z, |kept, z| kept + z);
+            f.mul(L::Single::load(p)).add(L::Single::load(z)).store(p);
         }
     }
 }
 
-impl<const W: usize> Task for AddField<'_, W> {
-    type Output = ();
+impl LaneTask for AddField<'_> {
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<L: Lanes>(self) {
         let Self { shape, weight, kappa2, x, out } = self;
-        let level = weight * kappa2;
+        let load = <L::Single as Singles>::load;
+        let level = L::Single::splat(weight * kappa2);
+        let weight = L::Single::splat(weight);
         for (o, x) in out.iter_mut().zip(x) {
-            *o = each(x, o, |x, o| madd::<FMA>(level, x, o));
+            level.madd(load(x), load(o)).store(o);
         }
         for axis in 0..shape.len() {
             let after: usize = shape[axis + 1..].iter().product();
@@ -118,9 +112,9 @@ impl<const W: usize> Task for AddField<'_, W> {
             }
             for (x, out) in x.chunks_exact(block).zip(out.chunks_exact_mut(block)) {
                 for j in 0..block - after {
-                    let d = each(&x[j + after], &x[j], |next, here| weight * (next - here));
-                    out[j] = each(&out[j], &d, |o, d| o - d);
-                    out[j + after] = each(&out[j + after], &d, |o, d| o + d);
+                    let d = weight.mul(load(&x[j + after]).sub(load(&x[j])));
+                    load(&out[j]).sub(d).store(&mut out[j]);
+                    load(&out[j + after]).add(d).store(&mut out[j + after]);
                 }
             }
         }
@@ -134,16 +128,16 @@ mod tests {
     #[test]
     fn they_are_their_formulas() {
         let n = 2 * 5 * 9;
-        let wide = |k: usize| -> Vec<Wide<4>> {
+        let wide = |k: usize| -> Vec<Wide> {
             (0..n).map(|j| std::array::from_fn(|l| ((j * k + l * 3) as f32).sin())).collect()
         };
         let (a, b) = (wide(2), wide(5));
-        let f = [0.5, -1.0, 2.0, 0.0];
+        let f: Wide = std::array::from_fn(|l| [0.5, -1.0, 2.0, 0.0][l % 4]);
         let (mut added, mut turned) = (a.clone(), a.clone());
         add_scaled(&mut added, f, &b);
         redirect(&mut turned, f, &b);
         let products = dots(&a, &b);
-        for l in 0..4 {
+        for l in 0..ABREAST {
             let each = a.iter().zip(&b).map(|(a, b)| f64::from(a[l]) * f64::from(b[l]));
             assert!((products[l] - each.sum::<f64>()).abs() < 1e-5);
             for j in 0..n {
@@ -158,12 +152,12 @@ mod tests {
         // x'Qx is the sum of squared differences, and Q is symmetric.
         for shape in [vec![2, 5, 9], vec![10, 9], vec![1, 90]] {
             let n = 90;
-            let wide = |k: usize| -> Vec<Wide<4>> {
+            let wide = |k: usize| -> Vec<Wide> {
                 (0..n).map(|j| std::array::from_fn(|l| ((j * k + l * 3) as f32).sin())).collect()
             };
             let (x, y) = (wide(2), wide(7));
-            let times = |x: &[Wide<4>]| {
-                let mut out = vec![[0.0; 4]; n];
+            let times = |x: &[Wide]| {
+                let mut out = vec![[0.0; ABREAST]; n];
                 add_field(&shape, 3.0, 0.1, x, &mut out);
                 out
             };
@@ -173,7 +167,7 @@ mod tests {
             for a in (0..shape.len() - 1).rev() {
                 strides[a] = strides[a + 1] * shape[a + 1];
             }
-            for l in 0..4 {
+            for l in 0..ABREAST {
                 let mut sum = 0.0;
                 for j in 0..n {
                     sum += 0.3 * f64::from(x[j][l]).powi(2);

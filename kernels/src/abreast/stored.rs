@@ -12,7 +12,6 @@
 //! Validated by `gradients_are_differences` in `likelihood.rs` and `columns_are_the_transpose`
 //! below.
 
-use super::ABREAST;
 use super::Wide;
 use crate::ray::Rows;
 use crate::single::lanes::Singles;
@@ -87,7 +86,7 @@ fn tiled(shape: &[usize]) -> Vec<u32> {
 
 /// The sum of a row or column over images or slopes of the chains.
 #[inline(always)]
-pub(super) fn sum<S: Singles>(row: &[(u32, f32)], x: &[Wide<ABREAST>]) -> S {
+pub(super) fn sum<S: Singles>(row: &[(u32, f32)], x: &[Wide]) -> S {
     // Four sums in turn, so that none waits for the one before.
     let mut t = [S::splat(0.0); 4];
     let (fours, rest) = row.as_chunks::<4>();

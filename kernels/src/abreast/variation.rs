@@ -15,9 +15,10 @@
 //! Source: Vogel & Oman 1996, doi:10.1137/0917016, eq. (1.4) (the rounded norm). Validated by
 //! `gradient_is_the_difference` below.
 
-use super::{Wide, each, gather, madd};
-use crate::lanes::{Task, at_level};
+use super::{ABREAST, Sums, Wide};
+use crate::lanes::{LaneTask, Lanes, in_lanes};
 use crate::simd;
+use crate::single::lanes::Singles;
 
 /// The numbers of the prior.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,17 +39,19 @@ pub struct Variation {
 ///
 /// # Shapes
 /// `centre`, `x`, `gradient` `[voxel]`.
-pub fn variation<const W: usize>(
+pub fn variation(
     of: &Variation,
     centre: &[f32],
-    x: &[Wide<W>],
-    gradient: &mut [Wide<W>],
+    x: &[Wide],
+    gradient: &mut [Wide],
     curvature: Option<&mut f64>,
-) -> [f64; W] {
+) -> [f64; ABREAST] {
     if let Some(curvature) = curvature {
         *curvature = mean_curvature(of, centre, x);
     }
-    at_level(simd::level(), Sweep { of, centre, x, gradient })
+    let mut sum = [0.0; ABREAST];
+    in_lanes(simd::level(), Sweep { of, centre, x, gradient, sum: &mut sum });
+    sum
 }
 
 /// Steps along the axes that have more than one voxel, with whether a voxel has a next one.
@@ -58,13 +61,13 @@ fn steps(shape: [usize; 3], at: [usize; 3]) -> [Option<usize>; 3] {
     std::array::from_fn(|a| (at[a] + 1 < shape[a]).then_some(strides[a]))
 }
 
-fn mean_curvature<const W: usize>(of: &Variation, centre: &[f32], x: &[Wide<W>]) -> f64 {
+fn mean_curvature(of: &Variation, centre: &[f32], x: &[Wide]) -> f64 {
     let axes = of.shape.iter().filter(|n| **n > 1).count().max(1) as f64;
     let (mut sum, mut j) = (0.0, 0);
     for iz in 0..of.shape[0] {
         for iy in 0..of.shape[1] {
             for ix in 0..of.shape[2] {
-                for l in 0..W {
+                for l in 0..ABREAST {
                     let mut square = 0.0;
                     for step in steps(of.shape, [iz, iy, ix]).into_iter().flatten() {
                         let d = (centre[j + step] - centre[j]) + (x[j + step][l] - x[j][l]);
@@ -77,84 +80,74 @@ fn mean_curvature<const W: usize>(of: &Variation, centre: &[f32], x: &[Wide<W>])
             }
         }
     }
-    sum / (centre.len() * W) as f64
+    sum / (centre.len() * ABREAST) as f64
 }
 
-struct Sweep<'a, const W: usize> {
+struct Sweep<'a> {
     of: &'a Variation,
     centre: &'a [f32],
-    x: &'a [Wide<W>],
-    gradient: &'a mut [Wide<W>],
+    x: &'a [Wide],
+    gradient: &'a mut [Wide],
+    sum: &'a mut [f64; ABREAST],
 }
 
-impl<const W: usize> Sweep<'_, W> {
-    /// A voxel with `N` next ones.
+impl Sweep<'_> {
+    /// A voxel with `N` next ones; returns its share of the sum.
     #[inline(always)]
-    fn voxel<const FMA: bool, const N: usize>(
-        &mut self,
-        j: usize,
-        steps: [usize; N],
-        sum: &mut Wide<W>,
-    ) {
-        let here: Wide<W> = self.x[j];
-        let mut d = [[0.0_f32; W]; N];
-        let mut square = [self.of.rounding * self.of.rounding; W];
+    fn voxel<S: Singles, const N: usize>(&mut self, j: usize, steps: [usize; N]) -> S {
+        let here = S::load(&self.x[j]);
+        let mut d = [S::splat(0.0); N];
+        let mut square = S::splat(self.of.rounding * self.of.rounding);
         for (d, step) in d.iter_mut().zip(steps) {
-            let fixed = self.centre[j + step] - self.centre[j];
-            let next = &self.x[j + step];
-            *d = each(next, &here, |next, here| fixed + (next - here));
-            square = each(d, &square, |d, square| madd::<FMA>(d, d, square));
+            let fixed = S::splat(self.centre[j + step] - self.centre[j]);
+            *d = fixed.add(S::load(&self.x[j + step]).sub(here));
+            square = d.madd(*d, square);
         }
-        let (weight, ridge, centre) = (self.of.weight, self.of.ridge, self.centre[j]);
-        let root = square.map(f32::sqrt);
-        let slope = root.map(|r| weight / r);
-        *sum = each(&root, sum, |root, sum| madd::<FMA>(weight, root, sum));
-        let x = here.map(|x| centre + x);
-        *sum = each(&x, sum, |x, sum| madd::<FMA>(0.5 * ridge * x, x, sum));
-        let mut back = each(&x, &self.gradient[j], |x, g| madd::<FMA>(ridge, x, g));
-        for (d, step) in d.iter().zip(steps) {
-            let pull = each(&slope, d, |slope, d| slope * d);
-            back = each(&back, &pull, |back, pull| back - pull);
+        let (weight, ridge) = (S::splat(self.of.weight), S::splat(self.of.ridge));
+        let root = square.sqrt();
+        let slope = weight.div(root);
+        let x = S::splat(self.centre[j]).add(here);
+        let pulled = ridge.mul(x);
+        let mut back = pulled.add(S::load(&self.gradient[j]));
+        for (d, step) in d.into_iter().zip(steps) {
+            let pull = slope.mul(d);
+            back = back.sub(pull);
             let next = &mut self.gradient[j + step];
-            *next = each(next, &pull, |next, pull| next + pull);
+            S::load(next).add(pull).store(next);
         }
-        self.gradient[j] = back;
+        back.store(&mut self.gradient[j]);
+        weight.madd(root, S::splat(0.5).mul(pulled).mul(x))
     }
 }
 
-impl<const W: usize> Task for Sweep<'_, W> {
-    type Output = [f64; W];
-
+impl LaneTask for Sweep<'_> {
     #[inline(always)]
-    fn run<const FMA: bool>(mut self) -> [f64; W] {
+    fn run<L: Lanes>(mut self) {
         let [nz, ny, nx] = self.of.shape;
-        let mut sum = [0.0; W];
+        let mut sum = Sums::<L::Single>::zero();
         for iz in 0..nz {
             for iy in 0..ny {
-                let mut row = [0.0; W];
+                let mut row = L::Single::splat(0.0);
                 let first = (iz * ny + iy) * nx;
                 for ix in 0..nx {
                     let j = first + ix;
-                    match steps(self.of.shape, [iz, iy, ix]) {
-                        [None, Some(a), Some(b)] => {
-                            self.voxel::<FMA, 2>(j, [a, b], &mut row);
-                        }
-                        [Some(a), Some(b), Some(c)] => {
-                            self.voxel::<FMA, 3>(j, [a, b, c], &mut row);
-                        }
+                    let term = match steps(self.of.shape, [iz, iy, ix]) {
+                        [None, Some(a), Some(b)] => self.voxel::<L::Single, 2>(j, [a, b]),
+                        [Some(a), Some(b), Some(c)] => self.voxel::<L::Single, 3>(j, [a, b, c]),
                         [Some(a), Some(b), None] | [Some(a), None, Some(b)] => {
-                            self.voxel::<FMA, 2>(j, [a, b], &mut row);
+                            self.voxel::<L::Single, 2>(j, [a, b])
                         }
                         [Some(a), None, None] | [None, Some(a), None] | [None, None, Some(a)] => {
-                            self.voxel::<FMA, 1>(j, [a], &mut row);
+                            self.voxel::<L::Single, 1>(j, [a])
                         }
-                        [None, None, None] => self.voxel::<FMA, 0>(j, [], &mut row),
-                    }
+                        [None, None, None] => self.voxel::<L::Single, 0>(j, []),
+                    };
+                    row = row.add(term);
                 }
-                gather(&row, &mut sum);
+                sum.add(row);
             }
         }
-        sum
+        sum.store(self.sum);
     }
 }
 
@@ -184,14 +177,14 @@ mod tests {
             let of = Variation { shape, weight: 3.0, rounding: 0.1, ridge: 0.5 };
             let n: usize = shape.iter().product();
             let centre: Vec<f32> = (0..n).map(|j| (j as f32 * 0.9).cos()).collect();
-            let x: Vec<Wide<8>> = (0..n)
+            let x: Vec<Wide> = (0..n)
                 .map(|j| std::array::from_fn(|l| ((j * 3 + l * 7) as f32).sin() * 0.3))
                 .collect();
-            let mut g = vec![[2.0; 8]; n];
+            let mut g = vec![[2.0; ABREAST]; n];
             let mut curvature = 0.0;
             let value = variation(&of, &centre, &x, &mut g, Some(&mut curvature));
             assert!(curvature > 0.0 && curvature <= 10.0 + 1e-6);
-            for l in 0..8 {
+            for l in 0..ABREAST {
                 let whole: Vec<f64> =
                     (0..n).map(|j| f64::from(centre[j]) + f64::from(x[j][l])).collect();
                 assert!((value[l] - exact(&of, &whole)).abs() < 1e-5 * value[l]);

@@ -31,6 +31,7 @@ pub(crate) trait Singles: Copy {
     /// `self * b + c`, fused where the level has it.
     fn madd(self, b: Self, c: Self) -> Self;
     fn abs(self) -> Self;
+    fn sqrt(self) -> Self;
     fn copysign(self, sign: Self) -> Self;
     /// The smaller; `o` where one is NaN.
     fn min(self, o: Self) -> Self;
@@ -91,6 +92,7 @@ impl<const FMA: bool> Singles for NarrowArray<FMA> {
     each! {
         div(o) = |a: f32, o: f32| a / o;
         abs() = f32::abs;
+        sqrt() = f32::sqrt;
         copysign(sign) = f32::copysign;
         add_shifted(o) = |a: f32, o: f32| {
             f32::from_bits(a.to_bits().wrapping_add(o.to_bits() << 23))
@@ -163,6 +165,7 @@ mod x86 {
             div(o) = _mm512_div_ps;
             madd(b, c) = _mm512_fmadd_ps;
             abs() = _mm512_abs_ps;
+            sqrt() = _mm512_sqrt_ps;
             copysign(s) = |a, s| {
                 let sign = _mm512_set1_ps(-0.0);
                 _mm512_or_ps(_mm512_andnot_ps(sign, a), _mm512_and_ps(sign, s))
@@ -229,6 +232,7 @@ mod x86 {
             div(o) = _mm256_div_ps;
             madd(b, c) = _mm256_fmadd_ps;
             abs() = |a| _mm256_andnot_ps(_mm256_set1_ps(-0.0), a);
+            sqrt() = _mm256_sqrt_ps;
             copysign(s) = |a, s| {
                 let sign = _mm256_set1_ps(-0.0);
                 _mm256_or_ps(_mm256_andnot_ps(sign, a), _mm256_and_ps(sign, s))

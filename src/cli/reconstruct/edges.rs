@@ -1,8 +1,9 @@
-//! `--posterior smoothed_tv`: draws of an image whose edges are kept, by Hamiltonian chains.
+//! `--posterior smoothed_tv`: draws of an image whose edges are kept, by Hamiltonian chains;
+//! `--posterior laplace`: the normal density about its mode, by random probes.
 //!
 //! Validated by `tests/cli/edge_posterior.rs`.
 
-use super::posterior::{above, labels, points, weights};
+use super::posterior::{Found, above, conclude, labels, points, weights};
 use super::{ReconstructArgs, of_file};
 use crate::cli::job::Job;
 use crate::cli::project::Precision;
@@ -12,8 +13,8 @@ use arrow_array::RecordBatch;
 use clap::{Args, ValueHint};
 use microtome_datasets::{Array, TableWriter, Values, numbers_hash};
 use microtome_inference::reconstruct::posterior::{
-    ChainSettings, EdgePosterior, EdgePrior, ImageChains, ImageNoise, VoxelRow, chain_table,
-    profile_chain_table,
+    ChainSettings, EdgePosterior, EdgePrior, ImageChains, ImageNoise, LaplaceSettings, VoxelRow,
+    chain_table, profile_chain_table,
 };
 use microtome_models::ct::SetUp;
 use std::path::{Path, PathBuf};
@@ -21,10 +22,10 @@ use std::path::{Path, PathBuf};
 /// Flags of the smoothed total variation.
 #[derive(Debug, Clone, Args)]
 pub(super) struct EdgeFlags {
-    /// smoothed_tv: rounding of the root of the squared differences, 1/mm.
+    /// smoothed_tv, laplace: rounding of the root of the squared differences, 1/mm.
     #[arg(long, value_name = "E", requires = "posterior")]
     tv_eps: Option<f64>,
-    /// smoothed_tv: adds (M/2) times the sum of squared voxels, mm²; without it the prior
+    /// smoothed_tv, laplace: adds (M/2) times the sum of squared voxels, mm²; without it the prior
     /// is improper.
     #[arg(long, value_name = "M", requires = "posterior")]
     prior_ridge: Option<f64>,
@@ -37,7 +38,8 @@ pub(super) struct EdgeFlags {
     /// smoothed_tv: keeps one of N draws [default: 1].
     #[arg(long, value_name = "N", requires = "posterior")]
     thin: Option<usize>,
-    /// smoothed_tv: normal (with --sigma or --weights) or poisson (with --counts and --i0).
+    /// normal (with --sigma or --weights) or poisson (with --counts and --i0; gaussian takes
+    /// the logarithms of the counts for normal).
     #[arg(long, value_name = "NAME", requires = "posterior")]
     likelihood: Option<String>,
     /// Counts of photons in place of the projections, .npy of their shape.
@@ -46,35 +48,52 @@ pub(super) struct EdgeFlags {
     pub(super) counts: Option<PathBuf>,
     /// The expected count of a ray without object.
     #[arg(long, value_name = "X", requires = "counts")]
-    i0: Option<f64>,
+    pub(super) i0: Option<f64>,
 }
 
 impl EdgeFlags {
-    /// For another prior: none of these may be given.
-    pub(super) fn refuse(&self) -> anyhow::Result<()> {
-        let given = [
-            (self.tv_eps.is_some(), "--tv-eps"),
-            (self.prior_ridge.is_some(), "--prior-ridge"),
+    /// The likelihood's name.
+    pub(super) fn likelihood(&self) -> &str {
+        self.likelihood.as_deref().unwrap_or("normal")
+    }
+
+    /// For what has no chains: none of these may be given.
+    pub(super) fn refuse_chains(&self) -> anyhow::Result<()> {
+        refuse(&[
             (self.chains.is_some(), "--chains"),
             (self.tune.is_some(), "--tune"),
             (self.thin.is_some(), "--thin"),
-            (self.counts.is_some(), "--counts"),
-            (self.likelihood.as_deref().is_some_and(|l| l != "normal"), "--likelihood poisson"),
-        ];
-        match given.iter().find(|(given, _)| *given) {
-            Some((_, name)) => bail!("{name} goes with --posterior smoothed_tv"),
-            None => Ok(()),
-        }
+        ])
+    }
+
+    /// For another prior: none of these may be given.
+    pub(super) fn refuse_edges(&self) -> anyhow::Result<()> {
+        refuse(&[
+            (self.tv_eps.is_some(), "--tv-eps"),
+            (self.prior_ridge.is_some(), "--prior-ridge"),
+        ])
     }
 }
 
-fn noise(args: &ReconstructArgs, set_up: &SetUp, y: Vec<f64>) -> anyhow::Result<ImageNoise> {
+fn refuse(given: &[(bool, &str)]) -> anyhow::Result<()> {
+    match given.iter().find(|(given, _)| *given) {
+        Some((_, name)) => bail!("{name} goes with --posterior smoothed_tv"),
+        None => Ok(()),
+    }
+}
+
+/// The noise that the flags say.
+pub(super) fn noise(
+    args: &ReconstructArgs,
+    set_up: &SetUp,
+    y: Vec<f64>,
+) -> anyhow::Result<ImageNoise> {
     let flags = &args.posterior.edges;
-    match flags.likelihood.as_deref() {
-        None | Some("normal") if flags.counts.is_none() => {
+    match flags.likelihood() {
+        "normal" if flags.counts.is_none() => {
             Ok(ImageNoise::Normal { weights: weights(args, set_up, y.len())?, projections: y })
         }
-        Some("poisson") => match (flags.counts.is_some(), flags.i0) {
+        "poisson" => match (flags.counts.is_some(), flags.i0) {
             (true, Some(_)) if args.posterior.sigma.is_some() => {
                 bail!("--sigma: the noise of counts is theirs; leave it out")
             }
@@ -84,8 +103,8 @@ fn noise(args: &ReconstructArgs, set_up: &SetUp, y: Vec<f64>) -> anyhow::Result<
             (true, Some(i0)) => Ok(ImageNoise::Poisson { counts: y, i0 }),
             _ => bail!("--likelihood poisson needs --counts FILE and --i0 X"),
         },
-        Some("normal") | None => bail!("--counts goes with --likelihood poisson"),
-        Some(other) => bail!("--likelihood {other}: unknown; use normal or poisson"),
+        "normal" => bail!("--counts goes with --likelihood poisson"),
+        other => bail!("--likelihood {other}: unknown; use normal or poisson"),
     }
 }
 
@@ -96,14 +115,26 @@ pub(super) fn run(
     precision: Precision,
 ) -> anyhow::Result<Outcome> {
     let (all, flags, common) = (&args.posterior, &args.posterior.edges, &args.common);
-    if all.prior_weight.is_some() || all.prior_kappa2 != 0.0 || all.evidence {
+    let name = all.posterior.as_deref().unwrap_or_default();
+    let laplace = name == "laplace";
+    if laplace {
+        flags.refuse_chains()?;
+        if args.iterative.nonneg {
+            bail!("--nonneg goes with --posterior smoothed_tv; a normal density has no bound");
+        }
+    }
+    if all.prior_weight_sd.is_some()
+        || all.prior_weight.is_some()
+        || all.prior_kappa2 != 0.0
+        || all.evidence
+    {
         bail!(
             "--prior-weight, --prior-kappa2 and --evidence go with --posterior gaussian; \
-             smoothed_tv takes --tv-weight, --tv-eps and --prior-ridge"
+             {name} takes --tv-weight, --tv-eps and --prior-ridge"
         );
     }
     let (Some(weight), Some(rounding)) = (args.iterative.tv_weight, flags.tv_eps) else {
-        bail!("--posterior smoothed_tv needs --tv-weight L (mm) and --tv-eps E (1/mm)");
+        bail!("--posterior {name} needs --tv-weight L (mm) and --tv-eps E (1/mm)");
     };
     let ridge = flags.prior_ridge.unwrap_or(0.0);
     let defaults = ChainSettings::default();
@@ -114,6 +145,7 @@ pub(super) fn run(
         thin: flags.thin.unwrap_or(defaults.thin),
         seed: all.seed,
     };
+    let n_draws = all.draws.unwrap_or(if laplace { 100 } else { settings.draws });
     let shape = set_up.volume.shape();
     let noise = noise(args, &set_up, y.into_f64())?;
     let labels = match &all.regions {
@@ -121,17 +153,22 @@ pub(super) fn run(
         None => None,
     };
     let points = points(all, &set_up.volume)?;
-    let spec = serde_json::json!({
-        "posterior": "smoothed_tv", "kind": set_up.kind_name(),
+    let mut spec = serde_json::json!({
+        "posterior": name, "kind": set_up.kind_name(),
         "projector": set_up.projector.name(), "shape": shape,
-        "likelihood": flags.likelihood.as_deref().unwrap_or("normal"),
+        "likelihood": flags.likelihood(), "nonneg": args.iterative.nonneg,
         "sigma": all.sigma, "i0": flags.i0, "tv_weight": weight, "tv_eps": rounding,
         "prior_ridge": ridge, "proper_prior": ridge > 0.0,
-        "chains": settings.chains, "tune": settings.tune, "draws": settings.draws,
-        "thin": settings.thin, "seed": settings.seed, "exceed": all.exceed,
-        "profile": all.profile,
+        "draws": n_draws, "seed": settings.seed, "exceed": all.exceed, "profile": all.profile,
         "precision": if precision == Precision::F32 { "float32" } else { "float64" },
     });
+    if !laplace {
+        for (key, value) in
+            [("chains", settings.chains), ("tune", settings.tune), ("thin", settings.thin)]
+        {
+            spec[key] = value.into();
+        }
+    }
     if common.dry_run {
         say::line(&format!("plan of reconstruct --posterior (nothing is written)\n{spec:#}"));
         return Ok(Outcome::Done);
@@ -153,12 +190,26 @@ pub(super) fn run(
     };
     let volume = set_up.volume.clone();
     let transform = set_up.transform()?;
-    let (flag, path) = match &flags.counts {
-        Some(path) => ("counts", path.as_path()),
-        None => ("projections", args.projections_path()),
-    };
-    let posterior = EdgePosterior::new(&transform, noise, EdgePrior { weight, rounding, ridge })
-        .map_err(of_file(flag, path))?;
+    let (flag, path) = args.data_file();
+    let mut posterior =
+        EdgePosterior::new(&transform, noise, EdgePrior { weight, rounding, ridge })
+            .map_err(of_file(flag, path))?;
+    if laplace {
+        let settings =
+            LaplaceSettings { probes: n_draws, seed: all.seed, ..LaplaceSettings::default() };
+        let found = posterior.laplace(&settings)?;
+        let record = serde_json::json!({
+            "exact": false,
+            "mode_steps": found.mean_iterations, "mode_gradient": found.mean_residual,
+            "draw_iterations": found.draw_iterations, "draw_residual": found.draw_residual,
+        });
+        let found = Found::of_draws(found, labels.as_deref(), &points, record);
+        let how = "a normal density about the mode";
+        return conclude(args, job, &volume, found, &points, precision, how);
+    }
+    if args.iterative.nonneg {
+        posterior = posterior.nonneg();
+    }
     let chains = posterior.sample(&settings)?;
     let sampled_s = job.seconds();
     let rows = chains.rows();

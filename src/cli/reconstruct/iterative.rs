@@ -36,9 +36,9 @@ pub(super) struct IterativeFlags {
     /// Most iterations; docs/iterative.md lists what each method takes by itself.
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     iterations: Option<usize>,
-    /// Keeps every voxel at 0 or above.
+    /// Keeps every voxel at 0 or above; also of --posterior smoothed_tv.
     #[arg(long)]
-    nonneg: bool,
+    pub(super) nonneg: bool,
     /// Inverse variances of the projections, .npy of their shape; 0 leaves a value out.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) weights: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! `--posterior gaussian`: mean, standard deviation and draws of the image.
 //!
-//! Small images are exact (one Cholesky factor), larger ones have draws by perturb and
+//! Counts c stand for the logarithms ln(I0/c) with the variance 1/c. Small images are exact (one Cholesky factor), larger ones have draws by perturb and
 //! optimise. Validated by `tests/cli/image_posterior.rs`.
 
 use super::{ReconstructArgs, of_file};
@@ -8,12 +8,13 @@ use crate::cli::job::Job;
 use crate::cli::project::Precision;
 use crate::cli::{Outcome, say};
 use anyhow::{Context, bail};
+use arrow_array::RecordBatch;
 use clap::{Args, ValueHint};
 use microtome_datasets::{Array, TableWriter, Values, numbers_hash};
 use microtome_inference::reconstruct::posterior::{
     DENSE_VOXELS, DensePosterior, DrawSettings, GaussianImage, ImageSummary, ProfilePoint,
-    RegionRow, SampledPosterior, above_of_draws, profile, profile_table, region_table,
-    summary_table,
+    RegionRow, SampledPosterior, ScaleSettings, UnknownScales, above_of_draws, profile,
+    profile_table, region_table, scale_table, summary_table,
 };
 use microtome_models::GaussianField;
 use microtome_models::ct::{SetUp, VolumeGrid};
@@ -24,8 +25,8 @@ use std::path::{Path, PathBuf};
 #[command(next_help_heading = "Posterior of the image")]
 pub(super) struct PosteriorFlags {
     /// The posterior in place of one image, into the folder --out: gaussian (noise and
-    /// differences of neighbours are normal) or smoothed_tv (edges are kept; --tv-weight,
-    /// --tv-eps).
+    /// differences of neighbours are normal), smoothed_tv (edges are kept; --tv-weight,
+    /// --tv-eps) or laplace (the normal density about the mode of smoothed_tv).
     #[arg(long, value_name = "PRIOR", conflicts_with = "method")]
     pub(super) posterior: Option<String>,
     /// Standard deviation of the noise of every projection value; or give --weights.
@@ -37,7 +38,15 @@ pub(super) struct PosteriorFlags {
     /// Prior: pulls every voxel to 0 with this part of the weight; above 0 for --evidence.
     #[arg(long, value_name = "K", requires = "posterior", default_value_t = 0.0)]
     pub(super) prior_kappa2: f64,
-    /// Draws of the image; of smoothed_tv those of each chain [default: 100; 1000].
+    /// gaussian: the weight of the prior is unknown; its logarithm is normal about that of
+    /// --prior-weight with this standard deviation.
+    #[arg(long, value_name = "S", requires = "posterior")]
+    pub(super) prior_weight_sd: Option<f64>,
+    /// gaussian: the noise is unknown, too; the factor of its inverse variances, and of the
+    /// prior's weight, is Gamma(A, A), of mean 1 and standard deviation 1/sqrt(A).
+    #[arg(long, value_name = "A", requires = "prior_weight_sd")]
+    sigma_shape: Option<f64>,
+    /// Draws of the image; of smoothed_tv those of each chain [default: 100, there 1000].
     #[arg(long, value_name = "N", requires = "posterior")]
     pub(super) draws: Option<usize>,
     #[command(flatten)]
@@ -69,12 +78,33 @@ impl PosteriorFlags {
 }
 
 /// Mean, standard deviations and draws, by whichever way.
-struct Found {
+pub(super) struct Found {
     summary: ImageSummary,
     draws: Vec<Vec<f64>>,
     regions: Vec<RegionRow>,
     profile: Vec<RegionRow>,
+    /// Draws of weight and noise, where they are unknown.
+    scales: Option<RecordBatch>,
     record: serde_json::Value,
+}
+
+impl Found {
+    /// What draws say.
+    pub(super) fn of_draws(
+        posterior: SampledPosterior,
+        labels: Option<&[f64]>,
+        points: &[ProfilePoint],
+        record: serde_json::Value,
+    ) -> Self {
+        Self {
+            regions: labels.map(|l| posterior.regions(l)).unwrap_or_default(),
+            profile: posterior.profile(points),
+            summary: posterior.summary(),
+            draws: posterior.draws,
+            scales: None,
+            record,
+        }
+    }
 }
 
 /// The points of `--profile`.
@@ -112,14 +142,22 @@ pub(super) fn run(
 ) -> anyhow::Result<Outcome> {
     let prior = args.posterior.posterior.as_deref().unwrap_or_default();
     match prior {
-        "gaussian" => args.posterior.edges.refuse()?,
-        "smoothed_tv" => return super::edges::run(args, set_up, y, precision),
-        _ => bail!("--posterior {prior}: unknown; use gaussian or smoothed_tv"),
+        "gaussian" => {
+            args.posterior.edges.refuse_chains()?;
+            args.posterior.edges.refuse_edges()?;
+            if args.iterative.nonneg {
+                bail!("--nonneg goes with --posterior smoothed_tv; a normal density has no bound");
+            }
+        }
+        "smoothed_tv" | "laplace" => return super::edges::run(args, set_up, y, precision),
+        _ => bail!("--posterior {prior}: unknown; use gaussian, smoothed_tv or laplace"),
     }
     let (flags, common) = (&args.posterior, &args.common);
     let n_draws = flags.draws.unwrap_or(100);
-    let y = y.into_f64();
-    let weights = weights(args, &set_up, y.len())?;
+    let (flag, path) = args.data_file();
+    let noise = super::edges::noise(args, &set_up, y.into_f64())?;
+    noise.check().map_err(of_file(flag, path))?;
+    let (y, weights) = noise.as_normal();
     let Some(weight) = flags.prior_weight else {
         bail!(
             "--posterior needs --prior-weight L: one over the variance of the difference of \
@@ -140,6 +178,13 @@ pub(super) fn run(
             field.len()
         );
     }
+    if flags.prior_weight_sd.is_some() && !(field.is_proper() && exact) {
+        bail!(
+            "--prior-weight-sd needs --prior-kappa2 above 0 and at most {DENSE_VOXELS} voxels; \
+             this image has {}",
+            field.len()
+        );
+    }
     if n_draws < 2 {
         bail!("--draws {n_draws}: at least 2 are needed");
     }
@@ -151,6 +196,7 @@ pub(super) fn run(
     let spec = serde_json::json!({
         "posterior": prior, "kind": set_up.kind_name(),
         "projector": set_up.projector.name(), "shape": shape,
+        "likelihood": flags.edges.likelihood(), "i0": flags.edges.i0,
         "sigma": flags.sigma, "prior_weight": weight, "prior_kappa2": flags.prior_kappa2,
         "draws": n_draws, "seed": flags.seed, "evidence": flags.evidence,
         "exceed": flags.exceed, "profile": flags.profile,
@@ -170,24 +216,50 @@ pub(super) fn run(
     let Some(job) = Job::begin("posterior", out, &content, &spec, common)? else {
         return Ok(Outcome::Done);
     };
-    let image = GaussianImage::new(&transform, &y, weights, field)
-        .map_err(of_file("projections", args.projections_path()))?;
-    let found = if exact {
+    let image = GaussianImage::new(&transform, &y, weights, field).map_err(of_file(flag, path))?;
+    let found = if let Some(weight_sd) = flags.prior_weight_sd {
+        let unknown = ScaleSettings {
+            weight_sd,
+            noise_shape: flags.sigma_shape,
+            draws: n_draws,
+            seed: flags.seed,
+        };
+        scaled(&image, &unknown, flags.evidence, labels.as_deref(), &points)?
+    } else if exact {
         dense(&image, flags, n_draws, labels.as_deref(), &points)?
     } else {
         sampled(&image, flags, n_draws, labels.as_deref(), &points)?
     };
+    let how = match (flags.prior_weight_sd.is_some(), exact) {
+        (true, _) => "with an unknown weight, by draws",
+        (false, true) => "exact",
+        (false, false) => "by draws",
+    };
+    conclude(args, job, &set_up.volume, found, &points, precision, how)
+}
+
+/// Writes what was found and says where.
+pub(super) fn conclude(
+    args: &ReconstructArgs,
+    job: Job<'_>,
+    volume: &VolumeGrid,
+    found: Found,
+    points: &[ProfilePoint],
+    precision: Precision,
+    how: &str,
+) -> anyhow::Result<Outcome> {
+    let (flags, common, shape) = (&args.posterior, &args.common, volume.shape());
     let mut more = found.record.clone();
     if let Some(limit) = flags.exceed {
-        more["above"] = above(limit, &set_up.volume, above_of_draws(&found.draws, limit));
+        more["above"] = above(limit, volume, above_of_draws(&found.draws, limit));
     }
     more["seed"] = flags.seed.into();
-    let record = job.write(|out| write(out, &shape, &found, &points, flags, precision), more)?;
+    let record = job.write(|out| write(out, &shape, &found, points, flags, precision), more)?;
     if common.json {
         say::line(&record.to_string());
     } else if !common.quiet {
-        let how = if exact { "exact" } else { "by draws" };
-        say::line(&format!("the posterior of an image {shape:?} ({how}) in {}", out.display()));
+        let out = args.out.as_deref().unwrap_or(Path::new("")).display();
+        say::line(&format!("the posterior of an image {shape:?} ({how}) in {out}"));
         if let Some(ln) = found.record["log_evidence"].as_f64() {
             say::line(&format!("  ln p(y) {ln:.3}"));
         }
@@ -245,6 +317,7 @@ fn dense(
         profile: posterior.profile(points),
         summary: posterior.summary(),
         draws,
+        scales: None,
         record,
     })
 }
@@ -263,13 +336,32 @@ fn sampled(
         "mean_iterations": posterior.mean_iterations, "mean_residual": posterior.mean_residual,
         "draw_iterations": posterior.draw_iterations, "draw_residual": posterior.draw_residual,
     });
-    Ok(Found {
-        regions: labels.map(|l| posterior.regions(l)).unwrap_or_default(),
-        profile: posterior.profile(points),
-        summary: posterior.summary(),
-        draws: posterior.draws,
-        record,
-    })
+    Ok(Found::of_draws(posterior, labels, points, record))
+}
+
+fn scaled(
+    image: &GaussianImage<'_>,
+    settings: &ScaleSettings,
+    evidence: bool,
+    labels: Option<&[f64]>,
+    points: &[ProfilePoint],
+) -> anyhow::Result<Found> {
+    let posterior = UnknownScales::new(image)?.sample(settings)?;
+    let told = |draws: &[f64]| {
+        let n = draws.len() as f64;
+        let mean = draws.iter().sum::<f64>() / n;
+        let variance = draws.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
+        serde_json::json!({ "mean": mean, "sd": variance.sqrt() })
+    };
+    let record = serde_json::json!({
+        "exact": false,
+        "prior_weight": told(&posterior.weight), "sigma_factor": told(&posterior.noise),
+        "log_evidence": evidence.then_some(posterior.ln_evidence),
+    });
+    let scales = scale_table(&posterior)?;
+    let mut found = Found::of_draws(posterior.images, labels, points, record);
+    found.scales = Some(scales);
+    Ok(found)
 }
 
 /// Writes the results; returns their names.
@@ -306,6 +398,9 @@ fn write(
     }
     if !points.is_empty() {
         tables.push(("profile.parquet", profile_table(points, &found.profile)?));
+    }
+    if let Some(batch) = &found.scales {
+        tables.push(("scales.parquet", batch.clone()));
     }
     for (name, batch) in tables {
         let mut writer = TableWriter::create(&out.join(name), batch.schema(), None)?;

@@ -161,6 +161,16 @@ impl SampledPosterior {
         };
         let all: Result<Vec<Vec<Found>>, ReconstructError> = groups.map(group).collect();
         let (draws, solved): (Vec<Vec<f64>>, Vec<Solved>) = all?.into_iter().flatten().unzip();
+        Ok(Self::of(mean, of_mean, draws, &solved))
+    }
+
+    /// Standard deviations of draws about a mean.
+    pub(super) fn of(
+        mean: Vec<f64>,
+        of_mean: Solved,
+        draws: Vec<Vec<f64>>,
+        solved: &[Solved],
+    ) -> Self {
         let n = draws.len() as f64;
         let sd: Vec<f64> = (0..mean.len())
             .into_par_iter()
@@ -171,7 +181,7 @@ impl SampledPosterior {
             .collect();
         let sd_mcse = sd.iter().map(|s| s / (2.0 * n).sqrt()).collect();
         let steps: usize = solved.iter().map(|s| s.iterations).sum();
-        Ok(Self {
+        Self {
             mean,
             sd,
             sd_mcse,
@@ -180,6 +190,6 @@ impl SampledPosterior {
             mean_residual: of_mean.residual,
             draw_iterations: steps as f64 / n,
             draw_residual: solved.iter().fold(0.0, |m, s| m.max(s.residual)),
-        })
+        }
     }
 }

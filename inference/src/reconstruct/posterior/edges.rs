@@ -10,13 +10,13 @@
 //!
 //! | symbol | unit | |
 //! |---|---|---|
-//! | $x$ | 1/mm | image; no bound |
+//! | $x$ | 1/mm | image; no bound, or at least 0 |
 //! | $y, w$ | 1 | projections and their inverse variances |
 //! | $c, I_0$ | 1 | counts and counts without object |
 //! | $\lambda, \epsilon, m$ | mm, 1/mm, mm^2 | weight, rounding of edges, ridge |
 //!
-//! Without the ridge the prior does not know the level of the image: it is improper. The
-//! matrix $A$ is stored.
+//! Without the ridge the prior does not know the level of the image: it is improper. With the
+//! bound it is cut off below 0.
 //!
 //! Source: Rudin, Osher & Fatemi 1992, doi:10.1016/0167-2789(92)90242-F; Elbakri & Fessler
 //! 2002, doi:10.1109/42.993128. Validated by `gradient_is_the_difference` in
@@ -62,9 +62,25 @@ pub enum ImageNoise {
 }
 
 impl ImageNoise {
+    /// Whether the numbers can be data.
+    ///
+    /// # Errors
+    /// $I_0$ that is not positive, counts below 0 or not finite.
+    pub fn check(&self) -> Result<(), ReconstructError> {
+        if let Self::Poisson { counts, i0 } = self {
+            if !(*i0 > 0.0 && i0.is_finite()) {
+                return Err(wrong("i0", *i0, "a positive number of counts is needed"));
+            }
+            if let Some(c) = counts.iter().find(|c| !(**c >= 0.0 && c.is_finite())) {
+                return Err(wrong("counts", *c, "no count; 0 and positive numbers are"));
+            }
+        }
+        Ok(())
+    }
+
     /// Line integrals and weights that stand for the data near their maximum; of counts
-    /// $\ln(I_0/c)$ with the weight $c$.
-    fn as_normal(&self) -> (Vec<f64>, Vec<f64>) {
+    /// $\ln(I_0/c)$ with the weight $c$, the inverse of its variance to first order.
+    pub fn as_normal(&self) -> (Vec<f64>, Vec<f64>) {
         match self {
             Self::Normal { projections, weights } => (projections.clone(), weights.clone()),
             Self::Poisson { counts, i0 } => {
@@ -77,7 +93,9 @@ impl ImageNoise {
 /// A posterior of an image that keeps edges.
 pub struct EdgePosterior<'a> {
     operator: &'a RayTransform,
-    matrix: Stored,
+    /// Whether a ray meets the volume.
+    meets: Vec<bool>,
+    nonneg: bool,
     noise: ImageNoise,
     prior: EdgePrior,
     shape: Vec<usize>,
@@ -95,7 +113,7 @@ impl<'a> EdgePosterior<'a> {
     ///
     /// # Errors
     /// Numbers out of their range; arrays of another length or with values that are not
-    /// finite; a projector whose matrix can't be stored.
+    /// finite.
     pub fn new(
         operator: &'a RayTransform,
         noise: ImageNoise,
@@ -111,32 +129,27 @@ impl<'a> EdgePosterior<'a> {
         if !(prior.ridge >= 0.0 && prior.ridge.is_finite()) {
             return Err(wrong("prior ridge", prior.ridge, "0 or a positive number is needed"));
         }
-        if let ImageNoise::Poisson { counts, i0 } = &noise {
-            if !positive(*i0) {
-                return Err(wrong("i0", *i0, "a positive number of counts is needed"));
-            }
-            if let Some(c) = counts.iter().find(|c| !(**c >= 0.0 && c.is_finite())) {
-                return Err(wrong("counts", *c, "no count; 0 and positive numbers are"));
-            }
-        }
+        noise.check()?;
         let shape = operator.volume().shape();
-        let Some(rows) = operator.rows(MOST_ENTRIES) else {
-            return Err(ReconstructError::setting(
-                "projector",
-                format!(
-                    "{} with a volume of {shape:?}: this posterior stores the matrix of the \
-                     projector, for siddon and joseph with at most {MOST_ENTRIES} entries and \
-                     no mask; give --projector joseph or a smaller volume",
-                    operator.projector().name()
-                ),
-            ));
-        };
-        let matrix = Stored::new(rows, &shape);
-        let out = Self { operator, matrix, noise, prior, shape };
+        let ones = vec![1.0; shape.iter().product()];
+        let meets = operator.apply(&ones)?.iter().map(|t: &f64| *t > 0.0).collect();
+        let out = Self { operator, meets, nonneg: false, noise, prior, shape };
         // The checks of the data are those of the Gaussian posterior.
         let (y, w) = out.noise.as_normal();
         GaussianImage::new(operator, &y, w, out.field(1.0)?)?;
         Ok(out)
+    }
+
+    /// The same with $x \ge 0$: the prior is cut off below.
+    #[must_use]
+    pub fn nonneg(mut self) -> Self {
+        self.nonneg = true;
+        self
+    }
+
+    /// Whether voxels are at least 0.
+    pub fn is_nonneg(&self) -> bool {
+        self.nonneg
     }
 
     /// Number of voxels.
@@ -158,8 +171,21 @@ impl<'a> EdgePosterior<'a> {
         self.operator
     }
 
-    pub(super) fn matrix(&self) -> &Stored {
-        &self.matrix
+    /// The matrix of the projector, written out.
+    pub(super) fn stored(&self) -> Result<Stored, ReconstructError> {
+        let Some(rows) = self.operator.rows(MOST_ENTRIES) else {
+            return Err(ReconstructError::setting(
+                "projector",
+                format!(
+                    "{} with a volume of {:?}: chains store the matrix of the projector, for \
+                     siddon and joseph with at most {MOST_ENTRIES} entries and no mask; give \
+                     --projector joseph or a smaller volume",
+                    self.operator.projector().name(),
+                    self.shape
+                ),
+            ));
+        };
+        Ok(Stored::new(rows, &self.shape))
     }
 
     pub(super) fn noise(&self) -> &ImageNoise {
@@ -192,41 +218,49 @@ impl<'a> EdgePosterior<'a> {
         }
     }
 
-    /// $Ax$ by the stored matrix.
-    pub(super) fn project(&self, x: &[f64]) -> Vec<f64> {
-        let sum = |ray: usize| {
-            self.matrix.rows().row(ray).iter().map(|(j, a)| f64::from(*a) * x[*j as usize]).sum()
-        };
-        (0..self.matrix.rows().len()).map(sum).collect()
+    /// $Ax$.
+    pub(super) fn project(&self, x: &[f64]) -> Result<Vec<f64>, ReconstructError> {
+        Ok(self.operator.apply(x)?)
+    }
+
+    /// Adds $A^Tv$ to `out`.
+    pub(super) fn back(&self, v: &[f64], out: &mut [f64]) -> Result<(), ReconstructError> {
+        Ok(self.operator.add_adjoint(v, out)?)
     }
 
     /// $\ln p(x|y)$ up to a constant, and its gradient: in 64 bits, one image, the
-    /// definition as it stands.
+    /// definition as it stands. With the bound, $-\infty$ where a voxel is below 0.
     ///
     /// # Shapes
     /// `x` and `gradient` `[voxel]`.
-    pub fn ln_density(&self, x: &[f64], gradient: &mut [f64]) -> f64 {
+    ///
+    /// # Errors
+    /// Arrays of another length.
+    pub fn ln_density(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, ReconstructError> {
         gradient.fill(0.0);
+        if self.nonneg && x.iter().any(|x| *x < 0.0) {
+            return Ok(f64::NEG_INFINITY);
+        }
         let mut sum = 0.0;
-        for (ray, t) in self.project(x).into_iter().enumerate() {
+        let mut slopes = self.project(x)?;
+        for (ray, t) in slopes.iter_mut().enumerate() {
             let (value, slope) = match &self.noise {
                 ImageNoise::Normal { projections, weights } => {
-                    let r = t - projections[ray];
+                    let r = *t - projections[ray];
                     (0.5 * weights[ray] * r * r, weights[ray] * r)
                 }
                 ImageNoise::Poisson { counts, i0 } => {
-                    let expected = i0 * (-t).exp();
-                    (expected + counts[ray] * t, counts[ray] - expected)
+                    let expected = i0 * (-*t).exp();
+                    (expected + counts[ray] * *t, counts[ray] - expected)
                 }
             };
             // A ray past the volume says nothing.
-            if !self.matrix.rows().row(ray).is_empty() {
+            if self.meets[ray] {
                 sum -= value;
             }
-            for (j, a) in self.matrix.rows().row(ray) {
-                gradient[*j as usize] -= f64::from(*a) * slope;
-            }
+            *t = -slope;
         }
+        self.back(&slopes, gradient)?;
         let mut strides = vec![1; self.shape.len()];
         for a in (0..self.shape.len() - 1).rev() {
             strides[a] = strides[a + 1] * self.shape[a + 1];
@@ -248,6 +282,6 @@ impl<'a> EdgePosterior<'a> {
                 gradient[k] -= pull;
             }
         }
-        sum
+        Ok(sum)
     }
 }

@@ -10,7 +10,9 @@
 //! $$z = H^{-1}\bigl(A^T\Phi^{1/2}\varepsilon_1 + \sqrt\lambda\,\nabla^TM^{1/2}\varepsilon_2 +
 //! \sqrt m\,\varepsilon_3\bigr)\sim N(0, H^{-1}),\qquad \mathrm{sd}_j^2 \approx \overline{z_j^2}$$
 //!
-//! whose relative error is $1/\sqrt{2n}$ in every voxel. At edges the density is wider than this
+//! whose relative error is $1/\sqrt{2n}$ in every voxel; $\hat x + z$ are draws. No matrix is
+//! stored: a probe is a solution by conjugate gradients, each step one projection and its
+//! transpose. At edges the density is wider than this
 //! one and not normal: chains are the judge (`trajectory`), this is what large images can pay.
 //!
 //! Source: Vogel & Oman 1996, doi:10.1137/0917016 (lagged weights); Tierney & Kadane 1986,
@@ -19,7 +21,8 @@
 
 use super::super::ReconstructError;
 use super::super::vector::norm;
-use super::conjugate::descend;
+use super::conjugate::{Solved, solve};
+use super::draws::SampledPosterior;
 use super::edges::{EdgePosterior, ImageNoise};
 use super::gaussian::GaussianImage;
 use super::spectrum::Spectrum;
@@ -57,21 +60,6 @@ impl Default for LaplaceSettings {
     }
 }
 
-/// Mode and standard deviations.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LaplaceImage {
-    /// $\hat x$.
-    pub mode: Vec<f64>,
-    /// Standard deviations of the normal density.
-    pub sd: Vec<f64>,
-    /// Standard errors of `sd`.
-    pub sd_mcse: Vec<f64>,
-    /// Steps to the mode.
-    pub steps: usize,
-    /// Length of the gradient at the mode over that at zero.
-    pub gradient: f64,
-}
-
 /// $H$ about an image.
 struct Curvature<'a, 'b> {
     of: &'a EdgePosterior<'b>,
@@ -86,11 +74,16 @@ struct Curvature<'a, 'b> {
 }
 
 impl<'a, 'b> Curvature<'a, 'b> {
-    fn new(of: &'a EdgePosterior<'b>, lattice: Lattice, x: &[f64], lagged: bool) -> Self {
+    fn new(
+        of: &'a EdgePosterior<'b>,
+        lattice: Lattice,
+        x: &[f64],
+        lagged: bool,
+    ) -> Result<Self, ReconstructError> {
         let rays = match of.noise() {
             ImageNoise::Normal { weights, .. } => weights.clone(),
             ImageNoise::Poisson { i0, .. } => {
-                of.project(x).iter().map(|t| i0 * (-t).exp()).collect()
+                of.project(x)?.iter().map(|t| i0 * (-t).exp()).collect()
             }
         };
         let mut slope = lattice.field();
@@ -101,7 +94,7 @@ impl<'a, 'b> Curvature<'a, 'b> {
                 1.0 / (square + of.prior().rounding.powi(2)).sqrt()
             })
             .collect();
-        Self { of, lattice, rays, slope, inverse, lagged }
+        Ok(Self { of, lattice, rays, slope, inverse, lagged })
     }
 
     /// Replaces every vector of a field by $M$ times it, or by $M^{1/2}$ times it.
@@ -124,30 +117,22 @@ impl<'a, 'b> Curvature<'a, 'b> {
         }
     }
 
-    /// Adds $A^Tv$ to `out`.
-    fn back(&self, v: &[f64], out: &mut [f64]) {
-        for (ray, v) in v.iter().enumerate() {
-            for (j, a) in self.of.matrix().rows().row(ray) {
-                out[*j as usize] += f64::from(*a) * v;
-            }
-        }
-    }
-
     /// Writes $Hx$ over `out`.
-    fn multiply(&self, x: &[f64], out: &mut [f64]) {
+    fn multiply(&self, x: &[f64], out: &mut [f64]) -> Result<(), ReconstructError> {
         let prior = self.of.prior();
         out.iter_mut().zip(x).for_each(|(o, x)| *o = prior.ridge * x);
-        let mut t = self.of.project(x);
+        let mut t = self.of.project(x)?;
         t.iter_mut().zip(&self.rays).for_each(|(t, w)| *t *= w);
-        self.back(&t, out);
+        self.of.back(&t, out)?;
         let mut field = self.lattice.field();
         gradient(&self.lattice, x, &mut field);
         self.bend(&mut field, false);
         add_transpose(&self.lattice, &field, out, prior.weight);
+        Ok(())
     }
 
     /// A draw of $N(0, H)$.
-    fn noise(&self, seed: u64, probe: u32) -> Vec<f64> {
+    fn noise(&self, seed: u64, probe: u32) -> Result<Vec<f64>, ReconstructError> {
         let philox = Philox::new(seed);
         let normals = |stream: u8, step: u32, n: usize| -> Vec<f64> {
             let pair = |k: usize| normal_pair(philox.block(probe, step, k as u64, stream));
@@ -158,36 +143,46 @@ impl<'a, 'b> Curvature<'a, 'b> {
         out.iter_mut().for_each(|v| *v *= prior.ridge.sqrt());
         let mut t = normals(STREAMS[0], 0, self.rays.len());
         t.iter_mut().zip(&self.rays).for_each(|(t, w)| *t *= w.sqrt());
-        self.back(&t, &mut out);
+        self.of.back(&t, &mut out)?;
         let mut field: Field<f64> =
             (0..self.slope.len()).map(|a| normals(STREAMS[1], a as u32, n)).collect();
         self.bend(&mut field, true);
         add_transpose(&self.lattice, &field, &mut out, prior.weight.sqrt());
-        out
+        Ok(out)
     }
 
     /// $H^{-1}b$, to a relative residual.
-    fn solve(&self, b: &[f64], spectrum: &Spectrum, tolerance: f64) -> Vec<f64> {
-        let (mut x, mut r, whole) = (vec![0.0; b.len()], b.to_vec(), norm(b));
-        let multiply = |p: &Vec<f64>, out: &mut Vec<f64>| {
-            self.multiply(p, out);
-            Ok::<(), std::convert::Infallible>(())
-        };
-        let ended = |r: &Vec<f64>, _| norm(r) <= tolerance * whole;
-        let precondition = |r: &Vec<f64>, z: &mut Vec<f64>| spectrum.divide(r, z);
-        match descend(multiply, precondition, &mut x, &mut r, ITERATIONS, ended) {
-            Ok(_) => x,
-            Err(never) => match never {},
-        }
+    fn solve(
+        &self,
+        b: &[f64],
+        spectrum: &Spectrum,
+        tolerance: f64,
+    ) -> Result<(Vec<f64>, Solved), ReconstructError> {
+        let mut x = vec![0.0; b.len()];
+        let multiply = |p: &[f64], out: &mut [f64]| self.multiply(p, out);
+        let precondition = |r: &[f64], z: &mut [f64]| spectrum.divide(r, z);
+        let solved = solve(&multiply, &precondition, b, &mut x, tolerance, ITERATIONS)?;
+        Ok((x, solved))
     }
 }
 
 impl EdgePosterior<'_> {
-    /// The mode, and the standard deviations of the normal density about it.
+    /// The normal density about the mode, which stands for the mean: steps and residual of the
+    /// mean are those of the mode, the residual being the length of the gradient over that at
+    /// zero.
     ///
     /// # Errors
-    /// Settings without sense, a mode that is not reached.
-    pub fn laplace(&self, settings: &LaplaceSettings) -> Result<LaplaceImage, ReconstructError> {
+    /// Settings without sense, a mode or a probe that is not reached, a bound.
+    pub fn laplace(
+        &self,
+        settings: &LaplaceSettings,
+    ) -> Result<SampledPosterior, ReconstructError> {
+        if self.is_nonneg() {
+            return Err(ReconstructError::setting(
+                "nonneg",
+                "a normal density has no bound; sample chains, or leave the bound out",
+            ));
+        }
         if settings.probes < 2 {
             let problem = format!("{}; at least 2 are needed", settings.probes);
             return Err(ReconstructError::setting("probes", problem));
@@ -197,16 +192,16 @@ impl EdgePosterior<'_> {
         };
         let n = self.n_voxels();
         let (mut x, mut g) = (vec![0.0; n], vec![0.0; n]);
-        let mut value = self.ln_density(&x, &mut g);
+        let mut value = self.ln_density(&x, &mut g)?;
         let first = norm(&g).max(f64::MIN_POSITIVE);
         let mut steps = 0;
         while norm(&g) > settings.mode_tolerance * first && steps < settings.steps {
-            let curvature = Curvature::new(self, lattice, &x, true);
-            let d = curvature.solve(&g, &self.flat(&curvature)?, INNER);
+            let curvature = Curvature::new(self, lattice, &x, true)?;
+            let (d, _) = curvature.solve(&g, &self.flat(&curvature)?, INNER)?;
             let mut part = 1.0;
             for halving in 0..=HALVINGS {
                 let moved: Vec<f64> = x.iter().zip(&d).map(|(x, d)| x + part * d).collect();
-                let next = self.ln_density(&moved, &mut g);
+                let next = self.ln_density(&moved, &mut g)?;
                 // The last digits of a sum of thousands of terms are rounding.
                 let rises = next >= value - 1e-13 * value.abs();
                 if rises || halving == HALVINGS {
@@ -218,7 +213,7 @@ impl EdgePosterior<'_> {
             steps += 1;
         }
         let gradient = norm(&g) / first;
-        if gradient > settings.mode_tolerance {
+        if gradient.is_nan() || gradient > settings.mode_tolerance {
             let problem = format!(
                 "the gradient is {gradient:.1e} of that at zero after {steps} steps, not {:.0e}; \
                  allow more steps or round edges more",
@@ -226,22 +221,27 @@ impl EdgePosterior<'_> {
             );
             return Err(ReconstructError::setting("steps", problem));
         }
-        let curvature = Curvature::new(self, lattice, &x, false);
+        let curvature = Curvature::new(self, lattice, &x, false)?;
         let spectrum = self.flat(&curvature)?;
-        let probe = |k: usize| {
-            curvature.solve(
-                &curvature.noise(settings.seed, k as u32),
-                &spectrum,
-                settings.tolerance,
-            )
+        let probe = |k: usize| -> Result<(Vec<f64>, Solved), ReconstructError> {
+            let noise = curvature.noise(settings.seed, k as u32)?;
+            let (mut draw, solved) = curvature.solve(&noise, &spectrum, settings.tolerance)?;
+            if solved.residual > 10.0 * settings.tolerance {
+                let problem = format!(
+                    "probe {k} has the relative residual {:.1e} after {} steps, not {:.0e}; round \
+                     edges more",
+                    solved.residual, solved.iterations, settings.tolerance
+                );
+                return Err(ReconstructError::setting("probes", problem));
+            }
+            draw.iter_mut().zip(&x).for_each(|(d, x)| *d += x);
+            Ok((draw, solved))
         };
-        let probes: Vec<Vec<f64>> = (0..settings.probes).into_par_iter().map(probe).collect();
-        let count = settings.probes as f64;
-        let sd: Vec<f64> = (0..n)
-            .map(|j| (probes.iter().map(|z| z[j] * z[j]).sum::<f64>() / count).sqrt())
-            .collect();
-        let sd_mcse = sd.iter().map(|s| s / (2.0 * count).sqrt()).collect();
-        Ok(LaplaceImage { mode: x, sd, sd_mcse, steps, gradient })
+        let found: Result<Vec<_>, ReconstructError> =
+            (0..settings.probes).into_par_iter().map(probe).collect();
+        let (draws, solved): (Vec<Vec<f64>>, Vec<Solved>) = found?.into_iter().unzip();
+        let of_mode = Solved { iterations: steps, residual: gradient };
+        Ok(SampledPosterior::of(x, of_mode, draws, &solved))
     }
 
     /// What is diagonal in the DCT in place of a curvature: that of equal differences.

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `gaussian` | operator, weights and prior, checked; $H$ and the right-hand side |
 //! | `dense` | small images: Cholesky factor, exact standard deviations, evidence |
+//! | `unknown_scales` | the same with an unknown weight of the prior and unknown noise |
 //! | `draws` | any image: perturb and optimise, one linear system a draw |
 //! | `conjugate` | preconditioned conjugate gradients |
 //! | `several` | the same for sixteen right-hand sides at once, on the stored matrix |
@@ -46,13 +47,15 @@ mod several;
 mod spectrum;
 mod summary;
 mod trajectory;
+mod unknown_scales;
 
 pub use chain_summary::{VoxelRow, chain_table};
 pub use dense::{DENSE_VOXELS, DensePosterior};
 pub use draws::{DrawSettings, SampledPosterior};
 pub use edges::{EdgePosterior, EdgePrior, ImageNoise};
 pub use gaussian::GaussianImage;
-pub use laplace::{LaplaceImage, LaplaceSettings};
+pub use laplace::LaplaceSettings;
 pub use profile::{ProfilePoint, above_of_draws, profile, profile_chain_table, profile_table};
-pub use summary::{ImageSummary, RegionRow, region_table, summary_table};
+pub use summary::{ImageSummary, RegionRow, region_table, scale_table, summary_table};
 pub use trajectory::{ChainSettings, ImageChains};
+pub use unknown_scales::{ScaleSettings, ScaledPosterior, UnknownScales};

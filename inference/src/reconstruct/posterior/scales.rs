@@ -29,7 +29,7 @@ impl Moments {
     }
 
     /// Adds a draw of every chain, and the slopes there.
-    pub(super) fn add(&mut self, x: &[Wide<ABREAST>], slopes: Option<&[Wide<ABREAST>]>) {
+    pub(super) fn add(&mut self, x: &[Wide], slopes: Option<&[Wide]>) {
         self.draws += ABREAST as f64;
         for (j, x) in x.iter().enumerate() {
             for x in x.iter().map(|x| f64::from(*x)) {
@@ -95,13 +95,11 @@ mod tests {
         let mut moments = Moments::new(12);
         for _ in 0..500 {
             let mut normal = |_| -> f32 { StandardNormal.sample(&mut rng) };
-            let unit: Vec<Wide<ABREAST>> =
-                (0..12).map(|_| std::array::from_fn(&mut normal)).collect();
-            let each = |f: &dyn Fn(usize) -> f32| -> Vec<Wide<ABREAST>> {
+            let unit: Vec<Wide> = (0..12).map(|_| std::array::from_fn(&mut normal)).collect();
+            let each = |f: &dyn Fn(usize) -> f32| -> Vec<Wide> {
                 unit.iter().enumerate().map(|(j, u)| u.map(|u| u * f(j))).collect()
             };
-            let x: Vec<Wide<ABREAST>> =
-                each(&|j| sd(j)).iter().map(|x| x.map(|x| x + 7.0)).collect();
+            let x: Vec<Wide> = each(&|j| sd(j)).iter().map(|x| x.map(|x| x + 7.0)).collect();
             moments.add(&x, Some(&each(&|j| 1.0 / sd(j))));
         }
         for mean in moments.means() {

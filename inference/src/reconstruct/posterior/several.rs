@@ -16,7 +16,7 @@ use super::conjugate::Solved;
 use super::gaussian::GaussianImage;
 use super::spectrum::Spectrum;
 use microtome_kernels::abreast::{
-    ABREAST, CosineLanes, Images, NormalTerm, Stored, Wide, add_field, add_scaled, dots, pull,
+    ABREAST, CosineLanes, Images, RayTerm, Stored, Wide, add_field, add_scaled, dots, pull,
     redirect, scale,
 };
 
@@ -63,7 +63,7 @@ impl<'a> Several<'a> {
         let mut rest: Vec<Vec<f64>> = sides.to_vec();
         let mut hx = vec![0.0; n];
         for _ in 0..PASSES {
-            let mut images = Images::<ABREAST>::zeros(n);
+            let mut images = Images::zeros(n);
             let (mut scales, mut goals) = ([0.0; ABREAST], [f64::INFINITY; ABREAST]);
             for (l, ((_, solved), (r, b))) in out.iter().zip(rest.iter().zip(sides)).enumerate() {
                 let (size, whole) = (norm(r), norm(b));
@@ -101,14 +101,9 @@ impl<'a> Several<'a> {
     }
 
     /// Writes $Hx$ over `out`.
-    fn multiply(
-        &self,
-        x: &[Wide<ABREAST>],
-        slopes: &mut [Wide<ABREAST>],
-        out: &mut [Wide<ABREAST>],
-    ) {
+    fn multiply(&self, x: &[Wide], slopes: &mut [Wide], out: &mut [Wide]) {
         out.fill([0.0; ABREAST]);
-        let term = NormalTerm { offset: &self.zero, weight: &self.weight };
+        let term = RayTerm::Normal { offset: &self.zero, weight: &self.weight };
         pull(&self.matrix, &term, x, slopes, out);
         let field = self.image.field();
         add_field(field.shape(), field.weight() as f32, field.kappa2() as f32, x, out);
@@ -118,16 +113,16 @@ impl<'a> Several<'a> {
     /// are below the goals; solutions and steps.
     fn pass(
         &self,
-        mut r: Images<ABREAST>,
+        mut r: Images,
         goals: [f64; ABREAST],
         most: usize,
-    ) -> (Images<ABREAST>, [usize; ABREAST]) {
+    ) -> (Images, [usize; ABREAST]) {
         let n = r.len();
-        let mut x = Images::<ABREAST>::zeros(n);
-        let mut hp = Images::<ABREAST>::zeros(n);
-        let mut slopes = Images::<ABREAST>::zeros(self.matrix.rows().len());
+        let mut x = Images::zeros(n);
+        let mut hp = Images::zeros(n);
+        let mut slopes = Images::zeros(self.matrix.rows().len());
         let mut steps = [0; ABREAST];
-        let precondition = |r: &Images<ABREAST>| {
+        let precondition = |r: &Images| {
             let mut z = r.clone();
             self.cosine.forward(&mut z);
             scale(&mut z, &self.inverse);

@@ -9,7 +9,7 @@
 //! `inference/tests/suite/image_posterior.rs`.
 
 use super::super::ReconstructError;
-use super::{DensePosterior, SampledPosterior};
+use super::{DensePosterior, SampledPosterior, ScaledPosterior};
 use crate::table::Columns;
 use arrow_array::RecordBatch;
 use statrs::distribution::{ContinuousCDF, Normal};
@@ -138,6 +138,18 @@ pub fn summary_table(summary: &ImageSummary) -> Result<RecordBatch, ReconstructE
     out.numbers("mean", "1/mm", summary.mean.clone());
     let (sd, sd_mcse) = (summary.sd.clone(), summary.sd_mcse.clone());
     marginals(&mut out, summary.mean.clone(), sd, sd_mcse);
+    out.finish().map_err(wrong)
+}
+
+/// A row a draw: `draw, prior_weight, sigma_factor`.
+///
+/// # Errors
+/// Columns of unequal lengths.
+pub fn scale_table(of: &ScaledPosterior) -> Result<RecordBatch, ReconstructError> {
+    let mut out = Columns::default();
+    out.counts("draw", 0..of.weight.len() as u64);
+    out.numbers("prior_weight", "mm2", of.weight.clone());
+    out.numbers("sigma_factor", "1", of.noise.clone());
     out.finish().map_err(wrong)
 }
 

@@ -1,7 +1,8 @@
 //! Hamiltonian trajectories of several images abreast.
 //!
 //! In white coordinates $z$, $x = x_0 + a\odot C^T s\odot z$ with the DCT $C$, the density is
-//! near a standard normal one. A step turns $(z, p)$ by an angle between two kicks by what the
+//! near a standard normal one; with a bound at 0 the logarithm of the image stands in place of
+//! $x$, and $\sum_j\ln x_j$ of the change of variables joins $\ln p$. A step turns $(z, p)$ by an angle between two kicks by what the
 //! force differs from $-z$; after some steps the point is taken with the probability
 //! $\min(1, e^{H-H'})$.
 //!
@@ -24,7 +25,7 @@
 //! Source: Neal 2011, *MCMC using Hamiltonian dynamics*, sections 3 and 5.5 (arXiv:1206.1901);
 //! Shahbaba, Lan, Johnson & Neal 2014, doi:10.1007/s11222-012-9373-1 (split flows); Seyboldt,
 //! Carlson & Carpenter 2026, arXiv:2603.18845 (scales from draws and slopes). Validated by
-//! `chains_agree_with_nuts` and `ranks_are_uniform` in `inference/tests/suite/edge_posterior.rs`.
+//! `chains_agree_with_nuts`, `bounded_chains_agree_with_nuts` and `ranks_are_uniform` in `inference/tests/edge_posterior.rs`.
 
 use super::super::ReconstructError;
 use super::conjugate::solve;
@@ -33,8 +34,8 @@ use super::gaussian::GaussianImage;
 use super::scales::Moments;
 use super::spectrum::Spectrum;
 use microtome_kernels::abreast::{
-    ABREAST as W, CosineLanes, CountTerm, Images, NormalTerm, Variation, Wide, half_square, kick,
-    pull, scale, take, turn, variation,
+    ABREAST as W, CosineLanes, Images, RayTerm, Stored, Variation, Wide, by_logarithms,
+    half_square, kick, pull, raise, scale, take, turn, variation,
 };
 use microtome_kernels::philox::PhiloxRng;
 use rand::RngExt;
@@ -53,6 +54,8 @@ const ACCEPTANCE: f64 = 0.7;
 const DIVERGENT: f64 = 1000.0;
 /// Streams of random numbers: of a group, and of a chain.
 const STREAMS: [u8; 2] = [94, 95];
+/// Least part of the mean voxel that chains with a bound start from.
+const LEAST_PART: f64 = 0.05;
 /// Least draws of the warm-up.
 const LEAST_TUNE: usize = 12;
 
@@ -119,11 +122,11 @@ impl EdgePosterior<'_> {
         least("tune", tune, LEAST_TUNE)?;
         least("thin", thin, 1)?;
         least("draws", draws, thin)?;
-        let start = Setting::new(self)?;
+        let (start, matrix) = (Setting::new(self)?, self.stored()?);
         let groups: Vec<usize> = (0..chains.div_ceil(W)).collect();
         let parts: Result<Vec<Part>, ReconstructError> = groups
             .into_par_iter()
-            .map(|group| Group::new(self, &start, settings, group).run(settings))
+            .map(|group| Group::new(self, &start, &matrix, settings, group)?.run(settings))
             .collect();
         let parts = parts?;
         let (kept, voxels, n) = (draws / thin, self.n_voxels(), parts.len() as f64);
@@ -150,6 +153,7 @@ impl EdgePosterior<'_> {
 
 /// What all chains start from.
 struct Setting {
+    /// Of the image, or of its logarithm.
     centre: Vec<f64>,
     spectrum: Spectrum,
     curvature: f64,
@@ -168,6 +172,11 @@ impl Setting {
         let precondition = |r: &[f64], z: &mut [f64]| spectrum.divide(r, z);
         let mut centre = vec![0.0; of.n_voxels()];
         solve(&multiply, &precondition, &image.right_side()?, &mut centre, 1e-3, 200)?;
+        if of.is_nonneg() {
+            let size = centre.iter().map(|x| x.abs()).sum::<f64>() / centre.len().max(1) as f64;
+            let least = (LEAST_PART * size).max(f64::from(f32::MIN_POSITIVE));
+            centre.iter_mut().for_each(|x| *x = x.max(least).ln());
+        }
         Ok(Self { centre, spectrum, curvature })
     }
 
@@ -196,17 +205,26 @@ struct Part {
 
 /// The data about a centre.
 struct Centred {
+    /// Of the image, or of its logarithm.
     centre: Vec<f32>,
+    /// The image there.
+    image: Vec<f32>,
+    /// Whether the data are counts.
+    counts: bool,
     /// $Ax_0 - y$ and weights, or counts and expected counts.
     first: Vec<f32>,
     second: Vec<f32>,
 }
 
 impl Centred {
-    fn new(of: &EdgePosterior<'_>, centre: &[f64]) -> Self {
+    fn new(of: &EdgePosterior<'_>, centre: &[f64]) -> Result<Self, ReconstructError> {
         let centre: Vec<f32> = centre.iter().map(|v| *v as f32).collect();
-        let exact: Vec<f64> = centre.iter().map(|v| f64::from(*v)).collect();
-        let lines = of.project(&exact).into_iter();
+        let image = match of.is_nonneg() {
+            true => centre.iter().map(|v| v.exp()).collect(),
+            false => centre.clone(),
+        };
+        let exact: Vec<f64> = image.iter().map(|v| f64::from(*v)).collect();
+        let lines = of.project(&exact)?.into_iter();
         let (first, second) = match of.noise() {
             ImageNoise::Normal { projections, weights } => {
                 let both = lines.zip(projections).zip(weights);
@@ -216,7 +234,15 @@ impl Centred {
                 lines.zip(counts).map(|(t, c)| (*c as f32, (i0 * (-t).exp()) as f32)).unzip()
             }
         };
-        Self { centre, first, second }
+        let counts = matches!(of.noise(), ImageNoise::Poisson { .. });
+        Ok(Self { centre, image, counts, first, second })
+    }
+
+    fn term(&self) -> RayTerm<'_> {
+        match self.counts {
+            false => RayTerm::Normal { offset: &self.first, weight: &self.second },
+            true => RayTerm::Counts { count: &self.first, expected: &self.second },
+        }
     }
 }
 
@@ -224,19 +250,20 @@ impl Centred {
 struct Group<'a> {
     of: &'a EdgePosterior<'a>,
     setting: &'a Setting,
+    matrix: &'a Stored,
     prior: Variation,
     cosine: CosineLanes,
     scales: Vec<f32>,
     widths: Vec<f32>,
     data: Centred,
     /// Position, gradient and energy at the last draw.
-    z: Images<W>,
-    g: Images<W>,
+    z: Images,
+    g: Images,
     potential: [f64; W],
     /// Memory: an image, slopes of the rays, and the trajectory.
-    x: Images<W>,
-    slopes: Images<W>,
-    moving: [Images<W>; 3],
+    x: Images,
+    slopes: Images,
+    moving: [Images; 3],
     common: PhiloxRng,
     own: Vec<PhiloxRng>,
 }
@@ -253,33 +280,35 @@ impl<'a> Group<'a> {
     fn new(
         of: &'a EdgePosterior<'a>,
         setting: &'a Setting,
+        matrix: &'a Stored,
         settings: &ChainSettings,
         group: usize,
-    ) -> Self {
+    ) -> Result<Self, ReconstructError> {
         let n = of.n_voxels();
-        let zeros = || Images::<W>::zeros(n);
+        let zeros = || Images::zeros(n);
         let own = |l: usize| PhiloxRng::new(settings.seed, (group * W + l) as u64, STREAMS[1]);
-        Self {
+        Ok(Self {
             of,
             setting,
+            matrix,
             prior: of.variation(),
             cosine: CosineLanes::new(of.shape()),
             scales: Vec::new(),
             widths: vec![1.0; n],
-            data: Centred::new(of, &setting.centre),
+            data: Centred::new(of, &setting.centre)?,
             z: zeros(),
             g: zeros(),
             potential: [0.0; W],
             x: zeros(),
-            slopes: Images::zeros(of.matrix().rows().len()),
+            slopes: Images::zeros(matrix.rows().len()),
             moving: [zeros(), zeros(), zeros()],
             common: PhiloxRng::new(settings.seed, group as u64, STREAMS[0]),
             own: (0..W).map(own).collect(),
-        }
+        })
     }
 
-    /// The images of white coordinates, less the centre, into `x`.
-    fn make_images(&mut self, z: &[Wide<W>]) {
+    /// The images of white coordinates, or their logarithms, less the centre, into `x`.
+    fn make_images(&mut self, z: &[Wide]) {
         self.x.copy_from_slice(z);
         scale(&mut self.x, &self.scales);
         self.cosine.inverse(&mut self.x);
@@ -287,28 +316,31 @@ impl<'a> Group<'a> {
     }
 
     /// $-\ln p$ at `z`, and its gradient by `z`.
-    fn potential(&mut self, z: &[Wide<W>], g: &mut [Wide<W>]) -> [f64; W] {
+    fn potential(&mut self, z: &[Wide], g: &mut [Wide]) -> [f64; W] {
         self.make_images(z);
+        let logarithms = self.raise();
         g.fill([0.0; W]);
-        let (matrix, first, second) = (self.of.matrix(), &self.data.first, &self.data.second);
-        let data = match self.of.noise() {
-            ImageNoise::Normal { .. } => {
-                let term = NormalTerm { offset: first, weight: second };
-                pull(matrix, &term, &self.x, &mut self.slopes, g)
-            }
-            ImageNoise::Poisson { .. } => {
-                let term = CountTerm { count: first, expected: second };
-                pull(matrix, &term, &self.x, &mut self.slopes, g)
-            }
-        };
-        let prior = variation(&self.prior, &self.data.centre, &self.x, g, None);
+        let data = pull(self.matrix, &self.data.term(), &self.x, &mut self.slopes, g);
+        let prior = variation(&self.prior, &self.data.image, &self.x, g, None);
+        if self.of.is_nonneg() {
+            by_logarithms(g, &self.x, &self.data.image);
+        }
         scale(g, &self.widths);
         self.cosine.forward(g);
         scale(g, &self.scales);
-        std::array::from_fn(|l| data[l] + prior[l])
+        std::array::from_fn(|l| data[l] + prior[l] - logarithms[l])
     }
 
-    fn normals(&mut self, out: &mut [Wide<W>]) {
+    /// Turns logarithms in `x` to images, where they are; returns the sums of those, which are
+    /// $\ln|\partial x/\partial\ln x|$.
+    fn raise(&mut self) -> [f64; W] {
+        match self.of.is_nonneg() {
+            true => raise(&mut self.x, &self.data.image),
+            false => [0.0; W],
+        }
+    }
+
+    fn normals(&mut self, out: &mut [Wide]) {
         for v in out.iter_mut() {
             for (v, rng) in v.iter_mut().zip(&mut self.own) {
                 let normal: f32 = StandardNormal.sample(rng);
@@ -323,7 +355,7 @@ impl<'a> Group<'a> {
         let steps = (length / step).round().clamp(1.0, MOST_STEPS) as usize;
         let angle = step * (0.9 + 0.2 * self.common.random::<f64>());
         let mut moving =
-            std::mem::replace(&mut self.moving, std::array::from_fn(|_| Images::<W>::zeros(0)));
+            std::mem::replace(&mut self.moving, std::array::from_fn(|_| Images::zeros(0)));
         let [q, p, g] = &mut moving;
         self.normals(p);
         q.copy_from_slice(&self.z);
@@ -361,7 +393,7 @@ impl<'a> Group<'a> {
         told
     }
 
-    /// Images of the positions, less the centre, into `x`.
+    /// Images of the positions, or their logarithms, less the centre, into `x`.
     fn show(&mut self) {
         let z = std::mem::replace(&mut self.z, Images::zeros(0));
         self.make_images(&z);
@@ -369,9 +401,14 @@ impl<'a> Group<'a> {
     }
 
     /// Takes another centre, other scales and widths; the images stay.
-    fn settle(&mut self, centre: &[f64], scales: Vec<f32>, widths: Vec<f32>) {
+    fn settle(
+        &mut self,
+        centre: &[f64],
+        scales: Vec<f32>,
+        widths: Vec<f32>,
+    ) -> Result<(), ReconstructError> {
         self.show();
-        let old = std::mem::replace(&mut self.data, Centred::new(self.of, centre));
+        let old = std::mem::replace(&mut self.data, Centred::new(self.of, centre)?);
         (self.scales, self.widths) = (scales, widths);
         let mut z = std::mem::replace(&mut self.z, Images::zeros(0));
         z.copy_from_slice(&self.x);
@@ -383,10 +420,11 @@ impl<'a> Group<'a> {
         self.cosine.forward(&mut z);
         scale(&mut z, &over(&self.scales));
         self.refresh(z);
+        Ok(())
     }
 
-    /// $\nabla(-\ln p)$ by the image at the positions.
-    fn slopes_of_images(&self) -> Images<W> {
+    /// $\nabla(-\ln p)$ by the image, or its logarithm, at the positions.
+    fn slopes_of_images(&self) -> Images {
         let mut out = self.g.clone();
         let over = |v: &[f32]| -> Vec<f32> { v.iter().map(|v| 1.0 / v).collect() };
         scale(&mut out, &over(&self.scales));
@@ -396,7 +434,7 @@ impl<'a> Group<'a> {
     }
 
     /// Goes to a position.
-    fn refresh(&mut self, z: Images<W>) {
+    fn refresh(&mut self, z: Images) {
         let mut g = std::mem::replace(&mut self.g, Images::zeros(0));
         self.potential = self.potential(&z, &mut g);
         (self.z, self.g) = (z, g);
@@ -405,7 +443,13 @@ impl<'a> Group<'a> {
     fn run(mut self, settings: &ChainSettings) -> Result<Part, ReconstructError> {
         let n = self.of.n_voxels();
         self.scales = self.setting.scales(self.of, SHARE * self.setting.curvature)?;
-        let mut z = Images::<W>::zeros(n);
+        if self.of.is_nonneg() {
+            // A change of x is one of ln x times x; none begins far wider than 1.
+            let square: f32 = self.scales.iter().map(|s| s * s).sum();
+            let sd = (square / n as f32).sqrt();
+            self.widths = self.data.image.iter().map(|x| 1.0 / x.max(sd)).collect();
+        }
+        let mut z = Images::zeros(n);
         self.normals(&mut z);
         self.refresh(z);
         let step = self.warm_up(settings.tune)?;
@@ -422,10 +466,11 @@ impl<'a> Group<'a> {
                 continue;
             }
             self.show();
+            self.raise();
             for (l, trace) in traces.iter_mut().enumerate() {
                 trace.energy.push(told.energy[l]);
                 trace.ln_density.push(-self.potential[l]);
-                let both = self.x.iter().zip(&self.data.centre);
+                let both = self.x.iter().zip(&self.data.image);
                 trace.values.extend(both.map(|(x, c)| x[l] + c));
             }
         }
@@ -482,15 +527,22 @@ impl<'a> Group<'a> {
                 means.zip(&self.data.centre).map(|(m, c)| m + f64::from(*c)).collect();
             if part == 0 {
                 self.show();
+                self.raise();
                 let mut curvature = 0.0;
                 let [_, _, spare] = &mut self.moving;
-                variation(&self.prior, &self.data.centre, &self.x, spare, Some(&mut curvature));
+                variation(&self.prior, &self.data.image, &self.x, spare, Some(&mut curvature));
                 let scales = self.setting.scales(self.of, SHARE * curvature)?;
-                self.settle(&centre, scales, images.widths(self.of.shape(), true));
+                let mut widths = images.widths(self.of.shape(), true);
+                if self.of.is_nonneg() {
+                    // The scales are those of x, whose mean factor to ln x the widths take.
+                    let level = centre.iter().sum::<f64>() / centre.len().max(1) as f64;
+                    widths.iter_mut().for_each(|w| *w *= (-level).exp() as f32);
+                }
+                self.settle(&centre, scales, widths)?;
             } else {
                 let factors = white.widths(self.of.shape(), false);
                 let scales = self.scales.iter().zip(&factors).map(|(s, f)| s * f).collect();
-                self.settle(&centre, scales, self.widths.clone());
+                self.settle(&centre, scales, self.widths.clone())?;
             }
         }
         Ok(ln_step.exp())
