@@ -6,7 +6,7 @@
 //! seed, its row number and its own signals only, so results are equal to the
 //! bit for any batching.
 //!
-//! Validated by `tests/run.rs`.
+//! Validated by `tests/suite/run.rs`.
 
 mod criteria;
 

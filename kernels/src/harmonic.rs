@@ -22,7 +22,7 @@
 //! $j = 0, 1, \dots$ of $k = j, \dots, K-1$ ([`row`], [`pairs`]).
 //!
 //! Source: NIST DLMF 14.10.3, 14.18.2. Validated by `harmonics_add_up` below and
-//! `tests/families.rs`.
+//! `tests/suite/families.rs`.
 
 mod moments;
 

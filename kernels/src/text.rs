@@ -10,7 +10,7 @@
 //! A launcher passes the argument struct as buffer 0 and the arrays, in the
 //! shapes that the text documents, as buffers 1 and following.
 //!
-//! Validated by `tests/text_parity.rs` (the text executed on the host against the
+//! Validated by `tests/suite/text_parity.rs` (the text executed on the host against the
 //! Rust loops, and its shape as Metal and as CUDA) and by the tests below.
 
 mod arguments;

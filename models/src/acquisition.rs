@@ -18,7 +18,7 @@
 //! free proton, CODATA 2018.
 //!
 //! When b is given it is the quantity of record, and $\gamma G\delta = \sqrt{b/\tau}$:
-//! no value of $\gamma$ enters. Validated by the tests below and `tests/encoding.rs`.
+//! no value of $\gamma$ enters. Validated by the tests below and `tests/suite/encoding.rs`.
 
 mod b_tensor;
 mod error;

@@ -6,7 +6,7 @@
 //! Gauss-Newton in the signal, with $W$ the curvature of the noise, kept above
 //! $0.05/\sigma^2$, and σ by its own information: never negative.
 //!
-//! Validated by `curvature_is_the_hessian_where_the_data_are_exact` in `tests/posterior.rs`.
+//! Validated by `curvature_is_the_hessian_where_the_data_are_exact` in `tests/suite/posterior.rs`.
 
 use crate::chart::Chart;
 use crate::evaluate::Evaluator;

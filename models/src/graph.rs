@@ -4,7 +4,7 @@
 //! compartment and each signal family are one custom op whose `bwd` is the
 //! analytic derivative, the same functions that the fused density calls.
 //!
-//! Validated by `graph_equals_fused` in `tests/graph.rs`.
+//! Validated by `graph_equals_fused` in `tests/suite/graph.rs`.
 
 use crate::acquisition::{Acquisition, Shell};
 use crate::compartment::{Coefficients, Compartment, Family};

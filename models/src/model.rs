@@ -7,7 +7,7 @@
 //! each (a simplex), everything else one. [`crate::Chart`] maps unconstrained
 //! coordinates to values, [`crate::Evaluator`] values to signals.
 //!
-//! Validated by `tests/composition.rs`.
+//! Validated by `tests/suite/composition.rs`.
 
 mod error;
 

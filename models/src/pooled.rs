@@ -19,7 +19,7 @@
 //! Source: Orton et al. 2014, doi:10.1002/mrm.24649 (a normal population of
 //! transformed parameters).
 //! Validated by `gradient_equals_difference`, `agrees_with_the_posterior` and
-//! `moments_by_draws` in `tests/pooled.rs`.
+//! `moments_by_draws` in `tests/suite/pooled.rs`.
 
 use crate::chart::Chart;
 use crate::curvature::LikelihoodCurvature;

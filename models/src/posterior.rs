@@ -6,7 +6,7 @@
 //! half sphere for axes ($1/2\pi$) and the Dirichlet density for fractions
 //! (both with their constants, so that evidences compare).
 //!
-//! Validated by `gradient_equals_difference` in `tests/posterior.rs`.
+//! Validated by `gradient_equals_difference` in `tests/suite/posterior.rs`.
 
 mod quick;
 mod value;

@@ -10,7 +10,7 @@
 //! | $E_\mathrm{pore}$ | | exact signal of [`microtome_kernels::restricted::pulse`] |
 //!
 //! Source: Grebenkov 2007, doi:10.1103/RevModPhys.79.1077 (matrix formalism).
-//! Validated by `exact_signals_equal_reference` of `tests/exact.rs`.
+//! Validated by `exact_signals_equal_reference` of `tests/suite/exact.rs`.
 
 use crate::acquisition::Shell;
 use crate::zonal::{ZonalSeries, project};

@@ -16,7 +16,7 @@
 //! Source: Tournier et al. 2019, doi:10.1016/j.neuroimage.2019.116137 (basis);
 //! Descoteaux et al. 2007, doi:10.1002/mrm.21277, eq. 2 to 5 (basis, Laplace-Beltrami);
 //! Driscoll & Healy 1994, doi:10.1006/aama.1994.1008, theorem 1 (convolution).
-//! Validated by `golden_table_of_scipy` in `tests/spherical_harmonics.rs`.
+//! Validated by `golden_table_of_scipy` in `tests/suite/spherical_harmonics.rs`.
 
 use microtome_kernels::sphere_peak;
 use microtome_kernels::sphere_series::{self, COUNT_MAX, ORDER_MAX, position};

@@ -6,7 +6,7 @@
 //! the discrete scheme, run back over the stored states. Source: Hairer, Nørsett & Wanner
 //! 1993, *Solving Ordinary Differential Equations I*, table 1.2; Carpenter 2018, *Predator-Prey
 //! Population Dynamics* (Stan case study). Validated by `posteriordb_derivatives` and
-//! `steps_are_short_enough` in `tests/posteriordb.rs`.
+//! `steps_are_short_enough` in `tests/suite/posteriordb.rs`.
 
 use microtome_inference::graph_density::terms::Term;
 use std::cell::RefCell;

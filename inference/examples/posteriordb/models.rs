@@ -4,7 +4,7 @@
 //! the Stan programs of stan-dev/posteriordb (BSD-3-Clause), constants left out. Recursions,
 //! the mixture, the ODE and the Gaussian process are terms with derivatives by hand, in
 //! files of their own. Validated by `posteriordb_derivatives` and the golden posteriors in
-//! `tests/posteriordb.rs`, and by `--check`.
+//! `tests/suite/posteriordb.rs`, and by `--check`.
 
 #![allow(dead_code)]
 

@@ -17,7 +17,7 @@
 //!
 //! Source: Talts et al. 2018, arXiv:1804.06788; Säilynoja, Bürkner & Vehtari 2022,
 //! doi:10.1007/s11222-021-10090-6; Modrák et al. 2023, doi:10.1214/23-BA1404 (quantities of the
-//! data). Validated by `tests/calibration.rs`.
+//! data). Validated by `tests/suite/calibration.rs`.
 
 mod ecdf;
 mod holm;

@@ -10,7 +10,7 @@
 //! counts against the calibration, never out of it.
 //!
 //! Random numbers depend on the seed and the number of the simulation alone. Validated by
-//! `tests/calibration.rs`.
+//! `tests/suite/calibration.rs`.
 
 use super::ranks::{Quantities, rank};
 use crate::axial::principal_axis;

@@ -1,6 +1,6 @@
 //! `ranks.parquet`: one row a simulation, with the rank and the truth of every quantity.
 //!
-//! Validated by `tests/calibration.rs`.
+//! Validated by `tests/suite/calibration.rs`.
 
 use super::{Quantities, Simulation};
 use crate::InferenceError;

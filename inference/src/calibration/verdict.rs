@@ -5,7 +5,7 @@
 //! | too high, too low | mean more than three standard errors from $L/2$ |
 //! | too narrow, too wide | mean of $(r - L/2)^2$ more than three standard errors from that of uniform ranks |
 //!
-//! Validated by `sentences_name_the_bend` below and `tests/calibration.rs`.
+//! Validated by `sentences_name_the_bend` below and `tests/suite/calibration.rs`.
 
 use super::{Quantities, RankEcdf, Simulation, holm};
 use std::collections::BTreeMap;

@@ -25,7 +25,7 @@
 //! Source: Meng & Wong 1996, Statistica Sinica 6:831, eq. 4.1; Gronau et al. 2017,
 //! doi:10.1016/j.jmp.2017.09.005, eqs. 14 and 15; Frühwirth-Schnatter 2004,
 //! doi:10.1111/j.1368-423X.2004.00125.x (error). Validated by
-//! `evidence_of_a_ball_is_the_integral` in `tests/comparison.rs`.
+//! `evidence_of_a_ball_is_the_integral` in `tests/suite/comparison.rs`.
 
 use super::exchange::Relabelling;
 use crate::dense::{cholesky, forward};

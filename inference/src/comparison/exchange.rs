@@ -12,7 +12,7 @@
 //!
 //! Source: Frühwirth-Schnatter 2004, doi:10.1111/j.1368-423X.2004.00125.x, sec. 3.2
 //! (bridge sampling under label switching). Validated by
-//! `evidence_of_exchangeable_sticks_is_that_of_importance_sampling` in `tests/comparison.rs`.
+//! `evidence_of_exchangeable_sticks_is_that_of_importance_sampling` in `tests/suite/comparison.rs`.
 
 use crate::sample::Laplace;
 use microtome_models::{Chart, Model};

@@ -7,7 +7,7 @@
 //! the cache are filled at once.
 //!
 //! Source: Vehtari, Gelman & Gabry 2017, doi:10.1007/s11222-016-9696-4, sec. 2.
-//! Validated by `sums_over_measurements_are_likelihoods` in `tests/comparison.rs`.
+//! Validated by `sums_over_measurements_are_likelihoods` in `tests/suite/comparison.rs`.
 
 use microtome_models::{PointwiseLikelihood, Posterior};
 

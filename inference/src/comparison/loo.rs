@@ -21,7 +21,7 @@
 //!
 //! Source: Vehtari, Gelman & Gabry 2017, doi:10.1007/s11222-016-9696-4, eqs. 3 to 12;
 //! Vehtari et al. 2024, JMLR 25(72); Watanabe 2010, JMLR 11:3571.
-//! Validated by `loo_and_waic_are_those_of_arviz` in `tests/comparison.rs`.
+//! Validated by `loo_and_waic_are_those_of_arviz` in `tests/suite/comparison.rs`.
 
 use crate::diagnostics::moments::{extremes, mean, sum_of};
 use crate::diagnostics::pareto::smooth_tail;

@@ -12,7 +12,7 @@
 //! | everything of one voxel | `voxel.rs` |
 //!
 //! Only the draws are used, so they may come from any method that gives draws of
-//! equal weight. Validated by `tests/comparison.rs`.
+//! equal weight. Validated by `tests/suite/comparison.rs`.
 
 mod bridge;
 mod exchange;

@@ -26,7 +26,7 @@
 //!
 //! Source: Gelman, Meng & Stern 1996, Statistica Sinica 6:733, eqs. 6 to 8; Meng 1994,
 //! doi:10.1214/aos/1176325622 (their distribution). Validated by
-//! `predictive_p_values_of_a_right_model_are_not_extreme` in `tests/comparison.rs`.
+//! `predictive_p_values_of_a_right_model_are_not_extreme` in `tests/suite/comparison.rs`.
 
 use microtome_kernels::Plan;
 use microtome_kernels::philox::PhiloxRng;

@@ -14,7 +14,7 @@
 //! | $\mathrm{elpd}_{ik}$ | nat | leave-one-out log density of measurement i under model k |
 //!
 //! Source: Yao, Vehtari, Simpson & Gelman 2018, doi:10.1214/17-BA1091, eqs. 4 and 5.
-//! Validated by `stacking_weights_are_those_of_arviz` in `tests/comparison.rs`.
+//! Validated by `stacking_weights_are_those_of_arviz` in `tests/suite/comparison.rs`.
 
 /// Most line searches.
 const STEPS: usize = 2000;

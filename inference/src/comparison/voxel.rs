@@ -4,7 +4,7 @@
 //! and the bridge, and every eighth draw or so a replicate. The mode is sought again
 //! from the fit, which costs as much as a few dozen draws.
 //!
-//! Source: see the files of the parts. Validated by `tests/comparison.rs`.
+//! Source: see the files of the parts. Validated by `tests/suite/comparison.rs`.
 
 use super::bridge::{Bridge, bridge, laplace_evidence};
 use super::exchange::Relabelling;

@@ -17,7 +17,7 @@
 //! Source: Jeurissen et al. 2014, doi:10.1016/j.neuroimage.2014.07.061, eq. 1 to 4
 //! (tissues and shells); Jian & Vemuri 2007, doi:10.1109/TMI.2007.907552 (non-negative
 //! least squares over directions).
-//! Validated by `tests/deconvolution.rs`.
+//! Validated by `tests/suite/deconvolution.rs`.
 
 use super::dispersion_table::DispersionTable;
 use super::lobe::lobe;

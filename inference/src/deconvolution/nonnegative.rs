@@ -15,7 +15,7 @@
 //! Source: Lawson & Hanson 1974, *Solving Least Squares Problems*, ch. 23, doi:10.1137/1.9781611971217
 //! (the search); Bro & De Jong 1997, J. Chemometrics 11:393 (in terms of $G$).
 //! Validated by `solutions_satisfy_kkt` below and `deconvolutions_equal_scipy` in
-//! `tests/deconvolution.rs`.
+//! `tests/suite/deconvolution.rs`.
 
 use microtome_kernels::inverse::GrowingInverse;
 use microtome_kernels::rows::add_rows;

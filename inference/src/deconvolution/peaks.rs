@@ -5,7 +5,7 @@
 //!
 //! Source: Jeurissen et al. 2013, doi:10.1002/hbm.22099 (peaks of fibre orientation
 //! distributions by Newton's method). Validated by `crossings_are_found_to_a_degree` in
-//! `tests/deconvolution.rs`.
+//! `tests/suite/deconvolution.rs`.
 
 use super::nonnegative::NEIGHBOURS;
 use microtome_models::{Series, SphericalHarmonics};

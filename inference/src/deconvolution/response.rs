@@ -14,7 +14,7 @@
 //! Dhollander et al. 2016, ISMRM workshop, "Unsupervised 3-tissue response function
 //! estimation" (here without its erosion and its optimal-threshold steps);
 //! Smith et al. 2020, doi:10.1002/mrm.28083 (constraints; the idea of `amp2response` of MRtrix3).
-//! Validated by `responses_of_a_phantom_return` in `tests/deconvolution.rs`.
+//! Validated by `responses_of_a_phantom_return` in `tests/suite/deconvolution.rs`.
 
 use super::design::Deconvolver;
 use super::nonnegative::{NEIGHBOURS, NonNegative};

@@ -12,7 +12,7 @@
 //! Source: as [`microtome_models::information`]. Validated by
 //! `expected_sd_falls_with_the_root_of_the_measurements` and
 //! `a_shell_that_is_not_needed_loses_little`, and against fits by
-//! `fisher_information_is_the_covariance_of_fits`, of `tests/design.rs`.
+//! `fisher_information_is_the_covariance_of_fits`, of `tests/suite/design.rs`.
 
 use microtome_kernels::dense::{cholesky, cholesky_inverse};
 use microtome_models::information::{Experiment, InformationError};

@@ -5,7 +5,7 @@
 //! stand in [`microtome_models::information`]; here they are tabulated ([`Expected`]) and
 //! descended ([`optimise`]).
 //!
-//! Validated by `tests/design.rs`.
+//! Validated by `tests/suite/design.rs`.
 
 mod descent;
 mod expected;

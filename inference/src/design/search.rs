@@ -14,7 +14,7 @@
 //! Results are equal to the bit for any number of threads: starts do not see each other.
 //!
 //! Source: Alexander 2008, doi:10.1002/mrm.21646 (criterion and choice; its search is a
-//! stochastic one without gradients). Validated by `tests/design.rs`.
+//! stochastic one without gradients). Validated by `tests/suite/design.rs`.
 
 use super::descent::descend;
 use super::limits::{DesignError, Limits};

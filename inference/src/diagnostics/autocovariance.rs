@@ -14,7 +14,7 @@
 //! those among its last $t$ draws: 64 draws an instruction.
 //!
 //! Source: Geyer 1992, doi:10.1214/ss/1177011137, sec. 3.1 (the estimator).
-//! Validated by `indicator_and_real_series_agree` below and `tests/arviz.rs`.
+//! Validated by `indicator_and_real_series_agree` below and `tests/suite/arviz.rs`.
 
 use super::moments::{mean, sum_of};
 

@@ -8,7 +8,7 @@
 //! divisor $D-1$.
 //!
 //! Source: Betancourt 2016, arXiv:1604.00695, eq. 4.
-//! Validated by `tests/arviz.rs`.
+//! Validated by `tests/suite/arviz.rs`.
 
 use super::moments::{sum_of_squares, variance};
 

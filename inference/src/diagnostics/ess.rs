@@ -24,7 +24,7 @@
 //!
 //! Source: Vehtari et al. 2021, doi:10.1214/20-BA1221, eqs. 10 to 13 and
 //! sec. 4.3; Geyer 1992, doi:10.1214/ss/1177011137, sec. 3.3.
-//! Validated by `tests/arviz.rs`.
+//! Validated by `tests/suite/arviz.rs`.
 
 use super::autocovariance::{Autocovariance, RealSeries};
 use super::chains::Chains;

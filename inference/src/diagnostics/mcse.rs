@@ -10,7 +10,7 @@
 //!
 //! Source: Vehtari et al. 2021, doi:10.1214/20-BA1221, sec. 4.4; Kenney & Keeping
 //! 1951, *Mathematics of Statistics* 2, p. 141 (standard deviation).
-//! Validated by `beta_quantiles` and `ranks_are_those_of_the_quantile` below and by `tests/arviz.rs`.
+//! Validated by `beta_quantiles` and `ranks_are_those_of_the_quantile` below and by `tests/suite/arviz.rs`.
 
 use super::chains::Chains;
 use super::moments::{mean, sum_of, variance};

@@ -8,7 +8,7 @@
 //! eight partial sums vectorise, and a constant chain has the same rounding as
 //! in the reference implementation, where it decides between 0/0 and x/0.
 //!
-//! Validated by `sums_and_extremes_are_exact_on_integers` below and by `tests/arviz.rs`.
+//! Validated by `sums_and_extremes_are_exact_on_integers` below and by `tests/suite/arviz.rs`.
 
 /// The sum of `f(v)` over a slice.
 pub(crate) fn sum_of(x: &[f64], f: impl Fn(f64) -> f64 + Copy) -> f64 {

@@ -8,7 +8,7 @@
 //! into an indicator series, where the last bit decides which tied draws belong
 //! to the tail.
 //!
-//! Validated by `quantiles_of_a_ladder` below and by `tests/arviz.rs`.
+//! Validated by `quantiles_of_a_ladder` below and by `tests/suite/arviz.rs`.
 
 use super::order::Entry;
 

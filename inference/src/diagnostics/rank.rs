@@ -10,7 +10,7 @@
 //!
 //! Source: Vehtari et al. 2021, doi:10.1214/20-BA1221, eq. 14; Blom 1958,
 //! *Statistical Estimates and Transformed Beta-Variables*.
-//! Validated by `folding_equals_a_second_sort` below and by `tests/arviz.rs`.
+//! Validated by `folding_equals_a_second_sort` below and by `tests/suite/arviz.rs`.
 
 use super::order::Entry;
 use std::hint::select_unpredictable;

@@ -10,7 +10,7 @@
 //! The middle draw of a chain of odd length is left out.
 //!
 //! Source: Vehtari et al. 2021, doi:10.1214/20-BA1221, eqs. 1 to 4 and sec. 4.
-//! Validated by `tests/arviz.rs`.
+//! Validated by `tests/suite/arviz.rs`.
 
 use super::chains::Chains;
 use super::moments::{mean, variance};

@@ -9,7 +9,7 @@
 //! chains, as `az.rhat` does (`az.summary` takes the median of all draws there).
 //!
 //! Source: Vehtari et al. 2021, doi:10.1214/20-BA1221.
-//! Validated by `tests/arviz.rs` and by the tests below; timed by
+//! Validated by `tests/suite/arviz.rs` and by the tests below; timed by
 //! `benches/diagnostics.rs`.
 
 use super::chains::Chains;

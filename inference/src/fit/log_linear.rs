@@ -22,7 +22,7 @@
 //!
 //! Source: Basser, Mattiello & Le Bihan 1994, doi:10.1006/jmrb.1994.1037 (the log-linear fit); Salvador
 //! et al. 2005, doi:10.1002/hbm.20076.
-//! Validated by `tests/log_linear.rs`.
+//! Validated by `tests/suite/log_linear.rs`.
 
 use super::status::Status;
 use super::voxel::{Fitter, VoxelFit};

@@ -26,7 +26,7 @@
 //! points: the additive recurrence of Roberts 2018 (R-sequence); separable
 //! amplitudes: Golub & Pereyra 1973, doi:10.1137/0710036.
 //!
-//! Validated by `tests/fit.rs` (every start finds the mode of the truth) and
+//! Validated by `tests/suite/fit.rs` (every start finds the mode of the truth) and
 //! `docs/validation.md`.
 
 use super::log_tensor::log_tensor;

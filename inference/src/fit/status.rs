@@ -1,6 +1,6 @@
 //! How fits end, and the words for it in tables (`docs/conventions.md`).
 //!
-//! Validated by `tests/fit.rs` (`signals_that_are_none_are_invalid` and others).
+//! Validated by `tests/suite/fit.rs` (`signals_that_are_none_are_invalid` and others).
 
 /// How the fit or the sampling of a voxel ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -26,7 +26,7 @@
 //! Source: Sijbers et al. 1998, doi:10.1109/42.712125 (Rician maximum
 //! likelihood); Lange, Little & Taylor 1989, doi:10.1080/01621459.1989.10478852
 //! (Student-t); Efron & Hinkley 1978, doi:10.1093/biomet/65.3.457 (observed information).
-//! Validated by `tests/fit.rs` and `tests/noise.rs`.
+//! Validated by `tests/suite/fit.rs` and `tests/suite/noise.rs`.
 
 mod modes;
 mod uncertainty;

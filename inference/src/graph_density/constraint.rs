@@ -14,7 +14,7 @@
 //! Source: Carpenter et al. 2017, doi:10.18637/jss.v076.i01, section 3; the simplex by
 //! Aitchison 1982, doi:10.1111/j.2517-6161.1982.tb01195.x (additive log ratio).
 //! Validated by `densities_keep_their_mass` and `derivatives_equal_differences` in
-//! `tests/graph_density.rs`.
+//! `tests/suite/graph_density.rs`.
 
 use super::fused::{self, Map};
 use candle_core::{Error, Result, Tensor};

@@ -6,7 +6,7 @@
 //! backward pass. The arithmetic is f64 on the CPU; tensors of other devices and
 //! of f32 are copied.
 //!
-//! Validated by `derivatives_equal_differences` in `tests/graph_density.rs`.
+//! Validated by `derivatives_equal_differences` in `tests/suite/graph_density.rs`.
 
 use candle_core::{CpuStorage, CustomOp1, Error, Layout, Result, Shape, Tensor, TensorId};
 use microtome_kernels::graph::{numbers, storage_like};

@@ -14,7 +14,7 @@
 //! What it costs and what to avoid in Candle stands in `docs/graph_density.md`.
 //!
 //! Source: reverse accumulation, Griewank & Walther 2008, doi:10.1137/1.9780898717761,
-//! ch. 3. Validated by `tests/graph_density.rs` and the example `posteriordb`.
+//! ch. 3. Validated by `tests/suite/graph_density.rs` and the example `posteriordb`.
 //!
 //! # Example
 //! ```

@@ -16,7 +16,7 @@
 //! Source: the densities of Gelman et al. 2013, *Bayesian Data Analysis*, appendix A; QR of
 //! the normal linear model, Golub & Van Loan 2013, *Matrix Computations*, section 5.3.
 //! Validated by `derivatives_equal_differences` and `linear_normal_is_the_sum_over_rows` in
-//! `tests/graph_density.rs`.
+//! `tests/suite/graph_density.rs`.
 
 use super::GraphDensity;
 use super::constraint::Parameters;

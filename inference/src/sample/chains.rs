@@ -14,7 +14,7 @@
 //! ([`APART`]) that they had not arrived: what they drew was warm-up.
 //!
 //! Source: Hoffman & Gelman 2014, JMLR 15:1593, section 3.2 (dual averaging); Gelman & Rubin
-//! 1992, doi:10.1214/ss/1177011136. Validated by `tests/sample.rs` and the calibration in
+//! 1992, doi:10.1214/ss/1177011136. Validated by `tests/suite/sample.rs` and the calibration in
 //! `docs/validation.md`.
 
 use super::monitor::Watch;

@@ -8,7 +8,7 @@
 //! in [`Failures`].
 //!
 //! Source: starts uniform in (-2, 2) of unconstrained coordinates, Carpenter et al.
-//! 2017, doi:10.18637/jss.v076.i01, section 2.3. Validated by `tests/graph_density.rs`.
+//! 2017, doi:10.18637/jss.v076.i01, section 2.3. Validated by `tests/suite/graph_density.rs`.
 
 use super::nuts::{LnDensity, NutsOptions, Trace, run_chain};
 use crate::diagnostics::{Chains, Summary, Workspace, ebfmi, summarize};

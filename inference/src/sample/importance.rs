@@ -28,7 +28,7 @@
 //! Source: Vehtari, Simpson, Gelman, Yao & Gabry 2024, JMLR 25(72); Kitagawa 1996,
 //! doi:10.1080/10618600.1996.10474692 (systematic resampling); Hesterberg 1995,
 //! doi:10.1080/00401706.1995.10484303 (stratified mixtures); Cornuet, Marin, Mira & Robert
-//! 2012, doi:10.1111/j.1467-9469.2011.00756.x (adaptive mixtures). Validated by `tests/cheap.rs`.
+//! 2012, doi:10.1111/j.1467-9469.2011.00756.x (adaptive mixtures). Validated by `tests/suite/cheap.rs`.
 
 use super::laplace::Laplace;
 use super::mixture::{Component, DEGREES, apportion};

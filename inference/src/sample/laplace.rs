@@ -7,7 +7,7 @@
 //! approximation holds.
 //!
 //! Source: MacKay 2003, *Information Theory, Inference, and Learning
-//! Algorithms*, ch. 27. Validated by `whitened_posterior_is_white` in `tests/sample.rs`.
+//! Algorithms*, ch. 27. Validated by `whitened_posterior_is_white` in `tests/suite/sample.rs`.
 
 use crate::dense::{backward, cholesky, cholesky_solve, forward};
 use microtome_kernels::simd::LANES;

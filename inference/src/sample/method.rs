@@ -22,7 +22,7 @@
 //! showed these limits to be needed.
 //!
 //! Source: Vehtari et al. 2024, JMLR 25(72), sec. 3.2.4 (the limit of k-hat). Validated by
-//! `tests/cheap.rs`.
+//! `tests/suite/cheap.rs`.
 
 use super::nuts::NutsOptions;
 use crate::axial::principal_axis;

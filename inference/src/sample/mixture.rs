@@ -14,7 +14,7 @@
 //!
 //! Source: Owen & Zhou 2000, doi:10.1080/01621459.2000.10473909 (mixtures with defensive
 //! shares); Kotz & Nadarajah 2004, *Multivariate t Distributions*, eq. 1.1. Validated by
-//! `the_density_of_the_mixture_integrates_to_one` below and `tests/cheap.rs`.
+//! `the_density_of_the_mixture_integrates_to_one` below and `tests/suite/cheap.rs`.
 
 use super::laplace::Laplace;
 use microtome_kernels::log::log as ln;

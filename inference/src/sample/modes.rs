@@ -5,7 +5,7 @@
 //! curvature there. Modes are ordered by the evidence of their normal approximation; those
 //! more than [`NEGLIGIBLE`] nats below the first are forgotten.
 //!
-//! Validated by `tests/cheap.rs`.
+//! Validated by `tests/suite/cheap.rs`.
 
 use super::importance::Charted;
 use super::laplace::Laplace;

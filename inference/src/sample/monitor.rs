@@ -4,7 +4,7 @@
 //! done, so watching costs nothing that can be measured and what is read is never more
 //! than a moment old. Step sizes are counted in bins of an eighth of an octave.
 //!
-//! Nothing here enters a result. Validated by `a_watched_run_adds_up` in `tests/run.rs`.
+//! Nothing here enters a result. Validated by `a_watched_run_adds_up` in `tests/suite/run.rs`.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

@@ -5,7 +5,7 @@
 //! random but the seed, so a chain is a function of (density, start, seed).
 //!
 //! Source: Hoffman & Gelman 2014, JMLR 15:1593; Betancourt 2017, arXiv:1701.02434.
-//! Validated by `tests/sample.rs` (normal and Rician targets of known moments).
+//! Validated by `tests/suite/sample.rs` (normal and Rician targets of known moments).
 
 use super::monitor::{Monitor, Watch};
 use microtome_kernels::philox::PhiloxRng;

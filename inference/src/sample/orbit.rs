@@ -19,7 +19,7 @@
 //!
 //! Source: Hoffman & Gelman 2014, JMLR 15:1593; Betancourt 2017, arXiv:1701.02434, A.2 and
 //! A.4 (multinomial, biased progressive); Shahbaba, Lan, Johnson & Neal 2014,
-//! doi:10.1007/s11222-012-9373-1 (split flows). Validated by the tests below, `tests/sample.rs` and
+//! doi:10.1007/s11222-012-9373-1 (split flows). Validated by the tests below, `tests/suite/sample.rs` and
 //! the calibration in `docs/validation.md`.
 
 use super::nuts::LnDensity;

@@ -14,7 +14,7 @@
 //!
 //! Source: the nodes of the integrated nested Laplace approximation, Rue, Martino & Chopin
 //! 2009, doi:10.1111/j.1467-9868.2008.00700.x, section 3.1, as proposals. Validated by
-//! `open_scalars_are_proposed_along_their_ridge` in `tests/cheap.rs` and by the calibration of
+//! `open_scalars_are_proposed_along_their_ridge` in `tests/suite/cheap.rs` and by the calibration of
 //! `auto` in `docs/validation.md`.
 
 use super::laplace::{Laplace, Summit, climb};

@@ -7,7 +7,7 @@
 //! several modes, chains start at them in proportion to their evidence, so that R-hat
 //! tells when they do not meet.
 //!
-//! Validated by `tests/sample.rs`, `tests/cheap.rs` and `docs/validation.md`.
+//! Validated by `tests/suite/sample.rs`, `tests/suite/cheap.rs` and `docs/validation.md`.
 
 use super::chains::{Charts, Walkers};
 use super::importance::{ADAPTATIONS, Importance};

@@ -14,7 +14,7 @@
 //! | `elpd_loo_i` | nat | the terms of `elpd_loo` by measurement |
 //!
 //! What can't be had is NaN. Validated by `criteria_of_a_run_are_those_of_its_draws` in
-//! `tests/comparison.rs`.
+//! `tests/suite/comparison.rs`.
 
 use super::Columns;
 use crate::InferenceError;

@@ -10,7 +10,7 @@
 //! | [`population`] | chain and draw of a shared prior |
 //!
 //! Every column is plain; units are in the field metadata under `unit`.
-//! Validated by `tests/run.rs`.
+//! Validated by `tests/suite/run.rs`.
 
 mod batch;
 pub(crate) mod criteria;

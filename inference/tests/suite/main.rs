@@ -19,6 +19,8 @@ mod fans;
 mod fit;
 mod graph_density;
 mod image_posterior;
+mod image_reference;
+mod image_scales;
 mod log_linear;
 mod means;
 mod modifiers;

@@ -3,7 +3,7 @@
 //! $v_s$ and its derivatives are computed once a shell by the models, so these
 //! loops only add constants: a ball costs one `exp` a shell.
 //!
-//! Validated by `tests/families.rs`.
+//! Validated by `tests/suite/families.rs`.
 
 use crate::lanes::{Lanes, dispatch};
 use crate::plan::{BlockShells, Plan};

@@ -22,8 +22,8 @@
 //! new loop: with links and fractions folded in by the models, column $k$ of
 //! the quadratic family is $E(\alpha_{ks} + \beta_{ks} t^2 + \gamma_s t\, g\cdot e_k)$.
 //!
-//! Validated by `tests/families.rs` (plain formulas), `jacobian_equals_dual_numbers`
-//! of the models crate and `tests/text_parity.rs` (the device text executed by the
+//! Validated by `tests/suite/families.rs` (plain formulas), `jacobian_equals_dual_numbers`
+//! of the models crate and `tests/suite/text_parity.rs` (the device text executed by the
 //! host compiler).
 
 pub mod isotropic;

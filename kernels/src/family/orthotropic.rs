@@ -14,7 +14,7 @@
 //! their slopes come from one recurrence an order and block, shared by all columns.
 //!
 //! Source: see [`crate::harmonic`]; Bingham-dispersed signals: Tariq et al. 2016,
-//! doi:10.1016/j.neuroimage.2016.01.046. Validated by `tests/families.rs` and
+//! doi:10.1016/j.neuroimage.2016.01.046. Validated by `tests/suite/families.rs` and
 //! `jacobian_equals_dual_numbers` of the models.
 
 use crate::harmonic::{Recurrence, pairs, recurrences, row};

@@ -13,7 +13,7 @@
 //!
 //! Source: the stick of Behrens et al. 2003, doi:10.1002/mrm.10609, eq. 1, and the
 //! zeppelin of Panagiotaki et al. 2012, doi:10.1016/j.neuroimage.2011.09.081, table 1,
-//! are the cases in use. Validated by `tests/families.rs`.
+//! are the cases in use. Validated by `tests/suite/families.rs`.
 
 use crate::exp::exp_lanes;
 use crate::lanes::{Lanes, dispatch};

@@ -8,7 +8,7 @@
 //! | $D$ | µm²/ms | (xx, yy, zz, xy, xz, yz) |
 //!
 //! Source: Basser, Mattiello & Le Bihan 1994, doi:10.1016/S0006-3495(94)80775-1, eq. 2.
-//! Validated by `tests/families.rs`.
+//! Validated by `tests/suite/families.rs`.
 
 use crate::exp::exp_lanes;
 use crate::lanes::{Lanes, dispatch};

@@ -14,7 +14,7 @@
 //!
 //! Source: the recurrence of NIST DLMF 14.10.3 (see [`crate::legendre`]); a signal as
 //! a zonal series: Anderson 2005, doi:10.1002/mrm.20634. Validated by
-//! `tests/families.rs`, `jacobian_equals_dual_numbers` of the models and
+//! `tests/suite/families.rs`, `jacobian_equals_dual_numbers` of the models and
 //! `levels_agree` below.
 
 use crate::lanes::{Lanes, dispatch};

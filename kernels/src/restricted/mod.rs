@@ -1,6 +1,6 @@
 //! Signals of restricted diffusion: pores with reflecting walls.
 //!
-//! Validated by the tests of [`pulse`], of [`stepped`] and `tests/restricted.rs`, `tests/stepped.rs`.
+//! Validated by the tests of [`pulse`], of [`stepped`] and `tests/suite/restricted.rs`, `tests/suite/stepped.rs`.
 
 mod block_tridiagonal;
 mod coefficients;

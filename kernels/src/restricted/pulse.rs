@@ -35,7 +35,7 @@
 //! functions); one real pole of high order as in Nørsett 1978, Restricted Padé
 //! approximations to the exponential function, SIAM J. Numer. Anal. 15.
 //! Validated by `derivatives_equal_differences` below and `equals_reference` of
-//! `tests/restricted.rs`.
+//! `tests/suite/restricted.rs`.
 
 use super::coefficients::{DEGREE_P, DEGREE_Q, DEGREES, STRIPS, Strip};
 use super::modes::{DEGREE_MAX, Geometry, Modes};

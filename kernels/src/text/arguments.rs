@@ -1,6 +1,6 @@
 //! Buffer 0 of the kernels: one `#[repr(C)]` struct of 32-bit words each.
 //!
-//! Sizes and offsets are asserted here and in the texts; `tests/text_parity.rs`
+//! Sizes and offsets are asserted here and in the texts; `tests/suite/text_parity.rs`
 //! also compiles these numbers into the texts. The constructors refuse what
 //! 32-bit indices can't count, so a kernel never wraps.
 //!

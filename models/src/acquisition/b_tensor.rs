@@ -20,7 +20,7 @@
 //! so its exponent stays quadratic in $t$.
 //!
 //! Source: Eriksson et al. 2015, doi:10.1063/1.4913502, eqs. 2 to 5; Westin et al.
-//! 2016, doi:10.1016/j.neuroimage.2016.02.039. Validated by `tests/encoding.rs`.
+//! 2016, doi:10.1016/j.neuroimage.2016.02.039. Validated by `tests/suite/encoding.rs`.
 
 use microtome_kernels::eigen::eigen_3x3;
 

@@ -1,7 +1,7 @@
 //! What can be wrong with an acquisition: every message says which measurement,
 //! which quantity, and what to do.
 //!
-//! Validated by the tests of [`crate::Acquisition`] and `tests/encoding.rs`.
+//! Validated by the tests of [`crate::Acquisition`] and `tests/suite/encoding.rs`.
 
 /// What is wrong with an acquisition.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

@@ -20,7 +20,7 @@
 //!
 //! Source: Parsons, Does & Gore 2003, doi:10.1016/S0730-725X(03)00155-3; Does, Parsons &
 //! Gore 2003, doi:10.1002/mrm.10385; Xu, Does & Gore 2009, doi:10.1016/j.jmr.2009.06.022.
-//! Validated by `oscillating_*` in `tests/encoding.rs`.
+//! Validated by `oscillating_*` in `tests/suite/encoding.rs`.
 
 use super::{AcquisitionError, GAMMA_PER_MS_UM};
 use std::f64::consts::TAU;

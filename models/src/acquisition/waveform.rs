@@ -20,7 +20,7 @@
 //!
 //! Source: Mattiello, Basser & Le Bihan 1994, doi:10.1006/jmra.1994.1103 (b-matrix);
 //! Lundell & Lasič 2020, doi:10.1039/9781788019910-00012 (M for tensor encoding).
-//! Validated by `tests/encoding.rs`.
+//! Validated by `tests/suite/encoding.rs`.
 
 use super::b_tensor::{ROUNDING, Shape, Symmetric};
 use super::{AcquisitionError, GAMMA_PER_MS_UM};

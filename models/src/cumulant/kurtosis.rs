@@ -29,7 +29,7 @@
 //!
 //! Source: Tabesh et al. 2011, doi:10.1002/mrm.22655 (MK and RK in the frame of D); KFA: Hansen &
 //! Jespersen 2016, doi:10.1038/sdata.2016.72.
-//! Validated by `measures_equal_golden` (`tests/cumulant.rs`) and `gradient_equals_difference`.
+//! Validated by `measures_equal_golden` (`tests/suite/cumulant.rs`) and `gradient_equals_difference`.
 
 use microtome_kernels::legendre::gauss_legendre;
 use std::sync::OnceLock;

@@ -5,7 +5,7 @@
 //! pullback in one pass of [`microtome_kernels::single`]; other models have none.
 //!
 //! Source: as of [`Evaluator`]. Validated by `single_precision_is_enough` in
-//! `tests/posterior.rs`.
+//! `tests/suite/posterior.rs`.
 
 use super::{Evaluator, pull_isotropic, pull_quadratic};
 use crate::compartment::Coefficients;

@@ -35,7 +35,7 @@
 //! Source: Alexander 2008, doi:10.1002/mrm.21646; Pukelsheim 2006,
 //! doi:10.1137/1.9780898719109 (criteria); Chaloner & Verdinelli 1995,
 //! doi:10.1214/ss/1177009939 (with a prior). Validated by `gradient_equals_difference`
-//! and `graph_gradient_equals_difference` of `tests/information.rs`.
+//! and `graph_gradient_equals_difference` of `tests/suite/information.rs`.
 
 use super::encoding::Knob;
 use super::{Encoding, EncodingGradient, Experiment, InformationError, Rows};

@@ -8,7 +8,7 @@
 //! | $\omega$ | 1 | how often the measurement is made |
 //!
 //! Linear encoding only. Validated by `gradient_equals_difference` of
-//! `tests/information.rs`.
+//! `tests/suite/information.rs`.
 
 use super::InformationError;
 use crate::acquisition::{Acquisition, AcquisitionError, PulseTiming};

@@ -6,7 +6,7 @@
 //! gradient strengths, from a network) differentiates through it once. Second
 //! derivatives are not available.
 //!
-//! Validated by `graph_gradient_equals_difference` of `tests/information.rs`.
+//! Validated by `graph_gradient_equals_difference` of `tests/suite/information.rs`.
 
 use super::{Criterion, Encoding};
 use crate::acquisition::PulseTiming;

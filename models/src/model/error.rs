@@ -1,6 +1,6 @@
 //! Why a model can't be: what does not fit in it, or between it and an acquisition.
 //!
-//! Validated by `tests/composition.rs`.
+//! Validated by `tests/suite/composition.rs`.
 
 use crate::prior::PriorError;
 use crate::spec::SpecError;

@@ -6,7 +6,7 @@
 //! Charts and priors stay in double precision.
 //!
 //! Source: as of [`Posterior`]. Validated by `single_precision_is_enough` in
-//! `tests/posterior.rs`.
+//! `tests/suite/posterior.rs`.
 
 use super::{Posterior, Sigma};
 

@@ -1,7 +1,7 @@
 //! The log posterior without its gradient, whole and by its parts.
 //!
 //! Source: as of [`Posterior`]. Validated by `values_are_those_with_gradients` in
-//! `tests/posterior.rs`.
+//! `tests/suite/posterior.rs`.
 
 use super::{Posterior, Sigma};
 use microtome_kernels::Plan;

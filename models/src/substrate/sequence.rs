@@ -25,7 +25,7 @@
 //! | t, h | ms |
 //! | f | none |
 //!
-//! Validated by the tests below and by `free_signals_are_exact` in `tests/simulation.rs`.
+//! Validated by the tests below and by `free_signals_are_exact` in `tests/suite/simulation.rs`.
 
 use super::SubstrateError;
 use crate::{Acquisition, GAMMA_RAD_PER_S_T};

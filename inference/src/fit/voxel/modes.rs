@@ -1,6 +1,6 @@
 //! All the ends of the starts of a voxel, for those who ask for more than the best one.
 //!
-//! Validated by `voxels_of_several_modes_are_seen` in `tests/cheap.rs`.
+//! Validated by `voxels_of_several_modes_are_seen` in `tests/suite/cheap.rs`.
 
 use super::{Fitter, Run, VoxelFit};
 use microtome_models::NoiseKind;

@@ -3,7 +3,7 @@
 //! $$\mathrm{cov}\,c = \frac{\partial c}{\partial t}\,H^{-1}\,\frac{\partial c}{\partial t}^T$$
 //!
 //! with $H$ the information in the tangent coordinates $t$ that no bound holds, and $c$ a
-//! column or measure (the delta method). Validated by `tests/fit.rs`.
+//! column or measure (the delta method). Validated by `tests/suite/fit.rs`.
 
 use super::Fitter;
 use crate::dense::{cholesky, cholesky_inverse};

@@ -22,7 +22,7 @@
 //!
 //! Source: Bardsley 2012, doi:10.1137/11085760X, section 2 (the hierarchical model); MacKay 1992,
 //! doi:10.1162/neco.1992.4.3.415 (the evidence). Validated by `unknown_scales_are_integrated` and
-//! `ranks_of_scales_are_uniform` in `inference/tests/image_scales.rs`.
+//! `ranks_of_scales_are_uniform` in `inference/tests/suite/image_scales.rs`.
 
 use super::super::ReconstructError;
 use super::conjugate::Solved;
