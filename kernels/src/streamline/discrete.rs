@@ -14,7 +14,7 @@
 //!
 //! Source: Garyfallidis 2012, Towards an accurate brain tractography (thesis, Cambridge), section
 //! 3.4 (EuDX); Mori & van Zijl 2002, doi:10.1002/nbm.781. Validated by
-//! `discrete_peaks_are_interpolated` in `kernels/tests/streamlines`.
+//! `discrete_peaks_are_interpolated` in `kernels/tests/suite/streamlines.rs`.
 
 use super::lattice::{Lattice, Number};
 use super::{Chance, Heading, Rule, Scratch, Stop, Vec3};

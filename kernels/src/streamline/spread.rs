@@ -13,7 +13,7 @@
 //! against what turns a streamline into another bundle, wrong at crossings where they are not.
 //!
 //! Source: Gauss's law of propagation, as in JCGM 100:2008 (GUM), eq. 13. Validated by
-//! `errors_of_seed_and_field_spread_as_drawn` in `kernels/tests/streamlines`.
+//! `errors_of_seed_and_field_spread_as_drawn` in `kernels/tests/suite/streamlines.rs`.
 
 use super::march::Limits;
 use super::reverse::{Cotangent, Differentiable, Survival, reverse};

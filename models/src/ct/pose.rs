@@ -27,7 +27,7 @@
 //! where it is one-sided.
 //!
 //! Source: the five parameters are those of TomoJAX (alpha, beta, phi, dx, dz). Validated by
-//! `models/tests/pose.rs`.
+//! `models/tests/suite/pose.rs`.
 
 use super::{CtError, Geometry, GeometryKind, VolumeGrid};
 use microtome_kernels::ray::trilinear::{self, About, Affine, Normal, Posed, Scene, Steps};

@@ -24,7 +24,7 @@
 //! Jørgensen & Andersen 2017 and Odstrčil et al. 2019, doi:10.1364/OE.27.036637 (pyramids);
 //! Golub & Pereyra 2003, doi:10.1088/0266-5611/19/2/201 (why alternation is slow); Vogel &
 //! Oman 1996, doi:10.1137/0917016 (lagged diffusivity). Validated by
-//! `poses_and_volume_are_found` and `the_axis_of_a_parallel_scan_is_found` in `inference/tests/align.rs`.
+//! `poses_and_volume_are_found` and `the_axis_of_a_parallel_scan_is_found` in `inference/tests/suite/align.rs`.
 
 use super::super::posterior::conjugate::{Space, descend};
 use super::super::vector::{dot, each2, norm};

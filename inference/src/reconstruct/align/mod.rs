@@ -14,7 +14,7 @@
 //! | `table` | Arrow tables of poses and steps |
 //! | `operator` | posed views as a projector for every method |
 //!
-//! Validated by `inference/tests/align.rs`.
+//! Validated by `inference/tests/suite/align.rs`.
 
 mod error;
 mod gauge;

@@ -11,7 +11,7 @@
 //! | $s_k$ | mm | common to all views |
 //!
 //! Source: the definitions above. Validated by `directions_are_seen` in
-//! `inference/tests/align.rs`.
+//! `inference/tests/suite/align.rs`.
 
 use super::AlignError;
 use microtome_models::ct::PoseModel;
