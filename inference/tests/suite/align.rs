@@ -1,5 +1,4 @@
 //! Alignment: unknown poses in a known volume, poses and volume together, what is hidden.
-#![allow(clippy::unwrap_used)]
 
 use microtome_inference::reconstruct::align::{
     AlignError, Hidden, JointSettings, KnownSettings, Loss, MotionPrior, PosedViews, Unknowns,

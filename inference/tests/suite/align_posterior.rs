@@ -1,5 +1,4 @@
 //! The posterior of poses and volume: what ignoring the poses costs.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use microtome_inference::reconstruct::align::{
     JointSettings, PosteriorSettings, Unknowns, pose_posterior,

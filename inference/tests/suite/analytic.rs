@@ -1,5 +1,4 @@
 //! Filtered backprojection against images with exact projections, and against ASTRA.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 use microtome_inference::reconstruct::{Filter, FilteredBackprojection, Number, Sharing};
 use microtome_kernels::ray::{Beam, Panel, Projector, Surface};

@@ -3,8 +3,6 @@
 //! `tests/golden/make_arviz.py` wrote the tables; every row of the table of
 //! expected values is checked.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
-
 use microtome_inference::diagnostics::{
     Chains, Workspace, ebfmi, ess_bulk, ess_mean, ess_quantile, ess_sd, ess_tail, mcse_mean,
     mcse_quantile, mcse_sd, rhat, summarize,

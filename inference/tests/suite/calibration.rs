@@ -1,8 +1,6 @@
 //! Calibration of a ball in Gaussian noise, whose posterior is nearly normal: it passes, a
 //! sampler that is told a wrong σ fails, and neither threads nor blocks change a rank.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
 use microtome_inference::calibration::{
     Calibration, CalibrationReport, CalibrationSpec, Simulation, judge, rank_table,
 };

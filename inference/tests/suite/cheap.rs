@@ -1,8 +1,6 @@
 //! Importance sampling against densities of known moments, and the cheap methods of
 //! sampling voxels against NUTS and their own promises.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
-
 use crate::voxels;
 
 use microtome_inference::dense::{cholesky, cholesky_inverse};

@@ -3,8 +3,6 @@
 //!
 //! `tests/golden/make_loo.py` wrote the tables of ArviZ.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
-
 use crate::voxels;
 
 use arrow_array::RecordBatch;

@@ -1,7 +1,5 @@
 //! Deconvolution: against SciPy, on crossings, tissues, responses, and as a run.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use microtome_inference::deconvolution::{
     Deconvolver, NEIGHBOURS, PeakFinder, Peaks, ResponseEstimator, classify, lobe,
 };

@@ -1,7 +1,5 @@
 //! Designs: expected standard deviations against fits, and searches within limits.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use crate::voxels;
 
 use microtome_inference::design::{DesignError, DesignSearch, Expected, Limits, optimise};

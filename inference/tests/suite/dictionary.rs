@@ -1,6 +1,5 @@
 //! Fits and posteriors with simulated dictionaries: equal to the exact model where the
 //! dictionary is exact, and honest about the errors of the walkers where it is not.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 use crate::voxels;
 

@@ -1,6 +1,5 @@
 //! Posteriors of images under smoothed total variation: the density against differences,
 //! chains against NUTS, with and without the bound at 0, ranks of images of the prior, threads.
-#![allow(clippy::unwrap_used)]
 
 use microtome_inference::dense::{cholesky, cholesky_inverse};
 use microtome_inference::diagnostics::{Chains, Workspace, summarize};

@@ -1,6 +1,5 @@
 //! Fits of compartments dispersed in a fan: the start scheme finds axis, angle and
 //! widths of noise-free truths.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 use crate::voxels;
 

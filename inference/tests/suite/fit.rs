@@ -2,8 +2,6 @@
 //! Rician noise, standard errors, and what is said about voxels that can't be
 //! fitted.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
-
 use crate::voxels;
 
 use microtome_inference::fit::{Fitter, Status, VoxelFit};

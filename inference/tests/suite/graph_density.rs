@@ -2,7 +2,6 @@
 //! quadrature, chains against known moments, failures that must not become panics.
 
 #![cfg(feature = "graph")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 use crate::voxels;
 

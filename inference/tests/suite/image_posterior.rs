@@ -1,6 +1,5 @@
 //! Gaussian posteriors of images against the joint Gaussian of image and projections, draws
 //! against the exact moments, and coverage over images of the prior.
-#![allow(clippy::unwrap_used)]
 
 use microtome_inference::dense::{cholesky, cholesky_inverse};
 use microtome_inference::reconstruct::posterior::{

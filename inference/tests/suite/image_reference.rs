@@ -1,7 +1,6 @@
 //! Posteriors of the reference image of 64 x 64 voxels (45 views of 92 pixels): the Gaussian
 //! one against its closed form, and smoothed total variation by two samplers that share neither
 //! coordinates, nor arithmetic, nor the rule of a trajectory.
-#![allow(clippy::unwrap_used)]
 
 use microtome_inference::reconstruct::posterior::{
     ChainSettings, DensePosterior, EdgePosterior, EdgePrior, GaussianImage, ImageNoise,

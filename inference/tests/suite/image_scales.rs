@@ -1,6 +1,5 @@
 //! Gaussian image posteriors with an unknown weight of the prior and unknown noise: the
 //! likelihood of both against the dense evidence, the integral, and ranks of draws of the prior.
-#![allow(clippy::unwrap_used)]
 
 use microtome_inference::reconstruct::posterior::{
     DensePosterior, GaussianImage, ScaleSettings, UnknownScales,

@@ -2,8 +2,6 @@
 //! each method, standard errors against the scatter of noise, and what is said of
 //! signals, models and acquisitions that can't be fitted.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
-
 use crate::voxels;
 
 use microtome_inference::fit::{LogLinear, Status, VoxelFit};

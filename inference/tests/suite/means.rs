@@ -1,8 +1,6 @@
 //! Fits of spherical means: directions drop out, σ is that of a mean, Rician means
 //! are corrected.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use crate::voxels;
 
 use microtome_inference::{Runner, record_batch};

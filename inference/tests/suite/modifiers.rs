@@ -1,7 +1,5 @@
 //! Noise-free recovery of models with T2, exchange and sizes, from the start scheme.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use crate::voxels;
 
 use microtome_inference::fit::Status;

@@ -1,8 +1,6 @@
 //! Fits with the noise of several coils and with outliers: bias, standard errors,
 //! estimates of sigma, and draws of the posterior.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
-
 use crate::voxels;
 
 use microtome_inference::fit::{Status, VoxelFit};

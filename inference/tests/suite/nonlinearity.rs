@@ -1,7 +1,5 @@
 //! Runs with gradient nonlinearity: a voxel's own acquisition.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
-
 use crate::batches;
 use crate::voxels;
 

@@ -2,8 +2,6 @@
 //!
 //! `tests/golden/make_pareto.py` wrote the table; every weight of every case is checked.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use microtome_inference::diagnostics::{ParetoWorkspace, khat_limit, smooth_weights};
 
 /// Difference that rounding alone explains.

@@ -2,7 +2,6 @@
 //! against the published reference draws.
 
 #![cfg(feature = "graph")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 #[path = "../../examples/posteriordb/models.rs"]
 mod models;

@@ -1,5 +1,4 @@
 //! Preparation of projections: counts, weights, rings, the axis, against known truth.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use microtome_inference::prepare::{
     Averaging, CentreMethod, Crop, Flats, Gain, Images, PrepareError, Quantity, ReadError, Recipe,

@@ -1,7 +1,6 @@
 //! Gradient descent through the graph: least squares with bounds against the optimality
 //! conditions, a pose found from its projections, and losses that can't be.
 #![cfg(feature = "graph")]
-#![allow(clippy::unwrap_used)]
 
 use candle_core::{DType, Device, Tensor};
 use microtome_inference::reconstruct::graph::{Variable, minimise};

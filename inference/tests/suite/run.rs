@@ -1,8 +1,6 @@
 //! The contract of a voxelwise run: tables in, tables out, equal to the bit for
 //! any batching and any number of threads.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
-
 use crate::batches;
 use crate::voxels;
 

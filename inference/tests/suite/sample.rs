@@ -1,8 +1,6 @@
 //! NUTS against what is known: a normal density, simulation-based calibration,
 //! an importance-sampling reference, and the promises about seeds and failures.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
-
 use crate::voxels;
 
 use microtome_inference::dense::{cholesky, cholesky_inverse};

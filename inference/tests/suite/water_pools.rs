@@ -1,7 +1,5 @@
 //! Water beside tissue: the starts of `ivim` and `fwdti` find the mode of the truth.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
-
 use crate::voxels;
 
 use microtome_inference::fit::{FitOptions, Fitter, StartScheme, Status, VoxelFit};

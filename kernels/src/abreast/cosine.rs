@@ -369,7 +369,7 @@ mod tests {
                 }
                 at
             };
-            for c in 0..n {
+            for (c, found) in found.iter().enumerate() {
                 let k = indices(c);
                 for l in [0, 3] {
                     let mut sum = 0.0;
@@ -382,7 +382,7 @@ mod tests {
                         }
                         sum += term;
                     }
-                    assert!((f64::from(found[c][l]) - sum).abs() < 1e-5, "{shape:?} {c}");
+                    assert!((f64::from(found[l]) - sum).abs() < 1e-5, "{shape:?} {c}");
                 }
             }
             transform.inverse(&mut found);

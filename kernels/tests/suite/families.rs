@@ -1,8 +1,6 @@
 //! The loops of the signal families against plain formulas, measurement by
 //! measurement, on shells that have blocks of their own and on packed ones.
 
-#![allow(clippy::unwrap_used)]
-
 use microtome_kernels::Plan;
 use microtome_kernels::family::{isotropic, orthotropic, quadratic, tensor, zonal};
 use microtome_kernels::harmonic::{pairs, row};

@@ -1,5 +1,4 @@
 //! Signals of rectangular pulses in pores.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 use microtome_kernels::restricted::Geometry;
 use microtome_kernels::restricted::pulse::{Profile, Pulse, signals};

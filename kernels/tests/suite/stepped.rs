@@ -1,6 +1,5 @@
 //! Exact signals of stepped gradients against `tests/golden/stepped.csv`, which another method
 //! made (`make_stepped.py`: Cartesian polynomials, dense exponentials, a splitting).
-#![allow(clippy::unwrap_used)]
 
 use microtome_kernels::restricted::stepped::{Interval, Pore, PoreShape, stepped_signal};
 use std::f64::consts::TAU;

@@ -2,8 +2,6 @@
 //! its shape as Metal and as CUDA, judged by clang. Prints a line that begins with
 //! `skipped` where a compiler is missing. What is compared: `text/problem.rs`.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
-
 use crate::text;
 
 use microtome_kernels::philox::{Philox, philox4x32_10};

@@ -1,6 +1,5 @@
 //! Walks in tubes that swell and wind: uniform densities, diffusion at long times against
 //! Ritz's method (`tests/golden/axons.csv`), and the straight tube.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use microtome_models::substrate::{Sequence, Simulation, SubstrateSpec, exact_signals};
 

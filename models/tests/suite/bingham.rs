@@ -1,5 +1,4 @@
 //! Bingham dispersion against sums over the sphere, its limit, and its symmetries.
-#![allow(clippy::unwrap_used)]
 
 use microtome_kernels::legendre::{RULES, half_rule};
 use microtome_models::{Acquisition, Evaluator, Frame, Lowered, Model, ModelSpec, PRESETS};

@@ -1,6 +1,5 @@
 //! Equality to the bit: a result depends on its own parameter set only, not on
 //! what was computed before, beside or on which thread.
-#![allow(clippy::unwrap_used)]
 
 use crate::composed;
 

@@ -2,8 +2,6 @@
 //! $\int p(x(z))\,|\partial x/\partial z|\,dz = 1$ by the trapezoidal rule, which converges
 //! geometrically for these integrands.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
 use microtome_models::{
     Acquisition, Chart, Evaluator, FreeKind, Lowered, Model, ModelSpec, Posterior, Sigma,
 };

@@ -1,6 +1,5 @@
 //! From text to a model: what is refused, and with which words; how values and
 //! columns are laid out.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use crate::composed;
 

@@ -1,6 +1,5 @@
 //! Projectors against dense matrices made without this library, and the transpose on
 //! random geometries.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use microtome_kernels::philox::PhiloxRng;
 use microtome_kernels::ray::{Projector, Real};

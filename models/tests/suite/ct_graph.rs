@@ -1,7 +1,6 @@
 //! Candle ops of projectors: values are those of the transforms, gradients those of
 //! differences and transposes.
 #![cfg(feature = "graph")]
-#![allow(clippy::unwrap_used)]
 
 use candle_core::{DType, Device, Tensor, Var};
 use microtome_kernels::ray::Projector;

@@ -1,8 +1,6 @@
 //! The kurtosis of mixtures against integrals over the sphere by mpmath, and its
 //! derivatives against differences.
 
-#![allow(clippy::unwrap_used, missing_docs)]
-
 use microtome_models::{KURTOSIS_ELEMENTS, KurtosisMeasures};
 
 /// A mixture: name, D, V, and mk, ak, rk, kfa.

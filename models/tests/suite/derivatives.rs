@@ -1,6 +1,5 @@
 //! Pathwise derivatives of walks: against differences with common random numbers, against
 //! differences of exact signals, and where there are none.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use microtome_models::substrate::{
     Parameter, Sequence, Signals, Simulation, SubstrateSpec, exact_signals,

@@ -1,5 +1,4 @@
 //! Simulated dictionaries against what they interpolate.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 use microtome_models::dictionary::{
     Dictionary, DictionaryAxis, DictionaryShell, DictionaryTable, SweepSpec,

@@ -1,8 +1,6 @@
 //! B-tensors, free waveforms, oscillating gradients and gradient nonlinearity
 //! against exp(-B:D), closed forms and differences.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use crate::composed;
 
 use composed::Uniform;

@@ -1,5 +1,4 @@
 //! Exact signals of pores against tables of another implementation, and their slopes.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 use microtome_models::compartments::{CylinderExact, PlaneExact, SphereExact};
 use microtome_models::{Acquisition, Coefficients, Compartment, PulseTiming, Shell};

@@ -1,5 +1,4 @@
 //! Geometries of other programs, against numbers that those programs made.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use microtome_kernels::ray::{Beam, View};
 use microtome_models::ct::{

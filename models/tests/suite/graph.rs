@@ -1,6 +1,5 @@
 //! The Candle graph of a model against the fused evaluation.
 #![cfg(feature = "graph")]
-#![allow(clippy::unwrap_used)]
 
 use crate::composed;
 

@@ -1,8 +1,6 @@
 //! Information of models and the derivative of design criteria: plain sums and
 //! differences of the criterion.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use microtome_models::information::{
     Criterion, Decay, Encoding, Experiment, NoiseLevel, Optimality,
 };

@@ -1,5 +1,4 @@
 //! Signals, Jacobians and pullbacks against dual numbers.
-#![allow(clippy::unwrap_used)]
 
 use crate::composed;
 

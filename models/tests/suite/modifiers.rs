@@ -1,6 +1,5 @@
 //! Modified and composite compartments: sizes, T2, exchange, spherical means; against
 //! tables, differences and their limits.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use crate::composed;
 

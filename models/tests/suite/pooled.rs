@@ -1,6 +1,5 @@
 //! The density of pooled voxels: gradients, agreement with the posterior, the moments
 //! of its independent priors.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use crate::composed;
 

@@ -1,5 +1,4 @@
 //! The pose model against exact values of the same rule, differences, and closed forms.
-#![allow(clippy::unwrap_used)]
 
 use microtome_kernels::philox::PhiloxRng;
 use microtome_kernels::ray::{Projector, Real};

@@ -1,5 +1,4 @@
 //! The log posterior: gradients, curvature, and the normalisation of its priors.
-#![allow(clippy::unwrap_used)]
 
 use crate::composed;
 

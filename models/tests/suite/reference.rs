@@ -1,5 +1,4 @@
 //! Predicted signals against tables that were computed without this library.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 use microtome_models::{
     Acquisition, Evaluator, Family, FixedValue, LinkSpec, Lowered, Model, ModelSpec, PulseTiming,

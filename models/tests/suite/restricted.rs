@@ -1,5 +1,4 @@
 //! Compartments behind walls: slopes, limits, and forms that must agree.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use microtome_kernels::legendre::even_polynomials;
 use microtome_models::compartments::{PlaneCallaghan, PlaneSgp};

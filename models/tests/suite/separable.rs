@@ -1,5 +1,4 @@
 //! Separable footprints against areas of polygons, means over sub-rays, and the transpose.
-#![allow(clippy::unwrap_used)]
 
 use microtome_kernels::philox::PhiloxRng;
 use microtome_kernels::ray::{Projector, Real};

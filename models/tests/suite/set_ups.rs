@@ -1,6 +1,5 @@
 //! Curved detectors, rigid transforms, shifts, binning and crops: what they do to
 //! projections.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use microtome_kernels::philox::PhiloxRng;
 use microtome_kernels::ray::Projector;

@@ -1,6 +1,5 @@
 //! Walks against exact signals (`tests/golden/simulation.csv`), free diffusion at any step,
 //! equality to the bit.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use microtome_kernels::simd::SimdLevel;
 use microtome_kernels::walk::{

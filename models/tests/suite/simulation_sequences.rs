@@ -1,6 +1,5 @@
 //! Walks under ramps, oscillations, stimulated echoes and double diffusion against the exact
 //! signals of the same gradients.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use microtome_models::substrate::{Sequence, Simulation, SubstrateSpec, exact_signals};
 

@@ -1,8 +1,6 @@
 //! Spherical harmonics against scipy, their derivatives against differences, and
 //! identities that hold exactly.
 
-#![allow(clippy::unwrap_used)]
-
 use microtome_models::{
     HarmonicBasis, SphericalHarmonics, anisotropy_index, convolve, half_sphere, harmonic_count,
     harmonic_index, harmonic_order, laplacian_norm, orders, orientation_tensor,

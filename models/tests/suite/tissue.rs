@@ -1,6 +1,5 @@
 //! Walks in ellipsoids, capped cylinders, nested and packed walls and meshes against what is
 //! known of them: exact signals, diffusivities, rates of exchange, equilibria.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use microtome_kernels::simd::SimdLevel;
 use microtome_kernels::walk::{NodeWeight, Protocol, Reading, Shape, Walk, walk, walk_at};

@@ -1,6 +1,6 @@
 //! Orientation fields, seeds and runs over them.
 
-#![allow(clippy::unwrap_used, clippy::needless_range_loop)]
+#![allow(clippy::needless_range_loop)]
 
 use microtome_models::tract::{
     FieldError, Integrator, Interpolation, OrientationError, OrientationField,

@@ -1,7 +1,6 @@
 //! Streamlines in a Candle graph: their derivatives are those of differences, and a field
 //! learns a bundle.
 #![cfg(feature = "graph")]
-#![allow(clippy::unwrap_used)]
 
 use candle_core::{DType, Device, Tensor, Var};
 use microtome_models::tract::graph::{StreamlineGraph, streamlines};

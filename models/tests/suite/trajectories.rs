@@ -1,5 +1,4 @@
 //! Paths against those of diffct, whose rows were made by diffct itself.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use microtome_kernels::ray::Beam;
 use microtome_models::ct::{Geometry, GeometryKind, TrajectoryKind, TrajectorySpec};

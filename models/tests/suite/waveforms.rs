@@ -1,8 +1,6 @@
 //! Restricted diffusion under free waveforms: against pairs of pulses, the double
 //! sum of `tests/golden/make_waveforms.py`, and differences.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use microtome_models::{
     Acquisition, Coefficients, Evaluator, GAMMA_RAD_PER_S_T, Lowered, Model, ModelSpec,
     Oscillation, OscillationShape, PulseTiming, by_kind,

@@ -2,8 +2,6 @@
 //!
 //! Each test binary uses some of these.
 
-#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, clippy::panic)]
-
 use super::voxels::{add_noise, lowered, predict, scheme, specification, truth};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type};

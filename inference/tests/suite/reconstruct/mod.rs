@@ -1,11 +1,5 @@
 //! The iterative methods beside exact solutions, each other, ASTRA, and wrong input.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::needless_range_loop
-)]
+#![allow(clippy::needless_range_loop)]
 
 mod methods;
 mod reference;

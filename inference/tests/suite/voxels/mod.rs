@@ -1,7 +1,5 @@
 //! Synthetic voxels that the integration tests share: schemes, truths, noise.
 
-#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, clippy::panic)]
-
 use microtome_inference::fit::{FitOptions, Fitter, StartScheme};
 use microtome_kernels::philox::PhiloxRng;
 use microtome_models::{Acquisition, Evaluator, Lowered, Model, ModelSpec, NoiseKind};

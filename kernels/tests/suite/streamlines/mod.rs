@@ -1,7 +1,7 @@
 //! Streamlines against closed-form curves, and their derivatives against differences; rules and marches
 //! in files of their own.
 
-#![allow(clippy::unwrap_used, clippy::needless_range_loop)]
+#![allow(clippy::needless_range_loop)]
 
 mod marches;
 mod rules;

@@ -1,6 +1,5 @@
 //! The composed models that the tests of this folder share: how a user writes
 //! them, and the same model written out by hand in dual numbers.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 pub(crate) use crate::dual;
 

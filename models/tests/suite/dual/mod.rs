@@ -6,7 +6,7 @@
 //! and the tensor's rotation is Rodrigues' formula from an axis and an angle,
 //! not the closed form of `tensor.rs`.
 
-#![allow(unreachable_pub, clippy::suspicious_arithmetic_impl)]
+#![allow(clippy::suspicious_arithmetic_impl)]
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
