@@ -92,9 +92,13 @@ fn tooth() -> Result<Case> {
     let views: Vec<usize> = (0..geometry.n_views()).step_by(3).collect();
     let projections: Vec<f32> =
         views.iter().flat_map(|v| &all[v * pixels..(v + 1) * pixels]).copied().collect();
-    // The counts of an open pixel are not known; their shape is.
-    let weights = projections.iter().map(|y| (-y).exp()).collect();
-    Ok(Case { geometry: geometry.subset(&views)?, volume, truth, projections, weights })
+    // The counts of an open pixel are not known; their shape is. The noise tells the scale.
+    let geometry = geometry.subset(&views)?;
+    let a = RayTransform::new(geometry.clone(), volume.clone(), Projector::Joseph)?;
+    let shape: Vec<f32> = projections.iter().map(|y| (-y).exp()).collect();
+    let noise = noise_level(&Problem::new(&a, &projections)?.with_weights(&shape)?);
+    let weights = shape.iter().map(|w| (f64::from(*w) / (noise * noise)) as f32).collect();
+    Ok(Case { geometry, volume, truth, projections, weights })
 }
 
 /// PSNR, SSIM and what there is to say.

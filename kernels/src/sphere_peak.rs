@@ -8,8 +8,8 @@
 //! Source: Absil, Mahony & Sepulchre 2008, Optimization Algorithms on Matrix Manifolds, eq. 5.15
 //! (Hessian on the sphere) and section 6.4.1 (Newton's method); Jeurissen et al. 2013,
 //! doi:10.1002/hbm.22099 (peaks of fibre orientation distributions). Validated by
-//! `the_closest_peak_is_taken` in `kernels/tests/streamlines.rs` and
-//! `crossings_are_found_to_a_degree` in `inference/tests/deconvolution.rs`.
+//! `the_closest_peak_is_taken` in `kernels/tests/suite/streamlines.rs` and
+//! `crossings_are_found_to_a_degree` in `inference/tests/suite/deconvolution.rs`.
 
 use crate::sphere_series::{Jet, jet_of};
 use crate::vector::{Vec3, along, dot, normals, unit};

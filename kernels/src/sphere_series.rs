@@ -14,7 +14,7 @@
 //! even order, of which it is a linear map. Values need no angles and have no pole.
 //!
 //! Source: the harmonics as polynomials in NIST DLMF 14.30.1 with 14.6.1. Validated by
-//! `golden_table_of_scipy` in `models/tests/spherical_harmonics.rs` and the test below.
+//! `golden_table_of_scipy` in `models/tests/suite/spherical_harmonics.rs` and the test below.
 
 use crate::simd::madd;
 

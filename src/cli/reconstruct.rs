@@ -2,7 +2,7 @@
 //!
 //! `analytic` has the direct methods, `iterative` those that take steps, `posterior` what
 //! says how sure an image is. Validated by `tests/cli/analytic.rs`, `image_posterior.rs` and
-//! `inference/tests/reconstruct/`.
+//! `inference/tests/suite/reconstruct/`.
 
 mod analytic;
 mod edges;

@@ -163,15 +163,16 @@ fn align_calibrates_a_cone() {
     let common = "--common detector_u,detector_v,axis_to_detector";
     let json =
         bench.run(&format!("{align} --volume v.npy {common} --out c --json")).exits(0).json();
-    for (k, (name, truth)) in
-        [("detector_u", 0.9), ("detector_v", -0.4), ("axis_to_detector", 1.5)].iter().enumerate()
-    {
+    // A mm of distance changes the magnification by a sixtieth: 0.07 mm at most in the volume.
+    let truths =
+        [("detector_u", 0.9, 0.03), ("detector_v", -0.4, 0.03), ("axis_to_detector", 1.5, 0.15)];
+    for (k, (name, truth, close)) in truths.iter().enumerate() {
         let row = &json["common"][k];
         assert_eq!(row["name"], *name);
         assert_eq!(row["unit"], "mm");
         // Samples of the two set-ups stand at other places of their rays.
         let (value, sd) = (row["value"].as_f64().unwrap(), row["sd"].as_f64().unwrap());
-        assert!((value - truth).abs() < 0.03 && sd > 0.0 && sd < 0.03, "{json}");
+        assert!((value - truth).abs() < *close && sd > 0.0 && sd < *close, "{json}");
     }
     // The set-up that was written is the one that was meant.
     assert_eq!(read(&bench, "c/theta.npy", &[10, 9])[6], json["common"][0]["value"]);

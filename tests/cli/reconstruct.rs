@@ -172,6 +172,14 @@ fn a_variance_of_the_model() {
     put(&bench, "high.npy", &[20, 24], |_| 1e8);
     let found = run("--method pdhg_tv --weights high.npy --out b.npy");
     assert!(found["model_sd"].as_f64().unwrap() > 1e-3, "{}", found["model_sd"]);
+    // Too low weights are no inverse variances, which is said where something depends on it.
+    put(&bench, "low.npy", &[20, 24], |_| 1e-4);
+    let low = format!("{line} --method pdhg_tv --weights low.npy");
+    let words = "times what --weights says";
+    let ended = bench.run(&format!("{low} --out e.npy")).exits(0);
+    assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    let given = bench.run(&format!("{low} --tv-weight 1 --out f.npy")).exits(0);
+    assert!(!given.stderr.contains(words), "{}", given.stderr);
     // 1/(1/4 + 0.25) is 2.
     put(&bench, "two.npy", &[20, 24], |_| 2.0);
     run("--method sirt --weights w.npy --model-sd 0.5 --out c.npy");

@@ -1,4 +1,4 @@
-"""The tables of `inference/tests/arviz.rs`: draws and what ArviZ says about them.
+"""The tables of `inference/tests/suite/arviz.rs`: draws and what ArviZ says about them.
 
 Writes `arviz_draws.csv` (one chain a line: case, chain, draws) and
 `arviz_expected.csv` (case, quantity, value) next to this file. Needs arviz 0.23,

@@ -1,7 +1,7 @@
 """Golden posterior of three ball+stick voxels with Rician noise.
 
 Writes `tests/golden/ballstick_posterior.csv`, the part of the importance-sampling
-reference that `inference/tests/sample.rs` checks in every run. Run from anywhere:
+reference that `inference/tests/suite/sample.rs` checks in every run. Run from anywhere:
 `python3 tests/golden/make_ballstick_posterior.py FOLDER`, where FOLDER holds
 ballstick_{protocol,data,reference}.csv (32 voxels, 100 measurements).
 

@@ -1,4 +1,4 @@
-"""The tables of `models/tests/ct.rs`: projections of small volumes and their transposes.
+"""The tables of `models/tests/suite/ct.rs`: projections of small volumes and their transposes.
 
 Writes `ct.csv`: lines `case,array,numbers...`. The matrix of every case is built densely,
 ray by ray and voxel by voxel, from definitions that share nothing with `kernels/src/ray`:

@@ -1,4 +1,4 @@
-"""The files of `models/tests/exchange.rs` and `datasets/tests/files/geometries.rs`.
+"""The files of `models/tests/suite/exchange.rs` and `datasets/tests/files/geometries.rs`.
 
 * `exchange_rtk.xml`: a geometry written by RTK;
 * `exchange.csv`: lines `name,numbers...`: RTK's source positions and matrices of it

@@ -1,4 +1,4 @@
-"""The table of `equals_astra` of `inference/tests/analytic.rs`: FBP of ASTRA on the CPU.
+"""The table of `equals_astra` of `inference/tests/suite/analytic.rs`: FBP of ASTRA on the CPU.
 
 Writes `fbp.csv`: lines `array,numbers...`. ASTRA's CPU FBP filters and applies the transpose
 of its projector (`linear` is Joseph's). Images are flipped to rows that grow with y; rays are

@@ -1,4 +1,4 @@
-"""The table of `sirt_and_cgls_equal_the_golden_table` of `inference/tests/reconstruct.rs`.
+"""The table of `sirt_and_cgls_equal_the_golden_table` of `inference/tests/suite/reconstruct.rs`.
 
 Writes `iterative.csv`: lines `array,numbers...`. ASTRA on the CPU reconstructs a disc with a
 hole (mean of 8 x 8 points a voxel) from its own projections (`linear` is Joseph's projector,

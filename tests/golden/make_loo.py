@@ -1,4 +1,4 @@
-"""The tables of `inference/tests/comparison.rs`: log likelihoods, and what ArviZ says.
+"""The tables of `inference/tests/suite/comparison.rs`: log likelihoods, and what ArviZ says.
 
 Writes `loo.csv` (per case: a line `case,reff,elpd,se,p,elpd_waic,se_waic,p_waic`, then one
 line a measurement: `case,term,khat,log likelihoods...`) and `stacking.csv` (per case: a

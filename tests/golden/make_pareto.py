@@ -1,4 +1,4 @@
-"""The table of `inference/tests/pareto.rs`: log ratios and what ArviZ makes of them.
+"""The table of `inference/tests/suite/pareto.rs`: log ratios and what ArviZ makes of them.
 
 Writes `pareto.csv` next to this file, two lines a case: `case,reff,khat,ratios...`
 and `case,weights,ln_weights...`. Needs arviz 0.23, numpy and scipy.

@@ -1,4 +1,4 @@
-"""The table of `models/tests/pose.rs`: a moving volume seen by a parallel beam.
+"""The table of `models/tests/suite/pose.rs`: a moving volume seen by a parallel beam.
 
 Writes `pose.csv`: lines `array,numbers...`. Every sample of every ray is placed by the
 definition (docs/pose.md) and weighed with the hat functions of all voxels; derivatives with

@@ -1,4 +1,4 @@
-"""Two small posteriors of posteriordb for `inference/tests/posteriordb.rs`.
+"""Two small posteriors of posteriordb for `inference/tests/suite/posteriordb.rs`.
 
     python tests/golden/make_posteriordb.py FOLDER
 

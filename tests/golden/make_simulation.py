@@ -1,4 +1,4 @@
-"""Golden signals of the simulator: `simulation.csv`, read by `models/tests/simulation.rs`.
+"""Golden signals of the simulator: `simulation.csv`, read by `models/tests/suite/simulation.rs`.
 
 Cylinder and sphere under two pulses: `exact_pore.py`. Survival on relaxing walls without gradient: roots of the
 boundary condition. Plates with relaxing walls or a membrane under two pulses: 200 finite volumes across and

@@ -1,4 +1,4 @@
-"""The table of `models/tests/trajectories.rs`: paths made by diffct_mlx.
+"""The table of `models/tests/suite/trajectories.rs`: paths made by diffct_mlx.
 
 Writes `trajectories.csv`: lines `name,numbers...`, one row a view: source (or ray),
 detector, u, v, as diffct_mlx gives them (float32). Needs `diffct_mlx` 1.0.1 or 2.1.0 with

@@ -18,7 +18,7 @@
 //! Source: Vehtari, Gelman, Simpson, Carpenter, Bürkner 2021,
 //! doi:10.1214/20-BA1221.
 //!
-//! Validated by `inference/tests/arviz.rs`.
+//! Validated by `inference/tests/suite/arviz.rs`.
 
 mod autocovariance;
 mod chains;

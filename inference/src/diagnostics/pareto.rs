@@ -24,7 +24,7 @@
 //!
 //! Source: Zhang & Stephens 2009, doi:10.1198/tech.2009.08017, secs. 2 and 3;
 //! Vehtari, Simpson, Gelman, Yao & Gabry 2024, JMLR 25(72), sec. 2 and app. C.
-//! Validated by `smoothed_weights_are_those_of_arviz` in `inference/tests/pareto.rs`.
+//! Validated by `smoothed_weights_are_those_of_arviz` in `inference/tests/suite/pareto.rs`.
 
 use super::moments::{extremes, sum_of};
 

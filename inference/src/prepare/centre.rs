@@ -16,7 +16,7 @@
 //!
 //! Source: Vo et al. 2014, doi:10.1364/OE.22.019078 (`vo`); Azevedo et al. 1990,
 //! doi:10.1109/23.55866 (`moments`). Validated by `the_axis_is_found` in
-//! `inference/tests/prepare.rs`.
+//! `inference/tests/suite/prepare.rs`.
 
 use super::{PrepareError, sinogram};
 use microtome_kernels::ray::Real;

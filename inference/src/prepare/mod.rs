@@ -13,7 +13,7 @@
 //! | the axis | [`find_centre`] |
 //!
 //! Images are read one after the other: memory holds the result and its weights. Validated
-//! by `inference/tests/prepare.rs`.
+//! by `inference/tests/suite/prepare.rs`.
 
 mod centre;
 mod flats;

@@ -15,7 +15,7 @@
 //!
 //! Source: Sidky & Pan 2008, doi:10.1088/0031-9155/53/17/021 (pseudo-code of section 2.3 and
 //! its constants). Validated by `pocs_methods_lower_the_variation` in
-//! `inference/tests/reconstruct/`.
+//! `inference/tests/suite/reconstruct/`.
 
 use super::block_pass::BlockPass;
 use super::noise::noise_level;

@@ -9,7 +9,7 @@
 //!
 //! Source: Liu, Ma, Fan & Liang 2012, doi:10.1088/0031-9155/57/23/7923 (equations 4 to 8);
 //! Perona & Malik 1990, doi:10.1109/34.56205 (section V). Validated by
-//! `pocs_methods_lower_the_variation` in `inference/tests/reconstruct/`.
+//! `pocs_methods_lower_the_variation` in `inference/tests/suite/reconstruct/`.
 
 use super::asd_pocs::AsdPocs;
 use super::{Problem, ReconstructError, Settings};

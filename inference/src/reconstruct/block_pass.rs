@@ -6,7 +6,7 @@
 //! 1984, doi:10.1016/0161-7346(84)90008-7 (a view at a time); Wang & Jiang 2004,
 //! doi:10.1109/TIP.2004.834664 (subsets). Validated by
 //! `every_method_reconstructs` and `sart_solves_consistent_systems` in
-//! `inference/tests/reconstruct/`.
+//! `inference/tests/suite/reconstruct/`.
 
 use super::subsets::{Kept, Subsets};
 use super::vector::{each2, each3, sum, sum2};

@@ -13,7 +13,7 @@
 //! Source: Hestenes & Stiefel 1952, doi:10.6028/jres.049.044; Björck 1996,
 //! doi:10.1137/1.9781611971484, algorithm 7.4.1. Validated by
 //! `cgls_and_lsqr_find_the_least_squares_solution` and `sirt_and_cgls_equal_astra` in
-//! `inference/tests/reconstruct/`.
+//! `inference/tests/suite/reconstruct/`.
 
 use super::vector::{each2, each3, sum, sum2};
 use super::{Method, Problem, ReconstructError, StateVisitor, Step};

@@ -10,7 +10,7 @@
 //!
 //! Source: Beck & Teboulle 2009, doi:10.1109/TIP.2009.2028250; O'Donoghue & Candès 2015,
 //! doi:10.1007/s10208-013-9150-3 (the restart, section 3.2). Validated by
-//! `pdhg_and_fista_reach_the_same_minimum` in `inference/tests/reconstruct/`.
+//! `pdhg_and_fista_reach_the_same_minimum` in `inference/tests/suite/reconstruct/`.
 
 use super::cgls::weighted;
 use super::norm::curvature;

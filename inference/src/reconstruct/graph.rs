@@ -19,7 +19,7 @@
 //! | $\eta$ | as the variable | step of the first iteration, about the expected change over 100 |
 //!
 //! Source: Kingma & Ba 2015, arXiv:1412.6980, algorithm 1; the cosine: Loshchilov & Hutter
-//! 2017, arXiv:1608.03983, eq. 5. Validated by `inference/tests/reconstruct_graph.rs` and the
+//! 2017, arXiv:1608.03983, eq. 5. Validated by `inference/tests/suite/reconstruct_graph.rs` and the
 //! example `learned_filter`.
 
 use candle_core::{Error, Result, Tensor, Var};

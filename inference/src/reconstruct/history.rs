@@ -9,7 +9,7 @@
 //! | `step` | the step of the iteration in the method's own sense |
 //! | `seconds` | wall time since the beginning, of all runs of a resumed one together |
 //!
-//! Validated by `history_is_a_table` in `inference/tests/reconstruct/`.
+//! Validated by `history_is_a_table` in `inference/tests/suite/reconstruct/`.
 
 use arrow_array::{Float64Array, RecordBatch, UInt64Array};
 use arrow_schema::{ArrowError, DataType, Field, Schema};

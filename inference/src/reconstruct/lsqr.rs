@@ -12,7 +12,7 @@
 //! $\bar\varphi$.
 //!
 //! Source: Paige & Saunders 1982, doi:10.1145/355984.355989, section 4. Validated by
-//! `cgls_and_lsqr_find_the_least_squares_solution` in `inference/tests/reconstruct/`.
+//! `cgls_and_lsqr_find_the_least_squares_solution` in `inference/tests/suite/reconstruct/`.
 
 use super::cgls::check_rays;
 use super::vector::{each, each2, norm};

@@ -14,7 +14,7 @@
 //!
 //! Source: Shepp & Vardi 1982, doi:10.1109/TMI.1982.4307558; Lange & Carson 1984,
 //! J. Comput. Assist. Tomogr. 8, 306-316. Validated by `mlem_raises_the_likelihood` in
-//! `inference/tests/reconstruct/`.
+//! `inference/tests/suite/reconstruct/`.
 
 use super::sirt::{check_sums, inverse};
 use super::vector::{each2, each3, sum2, sum3};

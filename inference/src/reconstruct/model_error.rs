@@ -20,7 +20,7 @@
 //!
 //! Source: Mandel & Paule 1970, doi:10.1021/ac60293a019, and DerSimonian & Kacker 2007,
 //! doi:10.1016/j.cct.2006.04.004 (one variance between results from the weighted sum of
-//! squares). Validated by `the_model_variance_is_found` in `inference/tests/reconstruct/`.
+//! squares). Validated by `the_model_variance_is_found` in `inference/tests/suite/reconstruct/`.
 
 use super::pdhg_tv::PdhgTv;
 use super::vector::each2;

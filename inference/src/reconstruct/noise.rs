@@ -11,7 +11,7 @@
 //!
 //! Source: Donoho & Johnstone 1994, doi:10.1093/biomet/81.3.425 (median of absolute
 //! deviations); Gasser, Sroka & Jennen-Steinmetz 1986, doi:10.1093/biomet/73.3.625
-//! (differences). Validated by `noise_is_found` in `inference/tests/reconstruct/`.
+//! (differences). Validated by `noise_is_found` in `inference/tests/suite/reconstruct/`.
 
 use super::Problem;
 use microtome_kernels::ray::Real;

@@ -3,7 +3,7 @@
 //! By power iteration from a random start, until it changes by less than 1e-5 of itself or
 //! 100 times. It comes from below, so that users of it keep a margin. Source: Golub & Van
 //! Loan 2013, ISBN 978-1-4214-0794-4, section 8.2.1. Validated by
-//! `curvature_is_the_largest_eigenvalue` in `inference/tests/reconstruct/`.
+//! `curvature_is_the_largest_eigenvalue` in `inference/tests/suite/reconstruct/`.
 
 use super::cgls::weighted;
 use super::vector::{each, norm};

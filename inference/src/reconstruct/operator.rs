@@ -11,7 +11,7 @@
 //! | $r_s, c_s$ | mm | sums of rows and columns |
 //!
 //! [`RayTransform`] is one; a user's own projector is another: the methods know nothing
-//! else. Validated by `every_method_on_a_users_operator` in `inference/tests/reconstruct/`.
+//! else. Validated by `every_method_on_a_users_operator` in `inference/tests/suite/reconstruct/`.
 
 use super::ReconstructError;
 use microtome_kernels::ray::{Real, Rows};

@@ -4,7 +4,7 @@
 //! there are about $\sqrt{n}$ of $n$ views: as many subsets as views in each.
 //!
 //! Source: Wang & Jiang 2004, doi:10.1109/TIP.2004.834664. Validated by
-//! `every_method_reconstructs` in `inference/tests/reconstruct/`.
+//! `every_method_reconstructs` in `inference/tests/suite/reconstruct/`.
 
 use super::sart::Sart;
 use super::{Problem, ReconstructError, Settings};

@@ -7,7 +7,7 @@
 //!
 //! Source: Hudson & Larkin 1994, doi:10.1109/42.363108. Validated by
 //! `every_method_reconstructs` and `osem_of_one_subset_is_mlem` in
-//! `inference/tests/reconstruct/`.
+//! `inference/tests/suite/reconstruct/`.
 
 use super::mlem::{first, ratios, sensitivity};
 use super::os_sart::default_subsets;

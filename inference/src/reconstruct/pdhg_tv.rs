@@ -31,7 +31,7 @@
 //! Baraniuk 2013, arXiv:1305.0546 (algorithm 2, the balance and its constants); for CT Sidky,
 //! Jørgensen & Pan 2012, doi:10.1088/0031-9155/57/10/3065. Validated by
 //! `pdhg_and_fista_reach_the_same_minimum` and `the_duality_gap_closes` in
-//! `inference/tests/reconstruct/`.
+//! `inference/tests/suite/reconstruct/`.
 
 use super::norm::curvature;
 use super::tv_descent::lattice;

@@ -8,7 +8,7 @@
 //! | $W$ | 1 | diagonal; inverse variances of the projections, 0 where one does not count |
 //! | $\ell, u$ | 1/mm | bounds of every voxel |
 //!
-//! Validated by `bad_input_says_where` in `inference/tests/reconstruct/`.
+//! Validated by `bad_input_says_where` in `inference/tests/suite/reconstruct/`.
 
 use super::operator::product;
 use super::vector::{each, sum, sum2};

@@ -11,7 +11,7 @@
 //!
 //! Source of the discrepancy principle: Morozov 1966; Engl, Hanke & Neubauer 1996,
 //! ISBN 978-0-7923-4157-4, section 4.3. Validated by `resumed_runs_give_the_same_bits` and
-//! `stopping_rules` in `inference/tests/reconstruct/`.
+//! `stopping_rules` in `inference/tests/suite/reconstruct/`.
 
 use super::vector::{norm, sum2};
 use super::{Algorithm, HistoryRow, Method, Problem, ReconstructError, Settings, StateVisitor};

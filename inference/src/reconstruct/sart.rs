@@ -6,7 +6,7 @@
 //! least-squares solution; $\rho < 1$ ends that.
 //!
 //! Source: Andersen & Kak 1984, doi:10.1016/0161-7346(84)90008-7. Validated by
-//! `sart_solves_consistent_systems` in `inference/tests/reconstruct/`.
+//! `sart_solves_consistent_systems` in `inference/tests/suite/reconstruct/`.
 
 use super::block_pass::BlockPass;
 use super::{Method, Problem, ReconstructError, Settings, StateVisitor, Step};

@@ -16,7 +16,7 @@
 //! Source: Gilbert 1972, doi:10.1016/0022-5193(72)90180-4; Gregor & Benson 2008,
 //! doi:10.1109/TMI.2008.923696 (equation 6); for the weights Erdogan & Fessler 1999,
 //! doi:10.1088/0031-9155/44/11/311. Validated by `sirt_and_cgls_equal_astra` in
-//! `inference/tests/reconstruct/`.
+//! `inference/tests/suite/reconstruct/`.
 
 use super::vector::{each2, each3, sum2};
 use super::{Method, Problem, ReconstructError, Settings, StateVisitor, Step};

@@ -8,7 +8,7 @@
 //! float32. Source: Sidky, Kao & Pan 2006, doi:10.3233/XST-2006-00155; for the weights Liu
 //! et al. 2012, doi:10.1088/0031-9155/57/23/7923. Validated by
 //! `transposed_directions_are_the_derivative` in `kernels/src/variation.rs` and
-//! `pocs_methods_lower_the_variation` in `inference/tests/reconstruct/`.
+//! `pocs_methods_lower_the_variation` in `inference/tests/suite/reconstruct/`.
 
 use super::vector::{each2, norm};
 use super::{Problem, ReconstructError};

@@ -6,7 +6,7 @@
 //! Source: Sidky, Kao & Pan 2006, doi:10.3233/XST-2006-00155 (section 2.4). There
 //! $\alpha$ is 0.2 for 20 steps; here it is 0.02, so that all steps together move the image by
 //! less than the data did and a few tens of iterations settle. Validated by `pocs_methods_lower_the_variation` in
-//! `inference/tests/reconstruct/`.
+//! `inference/tests/suite/reconstruct/`.
 
 use super::block_pass::BlockPass;
 use super::tv_descent::Descent;

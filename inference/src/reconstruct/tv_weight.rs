@@ -20,7 +20,7 @@
 //! Source: Donoho & Johnstone 1994, doi:10.1093/biomet/81.3.425 (the universal threshold);
 //! for penalties with a gradient of noise Giacobino, Sardy, Diaz-Rodriguez & Hengartner 2017,
 //! doi:10.1214/17-EJS1366 (zero thresholding). Validated by
-//! `the_default_weight_is_the_threshold_of_its_noise` in `inference/tests/reconstruct/`;
+//! `the_default_weight_is_the_threshold_of_its_noise` in `inference/tests/suite/reconstruct/`;
 //! how far it is from the best weight is in docs/validation.md.
 
 use super::noise::noise_level;

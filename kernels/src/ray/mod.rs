@@ -21,7 +21,7 @@
 //!
 //! Source: Joseph 1982, doi:10.1109/TMI.1982.4307572; Siddon 1985,
 //! doi:10.1118/1.595715. Validated by the tests of `footprint.rs` and `driver.rs`, and by
-//! `equals_the_reference` and `transposes_on_random_geometries` in `models/tests/ct.rs`.
+//! `equals_the_reference` and `transposes_on_random_geometries` in `models/tests/suite/ct.rs`.
 
 mod brick;
 mod comb;

@@ -31,7 +31,7 @@
 //!
 //! Source: Long, Fessler & Balter 2010, doi:10.1109/TMI.2010.2050898 (SF-TR with the
 //! amplitude of the ray through the centre of the voxel). Validated by the tests below and
-//! by `separable_footprints` in `models/tests/separable.rs`.
+//! by `separable_footprints` in `models/tests/suite/separable.rs`.
 
 use super::{Beam, Grid, Panel, Real, Surface, View};
 use rayon::prelude::*;

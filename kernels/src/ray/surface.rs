@@ -19,7 +19,7 @@
 //!
 //! Source: Kak & Slaney 1988, doi:10.1137/1.9780898719277, section 3.4.1 (equiangular
 //! rays). Validated by `arc_is_about_the_source` below and by
-//! `a_curved_detector_is_its_pixels` in `models/tests/set_ups.rs`.
+//! `a_curved_detector_is_its_pixels` in `models/tests/suite/set_ups.rs`.
 
 use super::line::{Beam, Panel, View};
 

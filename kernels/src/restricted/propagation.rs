@@ -6,7 +6,7 @@
 //! in a slab with membranes; Λ diagonal, G between neighbouring blocks. The exponential is that of
 //! `pulse.rs`: one real pole, a block factorisation and its solves.
 //!
-//! Source: as `stepped.rs`. Validated by its tests and `kernels/tests/stepped.rs`.
+//! Source: as `stepped.rs`. Validated by its tests and `kernels/tests/suite/stepped.rs`.
 
 use super::block_tridiagonal::{Factors, Matrix};
 use super::coefficients::{STRIPS, Strip};

@@ -27,7 +27,7 @@
 //! Source: Grebenkov 2007, doi:10.1103/RevModPhys.79.1077, sections III and V (matrix
 //! formalism, relaxing walls); Callaghan 1997, doi:10.1006/jmre.1997.1233; Blanes, Casas,
 //! Oteo & Ros 2009, doi:10.1016/j.physrep.2008.11.001, section 5.4 (Magnus). Validated by
-//! `kernels/tests/stepped.rs` against another method (1e-10 where the gradient has steps), by the tests
+//! `kernels/tests/suite/stepped.rs` against another method (1e-10 where the gradient has steps), by the tests
 //! below and, over the whole reference, by the example `simulation_reference --exact`.
 
 use super::modes::Geometry;

@@ -25,7 +25,7 @@
 //!
 //! Source: of the terms, as of [`rician`](crate::rician) and
 //! [`family::quadratic`](crate::family::quadratic). Validated by the tests below and by
-//! `single_precision_is_enough` of `models/tests/posterior.rs`.
+//! `single_precision_is_enough` of `models/tests/suite/posterior.rs`.
 
 mod coefficients;
 mod functions;

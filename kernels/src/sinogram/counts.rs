@@ -24,7 +24,7 @@
 //! Source: first-order propagation; for the variance of log counts see Sauer & Bouman 1993,
 //! doi:10.1109/78.193196; for the gain from flats (photon transfer) Janesick 2007,
 //! doi:10.1117/3.725073. Validated by `weights_are_inverse_variances` in
-//! `inference/tests/prepare.rs` and by the tests below.
+//! `inference/tests/suite/prepare.rs` and by the tests below.
 
 use super::median;
 use crate::ray::Real;

@@ -12,7 +12,7 @@
 //!
 //! Source: Münch, Trtik, Marone & Stampanoni 2009, doi:10.1364/OE.17.008567, eqs. 2 to 4; the
 //! wavelet is db5 with mirrored ends. Validated by `stripes_go_and_the_object_stays` in
-//! `inference/tests/prepare.rs` and the tests below.
+//! `inference/tests/suite/prepare.rs` and the tests below.
 
 use super::wavelet;
 use crate::ray::Real;

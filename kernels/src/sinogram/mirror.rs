@@ -24,7 +24,7 @@
 //!
 //! Source: Vo, Drakopoulos, Atwood & Reinhard 2014, doi:10.1364/OE.22.019078 (the double
 //! wedge; there a mean of moduli, here squares, which have this closed form). Validated by
-//! `the_axis_is_found` in `inference/tests/prepare.rs` and the tests below.
+//! `the_axis_is_found` in `inference/tests/suite/prepare.rs` and the tests below.
 
 use rustfft::{FftPlanner, num_complex::Complex};
 use std::f64::consts::{PI, TAU};

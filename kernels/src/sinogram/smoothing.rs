@@ -6,7 +6,7 @@
 //! with the moving average $\bar m$ over `size` columns.
 //!
 //! Source: Boin & Haibel 2006, doi:10.1364/OE.14.012071. Validated by
-//! `stripes_go_and_the_object_stays` in `inference/tests/prepare.rs` and the test below.
+//! `stripes_go_and_the_object_stays` in `inference/tests/suite/prepare.rs` and the test below.
 
 use super::mirrored;
 use crate::ray::Real;

@@ -5,7 +5,7 @@
 //! columns hold almost the same values, only in another order.
 //!
 //! Source: Vo, Atwood & Drakopoulos 2018, doi:10.1364/OE.26.028396, algorithm 3. Validated by
-//! `stripes_go_and_the_object_stays` in `inference/tests/prepare.rs` and the tests below.
+//! `stripes_go_and_the_object_stays` in `inference/tests/suite/prepare.rs` and the tests below.
 
 use super::median_filter;
 use crate::ray::Real;

@@ -20,7 +20,7 @@
 //!
 //! Source: Tournier, Calamante & Connelly 2010, Proc. ISMRM 18:1670; Aydogan & Shi 2021,
 //! doi:10.1109/TMI.2020.3034038, eq. 5 to 9. Validated by
-//! `arcs_follow_a_straight_field_and_are_drawn_by_weight` in `kernels/tests/streamlines.rs`.
+//! `arcs_follow_a_straight_field_and_are_drawn_by_weight` in `kernels/tests/suite/streamlines.rs`.
 
 use super::functions::Functions;
 use super::lattice::Number;

@@ -18,7 +18,7 @@
 //! Source: Berman et al. 2008, doi:10.1016/j.neuroimage.2007.08.021, section 2.3 (residual
 //! bootstrap); Aganj et al. 2010, doi:10.1002/mrm.22365, eq. 14 (CSA); Tristán-Vega, Westin &
 //! Aja-Fernández 2010, doi:10.1016/j.neuroimage.2009.11.066, eq. 20 (OPDT). Validated by
-//! `bootstrap_of_exact_signals_is_the_peak` in `kernels/tests/streamlines.rs`.
+//! `bootstrap_of_exact_signals_is_the_peak` in `kernels/tests/suite/streamlines.rs`.
 
 use super::functions::Peaks;
 use super::lattice::{Lattice, Number};

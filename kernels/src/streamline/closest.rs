@@ -6,7 +6,7 @@
 //! angle, the largest first; the chosen one is then climbed by Newton's method.
 //!
 //! Source: Garyfallidis et al. 2014, doi:10.3389/fninf.2014.00008 (closest peak). Validated by
-//! `the_closest_peak_is_taken` in `kernels/tests/streamlines.rs`.
+//! `the_closest_peak_is_taken` in `kernels/tests/suite/streamlines.rs`.
 
 use super::functions::Functions;
 use super::lattice::Number;

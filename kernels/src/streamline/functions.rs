@@ -6,7 +6,7 @@
 //!
 //! Source: Jeurissen et al. 2013, doi:10.1002/hbm.22099; Garyfallidis et al. 2014,
 //! doi:10.3389/fninf.2014.00008 (relative threshold and angle of separation). Validated by
-//! `the_closest_peak_is_taken` in `kernels/tests/streamlines.rs`.
+//! `the_closest_peak_is_taken` in `kernels/tests/suite/streamlines.rs`.
 
 use super::axes::AxisTable;
 use super::lattice::{Lattice, Number, Taps};

@@ -14,7 +14,7 @@
 //!
 //! Source: Hairer, Nørsett & Wanner 1993, Solving Ordinary Differential Equations I,
 //! section II.1, tables 1.1 and 1.2. Validated by `integrators_have_their_order` in
-//! `kernels/tests/streamlines.rs`.
+//! `kernels/tests/suite/streamlines.rs`.
 
 use super::region::Regions;
 use super::{Chance, Heading, Rule, Scratch, State, Stop, Vec3};

@@ -12,7 +12,7 @@
 //!
 //! Source: Berman et al. 2008, doi:10.1016/j.neuroimage.2007.08.021 (draws from an ODF);
 //! Garyfallidis et al. 2014, doi:10.3389/fninf.2014.00008 (the cone). Validated by
-//! `draws_follow_the_values_in_the_cone` in `kernels/tests/streamlines.rs`.
+//! `draws_follow_the_values_in_the_cone` in `kernels/tests/suite/streamlines.rs`.
 
 use super::axes::PATCH;
 use super::functions::Functions;

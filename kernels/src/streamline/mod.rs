@@ -25,7 +25,7 @@
 //! Random numbers are a function of (seed, draw, streamline, half, step): results do not
 //! depend on threads or batches. Source: Mori & van Zijl 2002, doi:10.1002/nbm.781
 //! (principle); Basser et al. 2000, doi:10.1002/1522-2594(200010)44:4<625::AID-MRM17>3.0.CO;2-O,
-//! eq. 1. Validated by `kernels/tests/streamlines.rs`.
+//! eq. 1. Validated by `kernels/tests/suite/streamlines.rs`.
 
 mod arc;
 mod axes;

@@ -6,7 +6,7 @@
 //! amplitude is $\partial_c f$ alone.
 //!
 //! Source: Tournier, Calamante & Connelly 2012, doi:10.1002/ima.22005 (SD_STREAM: follow the
-//! peak nearest by Newton's method). Validated by `kernels/tests/streamlines.rs`.
+//! peak nearest by Newton's method). Validated by `kernels/tests/suite/streamlines.rs`.
 
 use super::functions::{Functions, TOLERANCE};
 use super::lattice::Number;

@@ -1,7 +1,7 @@
 //! Masks on grids: where streamlines may be, must be, and must not be.
 //!
 //! A point belongs to the voxel whose centre is nearest; outside of the grid a mask is
-//! false. Validated by `regions_stop_and_exclude` in `kernels/tests/streamlines.rs`.
+//! false. Validated by `regions_stop_and_exclude` in `kernels/tests/suite/streamlines.rs`.
 
 use super::Vec3;
 

@@ -15,7 +15,7 @@
 //! Source: Griewank & Walther 2008, Evaluating Derivatives, section 3.2 (reverse mode);
 //! Giles 2000, doi:10.1023/A:1011430410075 (discrete adjoint). Validated by
 //! `derivatives_of_streamlines_are_those_of_differences` and
-//! `jacobians_of_exact_flows` in `kernels/tests/streamlines.rs`.
+//! `jacobians_of_exact_flows` in `kernels/tests/suite/streamlines.rs`.
 
 use super::functions::Functions;
 use super::lattice::Number;

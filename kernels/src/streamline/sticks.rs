@@ -8,7 +8,7 @@
 //!
 //! Source: Behrens et al. 2007, doi:10.1016/j.neuroimage.2006.09.018, section 2.3
 //! (stick nearest to the last direction, probabilistic interpolation). Validated by
-//! `sticks_of_one_draw_stay_together` in `kernels/tests/streamlines.rs`.
+//! `sticks_of_one_draw_stay_together` in `kernels/tests/suite/streamlines.rs`.
 
 use super::{Chance, Heading, Rule, Scratch, Stop, Vec3};
 use crate::vector::{dot, unit};

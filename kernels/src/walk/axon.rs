@@ -22,7 +22,7 @@
 //! | a | none |
 //!
 //! Source: the shape as in Nilsson et al. 2012, doi:10.1002/nbm.2795 (undulation), and Budde &
-//! Frank 2010, doi:10.1073/pnas.1004841107 (beading). Validated by `models/tests/axons.rs`.
+//! Frank 2010, doi:10.1073/pnas.1004841107 (beading). Validated by `models/tests/suite/axons.rs`.
 
 use super::medium::Fate;
 use super::scene::{Flight, Scene, Walker};

@@ -38,7 +38,7 @@
 //! Source: pathwise estimators and their validity, Glasserman 2003, *Monte Carlo Methods in
 //! Financial Engineering*, doi:10.1007/978-0-387-21617-1, section 7.2; the linearised mirror,
 //! Chernov & Markarian 2006, *Chaotic Billiards*, doi:10.1090/surv/127, section 3.3. Validated
-//! by `models/tests/derivatives.rs`.
+//! by `models/tests/suite/derivatives.rs`.
 
 use super::driver::{add_moments, add_positions, angle, choice, escapes, starts, turn};
 use super::dual::{Dual, Number};

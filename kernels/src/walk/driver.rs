@@ -1,6 +1,6 @@
 //! All walkers: chunks in parallel, eight walkers at a time, step after step.
 //!
-//! Validated by `models/tests/simulation.rs` (`threads_levels_and_numbers_of_walkers_change_no_bit`, `golden_rows`).
+//! Validated by `models/tests/suite/simulation.rs` (`threads_levels_and_numbers_of_walkers_change_no_bit`, `golden_rows`).
 
 use super::axon::AxonScene;
 use super::derivative::{self, Slopes};

@@ -7,7 +7,7 @@
 //! ones: the values of the two are equal to the bit. Masks are of values.
 //!
 //! Source: forward accumulation, Griewank & Walther 2008, *Evaluating Derivatives*,
-//! doi:10.1137/1.9780898717761, section 3.1. Validated by `models/tests/derivatives.rs`.
+//! doi:10.1137/1.9780898717761, section 3.1. Validated by `models/tests/suite/derivatives.rs`.
 
 use crate::lanes::Lanes;
 

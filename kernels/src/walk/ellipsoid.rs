@@ -11,7 +11,7 @@
 //! $\sigma^4$; the test bounds them.
 //!
 //! Across and along a capped cylinder motions are independent: the round wall of `wall.rs`
-//! and two plates. Validated by `models/tests/tissue.rs`.
+//! and two plates. Validated by `models/tests/suite/tissue.rs`.
 
 use super::dual::Number;
 use super::wall::{HITS, Mirrors, Round};

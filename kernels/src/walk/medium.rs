@@ -17,7 +17,7 @@
 //! | D | µm²/ms |
 //! | ρ, κ | µm/ms |
 //!
-//! Validated by `exchange_between_media` of `models/tests/tissue.rs`.
+//! Validated by `exchange_between_media` of `models/tests/suite/tissue.rs`.
 
 use super::wall_law::Reach;
 use crate::lanes::{Array, Lanes};

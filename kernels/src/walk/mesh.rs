@@ -11,7 +11,7 @@
 //!
 //! Boxes of a grid list their triangles; the distances of `nearest.rs` tell how far a flight is
 //! free. A point is inside when a line along x crosses the surface an odd
-//! number of times. Validated by the tests below and by `models/tests/tissue.rs`.
+//! number of times. Validated by the tests below and by `models/tests/suite/tissue.rs`.
 
 use super::medium::{Fate, Medium};
 use super::nearest::Field;

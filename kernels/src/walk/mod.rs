@@ -31,7 +31,7 @@
 //! | g | rad/(ms µm): γ times the effective gradient |
 //!
 //! A walker is a function of (seed, number of the walker): results do not depend on threads
-//! or batches. Validated by `models/tests/simulation.rs` and the tests of each module.
+//! or batches. Validated by `models/tests/suite/simulation.rs` and the tests of each module.
 
 mod axon;
 mod derivative;

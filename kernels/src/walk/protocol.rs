@@ -13,7 +13,7 @@
 //! | $w_{pk}$ | ms, times the unit of the profile |
 //! | $A_{mpa}$ | rad/(ms µm) over the unit of the profile |
 //!
-//! Validated by `models/tests/simulation.rs`.
+//! Validated by `models/tests/suite/simulation.rs`.
 
 /// The measurements that are read at one node.
 #[derive(Clone, Debug, PartialEq)]

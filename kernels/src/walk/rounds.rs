@@ -9,7 +9,7 @@
 //! $$t = \frac{-b - \sqrt{b^2 - ac}}{a},\qquad b < 0$$
 //!
 //! The slide of `wall.rs` has the sign of s: outside of a wall mirrored flights wander too
-//! little along it, and are turned forward. Validated by `models/tests/tissue.rs`.
+//! little along it, and are turned forward. Validated by `models/tests/suite/tissue.rs`.
 
 use super::medium::{Fate, Medium};
 use super::scene::{Flight, Grid, Scene, Walker};

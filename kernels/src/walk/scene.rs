@@ -7,7 +7,7 @@
 //!
 //! The compartment of a walker is what it remembers, never what its position says, so that
 //! rounding cannot carry it through a wall; positions are compared with it at the end only.
-//! Validated by `models/tests/tissue.rs`.
+//! Validated by `models/tests/suite/tissue.rs`.
 
 use super::medium::Medium;
 use super::wall::{Step, Walls};

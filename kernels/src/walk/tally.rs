@@ -7,7 +7,7 @@
 //! $$\hat S = \frac1N\sum_n w_n e^{i\varphi_n},\qquad
 //!   \mathrm{se}^2 = \frac{1}{N-1}\Bigl(\frac1N\sum_n (w_n\cos\varphi_n)^2 - \hat S_r^2\Bigr)$$
 //!
-//! and the same for the imaginary part with the sine. Validated by `models/tests/simulation.rs`.
+//! and the same for the imaginary part with the sine. Validated by `models/tests/suite/simulation.rs`.
 
 /// Walkers of a chunk.
 pub const CHUNK: usize = 512;

@@ -28,7 +28,7 @@
 //! the step, and has derivatives (`derivative.rs`). Measured in `docs/simulation.md`.
 //!
 //! Positions are in the frame of the shape: the axis of a cylinder along z, the normal of
-//! plates along x. Validated by the tests below and by `models/tests/simulation.rs`.
+//! plates along x. Validated by the tests below and by `models/tests/suite/simulation.rs`.
 
 use super::dual::{Dual, Number};
 use super::wall_law::Reach;

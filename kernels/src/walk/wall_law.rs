@@ -32,7 +32,7 @@
 //!
 //! erfcx(u) = exp(u²) erfc(u) by a Chebyshev interpolant in 1/(1 + u/2), relative error
 //! 2e-12 (`tests/golden/make_walk_coefficients.py`). Validated by the tests below, by
-//! `models/tests/simulation.rs` and, over whole walks, by the tables of `docs/simulation.md`.
+//! `models/tests/suite/simulation.rs` and, over whole walks, by the tables of `docs/simulation.md`.
 
 use crate::lanes::{Lanes, horner};
 

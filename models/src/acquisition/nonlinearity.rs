@@ -15,7 +15,7 @@
 //!
 //! Source: Bammer et al. 2003, doi:10.1002/mrm.10545; Sotiropoulos et al. 2013,
 //! doi:10.1016/j.neuroimage.2013.05.057 (the maps). Validated by
-//! `tests/encoding.rs` and `nonlinearity_*` in `inference/tests/run.rs`.
+//! `tests/encoding.rs` and `nonlinearity_*` in `inference/tests/suite/run.rs`.
 
 use super::Acquisition;
 use super::b_tensor::{self, Shape, Symmetric};

@@ -15,7 +15,7 @@
 //!
 //! Source: Herman 1979, doi:10.1088/0031-9155/24/1/008; the unit: Hounsfield 1973,
 //! doi:10.1259/0007-1285-46-552-1016. Validated by the tests below and by
-//! `hardening_is_undone` in `inference/tests/prepare.rs`.
+//! `hardening_is_undone` in `inference/tests/suite/prepare.rs`.
 
 use super::CtError;
 

@@ -18,7 +18,7 @@
 //! nearly straight in it (the logarithm of a mean is not the mean of logarithms); counts
 //! are summed. Validated by `a_crop_is_a_part_of_the_projections`,
 //! `binned_projections_are_means_to_second_order` and `offsets_and_tilts_move_pixels` in
-//! `models/tests/set_ups.rs`.
+//! `models/tests/suite/set_ups.rs`.
 
 use super::rigid::plane_distance;
 use super::{CtError, Geometry, RigidTransform, Surface, cross};

@@ -22,7 +22,7 @@
 //! diffct 2.5.0 has pixel $i$ of $n$ at $i - (n-1)/2$ steps from the centre, as here;
 //! diffct_mlx 2.1.0 (fans and parallel beams also in 1.0.1) at $i - n/2$, so that the centre
 //! here is theirs less $u/2$ (and $v/2$). Its projections are `[view, u, v]`, ASTRA's
-//! `[v, view, u]`. Validated by `models/tests/exchange.rs` and `tests/cli/ct_setups.rs`.
+//! `[v, view, u]`. Validated by `models/tests/suite/exchange.rs` and `tests/cli/ct_setups.rs`.
 
 use super::{CtError, Geometry, GeometryKind, Surface, TrajectorySpec, norm};
 use microtome_kernels::ray::{Beam, View};

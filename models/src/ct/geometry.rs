@@ -19,7 +19,7 @@
 //! detector ends no ray, so it may stand at the axis of rotation.
 //!
 //! Source: van Aarle et al. 2016, doi:10.1364/OE.24.025129 (the ASTRA toolbox). Validated
-//! by `equals_the_reference` in `models/tests/ct.rs` and by the tests below.
+//! by `equals_the_reference` in `models/tests/suite/ct.rs` and by the tests below.
 
 use super::rigid::plane_distance;
 use super::{CtError, cross, dot, minus, norm};

@@ -15,7 +15,7 @@
 //! product of the Hessian with a vector is [`normal_product`]; for poses the Gauss-Newton
 //! matrix $J^TJ$ is [`super::PoseModel::losses`].
 //!
-//! Validated by `models/tests/ct_graph.rs`.
+//! Validated by `models/tests/suite/ct_graph.rs`.
 
 use super::{CtError, PoseModel, RayTransform, batch_forward_project};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Error, Layout, Result, Shape, Tensor};

@@ -9,7 +9,7 @@
 //! has the same detector as [`super::TrajectorySpec`].
 //!
 //! Source: the custom paths of `diffct.geometry` 2.5.0. Validated by `paths_of_diffct` in
-//! `models/tests/trajectories.rs`.
+//! `models/tests/suite/trajectories.rs`.
 
 use super::{CtError, Geometry, GeometryKind, cross, norm};
 use microtome_kernels::vector::unit;

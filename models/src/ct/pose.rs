@@ -28,7 +28,7 @@
 //! where it is one-sided.
 //!
 //! Source: the five parameters are those of TomoJAX (alpha, beta, phi, dx, dz). Validated by
-//! `models/tests/pose.rs`.
+//! `models/tests/suite/pose.rs`.
 
 use super::pose_detector::{DetectorError, after};
 use super::{CtError, Geometry, GeometryKind, VolumeGrid};

@@ -30,7 +30,7 @@
 //! Source: Hartley & Zisserman 2004, *Multiple View Geometry*, section 6.1 (a camera is an
 //! affine map of the world before a fixed one). Validated by
 //! `detector_errors_are_other_views` and `derivatives_of_detector_errors` in
-//! `models/tests/pose.rs`.
+//! `models/tests/suite/pose.rs`.
 
 use super::pose::{Matrix, PoseModel, product, times};
 use super::{CtError, Surface, cross, dot, minus, norm};
@@ -147,13 +147,12 @@ impl Frame {
     }
 }
 
-/// The map of the world of a view with errors, its derivatives, and what rays are stretched by.
+/// The map of the world of a view with errors, and its derivatives.
 pub(super) struct Change {
     frame: Frame,
-    linear: Matrix,
-    /// $A$.
+    /// $A$, whose linear part is $L$.
     pub(super) map: Affine,
-    /// Derivatives of $A$, and of $L$.
+    /// Derivatives of $A$.
     pub(super) rates: Vec<Affine>,
 }
 
@@ -172,15 +171,14 @@ impl Change {
                 affine(&columns, source)
             })
             .collect();
-        let linear = map.linear;
-        Some(Self { frame, linear, map, rates })
+        Some(Self { frame, map, rates })
     }
 
     /// $g$ and its derivatives for the ray to a pixel, indices from the middle.
     pub(super) fn stretch(&self, cu: f64, cv: f64, rates: &mut [f64]) -> f64 {
         let View { detector, u, v, .. } = self.frame.view;
         let r = unit(minus(add(add(detector, cu, u), cv, v), self.frame.source));
-        let moved = times(&self.linear, r);
+        let moved = times(&self.map.linear, r);
         let g = norm(moved);
         for (out, rate) in rates.iter_mut().zip(&self.rates) {
             *out = dot(moved, times(&rate.linear, r)) / g;
@@ -284,8 +282,8 @@ impl PoseModel {
         View {
             beam: Beam::Source(at(change.frame.source)),
             detector: at(row.detector),
-            u: times(&change.linear, row.u),
-            v: times(&change.linear, row.v),
+            u: times(&change.map.linear, row.u),
+            v: times(&change.map.linear, row.v),
         }
     }
 
@@ -316,10 +314,10 @@ impl PoseModel {
         let (mut out, mut all) = (vec![0.0; pixels], vec![0.0; m * pixels]);
         let mut rates = vec![0.0; m];
         let middle = |n: usize| (n as f64 - 1.0) / 2.0;
-        for i in 0..pixels {
+        for (i, out) in out.iter_mut().enumerate() {
             let cu = (i % panel.nu) as f64 - middle(panel.nu);
             let cv = (i / panel.nu) as f64 - middle(panel.nv);
-            out[i] = change.stretch(cu, cv, &mut rates);
+            *out = change.stretch(cu, cv, &mut rates);
             for (k, rate) in rates.iter().enumerate() {
                 all[k * pixels + i] = *rate;
             }

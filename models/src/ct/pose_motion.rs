@@ -11,7 +11,7 @@
 //!
 //! $\phi$ is taken within half a turn of a given one, so that a scan stays in order. Source:
 //! the product of the three matrices. Validated by `poses_are_motions` in
-//! `models/tests/pose.rs`.
+//! `models/tests/suite/pose.rs`.
 
 use super::pose::{PoseModel, rotation};
 use super::{CtError, RigidTransform};

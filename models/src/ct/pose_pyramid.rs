@@ -6,7 +6,7 @@
 //! Blocks that reach over the edge of the detector leave no ray, those over the edge of the
 //! volume count zeros. Steps grow with the voxels. Poses are in mm and rad and stay as they
 //! are. Source: the image pyramid of Burt & Adelson 1983, doi:10.1109/TCOM.1983.1095851, with
-//! a box. Validated by `a_coarser_scan_sees_the_same` in `models/tests/pose.rs`.
+//! a box. Validated by `a_coarser_scan_sees_the_same` in `models/tests/suite/pose.rs`.
 
 use super::CtError;
 use super::pose::PoseModel;

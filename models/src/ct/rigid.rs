@@ -17,7 +17,7 @@
 //! | $\alpha$ | rad | right-handed about $a$ |
 //!
 //! Source: Rodrigues 1840, J. Math. Pures Appl. 5:380. Validated by the tests below and by
-//! `moving_both_changes_nothing` in `models/tests/set_ups.rs`.
+//! `moving_both_changes_nothing` in `models/tests/suite/set_ups.rs`.
 
 use super::{CtError, Geometry, Surface, VolumeGrid, cross, dot, minus, norm};
 use microtome_kernels::ray::{Beam, View};

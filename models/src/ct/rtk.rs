@@ -15,7 +15,7 @@
 //!
 //! with rows $R_k$ of $R$. Source: Rit et al. 2014, doi:10.1088/1742-6596/489/1/012079, and
 //! RTK's documentation of its geometry. Validated by `rtk_geometries_equal_their_matrices`
-//! in `models/tests/exchange.rs`, whose matrices RTK made.
+//! in `models/tests/suite/exchange.rs`, whose matrices RTK made.
 
 use super::{CtError, GeometryKind, RigidTransform, cross, dot, minus, norm};
 use microtome_kernels::ray::{Beam, View};

@@ -21,7 +21,7 @@
 //! angle of [`super::TrajectorySpec`] less 90 degrees. A parallel beam runs along
 //! $R\,e_x$. Source: Biguri et al. 2016, doi:10.1088/2057-1976/2/5/055010, and the functions
 //! `eulerZYZ`, `rollPitchYaw` and `computeDeltas_Siddon` of TIGRE (2025). Validated by
-//! `tigre_geometries` in `models/tests/exchange.rs`; TIGRE itself needs a GPU and was not
+//! `tigre_geometries` in `models/tests/suite/exchange.rs`; TIGRE itself needs a GPU and was not
 //! run.
 
 use super::rtk::frame_of_detector;

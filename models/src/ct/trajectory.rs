@@ -32,8 +32,8 @@
 //! Source: the angle is that of ASTRA's angle geometries (van Aarle et al. 2016,
 //! doi:10.1364/OE.24.025129); saddle: Pack, Noo & Kudo 2004,
 //! doi:10.1088/0031-9155/49/11/009; paths of diffct: `diffct.geometry` 2.5.0. Validated by
-//! `paths_of_diffct` in `models/tests/trajectories.rs`, `trajectories_equal_reference_rows` in
-//! `models/tests/ct.rs` and by the tests below.
+//! `paths_of_diffct` in `models/tests/suite/trajectories.rs`, `trajectories_equal_reference_rows` in
+//! `models/tests/suite/ct.rs` and by the tests below.
 
 use super::{CtError, Geometry, GeometryKind, cross};
 use microtome_kernels::philox::PhiloxRng;

@@ -10,7 +10,7 @@
 //!
 //! All entries of $A$ are at least 0, so the singular vector of $\|A\|$ has no sign and the
 //! power iteration may start from the sums of columns. Validated by
-//! `transposes_on_random_geometries` and `norm_and_sums` in `models/tests/ct.rs`.
+//! `transposes_on_random_geometries` and `norm_and_sums` in `models/tests/suite/ct.rs`.
 
 use super::{CtError, Geometry, VolumeGrid};
 use microtome_kernels::ray::trilinear::{self, Posed, Scene, Steps};

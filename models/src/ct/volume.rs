@@ -13,7 +13,7 @@
 //! | $h$ | mm | voxel size |
 //! | $c$ | mm | centre |
 //!
-//! Validated by `turned_set_up_gives_equal_projections` in `models/tests/ct.rs`.
+//! Validated by `turned_set_up_gives_equal_projections` in `models/tests/suite/ct.rs`.
 
 use super::{CtError, cross, dot, minus, norm};
 use microtome_kernels::ray::{Beam, Grid, View};

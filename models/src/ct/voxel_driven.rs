@@ -11,7 +11,7 @@
 //!
 //! Source: Feldkamp, Davis & Kress 1984, doi:10.1364/JOSAA.1.000612, eq. 28. Validated by
 //! `equals_the_definition` in `kernels/src/backprojection/mod.rs` and by
-//! `inference/tests/analytic.rs`.
+//! `inference/tests/suite/analytic.rs`.
 
 use super::{CtError, Geometry, VolumeGrid};
 use microtome_kernels::backprojection::{self, Weights};

@@ -15,8 +15,8 @@
 //! size. They are few, as the points have common random numbers. The others are the principal directions
 //! of $X$ across these, by their size.
 //!
-//! Validated by `errors_of_walks_are_known` of `models/tests/dictionary.rs` and
-//! `errors_of_walkers_are_in_standard_errors` of `inference/tests/dictionary.rs`.
+//! Validated by `errors_of_walks_are_known` of `models/tests/suite/dictionary.rs` and
+//! `errors_of_walkers_are_in_standard_errors` of `inference/tests/suite/dictionary.rs`.
 
 use super::ERROR_MODES;
 use super::table::{DictionaryError, DictionaryTable};

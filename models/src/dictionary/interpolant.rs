@@ -4,7 +4,7 @@
 //! grid without one inner node, at that node, is off by an error that bounds that of the
 //! interpolation between closer nodes.
 //!
-//! Validated by `models/tests/dictionary.rs`.
+//! Validated by `models/tests/suite/dictionary.rs`.
 
 use super::table::{DictionaryAxis, DictionaryError, DictionaryTable};
 use microtome_kernels::dense::invert;

@@ -31,7 +31,7 @@
 //!
 //! Source: an uncertain simulator inside a likelihood: Kennedy & O'Hagan 2001,
 //! doi:10.1111/1467-9868.00294, sec. 4. Validated by
-//! `models/tests/dictionary.rs` and `inference/tests/dictionary.rs`.
+//! `models/tests/suite/dictionary.rs` and `inference/tests/suite/dictionary.rs`.
 
 mod error_modes;
 mod interpolant;

@@ -21,7 +21,7 @@
 //! The number of cosines, $4 + 3\sqrt{bD}$ ($8 + 6.4\sqrt{bD}$ for exact signals), leaves
 //! terms of about 1e-6 (1e-16) out of the series of free diffusion.
 //!
-//! Validated by `models/tests/dictionary.rs` and `tests/cli/dictionary.rs`.
+//! Validated by `models/tests/suite/dictionary.rs` and `tests/cli/dictionary.rs`.
 
 use super::table::{DictionaryAxis, DictionaryError, DictionaryShell, DictionaryTable};
 use crate::acquisition::{Acquisition, PulseTiming};

@@ -1,7 +1,7 @@
 //! Signals on a grid of parameters, as they are simulated or read from a file.
 //!
 //! An entry is a (shell, cosine) with the cosine that of the angle between gradient and axis,
-//! or a shell alone for substrates without an axis. Validated by `models/tests/dictionary.rs`.
+//! or a shell alone for substrates without an axis. Validated by `models/tests/suite/dictionary.rs`.
 
 use crate::parameter::Unit;
 

@@ -5,7 +5,7 @@
 //!
 //! The slopes are those of the interpolant. Its parameters are those of the grid, bounded to
 //! it, and `error_1`, `error_2`, ... with a standard normal prior. Validated by
-//! `interpolant_slopes_equal_differences` of `models/tests/dictionary.rs`.
+//! `interpolant_slopes_equal_differences` of `models/tests/suite/dictionary.rs`.
 
 use super::interpolant::Dictionary;
 use crate::acquisition::Shell;

@@ -24,7 +24,7 @@
 //! Source: Stepišnik 1993, doi:10.1016/0921-4526(93)90124-O (any waveform); Xu, Does &
 //! Gore 2009, doi:10.1016/j.jmr.2009.06.022 (oscillating gradients). Validated by
 //! `a_waveform_of_pulses_is_pulses`, `waveform_slopes_equal_differences` and
-//! `gpd_of_oscillating_gradients_equals_table` in `models/tests/waveforms.rs`.
+//! `gpd_of_oscillating_gradients_equals_table` in `models/tests/suite/waveforms.rs`.
 
 use super::gpd::{Apparent, BLOCK, MODES, Modes};
 use crate::acquisition::Waveform;

@@ -22,7 +22,7 @@
 //! where = "intra"                     # intra | extra | all | given
 //! ```
 //!
-//! Validated by the tests below and by `models/tests/tissue.rs`.
+//! Validated by the tests below and by `models/tests/suite/tissue.rs`.
 
 use super::SubstrateError;
 use super::tissue::{Files, Numbers, Tissue};

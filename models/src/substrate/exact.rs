@@ -14,7 +14,7 @@
 //! | b | ms/µm² |
 //!
 //! Source: Grebenkov 2007, doi:10.1103/RevModPhys.79.1077. Validated by `exact_twin` of
-//! `models/tests/tissue.rs` and by the example `simulation_reference --exact`.
+//! `models/tests/suite/tissue.rs` and by the example `simulation_reference --exact`.
 
 use super::simulation::{Row, Signals, TOTAL};
 use super::{Sequence, Substrate, SubstrateError};

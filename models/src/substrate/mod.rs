@@ -10,7 +10,7 @@
 //! | `parameter` | what signals are differentiated by |
 //! | `simulation` | a substrate, a sequence and walkers become signals |
 //!
-//! Lengths are in µm, times in ms. Validated by `models/tests/simulation.rs` and, over the
+//! Lengths are in µm, times in ms. Validated by `models/tests/suite/simulation.rs` and, over the
 //! whole reference, by the example `simulation_reference`.
 
 mod description;

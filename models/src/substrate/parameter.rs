@@ -8,7 +8,7 @@
 //!
 //! Time steps stay. The estimator is that of `kernels/src/walk/derivative.rs`; it is valid
 //! where paths are continuous in the parameters: between walls that mirror and do nothing else.
-//! Validated by `models/tests/derivatives.rs`.
+//! Validated by `models/tests/suite/derivatives.rs`.
 
 use super::{Substrate, SubstrateError};
 use microtome_kernels::walk::{Shape, Start};

@@ -2,7 +2,7 @@
 //!
 //! The signal of a compartment is the mean over the walkers that started in it, relative to
 //! their magnetisation at the start; `all` is the mean over all walkers. Validated by
-//! `models/tests/simulation.rs` and, its derivatives, by `models/tests/derivatives.rs`.
+//! `models/tests/suite/simulation.rs` and, its derivatives, by `models/tests/suite/derivatives.rs`.
 
 use super::{Parameter, Sequence, Substrate, SubstrateError, TimeStep};
 use microtome_kernels::walk::{self, Estimate, Protocol, Slopes, Tally, Walk};

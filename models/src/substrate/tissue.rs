@@ -8,7 +8,7 @@
 //! | `cylinders`, `spheres` | packed in a periodic cell, with a sheath where `g_ratio` is given | intra, myelin, extra |
 //! | `mesh` | triangles | intra; extra with `cell_um` |
 //!
-//! Validated by the tests below and by `models/tests/tissue.rs`.
+//! Validated by the tests below and by `models/tests/suite/tissue.rs`.
 
 use super::SubstrateError;
 use super::description::{LARGEST_UM, Medium, Start, Substrate, SubstrateSpec, frame, medium};

@@ -3,7 +3,7 @@
 //!
 //! Coefficients of spherical harmonics are turned into the terms that the kernel reads. A
 //! tensor D is the function $u^\top Du$, of order 2, whose largest peak is its first
-//! eigenvector. Validated by `models/tests/tracking.rs`.
+//! eigenvector. Validated by `models/tests/suite/tracking.rs`.
 
 use super::Placement;
 use crate::spherical_harmonics::{

@@ -14,7 +14,7 @@
 //! shows in its log survival, which falls where the amplitude nears τ.
 //!
 //! Source: Griewank & Walther 2008, Evaluating Derivatives, section 3.2. Validated by
-//! `models/tests/tract_graph.rs`.
+//! `models/tests/suite/tract_graph.rs`.
 
 use super::{Integrator, Placement};
 use crate::spherical_harmonics::{SphericalHarmonics, harmonic_order};

@@ -10,7 +10,7 @@
 //! | `tracking` | what a run follows, and all its streamlines in order |
 //!
 //! The loops are in [`microtome_kernels::streamline`]. Validated by
-//! `models/tests/tracking.rs`.
+//! `models/tests/suite/tracking.rs`.
 
 mod field;
 #[cfg(feature = "graph")]

@@ -18,7 +18,7 @@
 //! doi:10.1002/mrm.21277, eq. 9 (regularisation); Berman et al. 2008,
 //! doi:10.1016/j.neuroimage.2007.08.021 (residuals). Validated by
 //! `orientation_functions_peak_along_the_fibre` and `the_hat_matrix_projects` in
-//! `models/tests/tracking.rs`.
+//! `models/tests/suite/tracking.rs`.
 
 use super::{FieldError, OrientationField, Placement};
 use crate::acquisition::Acquisition;

@@ -10,7 +10,7 @@
 //! Streamlines are followed in field coordinates, in which directions need no rotation, and
 //! written in the world. A field in voxel axes has the orthogonal part of A as its R, with
 //! its reflection when the determinant is negative. Validated by `a_helix_in_either_frame_is_the_same` in
-//! `models/tests/tracking.rs`.
+//! `models/tests/suite/tracking.rs`.
 
 /// Voxels, world and directions of a field.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 //!
 //! Seed n is a function of its number and of the run's seed alone: the voxel is drawn
 //! (or given in turn), the place in the voxel is uniform. Validated by
-//! `seeds_are_uniform_in_the_mask` in `models/tests/tracking.rs`.
+//! `seeds_are_uniform_in_the_mask` in `models/tests/suite/tracking.rs`.
 
 use super::Placement;
 use microtome_kernels::philox::{Philox, uniform_pair};

@@ -2,7 +2,7 @@
 //!
 //! Streamlines are world points in mm. A streamline is a function of the field, the
 //! specification and the number of its seed: threads and batches change nothing. Validated by
-//! `models/tests/tracking.rs`.
+//! `models/tests/suite/tracking.rs`.
 
 use super::field::{OrientationField, StickField};
 use super::{Placement, Seeding};

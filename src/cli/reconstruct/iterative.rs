@@ -12,7 +12,7 @@ use microtome_datasets::{
 };
 use microtome_inference::reconstruct::{
     Algorithm, Ended, HistoryRow, Problem, Reconstruction, Settings, Snapshot, StoppingRule,
-    default_tv_weight, history_table, model_deviation, with_model_deviation,
+    default_tv_weight, history_table, model_deviation, noise_level, with_model_deviation,
 };
 use microtome_kernels::ray::Real;
 use std::collections::HashMap;
@@ -246,6 +246,9 @@ fn compute<T: Stored>(job: &Job<'_>, method: Algorithm, y: Values) -> anyhow::Re
     }
     if method.takes_tv_weight() && settings.tv_weight.is_none() {
         settings.tv_weight = Some(default_tv_weight(&problem)?);
+        if weights.is_some() && !args.common.quiet {
+            warn_of_scale(noise_level(&problem));
+        }
     }
     // Everything that decides the bits.
     let words = format!(
@@ -356,6 +359,19 @@ fn compute<T: Stored>(job: &Job<'_>, method: Algorithm, y: Values) -> anyhow::Re
         say::line(&format!("  {made} iterations{weight}; rows in {}", files.history.display()));
     }
     Ok(Outcome::Done)
+}
+
+/// Weights that are no inverse variances make a weight of the variation that is as wrong; what
+/// neighbouring pixels differ by tells. Edges and errors of single pixels are noise there, too, so that
+/// a factor of 2 says nothing.
+fn warn_of_scale(found: f64) {
+    if found > 0.0 && !(0.5..=2.0).contains(&found) {
+        say::note(&format!(
+            "reconstruct: the noise of --projections is {} times what --weights says; the weight of the variation is chosen for that of --weights, so if these are no inverse variances, scale them by {} or give --tv-weight",
+            say::number(found),
+            say::number(1.0 / (found * found))
+        ));
+    }
 }
 
 /// The deviation of the model that is asked for; nothing where it is to be found.

@@ -111,17 +111,14 @@ impl<'a> Arrow<'a> {
             }
         }
         // Pivots are judged against what was there before the views were eliminated.
-        for c in 0..k {
+        for (c, whole) in whole.iter().enumerate() {
             let mut lead: Vec<f64> = (0..=c)
                 .flat_map(|a| (0..=c).map(move |b| (a, b)))
                 .map(|(a, b)| corner[a * k + b])
                 .collect();
             let m = c + 1;
-            let rest = match cholesky(&mut lead, m, 0.0) {
-                true => lead[m * m - 1].powi(2),
-                false => 0.0,
-            };
-            if rest <= TOLD * whole[c] || whole[c] == 0.0 {
+            let rest = if cholesky(&mut lead, m, 0.0) { lead[m * m - 1].powi(2) } else { 0.0 };
+            if rest <= TOLD * whole {
                 return Err(Blind::Common(c));
             }
         }

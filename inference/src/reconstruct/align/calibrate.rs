@@ -15,7 +15,7 @@
 //!
 //! Source: Noo et al. 2000, doi:10.1088/0031-9155/45/11/327, and von Smekal et al. 2004,
 //! doi:10.1118/1.1783552 (calibration by phantoms); Marquardt 1963, doi:10.1137/0111030. Validated by
-//! `balls_calibrate_a_cone` and `balls_calibrate_a_fan` in `inference/tests/calibrate.rs`.
+//! `balls_calibrate_a_cone` and `balls_calibrate_a_fan` in `inference/tests/suite/calibrate.rs`.
 
 use super::arrow::{Arrow, Blind};
 use super::known::{MEDIAN, ROUNDING, check_levels, check_poses, judge, median};

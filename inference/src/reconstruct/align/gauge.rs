@@ -25,7 +25,7 @@
 //! Source: Kabsch 1976, doi:10.1107/S0567739476001873 (the rotation); Higham 1986,
 //! doi:10.1137/0907079 (the polar factor); Belhumeur, Kriegman & Yuille 1999,
 //! doi:10.1023/A:1008154927611 (ambiguities of orthographic views). Validated by
-//! `gauge_changes_no_projection` and `nearest_motion_is_found` in `inference/tests/align.rs`.
+//! `gauge_changes_no_projection` and `nearest_motion_is_found` in `inference/tests/suite/align.rs`.
 
 use super::AlignError;
 use crate::dense::{cholesky, cholesky_solve};

@@ -30,7 +30,7 @@
 //! Golub & Pereyra 2003, doi:10.1088/0266-5611/19/2/201 (why alternation is slow); Vogel &
 //! Oman 1996, doi:10.1137/0917016 (lagged diffusivity); Chan, Golub & Mulet 1999,
 //! doi:10.1137/S1064827596299767 (Newton's method for the total variation). Validated by
-//! `poses_and_volume_are_found` and `the_axis_of_a_parallel_scan_is_found` in `inference/tests/align.rs`.
+//! `poses_and_volume_are_found` and `the_axis_of_a_parallel_scan_is_found` in `inference/tests/suite/align.rs`.
 
 use super::super::posterior::conjugate::{Space, descend};
 use super::super::vector::{dot, each2, norm};

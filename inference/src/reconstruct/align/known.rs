@@ -14,7 +14,7 @@
 //!
 //! Source: Marquardt 1963, doi:10.1137/0111030; for views Jacobson & Sauer 2004 (2D/3D
 //! registration by intensities). Validated by `known_volume_gives_the_poses` and
-//! `standard_errors_are_those_of_repetitions` in `inference/tests/align.rs`.
+//! `standard_errors_are_those_of_repetitions` in `inference/tests/suite/align.rs`.
 
 use super::{AlignError, Loss, Unknowns};
 use crate::dense::{cholesky, cholesky_inverse};

@@ -19,7 +19,7 @@
 //!
 //! Source: Tierney & Kadane 1986, doi:10.1080/01621459.1986.10478240 (Laplace); Papandreou &
 //! Yuille 2010 (perturb and optimise). Validated by
-//! `ignored_poses_make_images_too_certain` in `inference/tests/align_posterior.rs`.
+//! `ignored_poses_make_images_too_certain` in `inference/tests/suite/align_posterior.rs`.
 
 use super::super::vector::each2;
 use super::joint::{Both, Level, Quadratic, noise_and_variation, smoothing_of};

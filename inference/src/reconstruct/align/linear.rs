@@ -2,7 +2,7 @@
 //!
 //! $$p_i(x+\delta x, \theta+\delta\theta) \approx p_i + A_i\,\delta x + J_i\,\delta\theta_i$$
 //!
-//! Validated by `poses_and_volume_are_found` in `inference/tests/align.rs`.
+//! Validated by `poses_and_volume_are_found` in `inference/tests/suite/align.rs`.
 
 use super::{AlignError, Loss};
 use microtome_kernels::ray::Real;

@@ -16,7 +16,7 @@
 //! | `table` | Arrow tables of poses and steps |
 //! | `operator` | posed views as a projector for every method |
 //!
-//! Validated by `inference/tests/align.rs`.
+//! Validated by `inference/tests/suite/align.rs`.
 
 mod arrow;
 mod calibrate;

@@ -11,7 +11,7 @@
 //! | $d$ | mm | standard deviation of the change from a view to the next |
 //!
 //! Source: Rue & Held 2005, *Gaussian Markov Random Fields*, section 3.3 (random walks).
-//! Validated by `smooth_motion_is_found` in `inference/tests/align.rs`.
+//! Validated by `smooth_motion_is_found` in `inference/tests/suite/align.rs`.
 
 use super::AlignError;
 

@@ -2,7 +2,7 @@
 //!
 //! Every iterative method takes it. The march is the one whose derivatives the alignment
 //! uses, so that image and poses are of one model. Validated by
-//! `methods_take_posed_views` in `inference/tests/align.rs`.
+//! `methods_take_posed_views` in `inference/tests/suite/align.rs`.
 
 use super::super::operator::is_all;
 use super::super::{ReconstructError, ViewOperator};

@@ -8,7 +8,7 @@
 //! eigenvalues of the Laplacian.
 //!
 //! Source: Fessler & Booth 1999, doi:10.1109/83.760336. Validated by `poses_and_volume_are_found` in
-//! `inference/tests/align.rs`.
+//! `inference/tests/suite/align.rs`.
 
 use super::super::posterior::cosine::CosineTransform;
 use super::super::posterior::probe::banded_diagonal;

@@ -17,7 +17,7 @@
 //! | $s_k$ | mm | common to all views |
 //!
 //! Source: the definitions above. Validated by `directions_are_seen` in
-//! `inference/tests/align.rs`.
+//! `inference/tests/suite/align.rs`.
 
 use super::AlignError;
 use super::arrow::{Arrow, Blind};
@@ -255,8 +255,12 @@ fn common_table(
     }
     let known = || {
         let parallel = blind.is_some() && n == 6;
-        let words = if parallel { ", detector_u, detector_v, roll" } else { "" };
-        let known = format!("{}{words}", names.join(", "));
+        let mut known = names.to_vec();
+        known.extend(if parallel { &DETECTOR_PARAMETERS[..3] } else { &[] });
+        if model.sources().is_some() {
+            known.extend(DETECTOR_PARAMETERS.iter().filter(|p| !names.contains(p)));
+        }
+        let known = known.join(", ");
         AlignError::setting("common", format!("unknown parameter `{name}`; use {known}"))
     };
     let (Some(blind), true) = (blind, n == 6) else { return Err(known()) };

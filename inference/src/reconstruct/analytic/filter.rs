@@ -23,7 +23,7 @@
 //!
 //! Source: Kak & Slaney 1988, doi:10.1137/1.9780898719277, eqs. 3.61 (ramp) and 3.106
 //! (arc); windows: Natterer & Wübbeling 2001, doi:10.1137/1.9780898718324, section 5.1.
-//! Validated by the tests below and by `equals_astra` in `inference/tests/analytic.rs`.
+//! Validated by the tests below and by `equals_astra` in `inference/tests/suite/analytic.rs`.
 
 use super::super::ReconstructError;
 use super::Number;

@@ -31,7 +31,7 @@
 //! Source: Kak & Slaney 1988, doi:10.1137/1.9780898719277, ch. 3; Feldkamp, Davis & Kress
 //! 1984, doi:10.1364/JOSAA.1.000612; weights of any path: Natterer & Wübbeling 2001,
 //! doi:10.1137/1.9780898718324, section 5.1; helices: Wang, Lin, Cheng & Shinozaki 1993,
-//! doi:10.1109/42.241887. Validated by `inference/tests/analytic.rs`.
+//! doi:10.1109/42.241887. Validated by `inference/tests/suite/analytic.rs`.
 
 mod filter;
 mod redundancy;

@@ -12,7 +12,7 @@
 //! So views may have any order, any spacing, and meet the same angle several times.
 //!
 //! Source: circle of least squares: Kåsa 1976, doi:10.1109/TIM.1976.6312298. Validated by
-//! the tests below and by `spacing_does_not_matter` in `inference/tests/analytic.rs`.
+//! the tests below and by `spacing_does_not_matter` in `inference/tests/suite/analytic.rs`.
 
 use super::super::ReconstructError;
 use microtome_kernels::eigen::eigen_3x3;

@@ -13,7 +13,7 @@
 //! stand: as many operations a row as it has pixels squared. In 64 bits.
 //!
 //! Source: Wunderlich & Noo 2008, doi:10.1088/0031-9155/53/10/002. Validated by
-//! `noise_is_that_of_the_matrix` in `inference/tests/analytic.rs`.
+//! `noise_is_that_of_the_matrix` in `inference/tests/suite/analytic.rs`.
 
 use super::super::ReconstructError;
 use super::super::problem::check;

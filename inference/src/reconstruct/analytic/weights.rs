@@ -1,7 +1,7 @@
 //! Weights of views, rays and slices, chosen from the geometry.
 //!
 //! The formulas are those of `mod.rs` and `redundancy.rs`. Validated by
-//! `inference/tests/analytic.rs`.
+//! `inference/tests/suite/analytic.rs`.
 
 use super::super::ReconstructError;
 use super::Number;

@@ -3,7 +3,7 @@
 //! Columns are those of [`crate::diagnostics`]: mean, standard deviation, quantiles, R-hat,
 //! effective sample sizes and Monte Carlo errors, each of the draws that were kept.
 //!
-//! Validated by `threads_change_no_bit_and_rows_are_of_the_draws` in `inference/tests/edge_posterior.rs`.
+//! Validated by `threads_change_no_bit_and_rows_are_of_the_draws` in `inference/tests/suite/edge_posterior.rs`.
 
 use super::super::ReconstructError;
 use super::trajectory::ImageChains;

@@ -8,7 +8,7 @@
 //!
 //! Source: Rue & Held 2005, *Gaussian Markov Random Fields*, section 2.3; MacKay 1992,
 //! doi:10.1162/neco.1992.4.3.415 (the evidence). Validated by `equals_the_reference` and
-//! `evidence_and_moments_are_those_of_the_joint_gaussian` in `inference/tests/image_posterior.rs`.
+//! `evidence_and_moments_are_those_of_the_joint_gaussian` in `inference/tests/suite/image_posterior.rs`.
 
 use super::super::ReconstructError;
 use super::gaussian::GaussianImage;

@@ -13,7 +13,7 @@
 //!
 //! Source: Papandreou & Yuille 2010, *Gaussian sampling by local perturbations*, NIPS 23,
 //! section 2; Orieux, Feron & Giovannelli 2012, doi:10.1109/LSP.2012.2189104. Validated by
-//! `draws_have_the_exact_moments` in `inference/tests/image_posterior.rs`.
+//! `draws_have_the_exact_moments` in `inference/tests/suite/image_posterior.rs`.
 
 use super::super::ReconstructError;
 use super::conjugate::{Solved, solve};

@@ -20,7 +20,7 @@
 //!
 //! Source: Rudin, Osher & Fatemi 1992, doi:10.1016/0167-2789(92)90242-F; Elbakri & Fessler
 //! 2002, doi:10.1109/42.993128. Validated by `gradient_is_the_difference` in
-//! `inference/tests/edge_posterior.rs`.
+//! `inference/tests/suite/edge_posterior.rs`.
 
 use super::super::ReconstructError;
 use super::GaussianImage;

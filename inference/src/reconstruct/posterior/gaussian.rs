@@ -2,7 +2,7 @@
 //!
 //! $$H = A^TWA + Q,\qquad b = A^TWy$$
 //!
-//! Validated by `inference/tests/image_posterior.rs`.
+//! Validated by `inference/tests/suite/image_posterior.rs`.
 
 use super::super::operator::product;
 use super::super::{Problem, ReconstructError, ViewOperator};

@@ -15,7 +15,7 @@
 //!
 //! Source: Vogel & Oman 1996, doi:10.1137/0917016 (lagged weights); Tierney & Kadane 1986,
 //! doi:10.1080/01621459.1986.10478240; Papandreou & Yuille 2010 (probes). Validated by
-//! `the_normal_density_is_that_of_the_mode` in `inference/tests/edge_posterior.rs`.
+//! `the_normal_density_is_that_of_the_mode` in `inference/tests/suite/edge_posterior.rs`.
 
 use super::super::ReconstructError;
 use super::super::vector::norm;

@@ -29,7 +29,7 @@
 //!
 //! Source: Bardsley 2012, doi:10.1137/11085760X (Gaussian image posteriors and their
 //! sampling); Papandreou & Yuille 2010 (perturb and optimise). Validated by
-//! `inference/tests/image_posterior.rs` and the tests of the modules.
+//! `inference/tests/suite/image_posterior.rs` and the tests of the modules.
 
 mod chain_summary;
 pub(super) mod conjugate;

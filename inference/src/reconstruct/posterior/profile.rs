@@ -7,7 +7,7 @@
 //! covariance, else from the draws. The volume is none, and is from the draws.
 //!
 //! Validated by the tests below and by `profiles_are_functionals` in
-//! `inference/tests/image_posterior.rs`.
+//! `inference/tests/suite/image_posterior.rs`.
 
 use super::super::ReconstructError;
 use super::chain_summary::columns_of;

@@ -8,7 +8,7 @@
 //! draws, and that of the block of neighbours with the weight [`TRUST`].
 //!
 //! Source: Seyboldt, Carlson & Carpenter 2026, arXiv:2603.18845. Validated by `widths_of_a_normal_density` below and
-//! `chains_agree_with_nuts` in `inference/tests/edge_posterior.rs`.
+//! `chains_agree_with_nuts` in `inference/tests/suite/edge_posterior.rs`.
 
 use microtome_kernels::abreast::{ABREAST, Wide};
 

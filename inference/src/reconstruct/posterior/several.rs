@@ -8,7 +8,7 @@
 //!
 //! Source: Saad 2003, *Iterative Methods for Sparse Linear Systems*, algorithm 9.1; Higham 2002,
 //! *Accuracy and Stability of Numerical Algorithms*, section 12.1 (refinement). Validated by
-//! `several_are_each` in `inference/tests/image_posterior.rs`.
+//! `several_are_each` in `inference/tests/suite/image_posterior.rs`.
 
 use super::super::ReconstructError;
 use super::super::vector::norm;

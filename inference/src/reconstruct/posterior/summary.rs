@@ -6,7 +6,7 @@
 //! covariance, else from the draws.
 //!
 //! Validated by `regions_and_exceedance_are_of_the_normal` in
-//! `inference/tests/image_posterior.rs`.
+//! `inference/tests/suite/image_posterior.rs`.
 
 use super::super::ReconstructError;
 use super::{DensePosterior, SampledPosterior};

@@ -24,7 +24,7 @@
 //! Source: Neal 2011, *MCMC using Hamiltonian dynamics*, sections 3 and 5.5 (arXiv:1206.1901);
 //! Shahbaba, Lan, Johnson & Neal 2014, doi:10.1007/s11222-012-9373-1 (split flows); Seyboldt,
 //! Carlson & Carpenter 2026, arXiv:2603.18845 (scales from draws and slopes). Validated by
-//! `chains_agree_with_nuts` and `ranks_are_uniform` in `inference/tests/edge_posterior.rs`.
+//! `chains_agree_with_nuts` and `ranks_are_uniform` in `inference/tests/suite/edge_posterior.rs`.
 
 use super::super::ReconstructError;
 use super::conjugate::solve;

@@ -22,7 +22,7 @@
 //! slices is owned by one task, which takes the rays in their order.
 //!
 //! Validated by `tests.rs` beside this file and by
-//! `models/tests/pose.rs`.
+//! `models/tests/suite/pose.rs`.
 
 // Lanes are counted: iterators and closures over them are compiled without the instructions
 // of the caller.
