@@ -306,7 +306,7 @@ impl Unknowns {
     /// Unknowns whose [`Unknowns::expand`] is nearest to a table, in mm at the edge.
     pub(super) fn coordinates(&self, table: &[f64], scales: &[f64]) -> Vec<f64> {
         let n = self.parameters;
-        let diagonal = |i: usize| if i % (n + 1) == 0 { scales[i / n].powi(2) } else { 0.0 };
+        let diagonal = |i: usize| if i.is_multiple_of(n + 1) { scales[i / n].powi(2) } else { 0.0 };
         let metric: Vec<f64> = (0..n * n).map(diagonal).collect();
         let normals = vec![metric; self.views];
         let mut z = self.restrict(&weighed(&normals, table));
