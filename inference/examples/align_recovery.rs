@@ -240,9 +240,9 @@ fn bound(
             let mut of = vec![0.0; m];
             match &frames {
                 Some(frames) if k >= 3 => {
-                    for j in 0..3 {
+                    for (j, part) in frames[view][k - 3].iter().enumerate() {
                         if let Some(at) = place(3 + j) {
-                            of[at] = frames[view][k - 3][j];
+                            of[at] = *part;
                         }
                     }
                 }
