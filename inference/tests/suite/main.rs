@@ -10,6 +10,7 @@ mod align_posterior;
 mod analytic;
 mod arviz;
 mod batches;
+mod calibrate;
 mod calibration;
 mod cheap;
 mod comparison;

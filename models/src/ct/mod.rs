@@ -13,6 +13,7 @@
 //! | `exchange`, `rtk`, `tigre` | geometries of ASTRA, diffct, RTK and TIGRE, in and out |
 //! | `path` | any other path: a list of sources or of rays |
 //! | `pose` | projections as functions of the pose of the volume, and their derivatives |
+//! | `pose_detector` | errors of source and detector as parameters of a view |
 //! | `description` | the TOML file of a set-up |
 //! | `graph` | projectors as Candle ops |
 //! | `changes` | its keys that shift, tilt, crop, bin and move |
@@ -35,6 +36,7 @@ mod geometry;
 pub mod graph;
 mod path;
 mod pose;
+mod pose_detector;
 mod pose_motion;
 mod pose_pyramid;
 mod rigid;
@@ -55,6 +57,7 @@ pub use exchange::{DiffctRows, ExchangeFormat, ImportSpec};
 pub use geometry::{Geometry, GeometryKind};
 pub use microtome_kernels::ray::{Real, Surface};
 pub use pose::{PoseModel, batch_forward_project, forward_project_view, view_loss_value_and_grad};
+pub use pose_detector::DETECTOR_PARAMETERS;
 pub use rigid::RigidTransform;
 pub use rtk::{RtkGeometry, RtkProjection};
 pub use tigre::{Each, TigreAngles, TigreGeometry};

@@ -8,7 +8,8 @@
 //! $w$ in the world is the point $R^T(w-t)$ of the volume. Five parameters
 //! $(\alpha,\beta,\phi,d_x,d_z)$, $t = (d_x,0,d_z)$, belong to a parallel beam along +y,
 //! which cannot see $d_y$; six $(\alpha,\beta,\phi,d_x,d_y,d_z)$ to any other geometry,
-//! whose own views are those at zero.
+//! whose own views are those at zero. Errors of source and detector (`pose_detector`) may
+//! follow.
 //!
 //! | symbol | unit | |
 //! |---|---|---|
@@ -29,11 +30,12 @@
 //! Source: the five parameters are those of TomoJAX (alpha, beta, phi, dx, dz). Validated by
 //! `models/tests/suite/pose.rs`.
 
+use super::pose_detector::{DetectorError, after};
 use super::{CtError, Geometry, GeometryKind, VolumeGrid};
 use microtome_kernels::ray::trilinear::{self, About, Affine, Normal, Posed, Scene, Steps};
 use microtome_kernels::ray::{Beam, Panel, Real, View};
 
-type Matrix = [[f64; 3]; 3];
+pub(super) type Matrix = [[f64; 3]; 3];
 
 /// The parameters, of six, that move a plane out of itself; they must be 0 there, and so are
 /// the derivatives.
@@ -50,11 +52,15 @@ pub struct PoseModel {
     /// One a view, in the world.
     pub(super) views: Vec<View>,
     pub(super) five: bool,
+    /// Names of the parameters of a view.
+    pub(super) names: Vec<&'static str>,
+    /// Those of source and detector, the last ones.
+    pub(super) detector: Vec<DetectorError>,
     /// `[view, v, u]`.
     pub(super) mask: Option<Vec<u8>>,
 }
 
-fn product(a: &Matrix, b: &Matrix) -> Matrix {
+pub(super) fn product(a: &Matrix, b: &Matrix) -> Matrix {
     std::array::from_fn(|r| std::array::from_fn(|c| (0..3).map(|k| a[r][k] * b[k][c]).sum()))
 }
 
@@ -62,7 +68,7 @@ fn transposed(a: &Matrix) -> Matrix {
     std::array::from_fn(|r| std::array::from_fn(|c| a[c][r]))
 }
 
-fn times(a: &Matrix, x: [f64; 3]) -> [f64; 3] {
+pub(super) fn times(a: &Matrix, x: [f64; 3]) -> [f64; 3] {
     std::array::from_fn(|r| a[r][0] * x[0] + a[r][1] * x[1] + a[r][2] * x[2])
 }
 
@@ -147,6 +153,7 @@ impl PoseModel {
         let steps = steps(default, step_mm, count, |step| (n * h / step).ceil() as usize)?;
         let mut out = Self::rigid(&geometry, volume, Some(steps))?;
         out.five = true;
+        out.names = vec!["alpha", "beta", "phi", "dx", "dz"];
         Ok(out)
     }
 
@@ -176,7 +183,9 @@ impl PoseModel {
         let grid = *volume.grid();
         let steps = steps.unwrap_or_else(|| Steps::covering(&grid, volume.centre()));
         let scene = Scene { grid, panel: geometry.panel(), steps };
-        Ok(Self { volume, scene, views: geometry.views().to_vec(), five: false, mask: None })
+        let names = vec!["alpha", "beta", "phi", "dx", "dy", "dz"];
+        let views = geometry.views().to_vec();
+        Ok(Self { volume, scene, views, five: false, names, detector: Vec::new(), mask: None })
     }
 
     /// Leaves rays out: their projections are 0 and they count in no loss.
@@ -205,12 +214,8 @@ impl PoseModel {
     }
 
     /// Names of the parameters of a view.
-    pub fn parameters(&self) -> &'static [&'static str] {
-        if self.five {
-            &["alpha", "beta", "phi", "dx", "dz"]
-        } else {
-            &["alpha", "beta", "phi", "dx", "dy", "dz"]
-        }
+    pub fn parameters(&self) -> &[&'static str] {
+        &self.names
     }
 
     /// Number of views.
@@ -271,15 +276,15 @@ impl PoseModel {
             return Err(CtError::view(at / n, what));
         }
         let leaves = |at: &usize| self.is_flat() && OUT_OF_PLANE.contains(&(at % n));
-        match (0..theta.len()).find(|at| leaves(at) && theta[*at] != 0.0) {
-            None => Ok(()),
-            Some(at) => {
-                let name = self.parameters()[at % n];
-                let what =
-                    format!("{name} leaves the plane; only phi, dx and dy may be other than 0");
-                Err(CtError::view(at / n, what))
-            }
+        if let Some(at) = (0..theta.len()).find(|at| leaves(at) && theta[*at] != 0.0) {
+            let name = self.parameters()[at % n];
+            let what = format!("{name} leaves the plane; only phi, dx and dy may be other than 0");
+            return Err(CtError::view(at / n, what));
         }
+        if self.detector.is_empty() {
+            return Ok(());
+        }
+        theta.chunks_exact(n).enumerate().try_for_each(|(v, t)| self.check_detector(t, v))
     }
 
     pub(super) fn is_flat(&self) -> bool {
@@ -313,7 +318,7 @@ impl PoseModel {
     }
 
     /// The place of the volume for a pose, with derivatives.
-    fn posed(&self, view: usize, theta: &[f64]) -> Posed {
+    pub(super) fn posed(&self, view: usize, theta: &[f64]) -> Posed {
         let (angles, shift) = self.motion(theta);
         let [r, rates @ ..] = rotation(angles);
         let axes = self.volume.axes();
@@ -333,7 +338,15 @@ impl PoseModel {
                 all[k] = Affine { linear: [[0.0; 3]; 3], shift: [0.0; 3] };
             }
         }
-        Posed { view: self.views[view], place, rates: all }
+        let view_row = self.views[view];
+        let Some(change) = self.change(view, theta) else {
+            return Posed { view: view_row, place, rates: all };
+        };
+        // The derivative of the inner map has no part of the outer shift.
+        let outer = Affine { linear: place.linear, shift: [0.0; 3] };
+        let inner = change.rates.iter().map(|rate| after(&outer, rate));
+        let rates = all.iter().map(|rate| after(rate, &change.map)).chain(inner).collect();
+        Posed { view: view_row, place: after(&place, &change.map), rates }
     }
 
     fn all(&self, thetas: &[f64]) -> Result<Vec<Posed>, CtError> {
@@ -353,31 +366,52 @@ impl PoseModel {
         }
     }
 
-    /// The geometry of parallel or divergent rays in the world of the unmoved volume that a
-    /// table of poses is equal to.
+    /// Multiplies projections of views from `first` on by what their rays are stretched by.
+    fn stretch<T: Real>(&self, first: usize, thetas: &[f64], values: &mut [T]) {
+        if self.detector.is_empty() {
+            return;
+        }
+        let (n, pixels) = (self.names.len(), self.pixels());
+        let rows = values.chunks_exact_mut(pixels).zip(thetas.chunks_exact(n));
+        for (view, (values, theta)) in rows.enumerate() {
+            if let Some((g, _)) = self.stretches(first + view, theta) {
+                values.iter_mut().zip(&g).for_each(|(v, g)| *v = T::narrow(v.wide() * g));
+            }
+        }
+    }
+
+    /// The geometry in the world of the unmoved volume that a table of poses is equal to; its
+    /// detector is flat.
     ///
     /// # Errors
     /// A table of another size, poses that are not finite.
     pub fn geometry(&self, thetas: &[f64]) -> Result<Geometry, CtError> {
         self.check_theta(thetas, self.n_views())?;
         let n = self.parameters().len();
+        let d = self.volume.dimensions();
         let mut rows = Vec::with_capacity(12 * self.n_views());
-        let mut kind = GeometryKind::Parallel3d;
-        for (view, theta) in self.views.iter().zip(thetas.chunks_exact(n)) {
+        let divergent = self.sources().is_some();
+        for (view, theta) in thetas.chunks_exact(n).enumerate() {
+            let view = self.changed_view(view, theta);
             let (angles, shift) = self.motion(theta);
             let back = transposed(&rotation(angles)[0]);
             let point = |p: [f64; 3]| times(&back, std::array::from_fn(|k| p[k] - shift[k]));
             match view.beam {
-                Beam::Parallel(d) => rows.extend(times(&back, d)),
-                Beam::Source(s) => {
-                    kind = GeometryKind::Cone3d;
-                    rows.extend(point(s));
-                }
+                Beam::Parallel(ray) => rows.extend_from_slice(&times(&back, ray)[..d]),
+                Beam::Source(s) => rows.extend_from_slice(&point(s)[..d]),
             }
-            rows.extend(point(view.detector));
-            rows.extend(times(&back, view.u));
-            rows.extend(times(&back, view.v));
+            rows.extend_from_slice(&point(view.detector)[..d]);
+            rows.extend_from_slice(&times(&back, view.u)[..d]);
+            if d == 3 {
+                rows.extend(times(&back, view.v));
+            }
         }
+        let kind = match (d, divergent) {
+            (2, false) => GeometryKind::Parallel2d,
+            (2, true) => GeometryKind::Fan2d,
+            (_, false) => GeometryKind::Parallel3d,
+            (_, true) => GeometryKind::Cone3d,
+        };
         Geometry::new(kind, [self.scene.panel.nv, self.scene.panel.nu], &rows)
     }
 
@@ -396,8 +430,43 @@ impl PoseModel {
     ) -> Result<Vec<Normal>, CtError> {
         self.check_array("volume", volume.len(), 0)?;
         self.check_array("projections", measured.len(), self.n_views())?;
+        if !self.detector.is_empty() {
+            let (n, pixels) = (self.names.len(), self.pixels());
+            self.check_theta(thetas, self.n_views())?;
+            let rows = thetas.chunks_exact(n).zip(measured.chunks_exact(pixels));
+            return rows
+                .enumerate()
+                .map(|(view, (theta, y))| self.one_loss(view, theta, volume, y))
+                .collect();
+        }
         let posed = self.all(thetas)?;
         Ok(trilinear::normal(&self.scene, &posed, volume, measured, self.mask.as_deref()))
+    }
+
+    /// The loss of a view from its Jacobian, where rays are stretched.
+    fn one_loss<T: Real>(
+        &self,
+        view: usize,
+        theta: &[f64],
+        volume: &[T],
+        measured: &[T],
+    ) -> Result<Normal, CtError> {
+        let (n, pixels) = (self.names.len(), self.pixels());
+        let (p, j) = self.jacobian(view, theta, volume)?;
+        let mask = self.mask.as_ref().map(|m| &m[view * pixels..(view + 1) * pixels]);
+        let mut out = Normal { loss: 0.0, gradient: vec![0.0; n], normal: vec![0.0; n * n] };
+        for i in (0..pixels).filter(|i| mask.is_none_or(|m| m[*i] != 0)) {
+            let r = p[i].wide() - measured[i].wide();
+            out.loss += 0.5 * r * r;
+            for a in 0..n {
+                let row = j[a * pixels + i].wide();
+                out.gradient[a] += r * row;
+                for b in 0..n {
+                    out.normal[a * n + b] += row * j[b * pixels + i].wide();
+                }
+            }
+        }
+        Ok(out)
     }
 
     /// Projection of a view and its derivatives.
@@ -420,6 +489,19 @@ impl PoseModel {
         let mut p = super::transform::zeros(pixels, "projections")?;
         let mut j = super::transform::zeros(theta.len() * pixels, "the Jacobian")?;
         trilinear::jacobian(&self.scene, &self.posed(view, theta), volume, &mut p, &mut j);
+        if let Some((g, rates)) = self.stretches(view, theta) {
+            for plane in j.chunks_exact_mut(pixels) {
+                plane.iter_mut().zip(&g).for_each(|(v, g)| *v = T::narrow(v.wide() * g));
+            }
+            let first = (theta.len() - self.detector.len()) * pixels;
+            let all = j[first..].chunks_exact_mut(pixels).zip(rates.chunks_exact(pixels));
+            for (plane, rates) in all {
+                for ((v, rate), p) in plane.iter_mut().zip(rates).zip(&p) {
+                    *v = T::narrow(v.wide() + rate * p.wide());
+                }
+            }
+            p.iter_mut().zip(&g).for_each(|(v, g)| *v = T::narrow(v.wide() * g));
+        }
         self.blank(view, &mut p);
         j.chunks_exact_mut(pixels).for_each(|plane| self.blank(view, plane));
         Ok((p, j))
@@ -440,6 +522,18 @@ impl PoseModel {
     ) -> Result<Vec<f64>, CtError> {
         self.check_array("volume", volume.len(), 0)?;
         self.check_array("projections", weights.len(), self.n_views())?;
+        if !self.detector.is_empty() {
+            let (n, pixels) = (self.names.len(), self.pixels());
+            self.check_theta(thetas, self.n_views())?;
+            let mut out = Vec::with_capacity(thetas.len());
+            for (view, theta) in thetas.chunks_exact(n).enumerate() {
+                let (_, j) = self.jacobian(view, theta, volume)?;
+                let g = &weights[view * pixels..(view + 1) * pixels];
+                let sum = |j: &[T]| j.iter().zip(g).map(|(j, g)| j.wide() * g.wide()).sum::<f64>();
+                out.extend(j.chunks_exact(pixels).map(sum));
+            }
+            return Ok(out);
+        }
         let posed = self.all(thetas)?;
         let all = trilinear::pullback(&self.scene, &posed, volume, weights, self.mask.as_deref());
         Ok(all.into_iter().flatten().collect())
@@ -458,9 +552,10 @@ impl PoseModel {
         self.check_array("volume", volume.len(), 0)?;
         self.check_array("projections", projections.len(), self.n_views())?;
         let posed = self.all(thetas)?;
-        if self.mask.is_some() {
+        if self.mask.is_some() || !self.detector.is_empty() {
             let mut kept = projections.to_vec();
             self.blank(0, &mut kept);
+            self.stretch(0, thetas, &mut kept);
             trilinear::adjoint(&self.scene, &posed, &kept, volume);
         } else {
             trilinear::adjoint(&self.scene, &posed, projections, volume);
@@ -484,6 +579,7 @@ pub fn forward_project_view<T: Real>(
     model.check_array("volume", volume.len(), 0)?;
     let mut out = super::transform::zeros(model.pixels(), "projections")?;
     trilinear::forward(&model.scene, &[model.posed(view, theta)], volume, &mut out);
+    model.stretch(view, theta, &mut out);
     model.blank(view, &mut out);
     Ok(out)
 }
@@ -507,6 +603,9 @@ pub fn view_loss_value_and_grad<T: Real>(
     model.check_theta(theta, 1)?;
     model.check_array("volume", volume.len(), 0)?;
     model.check_array("projections", measured.len(), 1)?;
+    if !model.detector.is_empty() {
+        return model.one_loss(view, theta, volume, measured);
+    }
     let pixels = model.pixels();
     let mask = model.mask.as_ref().map(|m| &m[view * pixels..(view + 1) * pixels]);
     let posed = [model.posed(view, theta)];
@@ -527,6 +626,7 @@ pub fn batch_forward_project<T: Real>(
     let posed = model.all(thetas)?;
     let mut out = super::transform::zeros(posed.len() * model.pixels(), "projections")?;
     trilinear::forward(&model.scene, &posed, volume, &mut out);
+    model.stretch(0, thetas, &mut out);
     model.blank(0, &mut out);
     Ok(out)
 }

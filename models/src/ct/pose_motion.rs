@@ -51,10 +51,29 @@ impl PoseModel {
                 out[k] = 0.0;
             }
         }
+        // Source and detector stay as they are.
+        let others = self.detector.len();
+        out.extend(near.iter().skip(near.len().saturating_sub(others).max(out.len())));
+        out.resize(self.names.len(), 0.0);
         out
     }
 
-    /// The source of every view in the world, mm; `None` for parallel beams.
+    /// The source of every view in the world for a table of poses, mm; `None` for parallel
+    /// beams.
+    ///
+    /// # Errors
+    /// A table of another size, poses that are not finite.
+    pub fn sources_at(&self, thetas: &[f64]) -> Result<Option<Vec<[f64; 3]>>, super::CtError> {
+        self.check_theta(thetas, self.n_views())?;
+        let n = self.names.len();
+        let of = |(view, theta): (usize, &[f64])| match self.changed_view(view, theta).beam {
+            microtome_kernels::ray::Beam::Source(s) => Some(s),
+            microtome_kernels::ray::Beam::Parallel(_) => None,
+        };
+        Ok(thetas.chunks_exact(n).enumerate().map(of).collect())
+    }
+
+    /// The source of every given view in the world, mm; `None` for parallel beams.
     pub fn sources(&self) -> Option<Vec<[f64; 3]>> {
         let of = |view: &microtome_kernels::ray::View| match view.beam {
             microtome_kernels::ray::Beam::Source(s) => Some(s),
@@ -98,10 +117,12 @@ impl PoseModel {
     }
 
     /// What one unit of each parameter moves at the edge of the volume, mm: the arm for
-    /// turns, 1 for shifts.
+    /// turns, 1 for shifts of the volume, what it comes to at the axis for source and detector.
     pub fn scales(&self) -> Vec<f64> {
         let arm = self.arm_mm();
-        let of = |k: usize| if k < 3 { arm } else { 1.0 };
-        (0..self.parameters().len()).map(of).collect()
+        let poses = self.names.len() - self.detector.len();
+        let mut out: Vec<f64> = (0..poses).map(|k| if k < 3 { arm } else { 1.0 }).collect();
+        out.extend(self.detector.iter().map(|e| e.scale));
+        out
     }
 }

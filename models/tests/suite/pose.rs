@@ -339,3 +339,131 @@ fn a_coarser_scan_sees_the_same() {
     assert_eq!(second, fine_y[fine_y.len() / 2..]);
     assert!(model.subset(&[2]).is_err());
 }
+
+/// A circular fan or cone whose source and detector have errors, and its pose table.
+fn detector_model(kind: GeometryKind) -> (PoseModel, TrajectorySpec, Vec<f64>, Vec<f64>) {
+    let flat = kind.dimensions() == 2;
+    let (shape, detector) =
+        if flat { (vec![26, 24], [1, 30]) } else { (vec![20, 26, 24], [16, 30]) };
+    let volume = VolumeGrid::new(&shape, &vec![1.0; shape.len()], &vec![0.0; shape.len()]).unwrap();
+    let mut path = TrajectorySpec::circular(3, if flat { &[1.3] } else { &[1.5, 1.3] });
+    path.source_to_axis_mm = Some(60.0);
+    path.axis_to_detector_mm = Some(30.0);
+    let x = bump(&volume);
+    let names: &[&str] = if flat {
+        &["detector_u", "source_to_axis", "axis_to_detector"]
+    } else {
+        &["detector_u", "detector_v", "roll", "source_to_axis", "axis_to_detector"]
+    };
+    let geometry = path.geometry(kind, detector).unwrap();
+    let model = PoseModel::rigid(&geometry, volume, None).unwrap().with_detector(names).unwrap();
+    let errors: &[f64] = if flat { &[1.7, 2.5, -1.5] } else { &[1.7, -0.9, 0.03, 2.5, -1.5] };
+    let theta = [[0.0; 6].as_slice(), errors].concat().repeat(3);
+    (model, path, theta, x)
+}
+
+/// The changed views are those of the changed trajectory, and so are the projections but for
+/// where the samples of a ray are.
+#[test]
+fn detector_errors_are_other_views() {
+    for kind in [GeometryKind::Fan2d, GeometryKind::Cone3d] {
+        let (model, mut path, mut theta, x) = detector_model(kind);
+        let n = model.parameters().len();
+        if let Some(roll) = model.parameters().iter().position(|p| *p == "roll") {
+            // A trajectory has no roll.
+            theta.iter_mut().skip(roll).step_by(n).for_each(|t| *t = 0.0);
+        }
+        let flat = kind.dimensions() == 2;
+        path.source_to_axis_mm = Some(62.5);
+        path.axis_to_detector_mm = Some(28.5);
+        path.detector_offset_mm = Some(if flat { vec![1.7] } else { vec![-0.9, 1.7] });
+        let detector = if flat { [1, 30] } else { [16, 30] };
+        let other = path.geometry(kind, detector).unwrap();
+        let rows = model.geometry(&theta).unwrap().rows();
+        assert_eq!(model.geometry(&theta).unwrap().kind(), kind);
+        for (a, b) in rows.iter().zip(other.rows()) {
+            assert!((a - b).abs() < 1e-10, "{kind:?} {a} {b}");
+        }
+        let plain = PoseModel::rigid(&other, model.volume().clone(), None).unwrap();
+        let p = batch_forward_project(&model, &theta, &x).unwrap();
+        let q = batch_forward_project(&plain, &[0.0; 18], &x).unwrap();
+        let largest = q.iter().fold(0.0_f64, |m, v| m.max(*v));
+        // The midpoint rule on a Gaussian of 3 voxels; kinks of the interpolation leave 1e-3.
+        assert!(gap(&p, &q) < 2e-3 * largest, "{kind:?} {} {largest}", gap(&p, &q));
+        // A roll of a whole turn is none.
+        if !flat {
+            let mut turned = theta.clone();
+            turned.iter_mut().skip(8).step_by(n).for_each(|t| *t = std::f64::consts::TAU);
+            let q = batch_forward_project(&model, &turned, &x).unwrap();
+            assert!(gap(&p, &q) < 1e-9 * largest);
+        }
+    }
+}
+
+/// Central differences of projections and loss, and the transpose.
+#[test]
+fn derivatives_of_detector_errors() {
+    for kind in [GeometryKind::Fan2d, GeometryKind::Cone3d] {
+        let (model, _, mut theta, x) = detector_model(kind);
+        let n = model.parameters().len();
+        let flat = kind.dimensions() == 2;
+        for (row, pose) in theta.chunks_mut(n).zip(thetas(3, 6).chunks(6)) {
+            for (k, (out, t)) in row.iter_mut().zip(pose).enumerate() {
+                *out = if flat && [0, 1, 5].contains(&k) { 0.0 } else { *t };
+            }
+        }
+        let pixels = model.shape()[1..].iter().product::<usize>();
+        let y: Vec<f64> = (0..3 * pixels).map(|i| ((i * 31 + 5) % 17) as f64 / 9.0).collect();
+        let all = model.losses(&theta, &x, &y).unwrap();
+        let pulled = model.pullback(&theta, &x, &y).unwrap();
+        for view in 0..3 {
+            let one = theta[n * view..n * (view + 1)].to_vec();
+            let (p, j) = model.jacobian(view, &one, &x).unwrap();
+            assert_eq!(p, forward_project_view(&model, view, &one, &x).unwrap());
+            for i in (0..n).filter(|i| !(flat && [0, 1, 5].contains(i))) {
+                let h = 1e-6;
+                let at = |t: f64| {
+                    let mut moved = one.clone();
+                    moved[i] += t;
+                    forward_project_view(&model, view, &moved, &x).unwrap()
+                };
+                let (a, b) = (at(h), at(-h));
+                let slope: Vec<f64> = (0..pixels).map(|l| (a[l] - b[l]) / (2.0 * h)).collect();
+                let scale = slope.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
+                let close = |l: &usize| (j[i * pixels + l] - slope[*l]).abs() < 1e-6 * scale;
+                let far = pixels - (0..pixels).filter(close).count();
+                assert!(scale > 0.0 && far <= 1 + pixels / 50, "{kind:?} {view} {i}: {far}");
+                let loss = |p: &[f64]| -> f64 {
+                    p.iter().zip(&y[view * pixels..]).map(|(p, y)| 0.5 * (p - y).powi(2)).sum()
+                };
+                let slope = (loss(&a) - loss(&b)) / (2.0 * h);
+                let size = all[view].normal[i * n + i].sqrt() * (2.0 * all[view].loss).sqrt();
+                assert!((all[view].gradient[i] - slope).abs() < 1e-5 * size, "{kind:?} {i}");
+                let sum: f64 = (0..pixels).map(|l| j[i * pixels + l] * y[view * pixels + l]).sum();
+                assert!((pulled[view * n + i] - sum).abs() < 1e-9 * (1.0 + sum.abs()));
+            }
+        }
+        let p = batch_forward_project(&model, &theta, &x).unwrap();
+        let mut back = vec![0.0; x.len()];
+        model.back(&theta, &y, &mut back).unwrap();
+        let left: f64 = p.iter().zip(&y).map(|(a, b)| a * b).sum();
+        let right: f64 = back.iter().zip(&x).map(|(a, b)| a * b).sum();
+        assert!((left - right).abs() < 1e-11 * left.abs(), "{left} {right}");
+    }
+}
+
+#[test]
+fn wrong_detector_errors_are_refused() {
+    let (model, _, theta, _) = detector_model(GeometryKind::Cone3d);
+    let says = |e: microtome_models::ct::CtError, text: &str| {
+        assert!(e.to_string().contains(text), "{e}");
+    };
+    says(model.clone().with_detector(&["roll"]).unwrap_err(), "twice");
+    says(model.clone().with_detector(&["yaw"]).unwrap_err(), "yaw");
+    let (fan, ..) = detector_model(GeometryKind::Fan2d);
+    says(fan.with_detector(&["detector_v"]).unwrap_err(), "plane");
+    says(five().with_detector(&["detector_u"]).unwrap_err(), "point source");
+    let mut behind = theta;
+    behind[10] = -100.0;
+    says(model.geometry(&behind).unwrap_err(), "between source and detector");
+}

@@ -11,10 +11,10 @@ use clap::Args;
 use microtome_datasets::{Array, TableWriter, Values, numbers_hash};
 use microtome_inference::reconstruct::align::{
     Hidden, JointRow, JointSettings, KnownSettings, Loss, MotionPrior, Unknowns, ViewFit,
-    align_jointly, align_to_volume, joint_table, pose_table,
+    align_jointly, align_to_volume, calibrate, joint_table, pose_table,
 };
 use microtome_kernels::ray::Surface;
-use microtome_models::ct::{PoseModel, SetUp, SetUpSpec, VolumeSpec};
+use microtome_models::ct::{DETECTOR_PARAMETERS, PoseModel, SetUp, SetUpSpec, VolumeSpec};
 use std::path::{Path, PathBuf};
 
 /// Flags of the search.
@@ -24,8 +24,8 @@ pub(in crate::cli) struct PoseFlags {
     /// Parameters that are free in every view; all where neither this nor --common is given.
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     parameters: Vec<String>,
-    /// Parameters with one value for all views: those of a view, or detector_u, detector_v, roll
-    /// for parallel beams.
+    /// Parameters with one value for all views: those of a view, detector_u, detector_v, roll,
+    /// and for point sources source_to_axis and axis_to_detector.
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     common: Vec<String>,
     /// Factors of pixels and voxels, from coarse to fine; those of 4, 2, 1 that leave 12 voxels
@@ -64,8 +64,8 @@ struct Found {
     views: Vec<ViewFit>,
     volume: Option<Values>,
     history: Vec<JointRow>,
-    /// Common unknowns by name.
-    common: Vec<(String, f64)>,
+    /// Values of the common unknowns, mm at the edge, and, where known, standard errors.
+    common: Vec<(f64, Option<f64>)>,
     hidden: Vec<String>,
 }
 
@@ -92,8 +92,15 @@ fn search<T: Stored>(
     if let Some(volume) = volume {
         let iterations = flags.iterations.unwrap_or(KnownSettings::default().iterations);
         let settings = KnownSettings { levels, loss, iterations };
-        let views = align_to_volume(model, thetas, &T::of(volume), &y, unknowns, &settings)?;
-        let (history, common, hidden) = (Vec::new(), Vec::new(), Vec::new());
+        let x = T::of(volume);
+        let (views, common) = if unknowns.common().next().is_some() {
+            let found = calibrate(model, thetas, &x, &y, unknowns, &settings)?;
+            let sds = found.common_sd.into_iter().map(Some);
+            (found.views, found.common.into_iter().zip(sds).collect())
+        } else {
+            (align_to_volume(model, thetas, &x, &y, unknowns, &settings)?, Vec::new())
+        };
+        let (history, hidden) = (Vec::new(), Vec::new());
         return Ok(Found { views, volume: None, history, common, hidden });
     }
     let mut settings = JointSettings {
@@ -114,8 +121,7 @@ fn search<T: Stored>(
         settings.inner = n;
     }
     let found = align_jointly(model, thetas, &y, unknowns, &settings)?;
-    let names = unknowns.common().map(String::from);
-    let common = names.zip(found.common.iter().copied()).collect();
+    let common = found.common.iter().map(|v| (*v, None)).collect();
     Ok(Found {
         views: found.views,
         volume: Some(T::values(found.volume)),
@@ -125,10 +131,23 @@ fn search<T: Stored>(
     })
 }
 
+/// The model, with the errors of source and detector that the flags name.
+fn posed(flags: &PoseFlags, set_up: &SetUp) -> anyhow::Result<(PoseModel, Vec<f64>)> {
+    let (model, thetas) = set_up.pose_model()?;
+    if model.sources().is_none() {
+        return Ok((model, thetas));
+    }
+    let named = |name: &&str| flags.parameters.iter().chain(&flags.common).any(|f| f == name);
+    let errors: Vec<&str> = DETECTOR_PARAMETERS.into_iter().filter(named).collect();
+    let (poses, others) = (model.parameters().len(), vec![0.0; errors.len()]);
+    let thetas = thetas.chunks_exact(poses).flat_map(|t| [t, &others].concat()).collect();
+    Ok((model.with_detector(&errors)?, thetas))
+}
+
 pub(super) fn run(args: &AlignArgs, set_up: &SetUp, threads: usize) -> anyhow::Result<Outcome> {
     let (flags, common) = (&args.poses, &args.common);
     let named = || args.geometry.display().to_string();
-    let (model, thetas) = set_up.pose_model().with_context(named)?;
+    let (model, thetas) = posed(flags, set_up).with_context(named)?;
     let measured = args.read("projections", &args.projections, &model.shape())?;
     let volume = match &args.volume {
         Some(path) => Some(args.read("volume", path, &model.volume().shape())?),
@@ -202,8 +221,7 @@ pub(super) fn run(args: &AlignArgs, set_up: &SetUp, threads: usize) -> anyhow::R
         "loss": found.views.iter().map(|v| v.loss).sum::<f64>(),
         "converged": counts("converged"), "outliers": counts("outlier"),
         "singular": counts("singular"),
-        "common": found.common.iter().map(|(n, v)| serde_json::json!({"name": n, "mm_at_edge": v}))
-            .collect::<Vec<_>>(),
+        "common": common_values(&found, &unknowns, &model).iter().map(Shared::json).collect::<Vec<_>>(),
         "gauge": {"hidden": found.hidden, "directions": hidden.names.len(), "notes": notes},
     });
     let json = job.write(|out| write(args, out, set_up, &model, &found), more)?;
@@ -218,12 +236,40 @@ pub(super) fn run(args: &AlignArgs, set_up: &SetUp, threads: usize) -> anyhow::R
             counts("outlier"),
             counts("singular")
         ));
-        for (name, value) in &found.common {
-            say::line(&format!("  {name} {} mm at the edge", say::number(*value)));
+        for row in common_values(&found, &unknowns, &model) {
+            let sd = row.sd.map(|sd| format!(" (sd {})", say::number(sd))).unwrap_or_default();
+            say::line(&format!("  {} {} {}{sd}", row.name, say::number(row.value), row.unit));
         }
         notes.iter().for_each(|n| say::line(&format!("  note: {n}")));
     }
     Ok(Outcome::Done)
+}
+
+/// A common unknown for people and files.
+struct Shared {
+    name: String,
+    value: f64,
+    sd: Option<f64>,
+    unit: &'static str,
+    mm_at_edge: f64,
+}
+
+impl Shared {
+    fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "name": self.name, "value": self.value, "sd": self.sd, "unit": self.unit,
+            "mm_at_edge": self.mm_at_edge,
+        })
+    }
+}
+
+fn common_values(found: &Found, unknowns: &Unknowns, model: &PoseModel) -> Vec<Shared> {
+    let of = |(k, (name, (at_edge, sd))): (usize, (&str, &(f64, Option<f64>)))| {
+        let (value, unit) = unknowns.value_of(model, k, *at_edge);
+        let sd = sd.map(|sd| unknowns.value_of(model, k, sd).0);
+        Shared { name: name.to_string(), value, sd, unit, mm_at_edge: *at_edge }
+    };
+    unknowns.common().zip(&found.common).enumerate().map(of).collect()
 }
 
 fn volume_is_free_parallel(found: &Found, model: &PoseModel) -> bool {
@@ -272,7 +318,9 @@ fn write(
             .chunks_exact(n)
             .map(|t| Ok(model.motion_of(t)?.inverse()))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let geometry = set_up.geometry.moved_each(&motions)?;
+        // Only flat detectors have errors of their own.
+        let geometry =
+            if n > 6 { model.geometry(&thetas)? } else { set_up.geometry.moved_each(&motions)? };
         let rows = geometry.rows();
         let shape = vec![model.n_views(), rows.len() / model.n_views()];
         put("views.npy", shape, Values::F64(rows))?;

@@ -37,6 +37,9 @@ type Matrix = [[f64; 3]; 3];
 /// its size.
 const DIFFERENCE: f64 = 1e-5;
 
+/// Rounds of motion and scale.
+const FRAMES: usize = 12;
+
 /// Names of the generators, in their order.
 pub const GENERATORS: [&str; 7] = [
     "turn about x",
@@ -166,6 +169,41 @@ pub fn nearest(
     Ok(RigidTransform::translation([b[0], b[1], b[2]]) * turn)
 }
 
+/// Poses moved by what no projection shows so that they are nearest to `reference`: by a motion
+/// of the volume, for point sources by its scale too, $t_i' = s_i + k(t_i - s_i)$.
+///
+/// # Errors
+/// As [`nearest`].
+pub fn framed(
+    model: &PoseModel,
+    thetas: &[f64],
+    reference: &[f64],
+) -> Result<Vec<f64>, AlignError> {
+    let mut out = moved(model, thetas, &nearest(model, thetas, reference)?)?;
+    let Some(sources) = model.sources_at(thetas)? else { return Ok(out) };
+    let n = model.parameters().len();
+    // Motion and scale hardly mix: a few rounds of one after the other.
+    for _ in 0..FRAMES {
+        let (mut along, mut size) = (0.0, 0.0);
+        let pairs = out.chunks_exact(n).zip(reference.chunks_exact(n)).zip(&sources);
+        for ((row, target), s) in pairs {
+            for k in 0..3 {
+                let d = row[3 + k] - s[k];
+                along += d * (target[3 + k] - s[k]);
+                size += d * d;
+            }
+        }
+        let scale = along / size;
+        for (row, s) in out.chunks_exact_mut(n).zip(&sources) {
+            for k in 0..model.volume().dimensions() {
+                row[3 + k] = s[k] + scale * (row[3 + k] - s[k]);
+            }
+        }
+        out = moved(model, &out, &nearest(model, &out, reference)?)?;
+    }
+    Ok(out)
+}
+
 /// The changes of a table of poses that no projection shows, when the volume is free too:
 /// six, and the scale for point sources; each a name and a table `[view, parameter]`.
 ///
@@ -197,7 +235,7 @@ pub fn generators(
         let scale = if k < 3 { 0.5 / (step * arm) } else { 0.5 / step };
         out.push((name, up.iter().zip(&down).map(|(u, d)| (u - d) * scale).collect()));
     }
-    if let Some(sources) = model.sources() {
+    if let Some(sources) = model.sources_at(thetas)? {
         let mut table = vec![0.0; thetas.len()];
         for ((row, theta), s) in table.chunks_exact_mut(n).zip(thetas.chunks_exact(n)).zip(&sources)
         {

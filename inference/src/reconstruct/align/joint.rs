@@ -13,17 +13,23 @@
 //! preconditioner is `precondition` for the image and the inverse of $J_i^TWJ_i$ for each
 //! view; the gauge directions of `gauge` are projected out.
 //!
+//! $\Omega$ is the second derivative of the total variation, which has next to no curvature along
+//! the gradient: an edge may move. With $1/\sqrt{|\nabla x|^2+\epsilon^2}$ alone (lagged
+//! diffusivity) edges move a little a step, and with them the poses that go with a smooth
+//! deformation of the volume (phi). A step that does not lower $F$ is halved.
+//!
 //! | symbol | unit | |
 //! |---|---|---|
 //! | $x$ | 1/mm | volume |
 //! | $q$ | mm | unknowns of the poses |
 //! | $W$ | | $w(z)v_i/\sigma^2$ |
-//! | $\Omega$ | mm | $1/\sqrt{|\nabla x|^2+\epsilon^2}$ of the present image |
+//! | $\Omega$ | mm | $(I - nn^T)/\sqrt{|\nabla x|^2+\epsilon^2}$, $n = \nabla x/\sqrt{|\nabla x|^2+\epsilon^2}$ of the present image |
 //!
 //! Source: Gürsoy et al. 2017, doi:10.1038/s41598-017-12141-9 (joint iterations); Ramos,
 //! Jørgensen & Andersen 2017 and Odstrčil et al. 2019, doi:10.1364/OE.27.036637 (pyramids);
 //! Golub & Pereyra 2003, doi:10.1088/0266-5611/19/2/201 (why alternation is slow); Vogel &
-//! Oman 1996, doi:10.1137/0917016 (lagged diffusivity). Validated by
+//! Oman 1996, doi:10.1137/0917016 (lagged diffusivity); Chan, Golub & Mulet 1999,
+//! doi:10.1137/S1064827596299767 (Newton's method for the total variation). Validated by
 //! `poses_and_volume_are_found` and `the_axis_of_a_parallel_scan_is_found` in `inference/tests/suite/align.rs`.
 
 use super::super::posterior::conjugate::{Space, descend};
@@ -47,6 +53,8 @@ const OUTLIER: f64 = 1.5;
 const LEAST: f64 = 1e-3;
 /// Change of the last step, in voxels, below which the search has converged.
 const SETTLED: f64 = 0.02;
+/// The least part of a step that is tried.
+const SHORTEST: f64 = 0.1;
 /// Steps of the first reconstruction, which has no regularisation but its few steps.
 const FIRST: usize = 8;
 
@@ -152,8 +160,10 @@ pub(super) struct Quadratic<'a, 'b, T: Real> {
     pub(super) level: &'a Level<'b>,
     pub(super) thetas: &'a [f64],
     pub(super) linear: &'a Linear<T>,
-    /// $\lambda\Omega$; none without regularisation.
+    /// $\lambda/\sqrt{|\nabla x|^2+\epsilon^2}$; none without regularisation.
     pub(super) omega: Option<Vec<T>>,
+    /// $n$; none for lagged diffusivity.
+    edges: Option<Field<T>>,
     pub(super) hidden: &'a Hidden,
     /// Cholesky factors of the views' blocks, and the diagonal of the common unknowns.
     factors: Vec<Vec<f64>>,
@@ -221,6 +231,19 @@ impl Level<'_> {
         Some((0..x.len()).map(of).collect())
     }
 
+    /// $n$ of an image.
+    fn edges<T: Real>(&self, x: &[T]) -> Field<T> {
+        let smoothing = self.variation[1];
+        let mut field: Field<T> = self.lattice.field();
+        gradient(&self.lattice, x, &mut field);
+        for i in 0..x.len() {
+            let square: f64 = field.iter().map(|f| f[i].wide() * f[i].wide()).sum();
+            let size = (square + smoothing * smoothing).sqrt();
+            field.iter_mut().for_each(|f| f[i] = T::narrow(f[i].wide() / size));
+        }
+        field
+    }
+
     /// The gradient of $F$.
     fn gradient<T: Real>(
         &self,
@@ -233,7 +256,7 @@ impl Level<'_> {
         let mut gx = vec![T::default(); x.len()];
         self.model.back(thetas, &weighted, &mut gx)?;
         if let Some(omega) = omega {
-            add_smoothing(&self.lattice, omega, x, &mut gx);
+            add_smoothing(&self.lattice, omega, None, x, &mut gx);
         }
         let mut table = linear.pull(&weighted);
         let pull = self.motion.precision(&self.deviation(thetas), &self.model.scales());
@@ -242,10 +265,25 @@ impl Level<'_> {
     }
 }
 
-/// Adds $\nabla^T\Omega\nabla x$.
-fn add_smoothing<T: Real>(lattice: &Lattice, omega: &[T], x: &[T], out: &mut [T]) {
+/// Adds $\nabla^T\Omega\nabla x$, with $n$ where edges may move.
+fn add_smoothing<T: Real>(
+    lattice: &Lattice,
+    omega: &[T],
+    edges: Option<&Field<T>>,
+    x: &[T],
+    out: &mut [T],
+) {
     let mut field: Field<T> = lattice.field();
     gradient(lattice, x, &mut field);
+    if let Some(edges) = edges {
+        for i in 0..x.len() {
+            let pairs = field.iter().zip(edges);
+            let along: f64 = pairs.map(|(f, n)| f[i].wide() * n[i].wide()).sum();
+            for (f, n) in field.iter_mut().zip(edges) {
+                f[i] = T::narrow(f[i].wide() - along * n[i].wide());
+            }
+        }
+    }
     field.iter_mut().for_each(|f| each2(f, omega, |f, o| f * o));
     add_transpose(lattice, &field, out, 1.0);
 }
@@ -302,7 +340,16 @@ impl<'a, 'b, T: Real> Quadratic<'a, 'b, T> {
                     .sum::<f64>()
             })
             .collect();
-        Self { level, thetas, linear, omega, hidden, factors, common, precondition, free }
+        let edges = None;
+        Self { level, thetas, linear, omega, edges, hidden, factors, common, precondition, free }
+    }
+
+    /// With the second derivative of the total variation at an image.
+    pub(super) fn with_edges(mut self, x: &[T]) -> Self {
+        if self.omega.is_some() {
+            self.edges = Some(self.level.edges(x));
+        }
+        self
     }
 
     /// $H d$.
@@ -317,7 +364,7 @@ impl<'a, 'b, T: Real> Quadratic<'a, 'b, T> {
         let mut x = vec![T::default(); d.x.len()];
         model.back(self.thetas, &y, &mut x)?;
         if let Some(omega) = &self.omega {
-            add_smoothing(lattice, omega, &d.x, &mut x);
+            add_smoothing(lattice, omega, self.edges.as_ref(), &d.x, &mut x);
         }
         let mut z = vec![0.0; d.z.len()];
         if self.free {
@@ -496,47 +543,52 @@ pub fn align_jointly<T: Real>(
         let smooth = 0.5 * lambda / level.variation[1];
         let precondition = Preconditioner::new(&shape, data_of(&coarse, start, &linear), smooth)?;
         let mut cost = level.cost(&thetas, &x, &linear);
-        let mut shorter = 1.0;
         for step in 1..=steps {
             let hidden = Hidden::new(&coarse, unknowns, &thetas)?;
             let omega = level.omega(&x);
             let g = level.gradient(&thetas, &x, &linear, omega.as_deref())?;
-            let q = Quadratic::new(&level, &thetas, &linear, omega, &hidden, &precondition, true);
+            let q = Quadratic::new(&level, &thetas, &linear, omega, &hidden, &precondition, true)
+                .with_edges(&x);
             let d = q.solve(negative(g), settings.inner, 1e-3)?;
             let mut change = unknowns.expand(&d.z);
-            limit(&mut change, n, &scales, shorter * coarse.voxel_mm());
-            let next: Vec<f64> = thetas.iter().zip(&change).map(|(t, c)| t + c).collect();
-            let mut image = x.clone();
-            each2(&mut image, &d.x, |x, d| x + d);
-            let trial = Linear::new(&coarse, &next, &image, &y, &level.weighing)?;
-            let trial_cost = level.cost(&next, &image, &trial);
-            let taken = trial_cost < cost;
+            let most = coarse.voxel_mm();
+            // What views share must stay the same in all of them.
+            let together = if unknowns.common.is_empty() { n } else { change.len().max(1) };
+            change.chunks_mut(together).for_each(|part| limit(part, &scales, most));
+            let mut share = 1.0;
+            let mut better = None;
+            while better.is_none() && share > SHORTEST {
+                let moves = thetas.iter().zip(&change);
+                let next: Vec<f64> = moves.map(|(t, c)| t + share * c).collect();
+                let mut image = x.clone();
+                each2(&mut image, &d.x, |x, d| x + share * d);
+                let trial = Linear::new(&coarse, &next, &image, &y, &level.weighing)?;
+                let trial_cost = level.cost(&next, &image, &trial);
+                if trial_cost < cost {
+                    better = Some((next, image, trial, trial_cost));
+                } else {
+                    share *= 0.5;
+                }
+            }
             let size: Vec<f64> =
-                change.iter().enumerate().map(|(i, c)| c * scales[i % n]).collect();
+                change.iter().enumerate().map(|(i, c)| share * c * scales[i % n]).collect();
             history.push(JointRow {
                 level: factor,
                 step,
                 cost,
                 rms: rms_of(&linear.rms),
                 moved_mm: rms_of(&size),
-                taken,
+                taken: better.is_some(),
             });
-            if !taken {
-                // The image alone at the old poses, and shorter steps.
-                shorter *= 0.3;
-                if shorter < 0.01 {
-                    break;
-                }
-                continue;
-            }
-            let small = rms_of(&size) < 1e-4 * coarse.voxel_mm();
-            (thetas, x, linear, cost) = (next, image, trial, trial_cost);
+            // Not even a small part of the step is better: what this quadratic can show is found.
+            let Some(better) = better else { break };
+            (thetas, x, linear, cost) = better;
             if settings.outliers {
                 level.weighing.views = view_weights(&linear.rms);
                 linear = Linear::new(&coarse, &thetas, &x, &y, &level.weighing)?;
                 cost = level.cost(&thetas, &x, &linear);
             }
-            if small {
+            if rms_of(&size) < 1e-4 * coarse.voxel_mm() {
                 break;
             }
         }
@@ -691,13 +743,12 @@ fn negative<T: Real>(mut g: Both<T>) -> Both<T> {
     g
 }
 
-/// No view moves its edge by more than `most`.
-fn limit(change: &mut [f64], n: usize, scales: &[f64], most: f64) {
-    for row in change.chunks_exact_mut(n) {
-        let greatest = row.iter().zip(scales).fold(0.0_f64, |m, (c, s)| m.max((c * s).abs()));
-        if greatest > most {
-            row.iter_mut().for_each(|c| *c *= most / greatest);
-        }
+/// Changes of some views, shortened so that no edge moves by more than `most`.
+fn limit(change: &mut [f64], scales: &[f64], most: f64) {
+    let edges = change.iter().zip(scales.iter().cycle()).map(|(c, s)| (c * s).abs());
+    let greatest = edges.fold(0.0_f64, f64::max);
+    if greatest > most {
+        change.iter_mut().for_each(|c| *c *= most / greatest);
     }
 }
 

@@ -25,11 +25,11 @@ use microtome_models::ct::PoseModel;
 use rayon::prelude::*;
 
 /// The median of |z| of a standard normal z.
-const MEDIAN: f64 = 0.674_489_750_196_081_7;
+pub(super) const MEDIAN: f64 = 0.674_489_750_196_081_7;
 /// Views whose residuals lie so many spreads above the median are outliers.
 const OUTLIER: f64 = 5.0;
 /// Residuals below this part of a view's norm are those of rounding.
-const ROUNDING: f64 = 1e-6;
+pub(super) const ROUNDING: f64 = 1e-6;
 
 /// How poses are searched in a known volume.
 #[derive(Clone, Debug, PartialEq)]
@@ -362,7 +362,8 @@ pub fn align_to_volume<T: Real>(
 ) -> Result<Vec<ViewFit>, AlignError> {
     check_levels(&settings.levels)?;
     if !unknowns.common.is_empty() {
-        let what = "unknowns common to all views need --volume left out; name parameters of views";
+        let what = "the views are searched one by one here; unknowns common to all are those of \
+                    `calibrate`";
         return Err(AlignError::setting("common", what));
     }
     let n = model.parameters().len();
@@ -390,7 +391,7 @@ pub fn align_to_volume<T: Real>(
 }
 
 /// Marks views whose residuals are far above those of the others, and above rounding.
-fn judge(all: &mut [ViewFit], rounding: f64) {
+pub(super) fn judge(all: &mut [ViewFit], rounding: f64) {
     let sigmas: Vec<f64> = all.iter().map(|v| (2.0 * v.loss).sqrt()).collect();
     let middle = median(&mut sigmas.clone());
     let mut gaps: Vec<f64> = sigmas.iter().map(|s| (s - middle).abs()).collect();

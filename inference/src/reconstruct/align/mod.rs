@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `unknowns` | which changes of the poses are searched; what only moves the volume |
 //! | `gauge` | motions that no projection shows, the motion nearest to given poses |
+//! | `calibrate` | poses and what views share in a known volume |
+//! | `arrow` | normal equations of views and what they share |
 //! | `known` | Levenberg-Marquardt of every view in a known volume |
 //! | `joint` | volume and poses by Gauss-Newton, coarse to fine |
 //! | `laplace` | the posterior as a normal density, the image marginalised |
@@ -16,6 +18,8 @@
 //!
 //! Validated by `inference/tests/suite/align.rs`.
 
+mod arrow;
+mod calibrate;
 mod error;
 mod gauge;
 mod joint;
@@ -29,8 +33,9 @@ mod precondition;
 mod table;
 mod unknowns;
 
+pub use calibrate::{Calibration, calibrate};
 pub use error::AlignError;
-pub use gauge::{GENERATORS, gaps, generators, mirrored, moved, nearest};
+pub use gauge::{GENERATORS, framed, gaps, generators, mirrored, moved, nearest};
 pub use joint::{JointResult, JointRow, JointSettings, align_jointly};
 pub use known::{KnownSettings, ViewFit, ViewStatus, align_to_volume};
 pub use laplace::{PosePosterior, PosteriorSettings, pose_posterior};

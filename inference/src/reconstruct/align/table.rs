@@ -23,7 +23,8 @@ fn wrong(e: arrow_schema::ArrowError) -> AlignError {
 pub fn pose_table(names: &[&str], views: &[ViewFit]) -> Result<RecordBatch, AlignError> {
     let mut out = Columns::default();
     out.counts("view", 0..views.len() as u64);
-    let unit = |name: &str| if name.starts_with('d') { "mm" } else { "rad" };
+    let turns = ["alpha", "beta", "phi", "roll"];
+    let unit = |name: &str| if turns.contains(&name) { "rad" } else { "mm" };
     let column = |k: usize, of: fn(&ViewFit) -> &[f64]| -> Vec<f64> {
         views.iter().filter_map(|v| of(v).get(k).copied()).collect()
     };

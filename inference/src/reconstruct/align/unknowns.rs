@@ -4,6 +4,12 @@
 //!
 //! One unit of $q$ moves the edge of the volume by 1 mm. Directions that a view cannot see
 //! whatever the volume is (a shift along a parallel beam) are left out of $B_i$ and named.
+//! Unknowns that move all rays as others do are refused. What is hidden while the volume is
+//! free are the combinations that move the rays as a motion of the volume does (`gauge`):
+//!
+//! $$\min_z\ \sum_i|D_i(g_i - B_iq_i - c_is)|^2 = 0$$
+//!
+//! with the motions $D_i$ of a few rays across themselves in the frame of the volume.
 //!
 //! | symbol | unit | |
 //! |---|---|---|
@@ -14,7 +20,8 @@
 //! `inference/tests/suite/align.rs`.
 
 use super::AlignError;
-use microtome_models::ct::PoseModel;
+use super::arrow::{Arrow, Blind};
+use microtome_models::ct::{DETECTOR_PARAMETERS, PoseModel};
 
 /// Parts of a direction below this are none.
 const NONE: f64 = 1e-9;
@@ -39,11 +46,13 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 impl Unknowns {
     /// The parameters `own` of every view and those in `common`, one value each for all views.
     ///
-    /// Common names are those of the parameters; parallel beams have also `detector_u`,
-    /// `detector_v` (the detector shifted along u or v) and `roll` (turned about the beam).
+    /// Names are those of the parameters; parallel beams have also the common ones `detector_u`,
+    /// `detector_v` (the detector shifted along u or v) and `roll` (turned about the beam),
+    /// point sources those of [`PoseModel::with_detector`].
     ///
     /// # Errors
-    /// Unknown names, a name in both lists, nothing that any view sees.
+    /// Unknown names, a name in both lists, nothing that any view sees, a name that moves the
+    /// rays as others of the list do.
     pub fn new(model: &PoseModel, own: &[&str], common: &[&str]) -> Result<Self, AlignError> {
         let names = model.parameters();
         let n = names.len();
@@ -136,17 +145,42 @@ impl Unknowns {
             let reason = format!("nothing is left to be found: {why}; name other parameters");
             return Err(AlignError::NoUnknowns { reason });
         }
-        Ok(out)
+        let zero = vec![0.0; views * n];
+        match Arrow::new(&out, &ray_normals(model, &zero)?, 0.0) {
+            Ok(_) => Ok(out),
+            Err(Blind::View(_)) => {
+                let reason = format!(
+                    "{} of a view move its rays in ways that are not independent; name fewer",
+                    own.join(", ")
+                );
+                Err(AlignError::NoUnknowns { reason })
+            }
+            Err(Blind::Common(k)) => {
+                let reason = format!(
+                    "`{}` for all views moves their rays as other unknowns do ({}); leave it out \
+                     of --common or take those out",
+                    out.common[k].0,
+                    own.iter()
+                        .chain(common)
+                        .filter(|o| **o != out.common[k].0)
+                        .copied()
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                );
+                Err(AlignError::NoUnknowns { reason })
+            }
+        }
     }
 
-    /// All that a model has, in every view.
+    /// All that a pose has, in every view.
     ///
     /// # Errors
     /// As [`Unknowns::new`].
     pub fn all(model: &PoseModel) -> Result<Self, AlignError> {
         let flat = model.volume().dimensions() == 2;
         let of = |(k, name): (usize, &&'static str)| {
-            (!(flat && [0, 1, 5].contains(&k))).then_some(*name)
+            let of_pose = !DETECTOR_PARAMETERS.contains(name);
+            (of_pose && !(flat && [0, 1, 5].contains(&k))).then_some(*name)
         };
         let names: Vec<&str> = model.parameters().iter().enumerate().filter_map(of).collect();
         Self::new(model, &names, &[])
@@ -220,8 +254,13 @@ fn common_table(
         return Ok(Some(table));
     }
     let known = || {
-        let words = "detector_u, detector_v and roll (parallel beams of vectors)";
-        let known = format!("{}, {words}", names.join(", "));
+        let parallel = blind.is_some() && n == 6;
+        let mut known = names.to_vec();
+        known.extend(if parallel { &DETECTOR_PARAMETERS[..3] } else { &[] });
+        if model.sources().is_some() {
+            known.extend(DETECTOR_PARAMETERS.iter().filter(|p| !names.contains(p)));
+        }
+        let known = known.join(", ");
         AlignError::setting("common", format!("unknown parameter `{name}`; use {known}"))
     };
     let (Some(blind), true) = (blind, n == 6) else { return Err(known()) };
@@ -245,22 +284,49 @@ fn common_table(
     Ok(Some(table))
 }
 
+/// $D_i^TD_i$ of every view at some poses.
+fn ray_normals(model: &PoseModel, thetas: &[f64]) -> Result<Vec<Vec<f64>>, AlignError> {
+    let n = model.parameters().len();
+    let of = |(view, theta): (usize, &[f64])| {
+        let motions = model.ray_motions(view, theta)?;
+        let pairs = (0..n * n).map(|i| dot(&motions[i / n], &motions[i % n]));
+        Ok(pairs.collect())
+    };
+    thetas.chunks_exact(n).enumerate().map(of).collect()
+}
+
+/// $N_it_i$ of a table `[view, parameter]`.
+fn weighed(normals: &[Vec<f64>], table: &[f64]) -> Vec<f64> {
+    let n = table.len() / normals.len().max(1);
+    let views = normals.iter().zip(table.chunks_exact(n.max(1)));
+    views.flat_map(|(h, t)| (0..n).map(|p| dot(&h[p * n..(p + 1) * n], t))).collect()
+}
+
 impl Unknowns {
     /// Unknowns whose [`Unknowns::expand`] is nearest to a table, in mm at the edge.
     pub(super) fn coordinates(&self, table: &[f64], scales: &[f64]) -> Vec<f64> {
         let n = self.parameters;
-        let weighted: Vec<f64> =
-            table.iter().enumerate().map(|(i, v)| v * scales[i % n] * scales[i % n]).collect();
-        let mut z = self.restrict(&weighted);
-        let first = z.len() - self.common.len();
-        // Common ones take what the views' own leave.
-        let own: f64 = self.own.iter().map(Vec::len).sum::<usize>() as f64;
-        for (k, (_, direction)) in self.common.iter().enumerate() {
-            let size: f64 =
-                direction.iter().enumerate().map(|(i, d)| (d * scales[i % n]).powi(2)).sum();
-            z[first + k] = if own > 0.0 { 0.0 } else { z[first + k] / size };
+        let diagonal = |i: usize| if i.is_multiple_of(n + 1) { scales[i / n].powi(2) } else { 0.0 };
+        let metric: Vec<f64> = (0..n * n).map(diagonal).collect();
+        let normals = vec![metric; self.views];
+        let mut z = self.restrict(&weighed(&normals, table));
+        match Arrow::new(self, &normals, 0.0) {
+            Ok(arrow) => arrow.solve(&mut z),
+            Err(_) => z.fill(f64::NAN),
         }
         z
+    }
+
+    /// A common unknown in the unit of its parameter, and that unit: rad for turns, else mm.
+    pub fn value_of(&self, model: &PoseModel, k: usize, mm_at_edge: f64) -> (f64, &'static str) {
+        let Some((name, table)) = self.common.get(k) else { return (mm_at_edge, "mm") };
+        let turn = ["alpha", "beta", "phi", "roll"].contains(&name.as_str());
+        let unit = if turn { "rad" } else { "mm" };
+        match model.parameters().iter().position(|p| p == name) {
+            Some(column) => (mm_at_edge * table.get(column).copied().unwrap_or(1.0), unit),
+            None if turn => (mm_at_edge / model.arm_mm(), unit),
+            None => (mm_at_edge, unit),
+        }
     }
 }
 
@@ -279,40 +345,28 @@ impl Hidden {
     /// # Errors
     /// Poses that are not finite.
     pub fn new(model: &PoseModel, unknowns: &Unknowns, thetas: &[f64]) -> Result<Self, AlignError> {
-        let (n, scales) = (unknowns.parameters, model.scales());
-        let blind = if n == 6 { model.blind_directions() } else { None };
-        let flatten = |table: &[f64]| -> Vec<f64> {
-            let mut out: Vec<f64> =
-                table.iter().enumerate().map(|(i, v)| v * scales[i % n]).collect();
-            if let Some(blind) = &blind {
-                for (row, d) in out.chunks_exact_mut(n).zip(blind) {
-                    let along = dot(&row[3..], d);
-                    row[3..].iter_mut().zip(d).for_each(|(r, d)| *r -= along * d);
-                }
-            }
-            let size = dot(&out, &out).sqrt();
-            out.into_iter().map(|v| v / size).collect()
-        };
+        let normals = ray_normals(model, thetas)?;
+        let arrow = Arrow::new(unknowns, &normals, 0.0).map_err(|_| AlignError::NoUnknowns {
+            reason: "at these poses the unknowns are not independent; name fewer".into(),
+        })?;
         let all = super::gauge::generators(model, thetas)?;
-        let unit = |v: &[f64]| -> Vec<f64> {
-            v.iter().enumerate().map(|(i, v)| v / scales[i % n]).collect()
-        };
-        let tables: Vec<Vec<f64>> = all.iter().map(|(_, t)| flatten(t)).collect();
-        let inside: Vec<Vec<f64>> =
-            tables.iter().map(|t| unknowns.coordinates(&unit(t), &scales)).collect();
-        let rests: Vec<Vec<f64>> = tables
-            .iter()
-            .zip(&inside)
-            .map(|(t, z)| {
-                let made = unknowns.expand(z);
-                t.iter().zip(&made).enumerate().map(|(i, (t, m))| t - m * scales[i % n]).collect()
-            })
-            .collect();
-        let m = tables.len();
+        let mut insides = Vec::with_capacity(all.len());
+        let mut rests = Vec::with_capacity(all.len());
+        for (_, table) in &all {
+            let size = dot(table, &weighed(&normals, table)).sqrt();
+            let table: Vec<f64> = table.iter().map(|t| t / size).collect();
+            let mut z = unknowns.restrict(&weighed(&normals, &table));
+            arrow.solve(&mut z);
+            let made = unknowns.expand(&z);
+            let rest: Vec<f64> = table.iter().zip(&made).map(|(t, m)| t - m).collect();
+            insides.push(z);
+            rests.push((weighed(&normals, &rest), rest));
+        }
+        let m = rests.len();
         let mut gram = vec![0.0; m * m];
         for i in 0..m {
             for j in 0..m {
-                gram[i * m + j] = dot(&rests[i], &rests[j]);
+                gram[i * m + j] = dot(&rests[i].0, &rests[j].1);
             }
         }
         let (values, vectors) = microtome_kernels::eigen::eigen_symmetric(&gram, m);
@@ -323,7 +377,7 @@ impl Hidden {
             }
             let v = &vectors[k * m..(k + 1) * m];
             let mut z = vec![0.0; unknowns.len()];
-            for (c, inside) in v.iter().zip(&inside) {
+            for (c, inside) in v.iter().zip(&insides) {
                 z.iter_mut().zip(inside).for_each(|(z, i)| *z += c * i);
             }
             for other in &out.directions {
