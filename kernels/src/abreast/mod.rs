@@ -20,6 +20,9 @@
 //!
 //! Validated by the tests of the modules.
 
+// In tests one index runs through several arrays, a lane each.
+#![cfg_attr(test, allow(clippy::needless_range_loop))]
+
 mod cosine;
 mod flow;
 mod likelihood;

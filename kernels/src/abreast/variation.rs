@@ -67,10 +67,10 @@ fn mean_curvature(of: &Variation, centre: &[f32], x: &[Wide]) -> f64 {
     for iz in 0..of.shape[0] {
         for iy in 0..of.shape[1] {
             for ix in 0..of.shape[2] {
-                for (l, own) in x[j].iter().enumerate() {
+                for (l, here) in x[j].iter().enumerate() {
                     let mut square = 0.0;
                     for step in steps(of.shape, [iz, iy, ix]).into_iter().flatten() {
-                        let d = (centre[j + step] - centre[j]) + (x[j + step][l] - own);
+                        let d = (centre[j + step] - centre[j]) + (x[j + step][l] - here);
                         square += f64::from(d * d);
                     }
                     let root = (square + f64::from(of.rounding).powi(2)).sqrt();
