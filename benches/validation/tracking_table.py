@@ -32,6 +32,7 @@ RULES = [
     ("peak, 16°, largest", f"--rule peak {GENTLE}", "quarter"),
     ("closest", "--rule closest", "quarter"),
     ("probabilistic", "--rule probabilistic", "quarter"),
+    ("probabilistic, 0.2", "--rule probabilistic --pmf-threshold 0.2", "quarter"),
     ("ifod2", "--rule ifod2", "quarter"),
     ("ptt", "--rule ptt", "quarter"),
 ]
