@@ -212,7 +212,7 @@ mod tests {
     fn arrows_are_solved() {
         let unknowns = unknowns();
         let normal = |v: f64| -> Vec<f64> {
-            let row = |i: usize, s: f64| ((i as f64 + s) * (v + 1.3)).sin();
+            let row = |i: usize, s: f64| ((i as f64 + 1.0) * (s + 0.7) * (v + 1.3)).sin();
             let dot =
                 |i: usize, j: usize| (0..5).map(|s| row(i, s as f64) * row(j, s as f64)).sum();
             (0..9).map(|i| dot(i / 3, i % 3)).collect()
