@@ -23,10 +23,8 @@ const FARTHEST: f64 = 1.85;
 const SUMS_BYTES: usize = 16 << 20;
 /// Bricks that are copied together.
 const COPIES: usize = 8;
-/// Most sheets of a task, and the tasks that a chunk is cut into where it has fewer: a task takes
-/// its sheets through all bricks that are copied, each brick from the second cache.
-const TASK_SHEETS: usize = 512;
-const TASKS: usize = 32;
+/// Sheets of a task.
+const TASK_SHEETS: usize = 16;
 /// Registers of rays abreast.
 const ABREAST: usize = 4;
 /// Rays of so many registers at most.
@@ -62,16 +60,15 @@ pub(in super::super) fn forward<T: Real>(
     let mut copies = vec![Vec::new(); COPIES];
     for sheets in sheets.chunks(together) {
         let mut sums = vec![T::default(); sheets.len() * length];
-        let task = sheets.len().div_ceil(TASKS).min(TASK_SHEETS);
         for bricks in bricks.chunks(COPIES) {
             let to = copies.par_iter_mut().zip(bricks);
             to.for_each(|(copy, brick)| brick.copy_to(grid, volume, copy));
-            let tasks = sums.par_chunks_mut(task * length).zip(sheets.par_chunks(task));
-            tasks.for_each(|(sums, sheets)| {
-                for (brick, copy) in bricks.iter().zip(&copies) {
+            for (brick, copy) in bricks.iter().zip(&copies) {
+                let tasks = sums.par_chunks_mut(TASK_SHEETS * length);
+                tasks.zip(sheets.par_chunks(TASK_SHEETS)).for_each(|(sums, sheets)| {
                     at_level(level, Sum { sheets, brick, copy, length, sums });
-                }
-            });
+                });
+            }
         }
         let of_view = sheets.chunk_by(|a, b| a.1.view == b.1.view);
         let mut rest = &sums[..];
