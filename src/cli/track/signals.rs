@@ -129,7 +129,9 @@ impl TrackArgs {
         let [_, lowest] = signals.lowest;
         let rows = signals.rows(|y, _| {
             let mut terms = Vec::new();
-            functions.terms(y, &mut terms);
+            if !bootstrap || lowest > 0.0 {
+                functions.terms(y, &mut terms);
+            }
             let inside = lowest <= 0.0 || functions.anisotropy(&terms) >= lowest;
             if bootstrap {
                 let mut row = vec![0.0; functions.signal_width()];

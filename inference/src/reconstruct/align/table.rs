@@ -8,6 +8,7 @@
 //! `loss` is $\frac12\sum(p-y)^2$ of the view, `sigma` the noise that weighs it. Validated by
 //! `align_finds_poses` in `tests/cli/align_poses.rs`.
 
+use super::unknowns::unit_of;
 use super::{AlignError, JointRow, ViewFit};
 use crate::table::Columns;
 use arrow_array::RecordBatch;
@@ -23,16 +24,14 @@ fn wrong(e: arrow_schema::ArrowError) -> AlignError {
 pub fn pose_table(names: &[&str], views: &[ViewFit]) -> Result<RecordBatch, AlignError> {
     let mut out = Columns::default();
     out.counts("view", 0..views.len() as u64);
-    let turns = ["alpha", "beta", "phi", "roll"];
-    let unit = |name: &str| if turns.contains(&name) { "rad" } else { "mm" };
     let column = |k: usize, of: fn(&ViewFit) -> &[f64]| -> Vec<f64> {
         views.iter().filter_map(|v| of(v).get(k).copied()).collect()
     };
     for (k, name) in names.iter().enumerate() {
-        out.numbers(name, unit(name), column(k, |v| &v.theta));
+        out.numbers(name, unit_of(name), column(k, |v| &v.theta));
     }
     for (k, name) in names.iter().enumerate() {
-        out.numbers(&format!("{name}.sd"), unit(name), column(k, |v| &v.sd));
+        out.numbers(&format!("{name}.sd"), unit_of(name), column(k, |v| &v.sd));
     }
     out.numbers("loss", "1", views.iter().map(|v| v.loss).collect());
     out.numbers("sigma", "1", views.iter().map(|v| v.sigma).collect());

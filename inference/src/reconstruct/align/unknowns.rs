@@ -284,6 +284,11 @@ fn common_table(
     Ok(Some(table))
 }
 
+/// The unit of a parameter: rad for turns, else mm.
+pub(super) fn unit_of(name: &str) -> &'static str {
+    if ["alpha", "beta", "phi", "roll"].contains(&name) { "rad" } else { "mm" }
+}
+
 /// $D_i^TD_i$ of every view at some poses.
 fn ray_normals(model: &PoseModel, thetas: &[f64]) -> Result<Vec<Vec<f64>>, AlignError> {
     let n = model.parameters().len();
@@ -320,11 +325,10 @@ impl Unknowns {
     /// A common unknown in the unit of its parameter, and that unit: rad for turns, else mm.
     pub fn value_of(&self, model: &PoseModel, k: usize, mm_at_edge: f64) -> (f64, &'static str) {
         let Some((name, table)) = self.common.get(k) else { return (mm_at_edge, "mm") };
-        let turn = ["alpha", "beta", "phi", "roll"].contains(&name.as_str());
-        let unit = if turn { "rad" } else { "mm" };
+        let unit = unit_of(name);
         match model.parameters().iter().position(|p| p == name) {
             Some(column) => (mm_at_edge * table.get(column).copied().unwrap_or(1.0), unit),
-            None if turn => (mm_at_edge / model.arm_mm(), unit),
+            None if unit == "rad" => (mm_at_edge / model.arm_mm(), unit),
             None => (mm_at_edge, unit),
         }
     }

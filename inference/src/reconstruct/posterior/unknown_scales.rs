@@ -250,22 +250,16 @@ impl<'a> UnknownScales<'a> {
         }
         let (grid, sums, ln_evidence) = self.integrate(settings);
         let whole = sums[sums.len() - 1];
-        let mean = |weigh: &dyn Fn(usize) -> f64| -> Vec<f64> {
-            let mut w = vec![0.0; self.mu.len()];
-            for (k, p) in grid.iter().enumerate() {
-                let (part, kappa) = (weigh(k), p.ln_kappa.exp());
-                for (w, (b, m)) in w.iter_mut().zip(self.beta.iter().zip(&self.mu)) {
-                    *w += part * b / (m + kappa);
-                }
-            }
-            self.image(&w)
-        };
-        // Half of the cells on either side belong to a point.
-        let cell = |k: usize| {
+        let mut mean = vec![0.0; self.mu.len()];
+        for (k, p) in grid.iter().enumerate() {
+            // Half of the cells on either side belong to a point.
             let (left, right) = (sums[k.saturating_sub(1)], sums[(k + 1).min(sums.len() - 1)]);
-            0.5 * (right - left) / whole
-        };
-        let mean = mean(&cell);
+            let (part, kappa) = (0.5 * (right - left) / whole, p.ln_kappa.exp());
+            for (w, (b, m)) in mean.iter_mut().zip(self.beta.iter().zip(&self.mu)) {
+                *w += part * b / (m + kappa);
+            }
+        }
+        let mean = self.image(&mean);
         let draw = |k: usize| -> (Vec<f64>, f64, f64) {
             let mut rng = PhiloxRng::new(settings.seed, k as u64, STREAM);
             let at = whole * rng.random::<f64>();
